@@ -1,0 +1,59 @@
+"""Headrace: declare tables, features, a model and its policy; the whole loop is run for you.
+
+`import headrace as hr` gives the declarations, lazily: nothing heavy is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from headrace.core.schema import Schema
+    from headrace.deployment.declarations import Deployment, Score
+    from headrace.features.declarations import FeatureTable, feature_table, on_demand
+    from headrace.lakehouse.declarations import Source, Table, expect, repair, sql_file
+    from headrace.training.declarations import (
+        Binary,
+        Evaluate,
+        Model,
+        Multiclass,
+        Params,
+        Regression,
+        TrainingData,
+        Tune,
+        choice,
+        integer,
+        log_uniform,
+        uniform,
+    )
+    from headrace.workspace.workspace import open_workspace as open  # noqa: A004
+
+HOMES = {
+    "Schema": "headrace.core.schema",
+    **dict.fromkeys(("Source", "Table", "expect", "repair", "sql_file"), "headrace.lakehouse.declarations"),
+    **dict.fromkeys(("FeatureTable", "feature_table", "on_demand"), "headrace.features.declarations"),
+    **dict.fromkeys(
+        ("Binary", "Evaluate", "Model", "Multiclass", "Params", "Regression", "TrainingData", "Tune", "choice", "integer", "log_uniform", "uniform"),
+        "headrace.training.declarations",
+    ),
+    **dict.fromkeys(("Deployment", "Score"), "headrace.deployment.declarations"),
+    "open": "headrace.workspace.workspace",
+}
+__all__ = [
+    "Binary", "Deployment", "Evaluate", "FeatureTable", "Model", "Multiclass", "Params", "Regression", "Schema", "Score", "Source", "Table",
+    "TrainingData", "Tune", "choice", "expect", "feature_table", "integer", "log_uniform", "on_demand", "open", "repair", "sql_file", "uniform",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return version("headrace")
+    if name not in HOMES:
+        raise AttributeError(f"module 'headrace' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(HOMES[name]), "open_workspace" if name == "open" else name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

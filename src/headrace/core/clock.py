@@ -1,0 +1,40 @@
+"""Instants and durations as people write them. All instants are timezone-aware UTC."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from headrace.core.errors import ConfigError
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def now() -> datetime:
+    """The present, UTC, to the microsecond that every store here can keep."""
+    return datetime.now(UTC)
+
+
+def duration(text: str) -> timedelta:
+    """Reads `90s`, `15m`, `2h`, `30d`, `1w`.
+
+    Raises:
+        ConfigError: anything else, zero or negative included.
+    """
+    match = re.fullmatch(r"([1-9]\d*)([smhdw])", text.strip())
+    if not match:
+        raise ConfigError(f"{text!r} is not a duration.", hint="Write a whole number and a unit: 90s, 15m, 2h, 30d, 1w.")
+    return timedelta(**{UNITS[match[2]]: int(match[1])})
+
+
+def instant(text: str) -> datetime:
+    """Reads an ISO 8601 date or time; without a zone it is UTC.
+
+    Raises:
+        ConfigError: the text is no such date.
+    """
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{text!r} is not a date or time.", hint="Write 2013-05-01 or 2013-05-01T06:00:00Z.") from None
+    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)

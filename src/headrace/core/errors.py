@@ -1,0 +1,104 @@
+"""The errors that a caller may want to tell apart. Each says what happened, the value, what was possible, the next step."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+SHOWN = 10  # findings printed before the list is cut
+
+
+class HeadraceError(Exception):
+    """Base of all errors that are meant for a person.
+
+    Args:
+        what: what happened, with the offending value.
+        hint: what was possible, or the next command to type.
+        findings: one line each; the first ten are printed, the rest are counted.
+    """
+
+    exit_code = 1  # 1: a gate or check failed; 2: usage; 3: refused, or needs approval
+
+    def __init__(self, what: str, *, hint: str = "", findings: Sequence[str] = ()) -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+        self.findings = tuple(findings)
+
+    def __str__(self) -> str:
+        lines = [self.what, *(f"  {finding}" for finding in self.findings[:SHOWN])]
+        if len(self.findings) > SHOWN:
+            lines.append(f"  … and {len(self.findings) - SHOWN} more")
+        if self.hint:
+            lines.append(self.hint)
+        return "\n".join(lines)
+
+
+class ConfigError(HeadraceError):
+    """`headrace.toml` or a setting is malformed, or names something that does not exist."""
+
+    exit_code = 2
+
+
+class DeclarationError(HeadraceError):
+    """The user's program declares something impossible: a name twice, a cycle, a feature table without a time."""
+
+    exit_code = 2
+
+
+class SqlError(HeadraceError):
+    """A statement does not parse, reaches outside the declared tables, or does not run; carries file and line."""
+
+    exit_code = 2
+
+
+class NotFoundError(HeadraceError):
+    """A name (table, feature, model, environment, run…) that is not there; suggests the nearest one."""
+
+    exit_code = 2
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
+        names = sorted(set(known))
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        if near:
+            said = f"did you mean {near[0]!r}?"
+        elif names:
+            said = f"there is {', '.join(repr(n) for n in names[:SHOWN])}{' …' if len(names) > SHOWN else ''}."
+        else:
+            said = f"there is none yet."
+        super().__init__(f"no {kind} {name!r}: {said}", hint=hint)
+        self.kind, self.name, self.near = kind, name, near[0] if near else None
+
+
+class DataError(HeadraceError):
+    """Data breaks a promise: an expectation, a key, a type, an empty training set. Nothing was written."""
+
+
+class UserCodeError(HeadraceError):
+    """A function of the user's program raised or returned the wrong shape. `__cause__` is the user's own exception."""
+
+
+class RefusedError(HeadraceError):
+    """Not allowed here: the wrong environment, unreleased code, somebody else's table."""
+
+    exit_code = 3
+
+
+class BusyError(RefusedError):
+    """Somebody else holds what is asked for; the message says who, where and since when."""
+
+
+class ConflictError(HeadraceError):
+    """Concurrent writers kept winning; nothing of ours was written and trying again is safe."""
+
+
+class MissingExtraError(HeadraceError):
+    """An optional dependency is not installed; the hint is the command that installs it."""
+
+    exit_code = 2
+
+    def __init__(self, module: str, extra: str, why: str) -> None:
+        super().__init__(f"{why} needs {module!r}, which is not installed.", hint=f"pip install 'headrace[{extra}]'")

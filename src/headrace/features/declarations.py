@@ -1,0 +1,113 @@
+"""What a user declares about features: feature tables, references to them by name, on-demand features."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from headrace.core.clock import duration
+from headrace.core.declaration import caller
+from headrace.core.errors import DeclarationError
+from headrace.lakehouse.declarations import Selection, Table, as_columns, check_name
+
+if TYPE_CHECKING:
+    from headrace.core.schema import Schema
+
+ON_DEMAND = "__headrace_on_demand__"
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+@dataclass(frozen=True)
+class FeatureTable(Table):
+    """A table of features with a key, and the moment when each row became available.
+
+    Args:
+        time: when the row became *available*. The join takes, for each decision, the latest row with `time <= at`.
+        look_back: how old a row may be at the decision, `"2d"`; without it any age will do.
+        sql: left out for a table that is made elsewhere and only declared here.
+    """
+
+    _: KW_ONLY
+    look_back: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.time is None:
+            raise DeclarationError(
+                f"{self.where}: feature table {self.name!r} needs time=, the column with the moment when a row became available.",
+                hint="Without it a model would learn from rows that were not there yet when it had to decide.",
+            )
+        if self.look_back is not None:
+            duration(self.look_back)
+
+    @property
+    def window(self) -> timedelta | None:
+        """`look_back` as a duration."""
+        return None if self.look_back is None else duration(self.look_back)
+
+    def select(self, *columns: str, on: Mapping[str, str] | None = None, prefix: str = "", optional: bool = False) -> Selection:
+        """Features of this table, looked up point-in-time for each row of the spine.
+
+        Args:
+            columns: names in this table.
+            on: key column here → column of the spine, where they differ: `{"airport": "dest"}`.
+            prefix: put before each name, so that one table can be looked up twice.
+            optional: accept a feature that is null on every training row (otherwise training refuses it).
+        """
+        return Selection(self, as_columns(columns), on=dict(on or {}), prefix=prefix, optional=optional)
+
+
+@dataclass(frozen=True)
+class FeatureTableReference:
+    """A feature table by its name only: declared in another project, found when it is resolved."""
+
+    name: str
+
+    def select(self, *columns: str, on: Mapping[str, str] | None = None, prefix: str = "", optional: bool = False) -> ReferencedSelection:
+        """As `FeatureTable.select`."""
+        return ReferencedSelection(self.name, as_columns(columns), dict(on or {}), prefix, optional, str(caller()))
+
+
+@dataclass(frozen=True)
+class ReferencedSelection:
+    """A selection whose table is still only a name."""
+
+    name: str
+    columns: tuple[str, ...]
+    on: Mapping[str, str]
+    prefix: str
+    optional: bool
+    where: str
+
+
+def feature_table(name: str) -> FeatureTableReference:
+    """A feature table that was made elsewhere, by name. It is looked up when a pipeline resolves it."""
+    return FeatureTableReference(check_name(name))
+
+
+@dataclass(frozen=True)
+class OnDemand:
+    """What `on_demand` notes on a function: the columns it gives and the ones it takes."""
+
+    outputs: Schema
+    inputs: tuple[str, ...]
+
+
+def on_demand(outputs: Schema) -> Callable[[Function], Function]:
+    """Marks a function whose result is a feature, computed from the request and other features when asked.
+
+    The function stays a plain function. It takes pandas Series named as its parameters and gives a Series (one output)
+    or a DataFrame (several). The same function runs in training, batch and serving.
+    """
+
+    def mark(function: Function) -> Function:
+        parameters = inspect.signature(function).parameters.values()
+        if not parameters or any(p.kind not in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters):
+            raise DeclarationError(f"{caller()}: on-demand feature {function.__name__!r} needs named parameters, one a column.")
+        setattr(function, ON_DEMAND, OnDemand(outputs, tuple(p.name for p in parameters)))
+        return function
+
+    return mark

@@ -1,0 +1,227 @@
+"""What a user declares about tables: sources, tables, expectations, and the columns that others take from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from headrace.core.declaration import Declaration, caller
+from headrace.core.errors import DeclarationError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from headrace.core.schema import Schema
+
+NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}\.[a-z_][a-z0-9_]{0,62}")
+RESERVED = ("quarantine", "metrics", "training", "information_schema", "main", "temp", "pg_catalog")
+
+
+def check_name(name: str, *, declared: bool = True) -> str:
+    """Gives the name back if it is `schema.table` in lower case.
+
+    Raises:
+        DeclarationError: it is not, or a declaration uses a schema that Headrace writes itself.
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise DeclarationError(
+            f"{name!r} is not a table name.",
+            hint="Write schema.table in lower case letters, digits and underscores: 'silver.orders'.",
+        )
+    if declared and name.split(".")[0] in RESERVED:
+        raise DeclarationError(f"{name!r}: the schema {name.split('.')[0]!r} is written by Headrace itself.", hint=f"Reserved: {', '.join(RESERVED)}.")
+    return name
+
+
+def as_columns(columns: str | Sequence[str]) -> tuple[str, ...]:
+    """One column name or several, as a tuple."""
+    return (columns,) if isinstance(columns, str) else tuple(columns)
+
+
+@dataclass(frozen=True)
+class Sql:
+    """The text of one SELECT, and the file it came from, so that an error can name its line."""
+
+    text: str
+    file: str
+
+
+def sql_file(path: str) -> Sql:
+    """A SELECT kept in a file beside the module that calls this.
+
+    Raises:
+        DeclarationError: there is no such file.
+    """
+    here = caller()
+    file = Path(here.file).parent / path
+    if not file.is_file():
+        raise DeclarationError(f"{here}: there is no SQL file {str(file)!r}.", hint=f"Looked beside {here.file}.")
+    return Sql(file.read_text(encoding="utf-8"), str(file))
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Columns to replace, each by an SQL expression over the row, where an expectation does not hold."""
+
+    columns: Mapping[str, str]
+
+
+def repair(**columns: str) -> Repair:
+    """`repair(visib="least(visib, 10)")`: what a row that breaks an expectation gets instead."""
+    if not columns:
+        raise DeclarationError("repair() needs at least one column.", hint='For example: hr.repair(visib="least(visib, 10)").')
+    return Repair(columns)
+
+
+Otherwise = Literal["fail", "quarantine", "warn"] | Repair
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A predicate that must be true (null counts as broken) of each row, and what happens to a row where it is not."""
+
+    predicate: str
+    otherwise: Otherwise = "fail"
+
+
+def expect(predicate: str, *, otherwise: Otherwise = "fail") -> Expectation:
+    """Declares an SQL predicate over the columns of a table.
+
+    Args:
+        predicate: for example `"distance > 0"`. A row for which it is false *or null* breaks it.
+        otherwise: `"fail"` writes nothing and stops; `"quarantine"` moves the row with the reason to
+            `quarantine.<schema>_<table>`; `"warn"` keeps and counts it; `hr.repair(column="expression")` replaces columns.
+
+    Raises:
+        DeclarationError: an unknown `otherwise`.
+    """
+    if not isinstance(otherwise, Repair) and otherwise not in ("fail", "quarantine", "warn"):
+        raise DeclarationError(f"otherwise={otherwise!r} is not known.", hint="Use 'fail', 'quarantine', 'warn' or hr.repair(column='expression').")
+    return Expectation(predicate, otherwise)
+
+
+@dataclass(frozen=True)
+class Source(Declaration):
+    """Raw data from outside into a bronze table: new files once, or what a function yields.
+
+    Args:
+        name: the bronze table, `"bronze.flights"`.
+        files: paths or globs, relative to the project folder: `.csv`, `.parquet`, `.jsonl`, also `.gz` and `.zip`.
+            A file is identified by its content; one that was loaded is never loaded again.
+        read: a function without arguments that yields Arrow record batches; the table becomes what it yields.
+        schema: types for columns that cannot be told from the data.
+        nulls: the texts that mean null in CSV.
+    """
+
+    _: KW_ONLY
+    files: str | Path | Sequence[str | Path] = ()
+    read: Callable[[], Iterable[pa.RecordBatch]] | None = None
+    schema: Schema | None = None
+    nulls: Sequence[str] = ("", "NA", "NULL", "null")
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if bool(self.files) == (self.read is not None):
+            raise DeclarationError(f"{self.where}: source {self.name!r} needs either files= or read=.")
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The declared paths and globs as text."""
+        return (str(self.files),) if isinstance(self.files, str | Path) else tuple(str(file) for file in self.files)
+
+
+@dataclass(frozen=True)
+class Table(Declaration):
+    """A table that a SELECT over other tables defines, kept up to date by `headrace run refresh`.
+
+    Args:
+        name: `"silver.orders"`.
+        key: the column or columns that identify a row (together with `time`, where there is one).
+        time: when the row became *known*, not when the event happened. Needed for labels and features.
+        sql: one SELECT. Tables are named as declared; nothing else can be read.
+        schema: types to cast to at the write; columns that it does not name keep the type that the SELECT gives.
+        expect: promises about each row.
+    """
+
+    _: KW_ONLY
+    key: str | Sequence[str] = ()
+    time: str | None = None
+    sql: Sql | str | None = None
+    schema: Schema | None = None
+    expect: Sequence[Expectation] = ()
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if not self.keys:
+            raise DeclarationError(f"{self.where}: table {self.name!r} needs a key.", hint='For example: key="order_id".')
+        if isinstance(self.sql, str):
+            object.__setattr__(self, "sql", Sql(self.sql, self.where.file))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key columns."""
+        return as_columns(self.key)
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The columns in which no two rows agree: the key, and the time where there is one."""
+        return self.keys if self.time is None else (*self.keys, self.time)
+
+    def __getitem__(self, column: str) -> Column:
+        return Column(self, column)
+
+    def at(self, column: str) -> Spine:
+        """This table as a spine: one row a decision, made at the instant in `column`."""
+        return Spine(self, column)
+
+    def select(self, *columns: str) -> Selection:
+        """Columns of the spine itself, known when the decision is asked for."""
+        return Selection(self, as_columns(columns))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table, as a label is declared."""
+
+    table: Table
+    name: str
+
+
+@dataclass(frozen=True)
+class Spine:
+    """The rows to predict for, and the column with the moment of each decision."""
+
+    table: Table
+    at: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Columns that a model takes from a table.
+
+    Attributes:
+        table: where they come from.
+        columns: their names there.
+        on: table key column → spine column, where the two differ.
+        prefix: put before each name.
+        optional: whether a column may be null on every training row.
+        where: where the selection stands in the user's program.
+    """
+
+    table: Table
+    columns: tuple[str, ...]
+    on: Mapping[str, str] = field(default_factory=dict[str, str])
+    prefix: str = ""
+    optional: bool = False
+    where: object = field(default_factory=caller, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.columns:
+            raise DeclarationError(f"{self.where}: select() on {self.table.name!r} needs at least one column.")
+
+    def having(self, table: Table) -> Selection:
+        """The same selection from another declaration of the table: how a reference by name is resolved."""
+        return replace(self, table=table)

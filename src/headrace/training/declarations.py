@@ -1,0 +1,200 @@
+"""What a user declares about a model: how it is fitted, its task, its features, how it is tuned and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from headrace.core.clock import duration
+from headrace.core.declaration import Declaration, caller
+from headrace.core.errors import DeclarationError, NotFoundError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from headrace.features.declarations import ReferencedSelection
+    from headrace.lakehouse.declarations import Column, Selection, Spine
+
+Params = Mapping[str, bool | int | float | str]
+Direction = Literal["maximize", "minimize"]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a fit function is given.
+
+    Attributes:
+        X: one row a decision; numbers as float64, texts as categories, in the order of the declared features.
+        y: the label, same index.
+        at: the moment of each decision, UTC, same index.
+    """
+
+    X: pd.DataFrame
+    y: pd.Series
+    at: pd.Series
+
+
+@dataclass(frozen=True)
+class Binary:
+    """Yes or no. The model's output is `probability`, of the label being true.
+
+    Args:
+        label: a column of booleans or of 0 and 1.
+        calibrate: `"isotonic"` fits a monotone correction on held-out rows.
+    """
+
+    label: Column
+    _: KW_ONLY
+    calibrate: Literal["isotonic"] | None = None
+
+
+@dataclass(frozen=True)
+class Multiclass:
+    """One of several classes. The output is `prediction`, and `probability_<class>` for each class."""
+
+    label: Column
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A number. The output is `prediction`."""
+
+    label: Column
+
+
+Task = Binary | Multiclass | Regression
+
+
+@dataclass(frozen=True)
+class Range:
+    """A numeric search space, ends included."""
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A search space of given values."""
+
+    values: tuple[bool | int | float | str, ...]
+
+
+Space = Range | Choice
+
+
+def _range(low: float, high: float, *, log: bool, integer: bool) -> Range:
+    if not low < high or (log and low <= 0):
+        raise DeclarationError(f"{caller()}: a search space from {low} to {high} is empty{' or not positive' if log else ''}.")
+    return Range(low, high, log, integer)
+
+
+def uniform(low: float, high: float) -> Range:
+    """A number between low and high."""
+    return _range(low, high, log=False, integer=False)
+
+
+def log_uniform(low: float, high: float) -> Range:
+    """A positive number between low and high, even on a logarithmic scale."""
+    return _range(low, high, log=True, integer=False)
+
+
+def integer(low: int, high: int, *, log: bool = False) -> Range:
+    """A whole number between low and high, ends included."""
+    return _range(low, high, log=log, integer=True)
+
+
+def choice(*values: bool | float | str) -> Choice:
+    """One of the given values."""
+    if not values:
+        raise DeclarationError(f"{caller()}: choice() needs at least one value.")
+    return Choice(values)
+
+
+@dataclass(frozen=True)
+class Tune:
+    """A search for parameters, on the last part of the fitting rows; the test rows are never seen.
+
+    Args:
+        space: parameter → search space.
+        trials: how many are tried.
+        validate: the share of the fitting rows, the latest ones, that trials are judged on.
+    """
+
+    space: Mapping[str, Space]
+    _: KW_ONLY
+    trials: int = 10
+    validate: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not self.space or self.trials < 1 or not 0 < self.validate < 1:
+            raise DeclarationError(f"{caller()}: Tune needs a space, trials >= 1 and 0 < validate < 1.")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """How a version is judged on rows that it was not fitted on.
+
+    Args:
+        test: the last stretch before the training moment, held out: `"30d"`.
+        metrics: names; the first is the main one, which tuning optimises.
+        slices: columns of the spine; metrics are also given for each of their values.
+    """
+
+    _: KW_ONLY
+    test: str = "30d"
+    metrics: Sequence[str] = ()
+    slices: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        duration(self.test)
+
+
+@dataclass(frozen=True)
+class Model(Declaration):
+    """A model: plain functions and values. Pipelines do the rest.
+
+    Args:
+        fit: `fit(data: TrainingData, params: Params)` gives a fitted estimator with `predict` (and `predict_proba`
+            for classes).
+        task: what is predicted, and the label.
+        spine: the decisions, `table.at("column")`.
+        features: selections from the spine and from feature tables, and on-demand functions.
+        params: fixed parameters, passed to `fit` together with the tuned ones.
+    """
+
+    _: KW_ONLY
+    fit: Callable[[TrainingData, Params], object]
+    task: Task
+    spine: Spine
+    features: Sequence[Selection | ReferencedSelection | Callable[..., object]]
+    params: Params = field(default_factory=dict[str, bool | int | float | str])
+    tune: Tune | None = None
+    evaluate: Evaluate = field(default_factory=Evaluate)
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise DeclarationError(f"{self.where}: {self.name!r} is not a model name.", hint="Letters, digits and underscores: 'arrival_delay'.")
+        if not callable(self.fit):
+            raise DeclarationError(f"{self.where}: model {self.name!r}: fit= is not a function.")
+        if not self.features:
+            raise DeclarationError(f"{self.where}: model {self.name!r} has no features.")
+        known = METRICS[type(self.task).__name__]
+        for metric in self.evaluate.metrics:
+            if metric not in known:
+                raise NotFoundError(f"metric for {type(self.task).__name__}", metric, known, hint=f"at {self.where}")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The declared metrics, or the usual ones of the task; the first is the main one."""
+        return tuple(self.evaluate.metrics) or tuple(METRICS[type(self.task).__name__])
+
+
+METRICS: Mapping[str, Mapping[str, Direction]] = {
+    "Binary": {"roc_auc": "maximize", "log_loss": "minimize", "brier": "minimize", "average_precision": "maximize", "accuracy": "maximize"},
+    "Multiclass": {"accuracy": "maximize", "log_loss": "minimize", "f1_macro": "maximize"},
+    "Regression": {"rmse": "minimize", "mae": "minimize", "r2": "maximize"},
+}
