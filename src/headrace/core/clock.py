@@ -23,7 +23,9 @@ def duration(text: str) -> timedelta:
     """
     match = re.fullmatch(r"([1-9]\d*)([smhdw])", text.strip())
     if not match:
-        raise ConfigError(f"{text!r} is not a duration.", hint="Write a whole number and a unit: 90s, 15m, 2h, 30d, 1w.")
+        raise ConfigError(
+            f"{text!r} is not a duration.", hint="Write a whole number and a unit: 90s, 15m, 2h, 30d, 1w."
+        )
     return timedelta(**{UNITS[match[2]]: int(match[1])})
 
 
@@ -36,5 +38,7 @@ def instant(text: str) -> datetime:
     try:
         read = datetime.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"{text!r} is not a date or time.", hint="Write 2013-05-01 or 2013-05-01T06:00:00Z.") from None
+        raise ConfigError(
+            f"{text!r} is not a date or time.", hint="Write 2013-05-01 or 2013-05-01T06:00:00Z."
+        ) from None
     return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)

@@ -23,7 +23,7 @@ class Location:
 
 def caller() -> Location:
     """The nearest frame outside Headrace (its examples count as outside, `<string>` of a dataclass does not)."""
-    frame = sys._getframe(1)  # noqa: SLF001  # the only way to know where a declaration stands
+    frame = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     while frame.f_back is not None:
         file = frame.f_code.co_filename
         if file != "<string>" and (not file.startswith(PACKAGE) or file.startswith(EXAMPLES)):

@@ -68,7 +68,7 @@ class NotFoundError(HeadraceError):
         elif names:
             said = f"there is {', '.join(repr(n) for n in names[:SHOWN])}{' …' if len(names) > SHOWN else ''}."
         else:
-            said = f"there is none yet."
+            said = "there is none yet."
         super().__init__(f"no {kind} {name!r}: {said}", hint=hint)
         self.kind, self.name, self.near = kind, name, near[0] if near else None
 

@@ -9,7 +9,9 @@ from headrace.core.errors import DeclarationError, NotFoundError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Type = Literal["bool", "int8", "int16", "int32", "int64", "float32", "float64", "string", "date", "timestamp", "timestamp_utc"]
+Type = Literal[
+    "bool", "int8", "int16", "int32", "int64", "float32", "float64", "string", "date", "timestamp", "timestamp_utc"
+]
 TYPES: tuple[str, ...] = get_args(Type)
 
 

@@ -48,7 +48,9 @@ class FeatureTable(Table):
         """`look_back` as a duration."""
         return None if self.look_back is None else duration(self.look_back)
 
-    def select(self, *columns: str, on: Mapping[str, str] | None = None, prefix: str = "", optional: bool = False) -> Selection:
+    def select(
+        self, *columns: str, on: Mapping[str, str] | None = None, prefix: str = "", optional: bool = False
+    ) -> Selection:
         """Features of this table, looked up point-in-time for each row of the spine.
 
         Args:
@@ -66,7 +68,9 @@ class FeatureTableReference:
 
     name: str
 
-    def select(self, *columns: str, on: Mapping[str, str] | None = None, prefix: str = "", optional: bool = False) -> ReferencedSelection:
+    def select(
+        self, *columns: str, on: Mapping[str, str] | None = None, prefix: str = "", optional: bool = False
+    ) -> ReferencedSelection:
         """As `FeatureTable.select`."""
         return ReferencedSelection(self.name, as_columns(columns), dict(on or {}), prefix, optional, str(caller()))
 
@@ -106,7 +110,9 @@ def on_demand(outputs: Schema) -> Callable[[Function], Function]:
     def mark(function: Function) -> Function:
         parameters = inspect.signature(function).parameters.values()
         if not parameters or any(p.kind not in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters):
-            raise DeclarationError(f"{caller()}: on-demand feature {function.__name__!r} needs named parameters, one a column.")
+            raise DeclarationError(
+                f"{caller()}: on-demand feature {function.__name__!r} needs named parameters, one a column."
+            )
         setattr(function, ON_DEMAND, OnDemand(outputs, tuple(p.name for p in parameters)))
         return function
 

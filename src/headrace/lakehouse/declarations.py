@@ -31,8 +31,11 @@ def check_name(name: str, *, declared: bool = True) -> str:
             f"{name!r} is not a table name.",
             hint="Write schema.table in lower case letters, digits and underscores: 'silver.orders'.",
         )
-    if declared and name.split(".")[0] in RESERVED:
-        raise DeclarationError(f"{name!r}: the schema {name.split('.')[0]!r} is written by Headrace itself.", hint=f"Reserved: {', '.join(RESERVED)}.")
+    if declared and name.split(".", maxsplit=1)[0] in RESERVED:
+        raise DeclarationError(
+            f"{name!r}: the schema {name.split('.', maxsplit=1)[0]!r} is written by Headrace itself.",
+            hint=f"Reserved: {', '.join(RESERVED)}.",
+        )
     return name
 
 
@@ -72,7 +75,9 @@ class Repair:
 def repair(**columns: str) -> Repair:
     """`repair(visib="least(visib, 10)")`: what a row that breaks an expectation gets instead."""
     if not columns:
-        raise DeclarationError("repair() needs at least one column.", hint='For example: hr.repair(visib="least(visib, 10)").')
+        raise DeclarationError(
+            "repair() needs at least one column.", hint='For example: hr.repair(visib="least(visib, 10)").'
+        )
     return Repair(columns)
 
 
@@ -99,7 +104,10 @@ def expect(predicate: str, *, otherwise: Otherwise = "fail") -> Expectation:
         DeclarationError: an unknown `otherwise`.
     """
     if not isinstance(otherwise, Repair) and otherwise not in ("fail", "quarantine", "warn"):
-        raise DeclarationError(f"otherwise={otherwise!r} is not known.", hint="Use 'fail', 'quarantine', 'warn' or hr.repair(column='expression').")
+        raise DeclarationError(
+            f"otherwise={otherwise!r} is not known.",
+            hint="Use 'fail', 'quarantine', 'warn' or hr.repair(column='expression').",
+        )
     return Expectation(predicate, otherwise)
 
 
@@ -156,7 +164,9 @@ class Table(Declaration):
     def __post_init__(self) -> None:
         check_name(self.name)
         if not self.keys:
-            raise DeclarationError(f"{self.where}: table {self.name!r} needs a key.", hint='For example: key="order_id".')
+            raise DeclarationError(
+                f"{self.where}: table {self.name!r} needs a key.", hint='For example: key="order_id".'
+            )
         if isinstance(self.sql, str):
             object.__setattr__(self, "sql", Sql(self.sql, self.where.file))
 

@@ -88,7 +88,9 @@ Space = Range | Choice
 
 def _range(low: float, high: float, *, log: bool, integer: bool) -> Range:
     if not low < high or (log and low <= 0):
-        raise DeclarationError(f"{caller()}: a search space from {low} to {high} is empty{' or not positive' if log else ''}.")
+        raise DeclarationError(
+            f"{caller()}: a search space from {low} to {high} is empty{' or not positive' if log else ''}."
+        )
     return Range(low, high, log, integer)
 
 
@@ -177,7 +179,10 @@ class Model(Declaration):
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
-            raise DeclarationError(f"{self.where}: {self.name!r} is not a model name.", hint="Letters, digits and underscores: 'arrival_delay'.")
+            raise DeclarationError(
+                f"{self.where}: {self.name!r} is not a model name.",
+                hint="Letters, digits and underscores: 'arrival_delay'.",
+            )
         if not callable(self.fit):
             raise DeclarationError(f"{self.where}: model {self.name!r}: fit= is not a function.")
         if not self.features:
@@ -194,7 +199,13 @@ class Model(Declaration):
 
 
 METRICS: Mapping[str, Mapping[str, Direction]] = {
-    "Binary": {"roc_auc": "maximize", "log_loss": "minimize", "brier": "minimize", "average_precision": "maximize", "accuracy": "maximize"},
+    "Binary": {
+        "roc_auc": "maximize",
+        "log_loss": "minimize",
+        "brier": "minimize",
+        "average_precision": "maximize",
+        "accuracy": "maximize",
+    },
     "Multiclass": {"accuracy": "maximize", "log_loss": "minimize", "f1_macro": "maximize"},
     "Regression": {"rmse": "minimize", "mae": "minimize", "r2": "maximize"},
 }
