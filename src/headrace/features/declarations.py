@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from headrace.core.clock import duration
@@ -14,6 +13,7 @@ from headrace.core.errors import DeclarationError
 from headrace.lakehouse.declarations import Selection, Table, as_columns, check_name
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from headrace.core.schema import Schema
 
 ON_DEMAND = "__headrace_on_demand__"
