@@ -1,0 +1,247 @@
+"""What passes the check, what is refused, and that the message shows the place."""
+
+import random
+from pathlib import Path
+
+import duckdb
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.core.errors import SqlError
+from headrace.lakehouse.declarations import Sql
+from headrace.lakehouse.sql import CHANCE, SESSION, check, check_expression, explain, quoted
+
+KNOWN = {"bronze.trips", "bronze.zones", "silver.flights"}
+
+
+def read(text, **options):
+    return check(Sql(text, "trips.sql"), KNOWN, **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "inputs"),
+    [
+        ("select 1 as x", ()),
+        ("select * from bronze.trips t join bronze.zones z using (zone)", ("bronze.trips", "bronze.zones")),
+        ("from bronze.trips select x", ("bronze.trips",)),
+        ('select * from "bronze"."trips"', ("bronze.trips",)),
+        ("select * from Bronze.TRIPS", ("bronze.trips",)),
+        ("with t as (select * from bronze.trips), u as (select * from t) select * from u", ("bronze.trips",)),
+        ("with recursive n as (select 1 as i union all select i + 1 from n where i < 9) select * from n", ()),
+        ("select * from bronze.trips union all by name select * from bronze.zones", ("bronze.trips", "bronze.zones")),
+        ("select * from bronze.trips where zone in (select zone from bronze.zones)", ("bronze.trips", "bronze.zones")),
+        ("select * from bronze.trips where exists (from bronze.zones)", ("bronze.trips", "bronze.zones")),
+        ("select * from bronze.trips t asof join bronze.zones z on t.at >= z.at", ("bronze.trips", "bronze.zones")),
+        ("select * from bronze.trips, unnest(stops) as u(stop)", ("bronze.trips",)),
+        ("select * from range(3) r(i), generate_series(1, 2) g(j)", ()),
+        ("select * from (values (1, 'a')) v(i, s)", ()),
+        ("select * from bronze.trips, lateral (select 1)", ("bronze.trips",)),
+        ("select * from bronze.trips pivot (sum(fare) for kind in ('a', 'b'))", ("bronze.trips",)),
+        ("select sum(x) over w from bronze.trips window w as (partition by k order by t)", ("bronze.trips",)),
+        ("select x -- of a trip\nfrom bronze.trips; -- the end\n;", ("bronze.trips",)),
+    ],
+)
+def test_one_select_over_declared_tables_passes_and_names_its_inputs(text, inputs):
+    assert read(text).inputs == inputs
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("select * from 'trips.csv'", "files cannot be read"),
+        ("select * from '/etc/passwd'", "files cannot be read"),
+        ("select * from 's3://bucket/*.parquet'", "files cannot be read"),
+        ('select * from "https://x/y.json"', "files cannot be read"),
+        ("select * from read_csv('trips.csv')", "read_csv reads something"),
+        ("select * from bronze.trips where x in (select x from read_parquet('a'))", "read_parquet reads something"),
+        ("select * from read_text('a')", "read_text reads something"),
+        ("select * from glob('*')", "glob reads something"),
+        ("select * from sniff_csv('a')", "sniff_csv reads something"),
+        ("select * from query_table('bronze.trips')", "query_table"),
+        ("select * from query('select 1')", "query"),
+        ("select * from duckdb_settings()", "duckdb_settings reads something"),
+        ("select * from pragma_table_info('x')", "pragma_table_info reads something"),
+        ("select * from repeat(1, 2)", "repeat reads something"),
+        ("select * from other.bronze.trips", "names a database"),
+        ("select * from trips", "did you mean 'bronze.trips'?"),
+        ("select * from bronze.trip", "did you mean 'bronze.trips'?"),
+        ("select * from information_schema.tables", "no table 'information_schema.tables'"),
+        ("select * from bronze.trips t, (select * from t)", "is the alias of a table"),
+        ("select * from (show tables)", "no table"),
+        ("select * from (summarize bronze.trips)", "SUMMARIZE is not a SELECT"),
+        ("with p as (pivot bronze.trips on kind) select * from p", "PIVOT is not a SELECT"),
+        ("pivot bronze.trips on kind using sum(x)", "PIVOT is not a SELECT"),
+        ("copy bronze.trips to 'x'", "COPY is not a SELECT"),
+        ("insert into bronze.trips select 1", "INSERT is not a SELECT"),
+        ("create table x as select 1", "CREATE is not a SELECT"),
+        ("attach 'x'", "ATTACH is not a SELECT"),
+        ("set memory_limit = '1GB'", "SET is not a SELECT"),
+        ("pragma version", "PRAGMA is not a SELECT"),
+        ("explain select 1", "EXPLAIN is not a SELECT"),
+        ("call pragma_version()", "CALL is not a SELECT"),
+        ("drop table bronze.trips", "DROP is not a SELECT"),
+        ("select 1; drop table bronze.trips", "more than one statement"),
+        ("select getenv('HOME')", "getenv reads the session"),
+        ("select current_setting('threads')", "current_setting reads the session"),
+        ("select current_user", "current_user reads the session"),
+        ("select $1", "a parameter has no value"),
+        ("select * from bronze.trips at (version => 3)", "version of a table is chosen by the run"),
+        ("select * from bronze.trips using sample 10%", "sample of rows"),
+        ("", "no statement"),
+        ("-- only this", "no statement"),
+    ],
+)
+def test_all_else_is_refused_with_file_and_line(text, says):
+    with pytest.raises(SqlError) as refused:
+        read(text)
+    assert str(refused.value).startswith("trips.sql:1: ")
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "call", ["now()", "main.now()", '"random"()', "current_date", "uuid()", "today()", "localtime"]
+)
+def test_a_definition_must_give_the_same_rows_each_time_but_a_question_need_not(call):
+    with pytest.raises(SqlError, match="another value each time"):
+        read(f"select {call} as x")
+    assert read(f"select {call} as x", deterministic=False).inputs == ()
+
+
+def test_every_volatile_function_of_this_duckdb_is_refused():
+    volatile = duckdb.execute(
+        "select distinct function_name from duckdb_functions() where function_type = 'scalar' and stability <> 'CONSISTENT'"
+    ).fetchall()
+    assert {name for (name,) in volatile} - {"error"} <= CHANCE | SESSION
+
+
+def test_the_message_shows_the_line_marks_the_place_and_suggests():
+    with pytest.raises(SqlError) as refused:
+        read("select x,\n\ty\nfrom silver.flihgts f\nwhere x > 0")
+    assert str(refused.value).splitlines() == [
+        "trips.sql:3: there is no table 'silver.flihgts': did you mean 'silver.flights'?",
+        "  3 | from silver.flihgts f",
+        "    |      ^^^^^^^^^^^^^^",
+    ]
+
+
+def test_what_does_not_parse_is_marked_where_the_parser_stopped():
+    with pytest.raises(SqlError) as refused:
+        read("select x\nfrm bronze.trips")
+    assert str(refused.value).splitlines() == [
+        'trips.sql:2: syntax error at or near "bronze"',
+        "  2 | frm bronze.trips",
+        "    |     ^^^^^^",
+    ]
+
+
+def test_an_sql_string_inside_a_python_file_is_placed_in_that_file(tmp_path: Path):
+    text = "select x\nfrom nowhere.atall"
+    module = tmp_path / "project.py"
+    module.write_text(f'import headrace as hr\n\norders = hr.Table("silver.orders", key="x", sql="""{text}""")\n')
+    with pytest.raises(SqlError, match=r"project\.py:4: there is no table 'nowhere.atall'"):
+        check(Sql(text, str(module)), KNOWN)
+    with pytest.raises(SqlError, match=r"project\.py, line 1 of the SQL: there is no table 'nowhere.atall'"):
+        check(Sql("select * from nowhere.atall", str(module)), KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "select x,\n  far\nfrom bronze.trips",
+            "trips.sql:2: there is no column 'far' here: did you mean 'fare'?\n  2 |   far",
+        ),
+        ("select\n  q.x from bronze.trips", "trips.sql:2: there is no table 'q' here"),
+        ("select nofunction(x)\nfrom bronze.trips", "trips.sql:1: Scalar Function with name nofunction does not exist"),
+        ("select x,\n  'abc'::int\nfrom bronze.trips", "trips.sql:2: Could not convert string 'abc' to INT32"),
+    ],
+)
+def test_what_duckdb_says_at_run_time_is_placed_in_the_file(text, says):
+    query = read(text)
+    with duckdb.connect() as connection:
+        connection.execute("create schema bronze; create table bronze.trips as select 1 as x, 2.5 as fare")
+        with pytest.raises(duckdb.Error) as raised:
+            connection.execute(f"create temp table made as\n{query.text}").fetchall()
+    assert str(explain(raised.value, query, above=1)).startswith(says)
+
+
+WORDS = ["select", "Count", "(", "*", ")", "as", "Trips", ",", "kind", "from", "bronze", ".", "trips", "where", "kind",
+         "<>", "'Not a Keyword'", "group by", "all"]  # fmt: skip
+
+
+@given(st.randoms(use_true_random=False))
+def test_layout_comments_and_the_case_of_keywords_do_not_count(chance: random.Random):
+    gaps = [" ", "\n", "\t ", " -- why\n", " /* so */ "]
+    keywords = {"select", "as", "from", "where", "group by", "all", "Count"}
+    text = "".join(
+        (chance.choice([word.upper(), word.lower()]) if word in keywords else word) + chance.choice(gaps)
+        for word in WORDS
+    )
+    assert read(text).normalized == read(" ".join(WORDS)).normalized
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("select x as a from bronze.trips", "select x as A from bronze.trips"),
+        ("select 'a' as x", "select 'A' as x"),
+        ("select x ~ 'b' from bronze.trips", "select regexp_matches(x, 'b') from bronze.trips"),
+        ("select 1 as x", "select 1.0 as x"),
+        ('select "a b" from bronze.trips', 'select "a  b" from bronze.trips'),
+    ],
+)
+def test_what_means_something_else_is_told_apart(one, other):
+    assert read(one).normalized != read(other).normalized
+
+
+@pytest.mark.parametrize(
+    "text", ["fare > 0", "fare is not null and kind in ('a', 'b')", "pickup.zone = 'x'", "Fare < 3", "not (fare > 0)",
+             "least(fare, 3)", "len(list_filter(stops, s -> s > 1)) = 0", "fare", "true", "kind like 'a%' -- good"]
+)  # fmt: skip
+def test_an_expression_over_the_row_passes(text):
+    check_expression(text, ["fare", "kind", "pickup", "stops"], where="project.py:7", role="expectation")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("fair > 0", "there is no column 'fair': did you mean 'fare'?"),
+        ("fare >", "does not parse"),
+        ("fare > 0)", "does not parse"),
+        ("fare > 0, kind = 'a'", "parse"),
+        ("", "not one expression"),
+        ("select 1", "not one expression"),
+        ("fare > 0; drop table x", "parse"),
+        ("fare in (select fare from bronze.trips)", "reads a table"),
+        ("fare > avg(fare)", "looks at several rows"),
+        ("row_number() over () = 1", "looks at several rows"),
+        ("fare > random()", "random() is not a function of the row"),
+        ("fare < getenv('X')", "getenv() is not a function of the row"),
+    ],
+)
+def test_an_expression_that_is_more_than_the_row_is_refused(text, says):
+    with pytest.raises(SqlError) as refused:
+        check_expression(text, ["fare", "kind"], where="project.py:7", role="expectation")
+    assert str(refused.value).startswith("project.py:7: expectation ")
+    assert says in str(refused.value)
+
+
+def test_names_are_quoted_part_by_part():
+    assert quoted('silver.od"d') == '"silver"."od""d"'
+
+
+def test_the_shipped_example_passes():
+    folder = Path(__file__).parents[2] / "src/headrace/examples/flights/flights"
+    known = {
+        "bronze.flights",
+        "bronze.weather",
+        "bronze.airports",
+        "bronze.airlines",
+        "silver.flights",
+        "silver.planes",
+    }
+    files = list(folder.glob("*.sql"))
+    assert files
+    for file in files:
+        assert check(Sql(file.read_text(), str(file)), known).inputs
