@@ -1,0 +1,57 @@
+"""What other rooms learn about runs and about MLflow's versions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
+ColumnType = Literal["any", "double", "long", "string"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """One MLflow run.
+
+    Attributes:
+        key: the key of the job step that made it; empty for a run that somebody else made.
+        metrics: the last value of each.
+    """
+
+    id: str
+    model: str
+    key: str
+    status: RunStatus
+    started: datetime
+    ended: datetime | None
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of a logged model's signature. `any` takes every type; such a column may be left out of the signature check."""
+
+    name: str
+    type: ColumnType
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedVersion:
+    """A model version as MLflow's registry has it.
+
+    Attributes:
+        key: the key of the job step that registered it.
+    """
+
+    model: str
+    version: int
+    key: str
+    uri: str
+    run_id: str | None
+    tags: Mapping[str, str]

@@ -1,0 +1,68 @@
+"""MLflow, imported late and kept quiet, on a store that two processes may open at the same time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+SQLITE = "sqlite:///"
+
+
+def load(module: str = "mlflow") -> Any:
+    """MLflow, or a module of it: no telemetry, errors only on stderr.
+
+    The import costs one to four seconds, so it is late; it warns about MLflow's own code, which is not our user's affair.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loaded = import_module(module)
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    return loaded
+
+
+def connect(url: str) -> Any:
+    """A client on the tracking and registry store at this URL; an embedded store is made where there is none."""
+    mlflow = load()
+    with _alone(url):
+        client = mlflow.MlflowClient(tracking_uri=url, registry_uri=url)
+        client.search_experiments(max_results=1)  # makes the tables, which two processes must not do together
+    return client
+
+
+@contextmanager
+def current(url: str) -> Generator[Any]:
+    """The `mlflow` module with this store as the one of its fluent calls; the previous one comes back afterwards."""
+    mlflow = load()
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    mlflow.set_tracking_uri(url)
+    try:
+        yield mlflow
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+@contextmanager
+def _alone(url: str) -> Generator[None]:
+    """Holds a lock file beside an embedded store while it is opened; does nothing for a server."""
+    if not url.startswith(SQLITE):
+        yield
+        return
+    import fcntl
+
+    path = Path(url.removeprefix(SQLITE))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

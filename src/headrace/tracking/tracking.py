@@ -1,0 +1,316 @@
+"""Runs: one a training step, found again by the step's key, never left RUNNING."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from headrace.core.errors import NotFoundError
+from headrace.tracking import store
+from headrace.tracking.autolog import autologging
+from headrace.tracking.records import Column, LoggedVersion, RunStatus, RunSummary
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+
+    from headrace.core.ids import Json
+
+STEP = "headrace.step"
+MODEL_URI = "headrace.model_uri"
+BATCH = 90  # parameters in one request; MLflow takes 100
+
+
+class Tracking:
+    """The runs and versions of one environment.
+
+    Args:
+        url: of the store: `sqlite:////path/mlflow.db`, or of an MLflow server of the same minor version.
+        artifacts: folder or URL under which an embedded store keeps what runs log.
+    """
+
+    def __init__(self, url: str, artifacts: str) -> None:
+        self.url, self.artifacts = url, artifacts.rstrip("/")
+        self._connected: Any = None
+
+    @property
+    def _client(self) -> Any:
+        if self._connected is None:
+            self._connected = store.connect(self.url)
+        return self._connected
+
+    def open_run(self, model: str, key: str, *, name: str = "", tags: Mapping[str, str] | None = None) -> TrackedRun:
+        """The run of a step: a finished one if there is one (`done`), otherwise a new one.
+
+        A run of this key that was left RUNNING belongs to a process that died; it is closed as KILLED first. The caller
+        holds the step, so nobody else can be at work on it.
+
+        Args:
+            model: experiments are named after models.
+            key: of the step; the tag `headrace.step`.
+            name: shown in MLflow.
+            tags: further tags.
+        """
+        experiment = self._experiment(model)
+        self.close_orphans([key])
+        done = self._search([experiment], f"tags.`{STEP}` = '{key}' and attributes.status = 'FINISHED'")
+        if done:
+            return TrackedRun(self, done[0].info.run_id, done=True)
+        made = self._client.create_run(experiment, run_name=name or None, tags={**(tags or {}), STEP: key})
+        return TrackedRun(self, made.info.run_id, done=False)
+
+    def close_orphans(self, keys: Collection[str] | None = None) -> list[str]:
+        """Closes runs that are RUNNING as KILLED: those of these steps, or of every step. Gives their ids.
+
+        To be called when it is known that no live process works on these steps.
+        """
+        everywhere = [experiment.experiment_id for experiment in self._client.search_experiments()]
+        left = self._search(everywhere, "attributes.status = 'RUNNING'")
+        orphans = [
+            run.info.run_id for run in left if STEP in run.data.tags and (keys is None or run.data.tags[STEP] in keys)
+        ]
+        for run_id in orphans:
+            self._client.set_terminated(run_id, status="KILLED")
+        return orphans
+
+    def run(self, run_id: str) -> RunSummary:
+        """One run.
+
+        Raises:
+            NotFoundError: there is none of this id.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client.get_run(run_id)
+        except MlflowException:
+            raise NotFoundError("MLflow run", run_id, (run.id for run in self.runs())) from None
+        return self._summary(found)
+
+    def runs(self, model: str | None = None, *, limit: int = 100) -> list[RunSummary]:
+        """The latest runs, of one model or of all, newest first."""
+        experiments = [
+            experiment.experiment_id
+            for experiment in self._client.search_experiments()
+            if model is None or experiment.name == model
+        ]
+        return [self._summary(run) for run in self._search(experiments, "", limit=limit)]
+
+    def download(self, uri: str) -> Path:
+        """The local folder of a logged model; an embedded store's own folder, which is not to be written to."""
+        with store.current(self.url) as mlflow:
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+
+    def versions(self, model: str) -> list[LoggedVersion]:
+        """The versions of a model that MLflow's registry has, oldest first."""
+        found = self._client.search_model_versions(f"name = '{model}'")
+        return sorted((_version(version) for version in found), key=lambda version: version.version)
+
+    def register(
+        self, model: str, *, key: str, uri: str, run_id: str, tags: Mapping[str, str], description: str = ""
+    ) -> LoggedVersion:
+        """Makes a version of a logged model, once for each key: called again it gives the same one.
+
+        MLflow itself makes another version whenever it is asked, so the tag is looked up first.
+        """
+        for version in self.versions(model):
+            if version.key == key:
+                return version
+        self._registered(model)
+        with store.current(self.url):  # MLflow looks a models:/ source up in the store of its fluent calls
+            made = self._client.create_model_version(
+                model,
+                source=uri,
+                run_id=run_id,
+                tags={**tags, STEP: key},
+                description=description or None,
+                model_id=uri.removeprefix("models:/") if uri.startswith("models:/m-") else None,
+            )
+        return _version(made)
+
+    def describe(self, model: str, *, description: str, tags: Mapping[str, str]) -> None:
+        """Sets the description and tags of a registered model."""
+        self._registered(model)
+        self._client.update_registered_model(model, description=description)
+        for name, value in tags.items():
+            self._client.set_registered_model_tag(model, name, value)
+
+    def tag_version(self, model: str, version: int, name: str, value: str) -> None:
+        """Sets one tag of a version in MLflow's registry."""
+        self._client.set_model_version_tag(model, str(version), name, value)
+
+    def _registered(self, model: str) -> None:
+        if not self._client.search_registered_models(f"name = '{model}'"):
+            self._client.create_registered_model(model)
+
+    def _experiment(self, model: str) -> str:
+        found = self._client.get_experiment_by_name(model)
+        if found is not None:
+            return cast("str", found.experiment_id)
+        location = f"{self.artifacts}/{model}" if self.url.startswith(store.SQLITE) else None
+        return cast("str", self._client.create_experiment(model, artifact_location=location))
+
+    def _search(self, experiments: Sequence[str], where: str, *, limit: int = 1000) -> list[Any]:
+        return list(self._client.search_runs(list(experiments), where, max_results=limit)) if experiments else []
+
+    def _summary(self, run: Any) -> RunSummary:
+        return RunSummary(
+            id=run.info.run_id,
+            model=self._client.get_experiment(run.info.experiment_id).name,
+            key=run.data.tags.get(STEP, ""),
+            status=cast("RunStatus", run.info.status),
+            started=_instant(run.info.start_time),
+            ended=None if run.info.end_time is None else _instant(run.info.end_time),
+            params=dict(run.data.params),
+            metrics=dict(run.data.metrics),
+            tags=dict(run.data.tags),
+        )
+
+
+class TrackedRun:
+    """A run to log on, as a context: FINISHED at its end, FAILED on an error, KILLED when it is interrupted.
+
+    Inside, it is MLflow's active run, so that what a user's own `mlflow.log_…` writes lands here too.
+
+    Attributes:
+        id: MLflow's id of the run.
+        done: it was finished before; nothing is left to log.
+    """
+
+    def __init__(self, tracking: Tracking, run_id: str, *, done: bool) -> None:
+        self.id, self.done = run_id, done
+        self._tracking = tracking
+        self._stack = ExitStack()
+
+    @property
+    def _client(self) -> Any:
+        return self._tracking._client  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+    def __enter__(self) -> Self:
+        if not self.done:
+            mlflow = self._stack.enter_context(store.current(self._tracking.url))
+            mlflow.start_run(run_id=self.id)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.done:
+            return
+        status = "FINISHED" if kind is None else "FAILED" if issubclass(kind, Exception) else "KILLED"
+        with self._stack:
+            if error is not None:
+                self._client.set_tag(self.id, "headrace.error", f"{type(error).__name__}: {error}"[:5000])
+            store.load().end_run(status)
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Logs parameters; a value that was logged before stays."""
+        from mlflow.entities import Param
+
+        there = self._client.get_run(self.id).data.params
+        new = [Param(str(name), str(value)) for name, value in params.items() if str(name) not in there]
+        for start in range(0, len(new), BATCH):
+            self._client.log_batch(self.id, params=new[start : start + BATCH])
+
+    def log_metrics(self, metrics: Mapping[str, float | None], *, step: int = 0) -> None:
+        """Logs numbers; a metric without a value is left out."""
+        from mlflow.entities import Metric
+
+        at = int(time.time() * 1000)
+        known = [Metric(name, float(value), at, step) for name, value in metrics.items() if value is not None]
+        self._client.log_batch(self.id, metrics=known)
+
+    def log_dict(self, value: Mapping[str, Json] | Sequence[Json], path: str) -> None:
+        """Logs JSON as an artifact."""
+        self._client.log_dict(self.id, value, path)
+
+    def log_text(self, text: str, path: str) -> None:
+        """Logs a text as an artifact."""
+        self._client.log_text(self.id, text, path)
+
+    def log_figure(self, figure: object, path: str) -> None:
+        """Logs a matplotlib figure as an artifact."""
+        self._client.log_figure(self.id, figure, path)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Sets tags."""
+        for name, value in tags.items():
+            self._client.set_tag(self.id, name, value)
+
+    @property
+    def summary(self) -> RunSummary:
+        """What the run holds so far."""
+        return self._tracking.run(self.id)
+
+    @property
+    def model_uri(self) -> str | None:
+        """Where the model is that was logged on this run; None when none was."""
+        return self.summary.tags.get(MODEL_URI)
+
+    def autologging(self) -> AbstractContextManager[None]:
+        """What libraries tell while they fit inside lands on this run, which must have been entered."""
+        return autologging()
+
+    def log_model(
+        self,
+        folder: Path,
+        *,
+        loader: str,
+        inputs: Sequence[Column],
+        outputs: Sequence[Column],
+        requirements: Sequence[str],
+        example: object = None,
+    ) -> str:
+        """Logs a folder as a pyfunc model on this run, which must have been entered. Gives the model's URI.
+
+        Args:
+            folder: what the loader reads.
+            loader: the module with `_load_pyfunc(path)`.
+            inputs: the signature; columns of type `any` are optional.
+            outputs: what it gives.
+            requirements: for pip, pinned.
+            example: some rows to keep beside the model.
+        """
+        signature = store.load("mlflow.models").ModelSignature(inputs=_schema(inputs), outputs=_schema(outputs))
+        logged = store.load("mlflow.pyfunc").log_model(
+            name="model",
+            loader_module=loader,
+            data_path=str(folder),
+            signature=signature,
+            pip_requirements=list(requirements),
+            input_example=example,
+        )
+        self.set_tags({MODEL_URI: logged.model_uri})
+        return cast("str", logged.model_uri)
+
+
+def _schema(columns: Sequence[Column]) -> Any:
+    from mlflow.types.schema import AnyType, ColSpec, Schema
+
+    return Schema(
+        [
+            ColSpec(AnyType(), column.name, required=False)
+            if column.type == "any"
+            else ColSpec(column.type, column.name)
+            for column in columns
+        ]
+    )
+
+
+def _version(found: Any) -> LoggedVersion:
+    return LoggedVersion(
+        model=found.name,
+        version=int(found.version),
+        key=(found.tags or {}).get(STEP, ""),
+        uri=found.source,
+        run_id=found.run_id,
+        tags=dict(found.tags or {}),
+    )
+
+
+def _instant(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
