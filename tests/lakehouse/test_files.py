@@ -1,0 +1,162 @@
+"""Raw files as they are: every format and packing alike, and faults placed in file and line."""
+
+import gzip
+import io
+import json
+import zipfile
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.core.errors import DataError
+from headrace.lakehouse import files
+from headrace.lakehouse.files import Reading, read
+
+ROWS = [{"id": 1, "name": "Zoë"}, {"id": 2, "name": 'a,\n"b"'}, {"id": 3, "name": None}]  # fmt: skip
+CSV = 'id,name\n1,Zoë\n2,"a,\n""b"""\n3,NA\n'
+
+
+def rows(path, types=None, nulls=("", "NA")):
+    with read(path, Reading(types=types or {}, nulls=nulls)) as reader:
+        return reader.read_all()
+
+
+def packed(path, data):
+    if path.name.endswith(".gz"):
+        path.write_bytes(gzip.compress(data))
+    elif path.name.endswith(".zip"):
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("__MACOSX/._junk", b"")
+            archive.writestr(path.name.removesuffix(".zip"), data)
+    else:
+        path.write_bytes(data)
+    return path
+
+
+def parquet(table):
+    sink = io.BytesIO()
+    pa.parquet.write_table(table, sink)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("packing", ["", ".gz", ".zip"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_every_format_and_packing_gives_the_same_rows(tmp_path, kind, packing):
+    data = {
+        "csv": CSV.encode(),
+        "jsonl": "\n".join(json.dumps(row) for row in ROWS).encode(),
+        "parquet": parquet(pa.Table.from_pylist(ROWS)),
+    }[kind]
+    assert rows(packed(tmp_path / f"raw.{kind}{packing}", data)).to_pylist() == ROWS
+
+
+def test_the_format_of_a_zip_may_be_told_from_what_is_inside(tmp_path):
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("2013/export.csv", CSV)
+    assert rows(path).to_pylist() == ROWS
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.none() | st.integers(-(2**62), 2**62),
+            st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), min_size=1),
+            st.none() | st.floats(allow_nan=False, allow_infinity=False),
+        ),
+        min_size=1,
+    )
+)
+def test_what_was_written_as_csv_comes_back(tmp_path_factory, values):
+    path = tmp_path_factory.mktemp("csv") / "raw.csv"
+    quote = lambda text: '"' + text.replace('"', '""') + '"'  # noqa: E731
+    path.write_text(
+        "i,s,f\n"
+        + "".join(
+            f"{'' if i is None else i},{'' if s is None else quote(s)},{'' if f is None else repr(f)}\n"
+            for i, s, f in values
+        ),
+        encoding="utf-8",
+        newline="",
+    )
+    types = {"i": pa.int64(), "s": pa.string(), "f": pa.float64()}
+    assert [tuple(row.values()) for row in rows(path, types).to_pylist()] == values
+
+
+def test_a_quoted_null_text_is_text_and_times_of_day_stay_as_written(tmp_path):
+    path = packed(tmp_path / "raw.csv", b'a,at\n"NA",05:00\nNA,06:30:00\n')
+    assert rows(path).to_pylist() == [{"a": "NA", "at": "05:00"}, {"a": None, "at": "06:30:00"}]
+
+
+@pytest.mark.parametrize(
+    ("data", "types", "says"),
+    [
+        ("a,b\n1,2\n3\n", {}, "raw.csv:3: Expected 2 columns, got 1: 3"),
+        ('a,b\n1,"x\ny"\n\n3\n', {}, "raw.csv:5: Expected 2 columns, got 1: 3"),
+        ("a,b\n1,2\nx,3\n", {"a": pa.int64()}, "raw.csv:3: column 'a' is declared as int64: invalid value 'x'"),
+        ("a\n300\n", {"a": pa.int8()}, "raw.csv:2: column 'a' is declared as int8: invalid value '300'"),
+        ("", {}, "raw.csv: the file is empty"),
+        ("a,\n1,2\n", {}, "raw.csv: column 2 has no name"),
+        ("a,b,A\n1,2,3\n", {}, "raw.csv: column 'A' is there twice"),
+    ],
+)
+def test_a_malformed_csv_is_placed(tmp_path, data, types, says):
+    with pytest.raises(DataError) as refused:
+        rows(packed(tmp_path / "raw.csv", data.encode()), types)
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ('{"a": 1}\n\n{bad\n', "raw.jsonl:3: not JSON"),
+        ('{"a": 1}\n[1]\n', "raw.jsonl:2: list, not an object"),
+        ('{"a": 1}\n{"a": "x"}\n', "column 'a' is number in one row and string in another"),
+    ],
+)
+def test_malformed_json_is_placed(tmp_path, data, says):
+    with pytest.raises(DataError) as refused:
+        rows(packed(tmp_path / "raw.jsonl", data.encode()))
+    assert says in str(refused.value)
+
+
+def test_text_that_is_not_utf8_is_refused(tmp_path):
+    with pytest.raises(DataError, match="column 'a' is not UTF-8"):
+        rows(packed(tmp_path / "raw.csv", b"a,b\n\xe9t\xe9,2\n"))
+
+
+@pytest.mark.parametrize("name", ["raw.csv.gz", "raw.csv.zip", "raw.parquet", "raw.zip"])
+def test_a_damaged_file_is_refused(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"this is none")
+    with pytest.raises(DataError, match=str(path)):
+        rows(path)
+
+
+def test_a_truncated_gzip_is_refused(tmp_path):
+    path = tmp_path / "raw.csv.gz"
+    path.write_bytes(gzip.compress(CSV.encode() * 1000)[:-20])
+    with pytest.raises(DataError, match=r"raw.csv.gz: the file is damaged"):
+        rows(path)
+
+
+def test_a_file_that_unpacks_beyond_measure_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "BOMB_BYTES", 2**16)
+    path = packed(tmp_path / "raw.csv.gz", b"a\n" + b"0\n" * 2**20)
+    with pytest.raises(DataError, match="unpacks to more than"):
+        rows(path)
+
+
+def test_a_zip_of_two_files_and_an_unknown_ending_are_refused(tmp_path):
+    path = tmp_path / "two.csv.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.csv", "a\n1\n")
+        archive.writestr("b.csv", "a\n1\n")
+    with pytest.raises(DataError, match="holds 2 files"):
+        rows(path)
+    with pytest.raises(DataError, match=r"cannot be told from the name[\s\S]*\.csv, \.jsonl, \.parquet"):
+        rows(packed(tmp_path / "raw.xlsx", b""))
