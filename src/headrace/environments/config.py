@@ -1,0 +1,405 @@
+"""`headrace.toml`: what the project is called, where its declarations are, which environments it has.
+
+Relative paths of `hr.Source(files=…)` and of environment roots start at the project folder, `Config.folder`: data is not
+code. SQL files are code: they are read beside the module that names them, so in `Code.folder` (see `code.py`).
+
+What a value is taken from, first wins: a command's flag, the variable `HEADRACE_ENV__<env>__<key>`, the file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Literal, cast, get_args
+from urllib.parse import urlsplit
+
+from headrace.core.clock import instant
+from headrace.core.errors import ConfigError, NotFoundError
+from headrace.environments.toml import Source, Table, suggest
+
+FILE = "headrace.toml"
+VARIABLE = "HEADRACE_ENV__"
+Policy = Literal["any", "commit", "release"]
+POLICIES: tuple[str, ...] = get_args(Policy)
+PROJECT_KEYS = ("name", "module", "as_of")
+ENV_KEYS = ("code", "reads", "root", "releases", "lakehouse", "state", "tracking", "artifacts", "storage_options")
+SPLIT_KEYS = "storage_options"  # the one key that is a table: HEADRACE_ENV__prod__storage_options__AWS_REGION
+DEFAULT_ENVIRONMENTS = ("dev", "staging", "prod")
+ENV_NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
+MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+SECRET_OPTION = re.compile(r"(secret|password|token|account_key|sas_key)(?!.*(file|path|endpoint)$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A value by reference: the environment variable that holds it. Read when it is used, never shown."""
+
+    variable: str
+
+    def read(self, wanted_by: str) -> str:
+        """The value.
+
+        Raises:
+            ConfigError: the variable is not set.
+        """
+        try:
+            return os.environ[self.variable]
+        except KeyError:
+            raise ConfigError(
+                f"{wanted_by} is the secret {self.variable!r}, and no such environment variable is set.",
+                hint=f"export {self.variable}=…",
+            ) from None
+
+
+Value = str | Secret
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """One place where code runs, with stores of its own.
+
+    Attributes:
+        code: what may run: `any` (the working tree), `commit` (committed code), `release` (a tagged commit).
+        releases: the pattern that the tag of a release matches.
+        reads: other environments whose tables are readable from here, in order; never written.
+        root: the folder of the embedded stores.
+        lakehouse_root: a folder, or the URL of an object store.
+        artifacts_root: a folder or a URL.
+    """
+
+    name: str
+    code: Policy
+    releases: str
+    reads: tuple[str, ...]
+    root: Path
+    lakehouse_root: str
+    artifacts_root: str
+    state: Value = field(repr=False)
+    tracking: Value = field(repr=False)
+    options: Mapping[str, Value] = field(repr=False)
+
+    @property
+    def state_url(self) -> str:
+        """The SQLAlchemy URL of the state database."""
+        return self._read(self.state, "state")
+
+    @property
+    def tracking_url(self) -> str:
+        """The MLflow tracking URI."""
+        return self._read(self.tracking, "tracking")
+
+    @property
+    def storage_options(self) -> dict[str, str]:
+        """Options of the object store, secrets in clear: for the client only, never for a log.
+
+        Raises:
+            ConfigError: a secret's environment variable is not set.
+        """
+        return {name: self._read(value, f"storage_options.{name}") for name, value in self.options.items()}
+
+    def _read(self, value: Value, key: str) -> str:
+        return value.read(f"[env.{self.name}] {key}") if isinstance(value, Secret) else value
+
+
+@dataclass(frozen=True)
+class ProjectTable:
+    """The `[project]` table: a name, the module with the declarations, and the moment that a replay calls now (UTC)."""
+
+    name: str
+    _: KW_ONLY
+    module: str
+    as_of: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A project: its folder, what `[project]` says, and its environments from the lowest to the highest."""
+
+    folder: Path
+    name: str
+    module: str
+    as_of: datetime | None
+    environments: tuple[Environment, ...]
+
+    def environment(self, name: str) -> Environment:
+        """The environment of that name.
+
+        Raises:
+            NotFoundError: there is none; the nearest one is suggested.
+        """
+        for environment in self.environments:
+            if environment.name == name:
+                return environment
+        raise NotFoundError(
+            "environment",
+            name,
+            [env.name for env in self.environments],
+            hint=f"Environments are in {self.folder / FILE}.",
+        )
+
+
+def load(folder: Path | None = None) -> Config:
+    """Reads the project that `folder` (the current one, unless given) belongs to.
+
+    Raises:
+        ConfigError: no `headrace.toml` in it or above it, or one that is malformed.
+    """
+    home = find(folder or Path.cwd())
+    source = Source.read(home / FILE)
+    project = _project(source)
+    return Config(
+        folder=home,
+        name=project.name,
+        module=project.module,
+        as_of=project.as_of,
+        environments=_environments(source, home),
+    )
+
+
+def load_project(folder: Path) -> ProjectTable:
+    """Reads only `[project]`, and only in this folder: what a commit says of itself.
+
+    Raises:
+        ConfigError: there is no `headrace.toml`, or it is malformed.
+    """
+    return _project(Source.read(folder / FILE))
+
+
+def find(start: Path) -> Path:
+    """The nearest folder, from `start` upwards, that holds a `headrace.toml`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    start = start.absolute()
+    for folder in (start, *start.parents):
+        if (folder / FILE).is_file():
+            return folder
+    raise ConfigError(
+        f"There is no {FILE} in {str(start)!r} or in any folder above it.",
+        hint="Go to a project's folder, or type `headrace demo` to get one to start from.",
+    )
+
+
+def _project(source: Source) -> ProjectTable:
+    source.only(source.table, ("project", "env"), "")
+    if "project" not in source.table:
+        raise source.error(
+            "there is no [project] table.", section="project", hint='[project]\nname = "shop"\nmodule = "shop.project"'
+        )
+    table = source.section("project", source.table["project"])
+    source.only(table, PROJECT_KEYS, "project")
+    return ProjectTable(
+        _text(source, table, "name", shape=re.compile(r"[^\W\d][\w-]*"), said="letters, digits, - and _"),
+        module=_text(source, table, "module", shape=MODULE, said='a dotted name such as "shop.project"'),
+        as_of=_instant(source, table.get("as_of")),
+    )
+
+
+def _text(source: Source, table: Table, key: str, *, shape: re.Pattern[str], said: str) -> str:
+    if key not in table:
+        raise source.error(f"[project] has no {key!r}.", section="project", hint=f"{key} is {said}.")
+    value = table[key]
+    if not isinstance(value, str) or not shape.fullmatch(value):
+        raise source.error(f"{key} = {value!r} is not possible.", section="project", key=key, hint=f"{key} is {said}.")
+    return value
+
+
+def _instant(source: Source, value: object) -> datetime | None:
+    """A moment in UTC, from a text or from TOML's own dates and times."""
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    if isinstance(value, date):
+        return datetime.combine(value, time(), UTC)
+    try:
+        if isinstance(value, str):
+            return instant(value)
+    except ConfigError as error:
+        raise source.error(f"as_of: {error.what}", section="project", key="as_of", hint=error.hint) from None
+    raise source.error(
+        f"as_of = {value!r} is not a moment.", section="project", key="as_of", hint='as_of = "2014-01-01"'
+    )
+
+
+def _environments(source: Source, folder: Path) -> tuple[Environment, ...]:
+    written = source.section("env", source.table.get("env", {})) or {name: {} for name in DEFAULT_ENVIRONMENTS}
+    names = list(written)
+    for name in names:
+        if not ENV_NAME.fullmatch(name):
+            raise source.error(
+                f"{name!r} is not the name of an environment.",
+                section="env",
+                key=name,
+                hint="Small letters and digits, with single - or _ between them.",
+            )
+    given = _variables(names)
+    made: list[Environment] = []
+    for name in names:
+        section = f"env.{name}"
+        table = source.section(section, written[name])
+        source.only(table, ENV_KEYS, section)
+        _no_clear_secrets(source, section, table)
+        reader = _Reader(source, folder, section, {**table, **given[name]}, frozenset(given[name]))
+        made.append(reader.environment(name, names))
+    _apart(source, made)
+    return tuple(made)
+
+
+def _variables(names: list[str]) -> dict[str, dict[str, str]]:
+    """`HEADRACE_ENV__<env>__<key>` by environment; storage options as `storage_options__<name>`.
+
+    Raises:
+        ConfigError: a variable of that form names no environment or no key.
+    """
+    found: dict[str, dict[str, str]] = {name: {} for name in names}
+    for variable, value in sorted(os.environ.items()):
+        if not variable.startswith(VARIABLE):
+            continue
+        name, _, key = variable.removeprefix(VARIABLE).partition("__")
+        if name not in found:
+            raise ConfigError(f"{variable} is set, but there is no environment {name!r}.", hint=suggest(name, names))
+        if key not in ENV_KEYS and not key.startswith(f"{SPLIT_KEYS}__"):
+            raise ConfigError(f"{variable} is set, but there is no key {key!r}.", hint=suggest(key, ENV_KEYS))
+        found[name][key] = value
+    return found
+
+
+def _no_clear_secrets(source: Source, section: str, table: Table) -> None:
+    """Refuses a password in the file: it would be committed with it."""
+    hint = 'Name an environment variable instead: {secret = "NAME"}.'
+    for key in ("state", "tracking"):
+        url = table.get(key)
+        if isinstance(url, str) and urlsplit(url).password:
+            raise source.error(f"{key}: a password does not belong in a file.", section=section, key=key, hint=hint)
+    options = table.get(SPLIT_KEYS)
+    for key, option in cast("Table", options).items() if isinstance(options, Mapping) else ():
+        if isinstance(option, str) and SECRET_OPTION.search(key):
+            raise ConfigError(
+                f"{source.path}: [{section}] storage_options.{key}: a secret does not belong in a file.", hint=hint
+            )
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """One environment's keys, checked as they are asked for."""
+
+    source: Source
+    folder: Path
+    section: str
+    table: Table
+    given: frozenset[str]  # keys that a variable gave
+
+    def environment(self, name: str, names: list[str]) -> Environment:
+        root = self.path("root", f".headrace/{name}")
+        lowest, highest = names[0], names[-1]
+        usual = "any" if name == lowest else "release" if name == highest else "commit"
+        return Environment(
+            name=name,
+            code=cast("Policy", self.one_of("code", POLICIES, usual)),
+            releases=self.text("releases", "v*"),
+            reads=self.reads(name, names, () if name == highest else (highest,)),
+            root=root,
+            lakehouse_root=self.place("lakehouse", root / "lakehouse"),
+            artifacts_root=self.place("artifacts", root / "artifacts"),
+            state=self.url("state", f"sqlite:///{root / 'state.db'}"),
+            tracking=self.url("tracking", f"sqlite:///{root / 'mlflow.db'}"),
+            options=self.options(),
+        )
+
+    def error(self, key: str, what: str, *, hint: str = "") -> ConfigError:
+        if key in self.given:
+            return ConfigError(f"{VARIABLE}{self.section.removeprefix('env.')}__{key}: {what}", hint=hint)
+        return self.source.error(f"{key}: {what}", section=self.section, key=key, hint=hint)
+
+    def text(self, key: str, usual: str) -> str:
+        value = self.table.get(key, usual)
+        if not isinstance(value, str) or not value:
+            raise self.error(key, f"{value!r} is not a text.")
+        return value
+
+    def one_of(self, key: str, known: tuple[str, ...], usual: str) -> str:
+        value = self.text(key, usual)
+        if value not in known:
+            raise self.error(key, f"{value!r} is not known.", hint=suggest(value, known))
+        return value
+
+    def path(self, key: str, usual: str) -> Path:
+        """A folder on this machine; a relative one starts at the project's folder."""
+        value = self.text(key, usual)
+        if "://" in value:
+            raise self.error(
+                key,
+                f"{value!r} is a URL; this is a folder.",
+                hint="An object store goes into lakehouse = and artifacts =.",
+            )
+        return Path(os.path.normpath(self.folder / Path(value).expanduser()))
+
+    def place(self, key: str, usual: Path) -> str:
+        """A folder, or the URL of an object store."""
+        value = self.text(key, str(usual))
+        return value if "://" in value else str(self.path(key, str(usual)))
+
+    def url(self, key: str, usual: str) -> Value:
+        value = self.secret_or_text(key, self.table.get(key, usual))
+        if isinstance(value, str) and "://" not in value:
+            raise self.error(key, f"{value!r} is not a URL.", hint=f"For example: {usual!r}.")
+        return value
+
+    def secret_or_text(self, key: str, value: object) -> Value:
+        if isinstance(value, str) and value:
+            return value
+        if isinstance(value, Mapping):
+            named = cast("Table", value)
+            if list(named) == ["secret"] and isinstance(named["secret"], str) and named["secret"]:
+                return Secret(named["secret"])
+        raise self.error(key, f"{value!r} is neither a text nor a secret.", hint='For example: {secret = "NAME"}.')
+
+    def options(self) -> dict[str, Value]:
+        value = self.table.get(SPLIT_KEYS, {})
+        if not isinstance(value, Mapping):
+            raise self.error(SPLIT_KEYS, f"{value!r} is not a table.", hint='For example: {AWS_REGION = "eu-west-1"}.')
+        written = {name: self.secret_or_text(SPLIT_KEYS, option) for name, option in cast("Table", value).items()}
+        given = {
+            key.removeprefix(f"{SPLIT_KEYS}__"): str(self.table[key])
+            for key in self.given
+            if key.startswith(f"{SPLIT_KEYS}__")
+        }
+        return {**written, **given}
+
+    def reads(self, name: str, names: list[str], usual: tuple[str, ...]) -> tuple[str, ...]:
+        value = self.table.get("reads", list(usual))
+        if "reads" in self.given:  # a variable: names separated by commas, nothing for none
+            value = [part.strip() for part in str(value).split(",") if part.strip()]
+        if not isinstance(value, list):
+            raise self.error(
+                "reads", f"{value!r} is not a list.", hint='For example: reads = ["prod"], or [] for none.'
+            )
+        others = [other for other in names if other != name]
+        for other in cast("list[object]", value):
+            if other == name:
+                raise self.error("reads", f"{name!r} reads its own tables anyway.")
+            if other not in others:
+                raise self.error("reads", f"there is no environment {other!r}.", hint=suggest(str(other), others))
+        return tuple(dict.fromkeys(cast("list[str]", value)))
+
+
+def _apart(source: Source, environments: list[Environment]) -> None:
+    """Refuses two environments whose stores are the same place, or one inside the other: a write would reach both."""
+    for i, one in enumerate(environments):
+        for other in environments[i + 1 :]:
+            for what, a, b in (
+                ("lakehouse", one.lakehouse_root, other.lakehouse_root),
+                ("state", str(one.state), str(other.state)),
+            ):
+                if a == b or (what == "lakehouse" and (f"{a}/".startswith(f"{b}/") or f"{b}/".startswith(f"{a}/"))):
+                    raise source.error(
+                        f"environments {one.name!r} and {other.name!r} would share their {what}.",
+                        section=f"env.{other.name}",
+                        hint="Give each environment a root of its own.",
+                    )

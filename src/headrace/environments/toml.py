@@ -1,0 +1,102 @@
+"""A TOML file as text and as parsed, so that every error can say the line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from headrace.core.errors import ConfigError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+Table = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The file as text, for line numbers, and as parsed."""
+
+    path: Path
+    text: str
+    table: Table
+
+    @staticmethod
+    def read(path: Path) -> Source:
+        """Reads and parses.
+
+        Raises:
+            ConfigError: no such file, not UTF-8, or not TOML.
+        """
+        try:
+            text = path.read_bytes().decode()
+            return Source(path, text, tomllib.loads(text))
+        except FileNotFoundError:
+            raise ConfigError(f"There is no {path.name} in {str(path.parent)!r}.") from None
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#x}.") from None
+        except tomllib.TOMLDecodeError as error:
+            raise syntax_error(path, text, error) from None  # pyright: ignore[reportPossiblyUnboundVariable]
+
+    def error(self, what: str, *, section: str, key: str | None = None, hint: str = "") -> ConfigError:
+        """An error about a key, or about a whole section, with its line where that can be told."""
+        line = line_of(self.text, section, key)
+        at = f"{self.path}:{line}" if line else str(self.path)
+        excerpt = [f"{line} | {self.text.splitlines()[line - 1].strip()}"] if line else []
+        return ConfigError(f"{at}: {what}", hint=hint, findings=excerpt)
+
+    def section(self, name: str, value: object) -> Table:
+        """The value as a table.
+
+        Raises:
+            ConfigError: it is something else.
+        """
+        if not isinstance(value, Mapping):
+            raise self.error(f"[{name}] must be a table, not {value!r}.", section=name)
+        return cast("Table", value)
+
+    def only(self, keys: Iterable[str], known: Iterable[str], section: str) -> None:
+        """Refuses the first key that is not known."""
+        possible = list(known)
+        for key in keys:
+            if key not in possible:
+                where = f"[{section}]" if section else f"at the top of {self.path.name}"
+                raise self.error(f"unknown key {key!r} {where}.", section=section, key=key, hint=suggest(key, possible))
+
+
+def syntax_error(path: Path, text: str, error: tomllib.TOMLDecodeError) -> ConfigError:
+    """Takes the place out of the message: before Python 3.14 tomllib says it nowhere else."""
+    said = str(error)
+    at = re.search(r"\(at line (\d+), column (\d+)\)", said)
+    lines = text.splitlines()
+    line = int(at[1]) if at else len(lines)
+    what = said[: at.start()].strip() if at else re.sub(r"\s*\(at end of document\)", "", said)
+    excerpt = [f"{line} | {lines[line - 1]}"] if 0 < line <= len(lines) else []
+    return ConfigError(f"{path}:{line}: this is not TOML: {what}.", findings=excerpt)
+
+
+def line_of(text: str, section: str, key: str | None) -> int | None:
+    """Where `key` stands under the header `[section]` (or the header itself), as far as plain lines tell; from 1."""
+    inside = section == ""
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[+\s*([^\]]*?)\s*\]+", line)
+        if header:
+            name = header[1].replace('"', "").replace(" ", "")
+            inside = name == section
+            if (inside and key is None) or (key is not None and name == f"{section}.{key}".lstrip(".")):
+                return number
+            if section == "" and key is not None and name.split(".")[0] == key:
+                return number
+        elif inside and key is not None and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[.=]", line):
+            return number
+    return None
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """A hint: the nearest known name, or all of them."""
+    error = NotFoundError("key", name, known)
+    return f"Did you mean {error.near!r}?" if error.near else f"Known: {', '.join(known)}."
