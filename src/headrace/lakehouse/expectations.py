@@ -1,0 +1,194 @@
+"""Promises about rows: broken ones are repaired, set apart, counted, or stop the write.
+
+The order of events is fixed, whatever the order of the declarations: first repairs, each seeing what the one before it
+left; then quarantine, which takes a row out of the table; then what is left must hold every `"fail"`, and is counted for
+every `"warn"`. So a row that is quarantined for a null key does not fail the table for the same null.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import duckdb
+
+from headrace.core.errors import DataError, SqlError
+from headrace.lakehouse.declarations import Repair
+from headrace.lakehouse.sql import check_expression, column, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from headrace.lakehouse.declarations import Expectation, Table
+
+REASON = "_reason"
+EXAMPLES = 3
+Action = Literal["fail", "quarantine", "warn", "repair"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What one expectation found.
+
+    Attributes:
+        predicate: as declared.
+        action: what was done with rows that broke it.
+        rows: how many rows it was put to.
+        broken: for how many it was false or null.
+    """
+
+    predicate: str
+    action: Action
+    rows: int
+    broken: int
+
+
+def action_of(expectation: Expectation) -> Action:
+    """What happens to a row that breaks it, as one word."""
+    return "repair" if isinstance(expectation.otherwise, Repair) else expectation.otherwise
+
+
+def apply(connection: duckdb.DuckDBPyConnection, made: str, held: str, table: Table) -> list[Judged]:
+    """Judges the rows of the temporary table `made`: repairs in place, moves quarantined rows to a new table `held`.
+
+    `held` has the columns of `made` and `_reason`: the predicates that a row broke, joined by `; ` in declared order.
+
+    Returns:
+        One record an expectation, in declared order.
+
+    Raises:
+        SqlError: an expectation or repair does not parse or bind, or fails on a value; names the declaration's line.
+        DataError: a `"fail"` expectation is broken, or a repair left its predicate broken; shows some of the rows.
+    """
+    columns = [name for name, *_ in connection.execute(f"DESCRIBE {made}").fetchall()]
+    for expectation in table.expect:
+        _check(connection, made, table, expectation, columns)
+    try:
+        repaired = _repair(connection, made, table)
+        rows = _count(connection, made)
+        set_apart = _quarantine(connection, made, held, table)
+        rest = _judge(connection, made, table)
+    except duckdb.Error as error:
+        raise _said(f"{table.where}: the expectations of {table.name!r}", error) from None
+    counts = {**repaired, **set_apart, **rest}
+    left = _count(connection, made)
+    return [
+        Judged(
+            predicate=each.predicate,
+            action=action_of(each),
+            rows=left if action_of(each) in ("fail", "warn") else rows,
+            broken=counts[index],
+        )
+        for index, each in enumerate(table.expect)
+    ]
+
+
+def _repair(connection: duckdb.DuckDBPyConnection, made: str, table: Table) -> dict[int, int]:
+    """Replaces columns where predicates do not hold, in declared order; then all these predicates must hold."""
+    repairs = {i: each for i, each in enumerate(table.expect) if isinstance(each.otherwise, Repair)}
+    counts = {index: _broken(connection, made, [each])[0] for index, each in repairs.items()}
+    for index, each in repairs.items():
+        assert isinstance(each.otherwise, Repair)
+        set_to = ", ".join(f"{column(name)} = ({text}\n)" for name, text in each.otherwise.columns.items())
+        counts[index] = _broken(connection, made, [each])[0]
+        if counts[index]:
+            connection.execute(f"UPDATE {made} SET {set_to} WHERE {_fails(each)}")
+    for index, each in repairs.items():
+        if counts[index] and (left := _broken(connection, made, [each])[0]):
+            raise DataError(
+                f"{table.where}: {left} rows of {table.name!r} break {each.predicate!r} even after its repair. Nothing was written.",
+                findings=_examples(connection, made, table, each),
+                hint="Repair so that the expectation holds, or quarantine.",
+            )
+    return counts
+
+
+def _quarantine(connection: duckdb.DuckDBPyConnection, made: str, held: str, table: Table) -> dict[int, int]:
+    """Moves rows that break a quarantine expectation out of `made`; one row each, with all the reasons."""
+    apart = {i: each for i, each in enumerate(table.expect) if each.otherwise == "quarantine"}
+    counts = dict(zip(apart, _broken(connection, made, list(apart.values())), strict=True))
+    reasons = "".join(f", CASE WHEN {_fails(each)} THEN {literal(each.predicate)} END" for each in apart.values())
+    where = " OR ".join(_fails(each) for each in apart.values()) if any(counts.values()) else "false"
+    connection.execute(
+        f"CREATE TEMP TABLE {held} AS SELECT *, concat_ws('; ', NULL{reasons}) AS {column(REASON)} FROM {made} WHERE {where}"
+    )
+    if any(counts.values()):
+        connection.execute(f"DELETE FROM {made} WHERE {where}")
+    return counts
+
+
+def _judge(connection: duckdb.DuckDBPyConnection, made: str, table: Table) -> dict[int, int]:
+    """Counts what breaks the other expectations; stops at those that must hold."""
+    rest = {i: each for i, each in enumerate(table.expect) if each.otherwise in ("fail", "warn")}
+    counts = dict(zip(rest, _broken(connection, made, list(rest.values())), strict=True))
+    for index, each in rest.items():
+        if each.otherwise == "fail" and counts[index]:
+            raise DataError(
+                f"{table.where}: {counts[index]} of {_count(connection, made)} rows of {table.name!r} break "
+                f"{each.predicate!r}. Nothing was written.",
+                findings=_examples(connection, made, table, each),
+                hint="Correct the SELECT or the data, or declare otherwise='quarantine', 'warn' or hr.repair(…).",
+            )
+    return counts
+
+
+def _fails(expectation: Expectation) -> str:
+    return f"NOT coalesce(({expectation.predicate}\n), false)"  # the line feed ends a comment in the predicate
+
+
+def _broken(connection: duckdb.DuckDBPyConnection, made: str, expectations: Sequence[Expectation]) -> list[int]:
+    """For how many rows each predicate is false or null; one pass for all."""
+    if not expectations:
+        return []
+    counts = ", ".join(f"count(*) FILTER (WHERE {_fails(each)})" for each in expectations)
+    row = connection.execute(f"SELECT {counts} FROM {made}").fetchone()
+    return [int(count) for count in row or ()]
+
+
+def _count(connection: duckdb.DuckDBPyConnection, made: str) -> int:
+    row = connection.execute(f"SELECT count(*) FROM {made}").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _examples(connection: duckdb.DuckDBPyConnection, made: str, table: Table, expectation: Expectation) -> list[str]:
+    """Some rows that break it: what identifies them, and the columns that it looks at."""
+    words = expectation.predicate.lower()
+    columns = [name for name, *_ in connection.execute(f"DESCRIBE {made}").fetchall()]
+    named = [name for name in columns if name in table.identity or name.lower() in words]
+    return example_rows(connection, f"FROM {made} WHERE {_fails(expectation)}", named)
+
+
+def example_rows(connection: duckdb.DuckDBPyConnection, rest: str, columns: Sequence[str]) -> list[str]:
+    """The first rows of a query, each as `name=value` pairs of some columns."""
+    listed = ", ".join(f"CAST({column(name)} AS VARCHAR)" for name in columns)
+    rows = connection.execute(f"SELECT {listed} {rest} LIMIT {EXAMPLES}").fetchall()
+    return [", ".join(f"{name}={'null' if value is None else value}" for name, value in zip(columns, row, strict=True)) for row in rows]
+
+
+def _check(
+    connection: duckdb.DuckDBPyConnection, made: str, table: Table, expectation: Expectation, columns: Sequence[str]
+) -> None:
+    """Parses and binds the predicate and its repairs one by one, so that an error names the right one."""
+    where = str(table.where)
+    predicate = check_expression(expectation.predicate, columns, where=where, role="expectation")
+    kind = _bind(connection, made, predicate, f"{where}: expectation {predicate!r}")
+    if kind != "BOOLEAN":
+        raise SqlError(f"{where}: expectation {predicate!r} is {kind}, neither true nor false.")
+    if isinstance(expectation.otherwise, Repair):
+        for name, text in expectation.otherwise.columns.items():
+            check_expression(column(name), columns, where=where, role=f"repair of {name!r}")
+            check_expression(text, columns, where=where, role=f"repair of {name!r}")
+            _bind(connection, made, text, f"{where}: repair of {name!r} {text!r}")
+
+
+def _bind(connection: duckdb.DuckDBPyConnection, made: str, text: str, what: str) -> str:
+    """The type of an expression over `made`."""
+    try:
+        row = connection.execute(f"DESCRIBE SELECT (\n{text}\n) FROM {made}").fetchone()
+    except duckdb.Error as error:
+        raise _said(what, error) from None
+    return str(row[1]) if row else ""
+
+
+def _said(what: str, error: duckdb.Error) -> SqlError:
+    return SqlError(f"{what}: {str(error).splitlines()[0]}")
