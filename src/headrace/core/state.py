@@ -1,0 +1,201 @@
+"""The state database: what must survive a process and is not a table of the lakehouse (runs, stages, requests…).
+
+SQLAlchemy Core on SQLite, or on PostgreSQL. Each box defines its own tables and its own statements; all that differs
+between the two databases is in this file.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import local
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import DateTime, create_engine, event, inspect
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+from sqlalchemy.types import TypeDecorator
+
+from headrace.core.errors import ConfigError, ConflictError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from sqlalchemy import Connection, Dialect, Engine, Table
+
+PATIENCE = 30.0  # seconds that a writer waits for another one
+WRITES = "headrace_writes"
+CREATING = 7_305_612_208  # any number that nobody else takes for an advisory lock
+
+
+class Instant(TypeDecorator[datetime]):
+    """A column of timezone-aware UTC instants, to the microsecond; SQLite itself knows no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To UTC; without the zone where the database would drop it anyway."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone.")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """With the zone."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class State:
+    """One state database; safe to use from several threads and, each with its own `State`, from several processes.
+
+    Args:
+        url: an SQLAlchemy URL: `sqlite:///path/to/state.db` (the folder is made) or `postgresql+psycopg://…`.
+
+    Raises:
+        ConfigError: the URL is malformed, its driver is not installed, or the database cannot be opened.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = _sqlite(url) if url.startswith("sqlite") else _engine(url)
+        self._mine = local()
+
+    @contextmanager
+    def begin(self) -> Generator[Connection]:
+        """One write transaction: committed at the end, rolled back by an error.
+
+        On SQLite there is one writer at a time, from the first statement on, so that what a transaction has read
+        still stands when it writes. Must not be nested within one thread.
+
+        Raises:
+            ConflictError: another writer held the database for 30 s; nothing was written.
+        """
+        if getattr(self._mine, "writes", False):
+            raise RuntimeError("begin() inside begin() would wait for itself: pass the connection on instead.")
+        self._mine.writes = True
+        try:
+            with self._connect(writes=True) as connection:
+                yield connection
+        finally:
+            self._mine.writes = False
+
+    @contextmanager
+    def read(self) -> Generator[Connection]:
+        """One consistent view, which waits for no writer. What is written through it is rolled back."""
+        with self._connect(writes=False) as connection:
+            yield connection
+
+    @contextmanager
+    def _connect(self, *, writes: bool) -> Generator[Connection]:
+        with _explained(self.engine):
+            connection = self.engine.connect().execution_options(**{WRITES: writes})
+        with connection:
+            with _explained(self.engine):
+                transaction = connection.begin()
+            try:
+                yield connection
+            except BaseException:
+                transaction.rollback()
+                raise
+            if writes:
+                transaction.commit()
+            else:
+                transaction.rollback()
+
+    def create(self, *tables: Table) -> None:
+        """Makes the tables that are not there yet; two processes may do so at the same time."""
+        with self.read() as connection:
+            there = set(inspect(connection).get_table_names())
+        missing = [table for table in tables if table.name not in there]
+        if not missing:
+            return
+        with self.begin() as connection:
+            if connection.dialect.name == "postgresql":  # there, two `create table if not exists` at once collide
+                connection.exec_driver_sql(f"select pg_advisory_xact_lock({CREATING})")
+            for table in missing:
+                table.create(connection, checkfirst=True)
+
+    def close(self) -> None:
+        """Closes the connections. The object may be used again: it then opens new ones."""
+        self.engine.dispose()
+
+
+def _engine(url: str, **options: Any) -> Engine:
+    try:
+        return create_engine(make_url(url), **options)
+    except ArgumentError:
+        raise ConfigError(
+            f"{url!r} is not the URL of a database.", hint="Write sqlite:///path/to/state.db or postgresql+psycopg://…"
+        ) from None
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        shown = make_url(url).render_as_string(hide_password=True)
+        raise ConfigError(
+            f"no driver for the state database {shown}: {error}",
+            hint="For PostgreSQL: pip install 'psycopg[binary]' and write postgresql+psycopg://…",
+        ) from None
+
+
+def _sqlite(url: str) -> Engine:
+    engine = _engine(url, connect_args={"timeout": PATIENCE})
+    path = engine.url.database
+    if not path or path == ":memory:":
+        raise ConfigError(f"{url!r} names no file.", hint="Write sqlite:///path/to/state.db")
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the folder of the state database {path} cannot be made: {error.strerror}.") from None
+
+    @event.listens_for(engine, "connect")
+    def settings(connection: Any, _record: object) -> None:  # pyright: ignore[reportUnusedFunction]
+        connection.isolation_level = None  # the driver begins nothing by itself; `begin` below does
+        # NORMAL: a commit survives kill -9 of the process, but the last ones before a loss of power may be missing
+        # (the file stays sound). A step whose end is missing is executed again, and its writes carry the same id.
+        connection.execute("pragma synchronous = normal")
+        connection.execute("pragma foreign_keys = on")
+        _wal(connection)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:  # pyright: ignore[reportUnusedFunction]
+        writes = connection.get_execution_options().get(WRITES)
+        connection.exec_driver_sql("begin immediate" if writes else "begin")
+
+    return engine
+
+
+def _wal(connection: Any) -> None:
+    """Turns the write-ahead log on. SQLite does not wait for a lock here, so two first openers must try again."""
+    import sqlite3
+
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection.execute("pragma journal_mode = wal")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+@contextmanager
+def _explained(engine: Engine) -> Generator[None]:
+    """Says in words for a person why a database cannot be opened or begun."""
+    shown = engine.url.render_as_string(hide_password=True)
+    try:
+        yield
+    except OperationalError as error:
+        if "locked" in str(error.orig):
+            raise ConflictError(
+                f"the state database {shown} has been written by somebody else for {PATIENCE:.0f} s.",
+                hint="Nothing was written; try again. `fuser` on the file says which process holds it.",
+            ) from error
+        raise ConfigError(f"the state database {shown} cannot be opened: {error.orig}.") from error
+    except DatabaseError as error:
+        raise ConfigError(f"{shown} is not a state database: {error.orig}.") from error

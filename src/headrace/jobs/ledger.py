@@ -1,0 +1,197 @@
+"""The run ledger: opens runs, one at a time a job, and answers what ran."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from headrace.core.clock import now
+from headrace.core.errors import BusyError, NotFoundError
+from headrace.core.failpoints import reach
+from headrace.core.ids import new_id
+from headrace.jobs.owner import Owner
+from headrace.jobs.records import LogLine, RunRecord, StepRecord
+from headrace.jobs.run import Run
+from headrace.jobs.tables import LOGS, RUNS, STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection, RowMapping
+
+    from headrace.core.ids import Json
+    from headrace.core.state import State
+
+LEASE = timedelta(seconds=60)
+
+
+class Ledger:
+    """The runs in one state database.
+
+    Args:
+        state: where they are kept; tables are made where there are none.
+        owner: who opens runs through this ledger: this process.
+        lease: how long a process of another machine counts as alive after its last heartbeat.
+    """
+
+    def __init__(self, state: State, *, owner: Owner | None = None, lease: timedelta = LEASE) -> None:
+        self.state = state
+        self.owner = owner or Owner.current()
+        self.lease = lease
+        state.create(RUNS, STEPS, LOGS)
+
+    def open(self, job: str, params: Mapping[str, Json], *, code: str) -> Run:
+        """Begins a run, or continues the last one if its process died and the params are the same.
+
+        Args:
+            job: at most one run of each is open at a time.
+            params: what the run was asked for, as plain JSON.
+            code: which code runs.
+
+        Raises:
+            BusyError: a live process has an open run of this job.
+        """
+        given: dict[str, Json] = json.loads(json.dumps(dict(params)))
+        try:
+            run_id, attempt = self._claim(job, given, code)
+        except IntegrityError:  # PostgreSQL only: another process inserted its run between our look and our insert
+            run_id, attempt = self._claim(job, given, code)
+        reach(f"run.opened:{job}")
+        return Run(self.state, run_id=run_id, job=job, params=given, attempt=attempt, lease=self.lease)
+
+    def _claim(self, job: str, params: dict[str, Json], code: str) -> tuple[str, int]:
+        with self.state.begin() as connection:
+            last = _last(connection, job)
+            if last is not None and last["status"] == "running":
+                if self._lives(last):
+                    raise self._busy(last)
+                _close(connection, last)
+            if last is not None and (last["status"] == "running" or last["swept"]) and last["params"] == params:
+                return self._continue(connection, last, code)
+            return self._begin(connection, job, params, code)
+
+    def _continue(self, connection: Connection, last: RowMapping, code: str) -> tuple[str, int]:
+        attempt = last["attempt"] + 1
+        values = {"status": "running", "attempt": attempt, "code": code, "owner": self.owner.dump(), "heartbeat": now()}
+        connection.execute(
+            update(RUNS).where(RUNS.c.id == last["id"]).values(**values, ended=None, error=None, swept=False)
+        )
+        line = f"attempt {attempt}, by {self.owner}: that of {Owner.load(last['owner'])} was cut off"
+        connection.execute(insert(LOGS).values(run_id=last["id"], attempt=attempt, step="", at=now(), line=line))
+        return last["id"], attempt
+
+    def _begin(self, connection: Connection, job: str, params: dict[str, Json], code: str) -> tuple[str, int]:
+        run_id, at = new_id(), now()
+        values = {"id": run_id, "job": job, "status": "running", "attempt": 1, "params": params, "code": code}
+        connection.execute(
+            insert(RUNS).values(**values, owner=self.owner.dump(), started=at, heartbeat=at, swept=False)
+        )
+        return run_id, 1
+
+    def _lives(self, row: RowMapping) -> bool:
+        return self.owner.sees(Owner.load(row["owner"]), heartbeat=row["heartbeat"], lease=self.lease)
+
+    def _busy(self, row: RowMapping) -> BusyError:
+        owner = Owner.load(row["owner"])
+        look = f"`headrace job show {row['id']}` says how far it is."
+        if owner == self.owner:
+            who, hint = f"this very process ({owner})", f"Let it end first; {look}"
+        elif self.owner.near(owner):
+            who = str(owner)
+            hint = f"Wait for it, or stop it with `kill {owner.pid}`; starting again then continues it. {look}"
+        else:
+            who = f"{owner}, last heard of {row['heartbeat']:%Y-%m-%d %H:%M:%S} UTC"
+            hint = (
+                f"Wait for it, or stop it on {owner.host}; once it has been silent for "
+                f"{self.lease.total_seconds():.0f} s, starting again continues it. {look}"
+            )
+        return BusyError(
+            f"{row['job']} is being run by {who}, since {row['started']:%Y-%m-%d %H:%M:%S} UTC (run {row['id']}).",
+            hint=hint,
+        )
+
+    def sweep(self) -> list[RunRecord]:
+        """Closes the runs whose process died, as interrupted, and tells which. Each may still be continued by `open`."""
+        running = select(RUNS).where(RUNS.c.status == "running").order_by(RUNS.c.started, RUNS.c.id)
+        with self.state.read() as connection:
+            dead = [row["id"] for row in connection.execute(running).mappings() if not self._lives(row)]
+        if not dead:
+            return []
+        with self.state.begin() as connection:
+            rows = connection.execute(running.where(RUNS.c.id.in_(dead)).with_for_update()).mappings().all()
+            swept = [row["id"] for row in rows if not self._lives(row)]
+            for row in rows:
+                if row["id"] in swept:
+                    _close(connection, row)
+            ended = connection.execute(select(RUNS).where(RUNS.c.id.in_(swept)).order_by(RUNS.c.started, RUNS.c.id))
+            return [_run(row) for row in ended.mappings()]
+
+    def runs(self, job: str | None = None, *, limit: int = 50) -> list[RunRecord]:
+        """The latest runs, of one job or of all, newest first."""
+        wanted = select(RUNS).order_by(RUNS.c.started.desc(), RUNS.c.id.desc()).limit(limit)
+        if job is not None:
+            wanted = wanted.where(RUNS.c.job == job)
+        with self.state.read() as connection:
+            return [_run(row) for row in connection.execute(wanted).mappings()]
+
+    def run(self, id: str) -> RunRecord:  # noqa: A002
+        """The run of this id, or the only one whose id begins so.
+
+        Raises:
+            NotFoundError: none, or several.
+        """
+        wanted = select(RUNS).where(RUNS.c.id.startswith(id, autoescape=True)).order_by(RUNS.c.id.desc()).limit(10)
+        with self.state.read() as connection:
+            found = connection.execute(wanted).mappings().all()
+        if len(found) == 1:
+            return _run(found[0])
+        if found:
+            raise NotFoundError("single run", id, [row["id"] for row in found], hint="Give more of the id.")
+        raise NotFoundError("run", id, [record.id for record in self.runs(limit=10)], hint="See `headrace job list`.")
+
+    def steps(self, run_id: str) -> list[StepRecord]:
+        """The steps of a run, in the order in which they were first reached."""
+        wanted = select(STEPS).where(STEPS.c.run_id == run_id).order_by(STEPS.c.seq)
+        with self.state.read() as connection:
+            return [_step(row) for row in connection.execute(wanted).mappings()]
+
+    def logs(self, run_id: str) -> list[LogLine]:
+        """What the steps of a run logged, and why they failed, in order."""
+        wanted = select(LOGS).where(LOGS.c.run_id == run_id).order_by(LOGS.c.number)
+        with self.state.read() as connection:
+            return [
+                LogLine(at=row["at"], attempt=row["attempt"], step=row["step"], line=row["line"])
+                for row in connection.execute(wanted).mappings()
+            ]
+
+
+def _last(connection: Connection, job: str) -> RowMapping | None:
+    """The run of this job that is open, or else the latest one."""
+    of_job = select(RUNS).where(RUNS.c.job == job).limit(1).with_for_update()
+    is_open = connection.execute(of_job.where(RUNS.c.status == "running")).mappings().first()
+    latest = of_job.order_by(RUNS.c.started.desc(), RUNS.c.id.desc())
+    return is_open or connection.execute(latest).mappings().first()
+
+
+def _close(connection: Connection, row: RowMapping) -> None:
+    """Closes a run whose process died, and its steps."""
+    at = now()
+    error = f"its process ended without closing it ({Owner.load(row['owner'])})"
+    closed = {"status": "interrupted", "ended": at, "error": error}
+    connection.execute(update(RUNS).where(RUNS.c.id == row["id"]).values(**closed, swept=True))
+    connection.execute(update(STEPS).where(STEPS.c.run_id == row["id"], STEPS.c.status == "running").values(**closed))
+
+
+def _run(row: RowMapping) -> RunRecord:
+    stored: dict[str, Any] = {name: row[name] for name in row if name != "swept"}
+    stored["owner"] = str(Owner.load(row["owner"]))
+    return RunRecord(**stored)
+
+
+def _step(row: RowMapping) -> StepRecord:
+    stored: dict[str, Any] = {name: row[name] for name in row if name not in ("job", "turn")}
+    return StepRecord(**stored)

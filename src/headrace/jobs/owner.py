@@ -1,0 +1,131 @@
+"""Who runs something: a process, told apart from another one that has the same number after a reboot or much later."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.core.clock import now
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Self
+
+PROC = Path("/proc")
+DEAD = "ZXx"  # states of a process that has ended and waits to be fetched by its parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """A process.
+
+    Attributes:
+        user: who started it.
+        host: the machine's name.
+        boot: changes when the machine starts again; empty where the system does not tell.
+        namespace: in which process numbers mean something: a container has its own.
+        pid: its number.
+        started: when it started, in the system's own words; catches a number that was given again.
+    """
+
+    user: str
+    host: str
+    boot: str
+    namespace: str
+    pid: int
+    started: str
+
+    @classmethod
+    def current(cls) -> Self:
+        """This process."""
+        pid = os.getpid()
+        return cls(
+            user=_user(),
+            host=socket.gethostname(),
+            boot=_boot(),
+            namespace=_namespace(),
+            pid=pid,
+            started=_started(pid) or "",
+        )
+
+    @classmethod
+    def load(cls, stored: Mapping[str, Any]) -> Self:
+        """From what `dump` gave."""
+        return cls(**stored)
+
+    def dump(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.user}@{self.host}, pid {self.pid}"
+
+    def near(self, other: Owner) -> bool:
+        """Whether one can see the other: the same machine since the same start, the same process numbers."""
+        return (self.host, self.boot, self.namespace) == (other.host, other.boot, other.namespace)
+
+    def sees(self, other: Owner, *, heartbeat: datetime, lease: timedelta) -> bool:
+        """Whether the other is alive, as far as this process, which must be the current one, can tell.
+
+        At once for a process of this machine, and for one of before this machine's last start; elsewhere a process
+        counts as alive until its last heartbeat is older than the lease.
+        """
+        if self.near(other):
+            return _started(other.pid) == other.started
+        if self.host == other.host and self.boot != other.boot and heartbeat < _booted():
+            return False  # a later heartbeat would be that of another machine with the same name
+        return now() - heartbeat < lease
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        return str(os.getuid())
+
+
+@cache
+def _boot() -> str:
+    file = PROC / "sys/kernel/random/boot_id"
+    return file.read_text().strip() if file.exists() else ""
+
+
+@cache
+def _namespace() -> str:
+    link = PROC / "self/ns/pid"
+    return str(link.readlink()) if link.is_symlink() else ""
+
+
+def _booted() -> datetime:
+    """When this machine started."""
+    if sys.platform == "linux":
+        return now() - timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME))
+    return datetime.fromtimestamp(0, UTC)
+
+
+def _started(pid: int) -> str | None:
+    """When the process of that number started; None when there is none, or only its remains."""
+    if not (PROC / "self/stat").exists():
+        return _asked(pid)
+    try:
+        text = (PROC / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text.rpartition(")")[2].split()  # the name before it may hold spaces and brackets
+    return None if fields[0] in DEAD else fields[19]
+
+
+def _asked(pid: int) -> str | None:
+    """The same, without /proc, as on macOS."""
+    answer = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    state, _, started = answer.stdout.strip().partition(" ")
+    return None if not state or state[0] in DEAD else started.strip()

@@ -1,0 +1,328 @@
+"""One run of a job while it is open: executes steps, each of them to its end once."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.exc import DatabaseError
+
+from headrace.core.clock import now
+from headrace.core.errors import HeadraceError, RefusedError
+from headrace.core.failpoints import reach
+from headrace.core.ids import digest
+from headrace.jobs.failure import detail, summary
+from headrace.jobs.heartbeat import Heartbeat
+from headrace.jobs.owner import Owner
+from headrace.jobs.tables import LOGS, RUNS, STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Mapping
+    from datetime import timedelta
+    from types import TracebackType
+    from typing import Self
+
+    from sqlalchemy import Connection, RowMapping
+
+    from headrace.core.ids import Json
+    from headrace.core.state import State
+    from headrace.jobs.records import RunStatus
+
+BEATS = 4  # heartbeats within one lease: three may be missed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a step.
+
+    Attributes:
+        state: `done`: it was executed; `unchanged`: an earlier execution still holds.
+        seconds: how long it took, by the wall clock.
+    """
+
+    name: str
+    output: dict[str, Json]
+    state: Literal["done", "unchanged"]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepContext:
+    """What a step's function is given.
+
+    Attributes:
+        key: the id of every write that the step makes. An execution that was cut off and the one that repeats it
+            have the same; an execution that is needed again, because what the last one wrote does not hold any more,
+            has another one, so that its writes are not taken for repetitions.
+        log: keeps a line for `headrace job logs`.
+    """
+
+    name: str
+    key: str
+    run_id: str
+    attempt: int
+    log: Callable[[str], None]
+
+
+class Run:
+    """A run that is open. Use as a context manager: an error that leaves it ends the run as failed or interrupted.
+
+    Every write names the attempt that makes it. A process that lost its run to another one, because it was taken for
+    dead, is refused from then on.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        run_id: str,
+        job: str,
+        params: dict[str, Any],
+        attempt: int,
+        lease: timedelta,
+    ) -> None:
+        self.id = run_id
+        self.job = job
+        self.params = params
+        self.attempt = attempt
+        self._state = state
+        self._keys: dict[str, str] = {}
+        self._listeners: list[Callable[[Outcome], None]] = []
+        self._logged: BaseException | None = None
+        self._heartbeat = Heartbeat(self._beat, seconds=lease.total_seconds() / BEATS)
+
+    @property
+    def taken_over(self) -> bool:
+        """Whether an earlier attempt of this run was cut off."""
+        return self.attempt > 1
+
+    def listen(self, callback: Callable[[Outcome], None]) -> None:
+        """Calls back after each step, in this thread."""
+        self._listeners.append(callback)
+
+    def step(
+        self,
+        name: str,
+        key: Mapping[str, object],
+        do: Callable[[StepContext], Mapping[str, Json]],
+        *,
+        holds: Callable[[dict[str, Json]], bool] = lambda _: True,
+    ) -> Outcome:
+        """Executes `do`, unless an execution of the same key is done and what it wrote is still there.
+
+        Args:
+            name: says what the step makes; one key a name within a run.
+            key: all that the result depends on, as plain values.
+            do: gives references to what it wrote (table and version, run id…), as JSON. Not-a-number and infinities
+                become null. It may be cut off at any moment and called again; see `StepContext.key`.
+            holds: whether the output of an earlier execution still stands for what is there.
+
+        Raises:
+            RefusedError: this run was taken over by another process, or is closed.
+        """
+        began = time.perf_counter()
+        known = digest({"job": self.job, "step": name, "key": dict(key)})
+        if self._keys.setdefault(name, known) != known:
+            raise ValueError(f"the step {name!r} came twice in one run, with different keys: give each its own name.")
+        earlier = self._done(name, known)
+        if earlier is not None and holds(earlier["output"]):
+            self._unchanged(name, known, earlier)
+            outcome = Outcome(
+                name=name, output=earlier["output"], state="unchanged", seconds=time.perf_counter() - began
+            )
+        else:
+            output = self._execute(name, known, do)
+            outcome = Outcome(name=name, output=output, state="done", seconds=time.perf_counter() - began)
+        for callback in self._listeners:
+            callback(outcome)
+        return outcome
+
+    def _execute(self, name: str, known: str, do: Callable[[StepContext], Mapping[str, Json]]) -> dict[str, Json]:
+        write_id = self._running(name, known)
+        reach(f"step.started:{name}")
+        context = StepContext(
+            name=name, key=write_id, run_id=self.id, attempt=self.attempt, log=lambda line: self._log(name, [line])
+        )
+        try:
+            output = _plain(name, do(context))
+        except BaseException as error:
+            self._broken(name, error)
+            raise
+        reach(f"step.executed:{name}")
+        with self._write() as connection:
+            values = {"status": "done", "ended": now(), "output": output, "error": None}
+            connection.execute(update(STEPS).where(STEPS.c.run_id == self.id, STEPS.c.name == name).values(**values))
+        reach(f"step.finished:{name}")
+        return output
+
+    def _done(self, name: str, known: str) -> RowMapping | None:
+        """The last execution of this key that came to its end, in any run."""
+        wanted = (
+            select(STEPS.c.output, STEPS.c.write_id)
+            .where(STEPS.c.job == self.job, STEPS.c.name == name, STEPS.c.key == known, STEPS.c.status == "done")
+            .order_by(STEPS.c.turn.desc())
+            .limit(1)
+        )
+        with self._state.read() as connection:
+            return connection.execute(wanted).mappings().first()
+
+    def _unchanged(self, name: str, known: str, earlier: RowMapping) -> None:
+        with self._write() as connection:
+            row = self._row(connection, name)
+            if row is not None and row["status"] == "done" and row["key"] == known:
+                return  # done by an earlier attempt of this very run
+            values = {"key": known, "write_id": earlier["write_id"], "status": "unchanged", "output": earlier["output"]}
+            at = now()
+            self._put(connection, name, row, started=at, ended=at, error=None, **values)
+
+    def _running(self, name: str, known: str) -> str:
+        with self._write() as connection:
+            last = connection.execute(
+                select(STEPS.c.key, STEPS.c.write_id, STEPS.c.turn, STEPS.c.status)
+                .where(STEPS.c.job == self.job, STEPS.c.name == name, STEPS.c.turn.is_not(None))
+                .order_by(STEPS.c.turn.desc())
+                .limit(1)
+            )
+            last = last.mappings().first()
+            write_id = _write_id(known, last)
+            turn = 1 if last is None else last["turn"] + 1
+            row = self._row(connection, name)
+            values = {"key": known, "write_id": write_id, "status": "running", "turn": turn, "output": None}
+            self._put(connection, name, row, started=now(), ended=None, error=None, **values)
+        return write_id
+
+    def _row(self, connection: Connection, name: str) -> RowMapping | None:
+        mine = select(STEPS).where(STEPS.c.run_id == self.id, STEPS.c.name == name)
+        return connection.execute(mine).mappings().first()
+
+    def _put(self, connection: Connection, name: str, row: RowMapping | None, **values: object) -> None:
+        values["attempt"] = self.attempt
+        if row is not None:
+            connection.execute(update(STEPS).where(STEPS.c.run_id == self.id, STEPS.c.name == name).values(**values))
+            return
+        count = select(func.coalesce(func.max(STEPS.c.seq), 0)).where(STEPS.c.run_id == self.id)
+        seq = connection.execute(count).scalar_one() + 1
+        connection.execute(insert(STEPS).values(run_id=self.id, job=self.job, name=name, seq=seq, **values))
+
+    def _broken(self, name: str, error: BaseException) -> None:
+        self._logged = error
+        values = {"status": _status(error), "ended": now(), "error": summary(error)}
+        with self._noting(error) as connection:
+            connection.execute(update(STEPS).where(STEPS.c.run_id == self.id, STEPS.c.name == name).values(**values))
+            _insert_lines(connection, self.id, self.attempt, name, detail(error))
+
+    def _log(self, name: str, lines: Iterable[str]) -> None:
+        with self._write() as connection:
+            _insert_lines(connection, self.id, self.attempt, name, lines)
+
+    @contextmanager
+    def _write(self) -> Generator[Connection]:
+        """A transaction that is refused unless this attempt still owns the run; it counts as a heartbeat."""
+        with self._state.begin() as connection:
+            if not self._mine(connection):
+                raise self._lost(connection)
+            yield connection
+
+    @contextmanager
+    def _noting(self, error: BaseException) -> Generator[Connection]:
+        """The same, for writing down an error, which must not hide behind a second one."""
+        try:
+            with self._write() as connection:
+                yield connection
+        except (HeadraceError, DatabaseError) as trouble:
+            error.add_note(f"The run ledger could not note this: {trouble}")
+
+    def _mine(self, connection: Connection) -> bool:
+        mine = update(RUNS).where(RUNS.c.id == self.id, RUNS.c.attempt == self.attempt, RUNS.c.status == "running")
+        return connection.execute(mine.values(heartbeat=now())).rowcount == 1
+
+    def _lost(self, connection: Connection) -> RefusedError:
+        row = connection.execute(select(RUNS).where(RUNS.c.id == self.id)).one()
+        if row.attempt == self.attempt:
+            return RefusedError(
+                f"run {self.id} of {self.job} is {row.status}, no step may be added.", hint="Open a new run of the job."
+            )
+        return RefusedError(
+            f"run {self.id} of {self.job} was taken over by {Owner.load(row.owner)}: attempt {row.attempt} runs there, "
+            f"this was attempt {self.attempt}.",
+            hint=f"Nothing is to be done here; `headrace job show {self.id}` says how it goes on.",
+        )
+
+    def _beat(self) -> bool:
+        with self._state.begin() as connection:
+            return self._mine(connection)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        reach(f"run.closing:{self.job}")
+        self._heartbeat.stop()
+        if error is None:
+            with self._write() as connection:
+                self._end(connection, "done", None)
+            return
+        with self._noting(error) as connection:
+            if error is not self._logged:
+                _insert_lines(connection, self.id, self.attempt, "", detail(error))
+            self._end(connection, _status(error), summary(error))
+        self._logged = None
+
+    def _end(self, connection: Connection, status: RunStatus, error: str | None) -> None:
+        values = {"status": status, "ended": now(), "error": error}
+        connection.execute(update(RUNS).where(RUNS.c.id == self.id).values(**values))
+
+
+def _write_id(known: str, last: RowMapping | None) -> str:
+    """The id under which an execution of this key writes, given the latest execution of the step.
+
+    If that one was cut off, or failed, with the same key, this one repeats it. Otherwise something else may have been
+    written since the key was last executed: the id is made from both, so that a second way back to the same inputs
+    (say, a change of the code that was taken back) writes anew, and yet a ledger that lost its last lines comes to the
+    same id.
+    """
+    if last is None:
+        return known
+    if last["key"] == known and last["status"] != "done":
+        return last["write_id"]
+    return digest({"key": known, "after": last["write_id"]})
+
+
+def _insert_lines(connection: Connection, run_id: str, attempt: int, step: str, lines: Iterable[str]) -> None:
+    at = now()
+    rows = [
+        {"run_id": run_id, "attempt": attempt, "step": step, "at": at, "line": line}
+        for text in lines
+        for line in text.splitlines() or [""]
+    ]
+    if rows:
+        connection.execute(insert(LOGS), rows)
+
+
+def _status(error: BaseException) -> Literal["failed", "interrupted"]:
+    return "failed" if isinstance(error, Exception) else "interrupted"
+
+
+def _plain(name: str, given: Mapping[str, Json]) -> dict[str, Json]:
+    """As it will be read back: what is done and what is found unchanged later look the same."""
+    try:
+        return json.loads(json.dumps(_finite(dict(given)), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"the step {name!r} gave no JSON object: {error}") from error
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value
