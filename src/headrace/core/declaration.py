@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 PACKAGE = str(Path(__file__).parent.parent)
 EXAMPLES = str(Path(PACKAGE) / "examples")
@@ -34,7 +35,13 @@ def caller() -> Location:
 
 @dataclass(frozen=True)
 class Declaration:
-    """A named thing of the user's program. Plain and frozen: it does nothing and registers nothing."""
+    """A named thing of the user's program. Plain and frozen: it does nothing and registers nothing.
+
+    Attributes:
+        namespace: no two declarations of one namespace share a name; empty: the class's own name in lower case.
+    """
+
+    namespace: ClassVar[str] = ""
 
     name: str
     _: KW_ONLY

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from headrace.core.declaration import Location, caller
 from headrace.lakehouse.declarations import check_name
@@ -26,6 +26,8 @@ class Score:
 @dataclass(frozen=True)
 class Deployment:
     """How a model is put to work."""
+
+    namespace: ClassVar[str] = "deployment"
 
     model: Model
     _: KW_ONLY

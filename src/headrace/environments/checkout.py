@@ -9,6 +9,7 @@ This guards against mistakes, not against malice: who may write to the project's
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -17,14 +18,13 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, cast
 
 from headrace.core.errors import RefusedError
 from headrace.environments import git
 
 LINK, SUBMODULE = "120000", "160000"
-ATTEMPTS = 20
 ABANDONED = 3600  # seconds after which a half-written folder belongs to nobody
 
 
@@ -52,33 +52,21 @@ def checkout(repository: Path, tree: str, cache: Path) -> Path:
     """
     entries = _entries(repository, tree)
     target = cache / tree
-    for _ in range(ATTEMPTS):
-        if target.is_dir() and not target.is_symlink() and holds(target, entries):
-            return target
-        _ready(cache)
-        made = Path(tempfile.mkdtemp(prefix=".new-", dir=cache))
-        try:
-            _write(repository, entries, made)
-            made.chmod(0o755)
-            if os.path.lexists(target):
-                _retire(target, cache)
-            made.rename(target)
-        except FileExistsError:  # another process was first; its folder is checked like any other
-            continue
-        except OSError as error:
-            if not os.path.lexists(target):
-                raise
-            del error  # ENOTEMPTY is how some file systems say that it exists
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
-    raise RefusedError(
-        f"{str(target)!r} does not keep what is written into it.", hint="Is another program changing it?"
-    )
+    if holds(target, entries):
+        return target
+    _ready(cache)
+    with (cache / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # given up by the kernel, also when this process is killed
+        if not holds(target, entries):
+            _replace(repository, entries, target)
+    return target
 
 
 def holds(folder: Path, entries: dict[str, Entry]) -> bool:
     """Whether the folder contains these files with these contents, and no other; read from disk."""
     found: set[str] = set()
+    if folder.is_symlink():
+        return False
     for here, folders, files in os.walk(folder):
         for name in (*files, *(name for name in folders if (Path(here) / name).is_symlink())):
             path = Path(here) / name
@@ -101,9 +89,12 @@ def _entries(repository: Path, tree: str) -> dict[str, Entry]:
 
 
 def _is(path: Path, entry: Entry) -> bool:
-    mode = path.lstat().st_mode
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:  # another process is replacing it
+        return False
     if stat.S_ISLNK(mode):
-        return entry.mode == LINK and _blob_id(os.fsencode(os.readlink(path)), entry.blob) == entry.blob
+        return entry.mode == LINK and _blob_id(os.fsencode(os.readlink(path)), entry.blob) == entry.blob  # noqa: PTH115  # pathlib tidies it
     if not stat.S_ISREG(mode) or entry.mode == LINK:
         return False
     return _blob_id(path.read_bytes(), entry.blob) == entry.blob
@@ -125,24 +116,26 @@ def _ready(cache: Path) -> None:
     for left in (*cache.glob(".new-*"), *cache.glob(".old-*")):
         try:
             abandoned = time.time() - left.stat().st_mtime > ABANDONED
-        except FileNotFoundError:
+        except FileNotFoundError:  # its owner was quicker
             continue
         if abandoned:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _retire(target: Path, cache: Path) -> None:
-    """Takes away what is not what it should be; somebody else may have done so already."""
-    if target.is_symlink() or not target.is_dir():
-        target.unlink(missing_ok=True)
-        return
-    grave = Path(tempfile.mkdtemp(prefix=".old-", dir=cache))
+def _replace(repository: Path, entries: dict[str, Entry], target: Path) -> None:
+    """Puts the tree where it belongs, whole or not at all."""
+    made = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
     try:
-        target.rename(grave / "tree")
-    except FileNotFoundError:
-        return
+        _write(repository, entries, made)
+        made.chmod(0o755)
+        if target.is_dir() and not target.is_symlink():
+            target.rename(made.with_name(f".old-{made.name}"))
+            shutil.rmtree(made.with_name(f".old-{made.name}"), ignore_errors=True)
+        else:
+            target.unlink(missing_ok=True)
+        made.rename(target)
     finally:
-        shutil.rmtree(grave, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _write(repository: Path, entries: dict[str, Entry], folder: Path) -> None:
@@ -191,8 +184,10 @@ def _object(objects: subprocess.Popen[bytes], name: str, entry: Entry) -> bytes:
 def _no_way_out(folder: Path, links: dict[str, Entry]) -> None:
     top = folder.resolve()
     for name in links:
-        if not (folder / name).resolve().is_relative_to(top) or PurePosixPath(os.readlink(folder / name)).is_absolute():
+        path = folder / name
+        leads = path.readlink()
+        if leads.is_absolute() or not path.resolve().is_relative_to(top):
             raise RefusedError(
-                f"the commit contains the link {name!r} to {os.readlink(folder / name)!r}, which is outside the project.",
+                f"the commit contains the link {name!r} to {str(leads)!r}, which is outside the project.",
                 hint="Commit the file itself instead of the link.",
             )

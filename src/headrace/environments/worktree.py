@@ -23,7 +23,9 @@ def content(folder: Path, data: Iterable[Path], *, in_git: bool) -> str:
     Other untracked files are data: a file that arrives does not change the code. Outside git only those endings count.
 
     Args:
+        folder: the project.
         data: folders of environments, left out.
+        in_git: whether the folder is in a repository.
     """
     names = _in_git(folder) if in_git else _outside_git(folder)
     ours = _Ours(folder, data)
@@ -93,7 +95,7 @@ class _Ours:
 def _file(path: Path) -> str:
     """What a file is: its bytes, where it points, or that it is gone."""
     if path.is_symlink():
-        return f"link {os.readlink(path)}"
+        return f"link {os.readlink(path)}"  # noqa: PTH115  # pathlib tidies it
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from headrace.core.declaration import Declaration, caller
 from headrace.core.errors import DeclarationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
     import pyarrow as pa
 
     from headrace.core.schema import Schema
@@ -124,6 +125,8 @@ class Source(Declaration):
         nulls: the texts that mean null in CSV.
     """
 
+    namespace: ClassVar[str] = "table"
+
     _: KW_ONLY
     files: str | Path | Sequence[str | Path] = ()
     read: Callable[[], Iterable[pa.RecordBatch]] | None = None
@@ -153,6 +156,8 @@ class Table(Declaration):
         schema: types to cast to at the write; columns that it does not name keep the type that the SELECT gives.
         expect: promises about each row.
     """
+
+    namespace: ClassVar[str] = "table"
 
     _: KW_ONLY
     key: str | Sequence[str] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from headrace.core.clock import duration
 from headrace.core.declaration import Declaration, caller
@@ -167,6 +167,8 @@ class Model(Declaration):
         features: selections from the spine and from feature tables, and on-demand functions.
         params: fixed parameters, passed to `fit` together with the tuned ones.
     """
+
+    namespace: ClassVar[str] = "model"
 
     _: KW_ONLY
     fit: Callable[[TrainingData, Params], object]

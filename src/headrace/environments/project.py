@@ -1,0 +1,78 @@
+"""A project, loaded: its configuration, the code that runs, and what that code declares."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from headrace.core.errors import NotFoundError
+from headrace.environments.config import load_project
+from headrace.environments.importing import load_tree
+from headrace.environments.scan import namespace, scan
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from types import ModuleType
+
+    from headrace.environments.code import Code
+    from headrace.environments.config import Config, ProjectTable
+
+Kind = TypeVar("Kind")
+
+
+class Project:
+    """What the code of an environment declares. The program is imported when it is first asked for.
+
+    Args:
+        config: the project's folder and environments.
+        code: which version of the program. What `[project]` says is taken from that version too: a commit is run by the
+            module that it names, not by one that the working tree names since.
+    """
+
+    def __init__(self, config: Config, code: Code) -> None:
+        self.config = config
+        self.code = code
+
+    @cached_property
+    def settings(self) -> ProjectTable:
+        """`[project]` of this version."""
+        return load_project(self.code.folder)
+
+    @property
+    def as_of(self) -> datetime | None:
+        """The moment that a project which replays the past calls now; None for the real one."""
+        return self.settings.as_of
+
+    @cached_property
+    def module(self) -> ModuleType:
+        """The module with the declarations.
+
+        Raises:
+            ConfigError: there is no such module.
+            UserCodeError: importing it raised.
+        """
+        return load_tree(self.code.folder, self.settings.module, version=self.code.tree)
+
+    @cached_property
+    def declarations(self) -> tuple[object, ...]:
+        """Everything that is declared, in the order of file and line.
+
+        Raises:
+            DeclarationError: two things of one name.
+        """
+        return scan(self.module)
+
+    def all(self, cls: type[Kind]) -> list[Kind]:
+        """The declared objects of a class, each once, in the order of file and line."""
+        return [each for each in self.declarations if isinstance(each, cls)]
+
+    def find(self, cls: type[Kind], name: str) -> Kind:
+        """The declared object of that class and name.
+
+        Raises:
+            NotFoundError: there is none; the nearest one is suggested.
+        """
+        named = {cast("str", getattr(each, "name", "")): each for each in self.all(cls)}
+        if name not in named:
+            raise NotFoundError(namespace(cls), name, named, hint=f"Declared in {self.settings.module}.")
+        return named[name]

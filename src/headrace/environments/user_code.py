@@ -1,0 +1,81 @@
+"""What a person sees when their own code raises: their lines, and none of ours or of the import machinery."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import traceback
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.core.declaration import EXAMPLES, PACKAGE
+from headrace.core.errors import HeadraceError, UserCodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+INSTALLED = ("/site-packages/", "/dist-packages/")
+STANDARD = f"{Path(os.__file__).parent}/"
+PREFIX = "headrace_project_"  # importing.py: the first part of the names that a project's modules have here
+
+
+@contextmanager
+def running(what: str) -> Generator[None]:
+    """Turns whatever user code raises inside into a UserCodeError; errors of Headrace itself pass.
+
+    Args:
+        what: what was being done, the beginning of a sentence: `"fit of model 'churn'"`.
+    """
+    try:
+        yield
+    except HeadraceError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise raised(error, what) from error
+
+
+def raised(error: BaseException, what: str) -> UserCodeError:
+    """The error to raise `from` the user's own: `what`, its type and text, and the user's lines from outside to inside."""
+    if isinstance(error, SyntaxError) and error.filename and error.lineno and not error.filename.startswith("<"):
+        return _syntax(error, what)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if theirs(frame.filename)]
+    said = plain("".join(traceback.format_exception_only(error)).strip())
+    at = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return UserCodeError(f"{what} raised{at}: {said}", findings=[_shown(frame) for frame in frames])
+
+
+def theirs(file: str) -> bool:
+    """Whether a file is of the user's program: not of Headrace, of Python, or of an installed library."""
+    if file.startswith(EXAMPLES):
+        return True
+    if file.startswith(("<", PACKAGE, STANDARD)):
+        return False
+    return not any(part in file for part in INSTALLED)
+
+
+def plain(text: str) -> str:
+    """The text with the names that the user gave to their modules, not the ones that they have here."""
+    start = text.find(PREFIX)
+    while start >= 0:
+        end = text.find(".", start)
+        if end < 0:
+            break
+        text = text[:start] + text[end + 1 :]
+        start = text.find(PREFIX, start)
+    return text
+
+
+def _shown(frame: traceback.FrameSummary) -> str:
+    line = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
+    return f"{frame.filename}:{frame.lineno}, in {frame.name}: {line}"
+
+
+def _syntax(error: SyntaxError, what: str) -> UserCodeError:
+    text = (error.text or "").rstrip("\n")
+    indent = len(text) - len(text.lstrip())
+    caret = " " * max((error.offset or 1) - 1 - indent, 0) + "^"
+    return UserCodeError(
+        f"{what}: {error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}",
+        findings=[text.strip(), caret] if text.strip() else [],
+    )
