@@ -1,0 +1,23 @@
+"""`headrace doctor`."""
+
+from __future__ import annotations
+
+import click
+
+from headrace.cli.output import emit, env_option, json_option, table
+
+
+@click.command(name="doctor")
+@env_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, env: str | None, as_json: bool) -> None:
+    """Check this installation and this project; exit 1 when something is broken."""
+    from headrace.workspace.doctor import examine
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        findings = [vars(finding) for finding in examine(workspace)]
+    emit(findings) if as_json else table(findings)
+    if any(finding["result"] == "failed" for finding in findings):
+        ctx.exit(1)

@@ -1,0 +1,87 @@
+"""`headrace job list|show|logs`."""
+
+from __future__ import annotations
+
+import click
+
+from headrace.cli.output import emit, env_option, json_option, say, table
+
+
+@click.group(name="job")
+def command() -> None:
+    """Runs of pipelines."""
+
+
+@command.command(name="list")
+@env_option
+@json_option
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+def list_(env: str | None, as_json: bool, limit: int) -> None:
+    """The latest runs, newest first."""
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        workspace.ledger.sweep()
+        rows = [_row(run) for run in workspace.ledger.runs(limit=limit)]
+    emit(rows) if as_json else table(
+        rows,
+        ("run", "job", "status", "started", "seconds", "attempt", "code", "error"),
+        empty="no runs yet. Next: headrace run refresh",
+    )
+
+
+@command.command()
+@click.argument("run")
+@env_option
+@json_option
+def show(run: str, env: str | None, as_json: bool) -> None:
+    """One run and its steps; RUN may be the beginning of an id."""
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        record = workspace.ledger.run(run)
+        steps = [
+            {
+                "step": step.name,
+                "status": step.status,
+                "seconds": (step.ended - step.started).total_seconds() if step.ended else None,
+                "says": (step.output or {}).get("says") or step.error,
+                "output": step.output,
+            }
+            for step in workspace.ledger.steps(record.id)
+        ]
+    if as_json:
+        emit({**_row(record), "steps": steps})
+        return
+    say(f"{record.job}: {record.status}, attempt {record.attempt}, by {record.owner}, {record.params}")
+    table(steps, ("step", "status", "seconds", "says"), empty="no steps")
+
+
+@command.command()
+@click.argument("run")
+@env_option
+@json_option
+def logs(run: str, env: str | None, as_json: bool) -> None:
+    """What the steps of a run had to say."""
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        record = workspace.ledger.run(run)
+        rows = [{"at": line.at, "step": line.step, "line": line.line} for line in workspace.ledger.logs(record.id)]
+    emit(rows) if as_json else table(rows, empty="no log lines")
+
+
+def _row(run) -> dict[str, object]:  # noqa: ANN001
+    return {
+        "run": run.id,
+        "job": run.job,
+        "status": run.status,
+        "started": run.started,
+        "ended": run.ended,
+        "seconds": (run.ended - run.started).total_seconds() if run.ended else None,
+        "attempt": run.attempt,
+        "code": run.code,
+        "owner": run.owner,
+        "params": run.params,
+        "error": run.error,
+    }

@@ -1,0 +1,87 @@
+"""The `headrace` command: its sub-commands, loaded when asked for, and how errors reach a person."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from headrace.core.errors import HeadraceError
+
+COMMANDS = {
+    "demo": "the shipped example: a year of flights through the loop",
+    "run": "run a pipeline: refresh, train, score",
+    "status": "what is there and what needs a person",
+    "table": "tables: list, show, history, load a file",
+    "feature": "feature tables: list, show",
+    "model": "models and their versions: list, show",
+    "sql": "ask the lakehouse",
+    "job": "runs of pipelines: list, show, logs",
+    "doctor": "check this installation and this project",
+}
+
+
+class Commands(click.Group):
+    """A group whose commands live in the module of their name and are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """In the order in which a newcomer needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Imports the command's module."""
+        if cmd_name not in COMMANDS:
+            return None
+        return import_module(f"headrace.cli.{cmd_name}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Lists the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggests the nearest command for one that is not there."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "`headrace --help` lists the commands."
+            raise click.UsageError(f"no command {args[0]!r}: {hint}", ctx) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="headrace")
+def cli() -> None:
+    """Declare tables, features, a model and its policy; Headrace runs the whole loop."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs a command and leaves the process with its exit code; a user's mistake never shows a traceback."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        code = cli.main(arguments, prog_name="headrace", standalone_mode=False)
+    except HeadraceError as error:
+        _say(str(error))
+        code = error.exit_code
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted. What was finished is kept; the same command continues.")
+        code = 130
+    except BrokenPipeError:  # the reader of our output, `head` for example, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(text: str) -> None:
+    click.secho("✗ ", fg="red", nl=False, err=True)
+    click.echo(text, err=True)

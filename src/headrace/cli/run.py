@@ -1,0 +1,145 @@
+"""`headrace run refresh|train|score`."""
+
+from __future__ import annotations
+
+import click
+
+from headrace.cli.output import Story, bold, emit, env_option, json_option, say, table
+from headrace.core.clock import instant
+
+
+class Instant(click.ParamType):
+    """A date or time on the command line."""
+
+    name = "date"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:  # noqa: ARG002
+        """Reads ISO 8601; without a zone it is UTC."""
+        return instant(value) if isinstance(value, str) else value
+
+
+INSTANT = Instant()
+model_option = click.option("--model", default=None, help="Which model, when the project has several.")
+release_option = click.option(
+    "--release", default=None, metavar="TAG", help="The release whose code runs, where only releases may."
+)
+as_of_option = click.option(
+    "--as-of",
+    type=INSTANT,
+    default=None,
+    help="What is known by then counts; the project's as_of or the present unless said.",
+)
+dry_option = click.option("--dry-run", is_flag=True, help="Print the plan, do nothing.")
+
+
+@click.group(name="run")
+def command() -> None:
+    """Run a pipeline in an environment, as a job that continues where it was stopped."""
+
+
+@command.command()
+@env_option
+@release_option
+@dry_option
+@json_option
+def refresh(env: str | None, release: str | None, dry_run: bool, as_json: bool) -> None:
+    """Load sources and bring every table and feature table up to date."""
+    from headrace.workspace import start
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env, release=release) as workspace:
+        if dry_run:
+            from headrace.pipelines.refresh import outline
+
+            _plan(outline(workspace.project, workspace.lakehouse), as_json=as_json)
+            return
+        story = _story(workspace, "refresh", as_json=as_json)
+        run = start.refresh(workspace, listen=story.tell)
+        _end(workspace, run.id, as_json=as_json, following="headrace run train")
+
+
+@command.command()
+@env_option
+@release_option
+@model_option
+@as_of_option
+@dry_option
+@json_option
+def train(env: str | None, release: str | None, model: str | None, as_of: object, dry_run: bool, as_json: bool) -> None:
+    """Build the training set, tune, fit, evaluate, and register a version with stage None."""
+    from headrace.workspace import start
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env, release=release) as workspace:
+        if dry_run:
+            from headrace.pipelines.train import outline
+
+            _plan(outline(start.one_model(workspace.project, model)), as_json=as_json)
+            return
+        story = _story(workspace, "train", as_json=as_json)
+        run = start.train(workspace, model, as_of=as_of, listen=story.tell)  # pyright: ignore[reportArgumentType]
+        _end(workspace, run.id, as_json=as_json, following="headrace model list")
+
+
+@command.command()
+@env_option
+@release_option
+@model_option
+@click.option("--version", type=int, default=None, help="The version that scores; Production unless said.")
+@click.option(
+    "--from", "since", type=INSTANT, default=None, help="First moment; the version's training moment unless said."
+)
+@click.option("--to", "until", type=INSTANT, default=None, help="First moment left out; --as-of unless said.")
+@as_of_option
+@dry_option
+@json_option
+def score(
+    env: str | None,
+    release: str | None,
+    model: str | None,
+    version: int | None,
+    since: object,
+    until: object,
+    as_of: object,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Score decisions in batch, and measure months whose labels are known."""
+    from headrace.workspace import start
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env, release=release) as workspace:
+        if dry_run:
+            from headrace.pipelines.score import outline
+
+            _plan(outline(start.one_deployment(workspace.project, model)), as_json=as_json)
+            return
+        story = _story(workspace, "score", as_json=as_json)
+        run = start.score(workspace, model, version=version, since=since, until=until, as_of=as_of, listen=story.tell)  # pyright: ignore[reportArgumentType]
+        _end(workspace, run.id, as_json=as_json, following=f"headrace status --env {workspace.environment.name}")
+
+
+def _story(workspace, pipeline: str, *, as_json: bool) -> Story:  # noqa: ANN001
+    code = workspace.code
+    story = Story(quiet=as_json)
+    runs = code.release or (f"commit {code.commit[:10]}" if code.kind == "commit" else "the working tree")
+    story.begin(f"{pipeline} in {workspace.environment.name}, from {runs}")
+    if code.dirty and code.kind != "worktree":
+        say(f"  uncommitted changes do not run here; {runs} does.")
+    return story
+
+
+def _plan(rows: list[dict[str, object]], *, as_json: bool) -> None:
+    if as_json:
+        emit(rows)
+    else:
+        table(rows)
+        say("Nothing was done: this was a dry run.")
+
+
+def _end(workspace, run_id: str, *, as_json: bool, following: str) -> None:  # noqa: ANN001
+    steps = workspace.ledger.steps(run_id)
+    if as_json:
+        emit({"run": run_id, "steps": [{"name": s.name, "status": s.status, "output": s.output} for s in steps]})
+    else:
+        say(f"run {run_id} done. Next: {bold(following)}")

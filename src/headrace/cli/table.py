@@ -1,0 +1,109 @@
+"""`headrace table list|show|history|load`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headrace.cli.output import emit, env_option, json_option, say, table
+
+
+@click.group(name="table")
+def command() -> None:
+    """Tables of the lakehouse."""
+
+
+@command.command(name="list")
+@env_option
+@json_option
+def list_(env: str | None, as_json: bool) -> None:
+    """All tables that can be read from an environment, and where each lives."""
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        rows: list[dict[str, object]] = []
+        for name in workspace.lakehouse.names():
+            snapshot = workspace.lakehouse.snapshot(name.name)
+            rows.append(
+                {
+                    "table": name.name,
+                    "env": name.env,
+                    "kind": snapshot.properties.get("headrace.kind"),
+                    "rows": snapshot.rows(),
+                    "columns": len(snapshot.schema),
+                    "version": snapshot.version,
+                }
+            )
+    emit(rows) if as_json else table(rows, empty="no tables yet. Next: headrace run refresh")
+
+
+@command.command()
+@click.argument("name")
+@env_option
+@json_option
+@click.option(
+    "--rows", "count", type=click.IntRange(0, 1000), default=5, show_default=True, help="How many rows to show."
+)
+@click.option("--version", type=int, default=None, help="An older version.")
+def show(name: str, env: str | None, as_json: bool, count: int, version: int | None) -> None:
+    """Columns, properties and some rows of a table."""
+    from headrace.lakehouse.sql import quoted
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        snapshot = workspace.lakehouse.snapshot(name, version)
+        with workspace.lakehouse.connect({name: version}) as connection:
+            sample = connection.execute(f"select * from {quoted(name)} limit {int(count)}").to_arrow_table().to_pylist()
+        columns = [{"column": field.name, "type": str(field.type)} for field in snapshot.schema]
+        shown = {
+            "table": name,
+            "env": snapshot.env,
+            "version": snapshot.version,
+            "rows": snapshot.rows(),
+            "properties": snapshot.properties,
+            "columns": columns,
+            "sample": sample,
+        }
+    if as_json:
+        emit(shown)
+        return
+    say(f"{name} in {snapshot.env}, version {snapshot.version}, {shown['rows']:,} rows")
+    for key, value in snapshot.properties.items():
+        say(f"  {key.removeprefix('headrace.')}: {value}")
+    table(columns)
+    say()
+    table(sample, empty="no rows")
+
+
+@command.command()
+@click.argument("name")
+@env_option
+@json_option
+def history(name: str, env: str | None, as_json: bool) -> None:
+    """Versions of a table: when, what, by whom."""
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        rows = workspace.lakehouse.history(name)
+    emit(rows) if as_json else table(rows, ("version", "at", "operation", "user", "job", "rows"))
+
+
+@command.command()
+@click.argument("name")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@env_option
+@json_option
+def load(name: str, file: Path, env: str | None, as_json: bool) -> None:
+    """Load a CSV, JSONL or Parquet FILE into table NAME of an environment. The same file twice is loaded once."""
+    from headrace.lakehouse.source import load_file
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        loaded = load_file(workspace.lakehouse, name, file)
+    if as_json:
+        emit({"table": name, "rows": loaded.rows, "version": loaded.version})
+    elif loaded.files_new:
+        say(f"✓ {name}: {loaded.rows:,} rows from {file}. Next: headrace table show {name}")
+    else:
+        say(f"· {name}: {file} was loaded before; nothing changed.")

@@ -1,0 +1,105 @@
+"""Batch scoring: decisions of one stretch of time, through one model version, into a table; each exactly once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from headrace.core.clock import now
+from headrace.core.ids import digest
+from headrace.features.rows import full_rows
+from headrace.lakehouse.commit import Append, Upsert
+from headrace.lakehouse.sql import column
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from headrace.lakehouse.commit import Change, Commit
+    from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.lakehouse.snapshot import Snapshot
+    from headrace.scoring.version import LoadedVersion
+
+ID = "prediction_id"
+AT = "predicted_for"
+
+
+def score(
+    lakehouse: Lakehouse,
+    version: LoadedVersion,
+    into: str,
+    *,
+    versions: Mapping[str, int],
+    since: datetime,
+    until: datetime,
+    id: str,  # noqa: A002  # the name that a commit gives it
+) -> tuple[Commit | None, int]:
+    """Scores the decisions in `since <= at < until`.
+
+    Args:
+        lakehouse: where the features are, and where predictions go.
+        version: the model.
+        into: the table of predictions; made when it is not there.
+        versions: table name → version to read, for the spine and every feature table.
+        since: the first moment.
+        until: the first moment that is left out.
+        id: the write's identity: repeated with the same id, nothing is written twice.
+
+    Returns:
+        The commit (None when every prediction already stood there) and the number of decisions.
+    """
+    rows = full_rows(lakehouse, version.plan, versions, since=since, until=until)
+    predictions = predict(version, rows)
+    if predictions.num_rows == 0:
+        return None, 0
+
+    def change(snapshot: Snapshot | None) -> Change | None:
+        if snapshot is None:
+            return Append(predictions)
+        return _difference(lakehouse, snapshot, predictions)
+
+    return lakehouse.commit(into, id, change), predictions.num_rows
+
+
+def predict(version: LoadedVersion, rows: pa.Table) -> pa.Table:
+    """Prediction records for full rows: id, keys, moment, model, version, the task's outputs, and when it was computed.
+
+    The id is a digest of model, version, key and moment: the same decision scored again by the same version has the
+    same id, on every path.
+    """
+    plan = version.plan
+    outputs = version.predict(rows)
+    identity = [rows.column(name) for name in (*plan.keys, plan.at)]
+    ids = [
+        digest([version.model, version.number, *(value.as_py() for value in values)])
+        for values in zip(*identity, strict=True)
+    ]
+    columns = {
+        ID: pa.array(ids, pa.string()),
+        **{name: rows.column(name) for name in plan.keys},
+        AT: rows.column(plan.at),
+        "model": pa.array([version.model] * len(ids), pa.string()),
+        "model_version": pa.array([version.number] * len(ids), pa.int64()),
+        **{name: pa.array(values) for name, values in outputs.items()},
+        "scored_at": pa.array([now()] * len(ids), pa.timestamp("us", "UTC")),
+    }
+    return pa.table(columns)
+
+
+def _difference(lakehouse: Lakehouse, snapshot: Snapshot, predictions: pa.Table) -> Change | None:
+    """What is new or other than what stands there, `scored_at` aside; an append when nothing has to be replaced."""
+    compared = [name for name in predictions.column_names if name not in (ID, "scored_at")]
+    differs = " or ".join(f"n.{column(name)} is distinct from o.{column(name)}" for name in compared)
+    with lakehouse.connect({snapshot.name: snapshot.version}, arrow={"new": predictions}) as connection:
+        changed = connection.sql(
+            f"""
+            select n.*, o.{ID} is not null as _stands
+            from new n left join {lakehouse.view(snapshot.name)} o using ({ID})
+            where o.{ID} is null or {differs}
+            """
+        ).to_arrow_table()
+    if changed.num_rows == 0:
+        return None
+    rows = changed.drop_columns(["_stands"])
+    return Upsert(rows, key=(ID,)) if any(changed.column("_stands").to_pylist()) else Append(rows)

@@ -1,0 +1,29 @@
+"""Ad hoc SQL: one SELECT over the latest version of every readable table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from headrace.lakehouse.declarations import Sql
+from headrace.lakehouse.sql import check, explain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from headrace.lakehouse.lakehouse import Lakehouse
+
+
+def ask(lakehouse: Lakehouse, text: str) -> pa.Table:
+    """Answers a SELECT.
+
+    Raises:
+        SqlError: it does not parse, is no SELECT, or reads what is not a table of the lakehouse.
+    """
+    query = check(Sql(text, "<query>"), [name.name for name in lakehouse.names()], deterministic=False)
+    with lakehouse.connect(dict.fromkeys(query.inputs)) as connection:
+        try:
+            return connection.sql(query.text).to_arrow_table()
+        except duckdb.Error as error:
+            raise explain(error, query) from None

@@ -1,0 +1,113 @@
+"""Refresh: data preparation and featurization. Sources into bronze, then every table after what it reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headrace.core.clock import now
+from headrace.features.declarations import FeatureTable
+from headrace.lakehouse import graph, source
+from headrace.lakehouse.declarations import Source, Table
+from headrace.lakehouse.materialize import materialize
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from headrace.core.ids import Json
+    from headrace.environments.project import Project
+    from headrace.jobs.run import Run, StepContext
+    from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.lakehouse.sql import Query
+
+
+def plan(project: Project, lakehouse: Lakehouse) -> list[Source | Table]:
+    """What a refresh makes, in order."""
+    known = [name.name for name in lakehouse.names()]
+    declared = graph.order([*project.all(Source), *project.all(Table)], elsewhere=known)
+    return [each for each in declared if isinstance(each, Source) or each.sql is not None]
+
+
+def outline(project: Project, lakehouse: Lakehouse) -> list[dict[str, object]]:
+    """What a refresh does, for a dry run."""
+    declared = plan(project, lakehouse)
+    known = {*(name.name for name in lakehouse.names()), *(each.name for each in declared)}
+    return [
+        {"step": f"load {each.name}", "reads": ", ".join(each.patterns) or "a function", "writes": each.name}
+        if isinstance(each, Source)
+        else {"step": f"build {each.name}", "reads": ", ".join(graph.inputs(each, known)), "writes": each.name}
+        for each in declared
+    ]
+
+
+def refresh(project: Project, lakehouse: Lakehouse, run: Run, *, folder: Path) -> None:
+    """Brings every declared table up to date.
+
+    Args:
+        folder: the project's folder, where relative paths of sources start.
+    """
+    known = [name.name for name in lakehouse.names()]
+    declared = plan(project, lakehouse)
+    for each in declared:
+        if isinstance(each, Source):
+            load(lakehouse, each, run, folder)
+        else:
+            query = graph.query(each, {*known, *(other.name for other in declared)})
+            assert query is not None  # plan() leaves out tables without a SELECT
+            build(lakehouse, each, query, run)
+
+
+def load(lakehouse: Lakehouse, declared: Source, run: Run, folder: Path) -> None:
+    """One source: new files once, or what its function yields. What is new is told by the load itself, so it always runs."""
+
+    def do(_: StepContext) -> dict[str, Json]:
+        loaded = source.load(lakehouse, declared, folder)
+        files = f", {loaded.files_new} of {loaded.files_new + loaded.files_known} files new" if declared.files else ""
+        return {
+            "table": declared.name,
+            "version": loaded.version,
+            "rows": loaded.rows,
+            "says": f"{loaded.rows:,} new rows{files}",
+        }
+
+    run.step(f"load {declared.name}", {"run": run.id}, do)
+
+
+def build(lakehouse: Lakehouse, declared: Table, query: Query, run: Run) -> None:
+    """One table, from the versions that its inputs have now."""
+    inputs = {name: lakehouse.snapshot(name) for name in query.inputs}
+
+    def do(step: StepContext) -> dict[str, Json]:
+        made = materialize(
+            lakehouse,
+            declared,
+            id=step.key,
+            versions={name: snapshot.version for name, snapshot in inputs.items()},
+            stamp=now() if isinstance(declared, FeatureTable) else None,
+        )
+        counts = {"quarantined": made.quarantined, "repaired": made.repaired, "warned": made.warned}
+        for action, reasons in counts.items():
+            for reason, rows in reasons.items():
+                step.log(f"{action} {rows:,} rows: {reason}")
+        said = [f"{sum(reasons.values()):,} {action}" for action, reasons in counts.items() if reasons]
+        return {
+            "table": declared.name,
+            "version": made.version,
+            "rows": made.rows,
+            **{action: dict(reasons) for action, reasons in counts.items()},
+            "says": ", ".join([f"{made.rows:,} rows", *said]),
+        }
+
+    key = {
+        "table": repr(declared.identity),
+        "sql": query.normalized,
+        "schema": repr(declared.schema),
+        "expect": repr(declared.expect),
+        "inputs": {name: [snapshot.env, snapshot.data_version] for name, snapshot in inputs.items()},
+    }
+    run.step(f"build {declared.name}", key, do, holds=lambda was: _stands(lakehouse, was))
+
+
+def _stands(lakehouse: Lakehouse, was: dict[str, Json]) -> bool:
+    """Whether what a step wrote is still what is there: nobody restored, rewrote or removed the table since."""
+    current = lakehouse.own(str(was["table"]))
+    return current is not None and current.version == was["version"]

@@ -1,0 +1,131 @@
+"""One fitted version on one MLflow run: fitted by the user's function, calibrated, packaged, logged."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.features.matrix import check_alone, encode, learn
+from headrace.tracking.records import Column
+from headrace.training import package
+from headrace.training.calibration import isotonic
+from headrace.training.declarations import Binary
+from headrace.training.estimator import importances
+from headrace.training.metrics import by_name, evaluate
+from headrace.training.output import classes_of, kind, output
+from headrace.training.plots import plots
+from headrace.training.split import check_features, check_labels
+from headrace.training.train import fit, training_data
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import pandas as pd
+
+    from headrace.features.matrix import Categories
+    from headrace.tracking.records import ColumnType
+    from headrace.tracking.tracking import TrackedRun
+    from headrace.training.declarations import Model, Params, TrainingData
+    from headrace.training.package import Origin
+    from headrace.training.training_set import TrainingSet
+
+LOADER = "headrace.scoring.pyfunc"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logged:
+    """A version that was logged: its run, where its model is, and the hash of what is there."""
+
+    run_id: str
+    model_uri: str
+    artifact_hash: str
+
+
+def prepare(
+    model: Model, data: TrainingSet, functions: Mapping[str, Callable[..., object]]
+) -> tuple[TrainingData, Categories]:
+    """The fitting rows as the user's function gets them, and the categories of the texts.
+
+    Raises:
+        DataError: one class only, or a feature that is missing everywhere.
+        UserCodeError: an on-demand function looks at other rows.
+    """
+    rows = data.part("fit")
+    check_labels(data.y.loc[rows], "fit on")
+    check_features(data.plan, data.computed.loc[rows])
+    check_alone(data.plan, functions, data.inputs.loc[rows])
+    categories = learn(data.plan, data.computed.loc[rows])
+    matrix = encode(data.plan, categories, data.computed.loc[rows])
+    return training_data(model, matrix, data.y.loc[rows], data.at.loc[rows]), categories
+
+
+def fit_and_log(
+    run: TrackedRun,
+    model: Model,
+    data: TrainingSet,
+    functions: Mapping[str, Callable[..., object]],
+    params: Params,
+    *,
+    origin: Origin,
+    by_value: Sequence[str],
+) -> Logged:
+    """Fits on the fitting rows, calibrates on theirs, logs parameters, figures and the package on the run.
+
+    Raises:
+        DataError: see `prepare`.
+        UserCodeError: the user's function raised, or gave nothing that predicts.
+    """
+    fitting, categories = prepare(model, data, functions)
+    run.log_params(params)
+    with run.autologging():
+        estimator = fit(model, fitting, params)
+    task, classes = kind(model.task), classes_of(model.task, fitting.y)
+    held_out = {
+        part: encode(data.plan, categories, data.computed.loc[data.part(part)]) for part in ("calibrate", "test")
+    }
+    calibration = None
+    if isinstance(model.task, Binary) and model.task.calibrate:
+        raw = output(task, classes, estimator, held_out["calibrate"])["probability"].to_numpy()
+        calibration = isotonic(raw, data.y.loc[data.part("calibrate")])
+    given = output(task, classes, estimator, held_out["test"], calibration=calibration)
+    y = data.y.loc[data.part("test")]
+    run.log_metrics(
+        {
+            f"test_{name}": value
+            for name, value in by_name(evaluate(model.task, y, given, metrics=model.metrics)).items()
+        }
+    )
+    weights = importances(estimator, data.plan.names)
+    for name, figure in plots(model.task, y, given, weights).items():
+        run.log_figure(figure, f"plots/{name}")
+    if weights:
+        run.log_dict(weights, "importances.json")
+    with tempfile.TemporaryDirectory(prefix="headrace-package-") as scratch:
+        written = package.write(
+            Path(scratch),
+            model=model.name,
+            task=task,
+            classes=classes,
+            plan=data.plan,
+            categories=categories,
+            estimator=estimator,
+            calibration=calibration,
+            params=params,
+            origin=origin,
+            by_value=by_value,
+        )
+        uri = run.log_model(
+            written.folder,
+            loader=LOADER,
+            inputs=[Column(name=column.name, type="any") for column in data.plan.inputs],
+            outputs=_outputs(given),
+            requirements=written.requirements,
+        )
+    return Logged(run_id=run.id, model_uri=uri, artifact_hash=written.hash)
+
+
+def _outputs(given: pd.DataFrame) -> list[Column]:
+    types: dict[str, ColumnType] = {"f": "double", "i": "long"}
+    return [Column(name=name, type=types.get(given[name].dtype.kind, "string")) for name in given.columns]

@@ -1,0 +1,155 @@
+"""Checks of an installation and a project: each says what was looked at, whether it is well, and what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from headrace.core.errors import HeadraceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from headrace.workspace.workspace import Workspace
+
+CORE = ("click", "deltalake", "duckdb", "mlflow-skinny", "numpy", "pandas", "pyarrow", "sqlalchemy", "sqlglot")
+MLFLOW = "3.17."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One check. `way` is the next step when it is not well."""
+
+    check: str
+    result: Literal["ok", "warning", "failed"]
+    found: str
+    way: str = ""
+
+
+def examine(workspace: Workspace) -> Iterator[Finding]:
+    """Runs every check, in the order in which they build on each other."""
+    yield _python()
+    yield _libraries()
+    yield _mlflow()
+    yield _git()
+    yield from _folders(workspace)
+    yield _code(workspace)
+    yield from _project(workspace)
+    yield _runs(workspace)
+
+
+def _python() -> Finding:
+    found = ".".join(str(part) for part in sys.version_info[:3])
+    return Finding(
+        check="python",
+        result="ok" if sys.version_info >= (3, 11) else "failed",
+        found=found,
+        way="Headrace needs 3.11 or newer.",
+    )
+
+
+def _libraries() -> Finding:
+    found, missing = [], []
+    for name in CORE:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Finding(
+            check="libraries", result="failed", found=f"missing: {', '.join(missing)}", way="pip install headrace"
+        )
+    return Finding(check="libraries", result="ok", found=", ".join(found))
+
+
+def _mlflow() -> Finding:
+    found = version("mlflow-skinny")
+    well = found.startswith(MLFLOW)
+    return Finding(
+        check="mlflow version",
+        result="ok" if well else "failed",
+        found=found,
+        way=""
+        if well
+        else f"pip install 'mlflow-skinny=={MLFLOW}*': another minor migrates the store and locks this one out.",
+    )
+
+
+def _git() -> Finding:
+    found = shutil.which("git")
+    return Finding(
+        check="git",
+        result="ok" if found else "warning",
+        found=found or "not installed",
+        way="" if found else "staging and prod run committed code only.",
+    )
+
+
+def _folders(workspace: Workspace) -> Iterator[Finding]:
+    environment = workspace.environment
+    for check, place in (("lakehouse folder", environment.lakehouse_root), ("state folder", environment.root)):
+        if "://" in str(place):
+            continue
+        folder = Path(place)
+        nearest = next(each for each in (folder, *folder.parents) if each.exists())
+        well = os.access(nearest, os.W_OK)
+        yield Finding(
+            check=check,
+            result="ok" if well else "failed",
+            found=str(folder),
+            way="" if well else f"{nearest} cannot be written.",
+        )
+    free = shutil.disk_usage(workspace.config.folder).free / 2**30
+    yield Finding(
+        check="disk",
+        result="ok" if free > 1 else "warning",
+        found=f"{free:.1f} GiB free",
+        way="" if free > 1 else "make room.",
+    )
+
+
+def _code(workspace: Workspace) -> Finding:
+    try:
+        code = workspace.code
+    except HeadraceError as error:
+        return Finding(check="code", result="failed", found=error.what, way=error.hint)
+    found = code.release or code.commit or "the working tree, outside git"
+    return Finding(
+        check="code",
+        result="warning" if code.dirty else "ok",
+        found=f"{code.kind} {found}",
+        way="uncommitted changes run in dev only." if code.dirty else "",
+    )
+
+
+def _project(workspace: Workspace) -> Iterator[Finding]:
+    from headrace.pipelines.refresh import outline
+    from headrace.training.declarations import Model
+
+    try:
+        tables = outline(workspace.project, workspace.lakehouse)
+        models = workspace.project.all(Model)
+    except HeadraceError as error:
+        yield Finding(check="project", result="failed", found=str(error).splitlines()[0], way=error.hint)
+        return
+    yield Finding(check="project", result="ok", found=f"{len(tables)} tables, {len(models)} models declared")
+
+
+def _runs(workspace: Workspace) -> Finding:
+    try:
+        swept = workspace.ledger.sweep()
+    except HeadraceError as error:
+        return Finding(check="runs", result="failed", found=error.what, way=error.hint)
+    if swept:
+        return Finding(
+            check="runs",
+            result="warning",
+            found=f"closed {len(swept)} runs of dead processes",
+            way="the same command continues where they stopped.",
+        )
+    return Finding(check="runs", result="ok", found="none was left by a dead process")

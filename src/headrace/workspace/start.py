@@ -1,0 +1,160 @@
+"""Starts a pipeline as a job, with the boxes of a workspace: what the CLI, the demo and a scheduler call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from headrace.core.clock import instant, now
+from headrace.core.errors import DeclarationError, NotFoundError
+from headrace.deployment.declarations import Deployment
+from headrace.training.declarations import Model
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from headrace.core.ids import Json
+    from headrace.environments.project import Project
+    from headrace.jobs.run import Outcome, Run
+    from headrace.workspace.workspace import Workspace
+
+Listener = Callable[["Outcome"], None]
+
+
+def refresh(workspace: Workspace, *, listen: Listener | None = None) -> Run:
+    """Runs the refresh pipeline."""
+    from headrace.pipelines import refresh as pipeline
+
+    project = workspace.project
+    with _open(workspace, "refresh", {}, listen) as run:
+        pipeline.refresh(project, workspace.lakehouse, run, folder=workspace.config.folder)
+    return run
+
+
+def train(
+    workspace: Workspace, name: str | None = None, *, as_of: datetime | None = None, listen: Listener | None = None
+) -> Run:
+    """Runs the training pipeline of one model.
+
+    Args:
+        workspace: the environment.
+        name: the model; may be left out when there is only one.
+        as_of: the training moment: only decisions and labels up to it exist. The project's, or the present, unless said.
+        listen: told of each step.
+    """
+    from headrace.pipelines import train as pipeline
+
+    model = one_model(workspace.project, name)
+    with _open(workspace, f"train {model.name}", {"as_of": _text(workspace, as_of)}, listen) as run:
+        pipeline.train(
+            workspace.project,
+            workspace.lakehouse,
+            workspace.tracking,
+            workspace.registry,
+            run,
+            model,
+            as_of=moment(run),
+        )
+    return run
+
+
+def score(
+    workspace: Workspace,
+    name: str | None = None,
+    *,
+    version: int | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    as_of: datetime | None = None,
+    listen: Listener | None = None,
+) -> Run:
+    """Runs the scoring pipeline of one model.
+
+    Args:
+        workspace: the environment.
+        name: the model; may be left out when there is only one that has a deployment.
+        version: its version; the one in Production unless said, or the newest while none is.
+        since: first moment to score; the version's training moment unless said.
+        until: first moment that is left out; `as_of` unless said.
+        as_of: labels known by then count; the project's, or the present, unless said.
+        listen: told of each step.
+    """
+    from headrace.pipelines import score as pipeline
+
+    project = workspace.project
+    deployment = one_deployment(project, name)
+    params: dict[str, Json] = {
+        "version": version,
+        "since": since.isoformat() if since else None,
+        "until": until.isoformat() if until else None,
+        "as_of": _text(workspace, as_of),
+    }
+    with _open(workspace, f"score {deployment.name}", params, listen) as run:
+        pipeline.score(
+            workspace.lakehouse,
+            workspace.tracking,
+            workspace.registry,
+            run,
+            deployment,
+            version=version,
+            since=since,
+            until=until,
+            as_of=moment(run),
+        )
+    return run
+
+
+def moment(run: Run) -> datetime:
+    """The run's moment: as asked for, otherwise the present when the run began, kept when it is taken over."""
+    asked = run.params.get("as_of")
+    if asked:
+        return instant(str(asked))
+    kept = run.step(
+        "moment", {"run": run.id}, lambda _: {"as_of": now().isoformat(), "says": f"{now():%Y-%m-%d %H:%M:%S} UTC"}
+    )
+    return instant(str(kept.output["as_of"]))
+
+
+def one_model(project: Project, name: str | None) -> Model:
+    """The model of that name, or the only one."""
+    models = project.all(Model)
+    if name is None and len(models) == 1:
+        return models[0]
+    if name is None:
+        raise _which("model", [model.name for model in models])
+    return project.find(Model, name)
+
+
+def one_deployment(project: Project, name: str | None) -> Deployment:
+    """The deployment of the model of that name, or the only one."""
+    deployments = {deployment.name: deployment for deployment in project.all(Deployment)}
+    if name is None and len(deployments) == 1:
+        return next(iter(deployments.values()))
+    if name is None:
+        raise _which("deployment", list(deployments))
+    if name not in deployments:
+        raise NotFoundError(
+            "deployment", name, deployments, hint="Declare one: hr.Deployment(model, score=hr.Score(into=…))."
+        )
+    return deployments[name]
+
+
+def _which(kind: str, names: list[str]) -> DeclarationError:
+    if not names:
+        return DeclarationError(f"the project declares no {kind}.")
+    return DeclarationError(
+        f"the project has {len(names)} models: which one?", hint=f"Add --model {' or --model '.join(names)}."
+    )
+
+
+def _text(workspace: Workspace, given: datetime | None) -> str | None:
+    known = given or workspace.config.as_of
+    return known.isoformat() if known else None
+
+
+def _open(workspace: Workspace, job: str, params: dict[str, Json], listen: Listener | None) -> Run:
+    code = workspace.code
+    run = workspace.ledger.open(job, params, code=code.release or code.commit or "working tree")
+    if listen:
+        run.listen(listen)
+    return run

@@ -1,0 +1,114 @@
+"""One environment of one project, opened: every box, made when it is first asked for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from headrace.environments import code, config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from headrace.core.state import State
+    from headrace.environments.code import Code
+    from headrace.environments.config import Config, Environment
+    from headrace.environments.project import Project
+    from headrace.jobs.ledger import Ledger
+    from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.registry.registry import Registry
+    from headrace.tracking.tracking import Tracking
+
+
+def open_workspace(env: str | None = None, *, folder: Path | None = None, release: str | None = None) -> Workspace:
+    """Opens an environment of the project in `folder`, or in the nearest folder above the current one.
+
+    Args:
+        env: its name; the lowest one unless said.
+        folder: a folder of the project.
+        release: the release whose code runs, where only releases may run; the highest one unless said.
+
+    Raises:
+        ConfigError: there is no project, or its `headrace.toml` is malformed.
+        NotFoundError: no such environment.
+    """
+    found = config.load(folder)
+    environment = found.environment(env) if env else found.environments[0]
+    return Workspace(found, environment, release=release)
+
+
+class Workspace:
+    """The boxes of one environment. Use as a context manager, or call `close`."""
+
+    def __init__(self, found: Config, environment: Environment, *, release: str | None = None) -> None:
+        self.config = found
+        self.environment = environment
+        self.release = release
+
+    @cached_property
+    def code(self) -> Code:
+        """The code that runs here: the working tree, a commit, or a release."""
+        return code.resolve(self.config, self.environment, release=self.release)
+
+    @cached_property
+    def project(self) -> Project:
+        """What that code declares."""
+        from headrace.environments.project import Project
+
+        return Project(self.config, self.code)
+
+    @cached_property
+    def state(self) -> State:
+        """The state database."""
+        from headrace.core.state import State
+
+        return State(self.environment.state_url)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The run ledger."""
+        from headrace.jobs.ledger import Ledger
+
+        return Ledger(self.state)
+
+    @cached_property
+    def lakehouse(self) -> Lakehouse:
+        """The tables, with those of other environments that may be read from here."""
+        from headrace.lakehouse.lakehouse import Lakehouse
+
+        readable = {name: self.config.environment(name).lakehouse_root for name in self.environment.reads}
+        return Lakehouse(
+            self.environment.name,
+            self.environment.lakehouse_root,
+            reads=readable,
+            storage_options=self.environment.storage_options,
+        )
+
+    @cached_property
+    def tracking(self) -> Tracking:
+        """MLflow runs and artifacts."""
+        from headrace.tracking.tracking import Tracking
+
+        return Tracking(self.environment.tracking_url, self.environment.artifacts_root)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Model versions and their stages."""
+        from headrace.registry.registry import Registry
+
+        return Registry(self.state, self.tracking)
+
+    def close(self) -> None:
+        """Closes what was opened."""
+        if "state" in self.__dict__:
+            self.state.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

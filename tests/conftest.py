@@ -1,0 +1,11 @@
+import pytest
+
+from tests.support.zygote import Zygote
+
+
+@pytest.fixture(scope="session")
+def headrace(tmp_path_factory):
+    """Runs `headrace` commands: `headrace.run(folder, "run", "refresh")`."""
+    zygote = Zygote(tmp_path_factory.mktemp("commands"))
+    yield zygote
+    zygote.close()

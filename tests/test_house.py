@@ -1,0 +1,63 @@
+"""What is promised of the project as a whole."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import headrace as hr
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "headrace"
+HEAVY = {"numpy", "pandas", "pyarrow", "mlflow", "duckdb", "deltalake", "sqlalchemy", "sqlglot", "sklearn", "starlette"}
+
+
+@pytest.mark.parametrize("program", ["import headrace", "import headrace.cli.main as m; m.cli(['--help'], standalone_mode=False)"])
+def test_nothing_heavy_is_loaded_before_it_is_used(program):
+    script = f"{program}; import sys; print('loaded:', sorted(set(sys.modules) & {HEAVY!r}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "loaded: []"
+
+
+def test_every_public_name_can_be_had():
+    assert all(getattr(hr, name) is not None for name in hr.__all__)
+
+
+def test_headrace_knows_nothing_of_flights():
+    sources = [path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix in (".py", ".sql", ".toml")]
+    guilty = [path for path in sources if "examples" not in path.parts and re.search("nycflights|carrier|tailnum", path.read_text())]
+
+    assert guilty == []
+
+
+def test_the_flights_program_is_short():
+    program = PACKAGE / "examples" / "flights" / "flights"
+    lines = [line for path in program.iterdir() if path.suffix in (".py", ".sql") for line in path.read_text().splitlines()]
+
+    assert len(lines) < 200
+
+
+def test_every_box_has_a_page_and_a_docstring():
+    boxes = [path.parent for path in PACKAGE.glob("*/__init__.py") if path.parent.name != "examples"]
+
+    assert [box.name for box in boxes if not (ROOT / "docs" / f"{box.name}.md").is_file()] == []
+    assert [box.name for box in boxes if not (box / "__init__.py").read_text().startswith('"""')] == []
+
+
+def test_every_key_of_the_configuration_is_documented():
+    from headrace.environments.config import ENV_KEYS, PROJECT_KEYS
+
+    page = (ROOT / "docs" / "environments.md").read_text()
+
+    assert [key for key in (*ENV_KEYS, *PROJECT_KEYS) if not re.search(rf"`{key}`|^{key} =", page, re.MULTILINE)] == []
+
+
+def test_every_command_is_documented():
+    from headrace.cli.main import COMMANDS
+
+    page = (ROOT / "docs" / "cli.md").read_text()
+
+    assert [name for name in COMMANDS if f"headrace {name}" not in page] == []
