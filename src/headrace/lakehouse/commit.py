@@ -1,0 +1,433 @@
+"""The one writer: each change reaches a Delta table exactly once, whoever tries how often.
+
+A commit carries an id. It is written as a Delta app transaction in the same version as the rows, and is looked for
+before anything is computed. That alone would not do: delta-rs would move a losing writer's rows onto the winner's
+version, where the same id may already be, or the same keys. So its own retries are off, and a writer that lost starts
+again from loading the table.
+
+The number of the transaction is kept per *epoch*. Restoring an older version takes rows away but not app transactions,
+so each restore begins a new epoch and notes which version it went back to. An id counts as done if it is found in the
+present epoch, or in the restored version by the same rule.
+
+A new table begins as version 0 without a row, with its properties; until its first rows come it does not exist for
+readers.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
+
+from headrace.core.errors import ConflictError, RefusedError
+from headrace.core.failpoints import reach
+from headrace.lakehouse import log
+from headrace.lakehouse.rows import Rows, Stream, fitting, keyed, stream
+from headrace.lakehouse.snapshot import Snapshot
+from headrace.lakehouse.sql import column
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from headrace.lakehouse.storage import Place
+
+EPOCH = "headrace.epoch"
+BORN = "headrace.born"
+FOREVER = {"delta.logRetentionDuration": "interval 36500 days"}  # old versions are read again to reproduce a model
+NO_CLEANING = PostCommitHookProperties(cleanup_expired_logs=False)
+ORPHANED = 24  # hours after which a file that no version names was left by a writer that died
+PATIENCE = 60.0  # seconds that one commit goes on against other writers
+MARK = "__headrace_delete"  # the column that tells keys to delete from rows to write, inside one merge
+
+
+@dataclass(frozen=True)
+class Append:
+    """Adds rows. Columns of the table that they lack are null; columns that it lacks are added."""
+
+    rows: Rows
+
+
+@dataclass(frozen=True)
+class Overwrite:
+    """The table becomes these rows and these columns. A column that stays keeps its type."""
+
+    rows: Rows
+
+
+@dataclass(frozen=True)
+class Upsert:
+    """Replaces the rows with these keys, whole, or adds them; and deletes others in the same version.
+
+    Attributes:
+        rows: no two of one key. Columns of the table that they lack become null in them.
+        key: the columns that identify a row. Null equals null.
+        delete: the keys of rows to delete; those that are not there are passed over. Further columns are ignored.
+    """
+
+    rows: Rows
+    key: Sequence[str]
+    delete: pa.Table | None = None
+
+
+Change = Append | Overwrite | Upsert
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """A change that is in the table.
+
+    Attributes:
+        name: the table.
+        version: the version that the change made; where there was nothing to change, the one found.
+        data_version: the last version up to that one which changed rows or columns.
+        rows_written: rows added or replaced; deleted ones do not count.
+        already: the change had been made before, by an earlier run or another process; nothing was computed.
+    """
+
+    name: str
+    version: int
+    data_version: int
+    rows_written: int
+    already: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The table that is written."""
+
+    name: str
+    env: str
+    place: Place
+
+    def snapshot(self, version: int | None = None) -> Snapshot | None:
+        """A version of it (None: the latest); None if nothing had ever been committed by then."""
+        table = self.place.open(version)
+        return None if table is None or is_unborn(table) else self.of(table)
+
+    def of(self, table: DeltaTable) -> Snapshot:
+        """A loaded version as a snapshot."""
+        return Snapshot(name=self.name, env=self.env, place=self.place, table=table)
+
+
+def is_unborn(table: DeltaTable) -> bool:
+    """Whether a table was only begun, and nothing was ever committed to it."""
+    return table.transaction_version(BORN) is None and not table.file_uris()
+
+
+def commit(
+    target: Target,
+    id: str,  # noqa: A002 - the id of the commit; every caller has one
+    change: Callable[[Snapshot | None], Change | None],
+    *,
+    n: int = 1,
+    properties: Mapping[str, str] | None = None,
+) -> Commit:
+    """Makes a change exactly once.
+
+    Args:
+        target: the table.
+        id: what makes the change the same change when it is tried again.
+        change: computes it from the latest snapshot (None: no such table yet). Called again, on the then latest
+            snapshot, each time another writer came first. Giving None makes no version and leaves the id unused.
+        n: for an id that goes on (a spool's segment, a partition's offset): the change is done if n or more is there.
+        properties: table properties, `headrace.…`, to hold from this change on.
+
+    Raises:
+        DataError: rows that do not fit the table. Nothing was written.
+        ConflictError: other writers came first for a minute. Nothing was written.
+    """
+    for _ in _attempts(target.name):
+        found = target.place.open()
+        if found is not None and (version := done_at(target.place, found, id, n)) is not None:
+            return _told(target, version, already=True)
+        current = None if found is None or is_unborn(found) else target.of(found)
+        wanted = change(current)
+        if wanted is None:
+            return _nothing(target, current)
+        made = _Attempt(target=target, id=id, n=n, properties=properties or {}, found=found, current=current).write(
+            wanted
+        )
+        if made is not None:
+            reach(f"commit.committed:{target.name}")
+            return _told(target, made, already=False)
+    raise AssertionError  # _attempts ends by raising
+
+
+def restore(target: Target, version: int) -> Commit:
+    """Goes back to an earlier version, in a new version and a new epoch.
+
+    Raises:
+        RefusedError: files of that version are gone.
+        ConflictError: other writers came first for a minute.
+    """
+    for _ in _attempts(target.name):
+        table = target.place.open()
+        if table is None or table.version() == version:
+            return _told(target, version, already=True)
+        _check_restorable(target, version)
+        epoch, read = _epoch(table) + 1, table.version()
+        transactions = [Transaction(EPOCH, epoch), Transaction(f"headrace.restored.{epoch}", version)]
+        try:
+            table.restore(version, **_terms("restore", transactions))
+        except CommitFailedError:
+            continue
+        return _told(target, read + 1, already=False)
+    raise AssertionError
+
+
+def optimize(target: Target) -> int:
+    """Rewrites many small files as few large ones; gives how many small ones there were.
+
+    Raises:
+        ConflictError: other writers came first for a minute.
+    """
+    for _ in _attempts(target.name):
+        table = target.place.open()
+        if table is None:
+            return 0
+        try:
+            return int(table.optimize.compact(**_terms("optimize"))["numFilesRemoved"])
+        except CommitFailedError:
+            continue
+    raise AssertionError
+
+
+def vacuum(target: Target, keep_versions: Sequence[int], retention_hours: int) -> list[str]:
+    """Deletes files that only old versions need; gives their paths."""
+    for _ in _attempts(target.name):
+        table = target.place.open()
+        if table is None:
+            return []
+        try:
+            return table.vacuum(
+                retention_hours,
+                dry_run=False,
+                enforce_retention_duration=False,
+                full=retention_hours >= ORPHANED,
+                keep_versions=list(keep_versions) or None,
+                **_terms("vacuum"),
+            )
+        except CommitFailedError:
+            continue
+    raise AssertionError
+
+
+def done_at(place: Place, table: DeltaTable, id: str, n: int) -> int | None:  # noqa: A002
+    """The version that made a change, if the change is still in the table."""
+    while True:
+        epoch = _epoch(table)
+        reached = table.transaction_version(f"headrace.n.{epoch}.{id}")
+        if reached is not None and reached >= n:
+            return table.transaction_version(f"headrace.at.{epoch}.{id}")
+        if epoch == 0:
+            return None
+        restored = place.open(table.transaction_version(f"headrace.restored.{epoch}"))
+        assert restored is not None
+        table = restored
+
+
+# ---------------------------------------------------------------------------------------------- one attempt
+
+
+class _Terms(TypedDict):
+    """What every writing call of delta-rs is given."""
+
+    commit_properties: CommitProperties
+    post_commithook_properties: PostCommitHookProperties
+
+
+def _terms(id: str, transactions: Sequence[Transaction] = ()) -> _Terms:  # noqa: A002
+    said = {"headrace.id": id, "userName": _user()}
+    return {
+        "commit_properties": CommitProperties(
+            custom_metadata=said, max_commit_retries=0, app_transactions=list(transactions)
+        ),
+        "post_commithook_properties": NO_CLEANING,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Attempt:
+    """One attempt to write a change on one loaded version of the table."""
+
+    target: Target
+    id: str
+    n: int
+    properties: Mapping[str, str]
+    found: DeltaTable | None
+    current: Snapshot | None
+
+    def write(self, change: Change) -> int | None:
+        """Gives the version made, or None if another writer came first."""
+        name = self.target.name
+        there = None if self.current is None else self.current.schema
+        schema = fitting(name, change.rows.schema, there, whole=isinstance(change, Overwrite))
+        merged, added = self._prepared(change, schema)
+        reach(f"commit.computed:{name}")
+        try:
+            table = self._begun(schema)
+            if table is None:
+                return None
+            made = table.version() + 1
+            terms = _terms(self.id, self._transactions(table, made))
+            if isinstance(change, Upsert) and merged is not None:
+                _merge(table, merged, schema, change.key, terms)
+            if table.version() < made:  # no merge, or one that found nothing to do: then delta-rs commits nothing
+                _add(table, added, terms, overwrite=self.current is None or isinstance(change, Overwrite))
+        except CommitFailedError:
+            return None
+        except Exception:
+            if added.failure is not None:
+                raise added.failure from None
+            raise
+        return made
+
+    def _prepared(self, change: Change, schema: pa.Schema) -> tuple[pa.Table | None, Stream]:
+        """What a merge is given, if there is something to merge with; and what is written otherwise."""
+        name = self.target.name
+        if not isinstance(change, Upsert):
+            return None, stream(name, change.rows, schema)
+        rows = change.rows if isinstance(change.rows, pa.Table) else change.rows.read_all()
+        written, deleted = keyed(name, rows, change.delete, change.key, schema)
+        return (None if self.current is None else _marked(written, deleted)), stream(name, written, schema)
+
+    def _begun(self, schema: pa.Schema) -> DeltaTable | None:
+        """The table to write to, with the properties wanted; None if another process began it first."""
+        if self.found is None:
+            return self._create(schema)
+        there = self.found.metadata().configuration
+        wanted = {key: value for key, value in self.properties.items() if there.get(key) != value}
+        if wanted:
+            self.found.alter.set_table_properties(wanted, raise_if_not_exists=False, **_terms(self.id))
+        return self.found
+
+    def _create(self, schema: pa.Schema) -> DeltaTable | None:
+        place = self.target.place
+        try:
+            return DeltaTable.create(
+                place.url,
+                Schema.from_arrow(schema),
+                configuration={**FOREVER, **self.properties},
+                storage_options=dict(place.options) or None,
+                raise_if_key_not_exists=False,
+                **_terms(self.id),
+            )
+        except DeltaError:
+            if place.open() is None:
+                raise
+            return None
+
+    def _transactions(self, table: DeltaTable, made: int) -> list[Transaction]:
+        epoch = _epoch(table)
+        mine = [
+            Transaction(f"headrace.n.{epoch}.{self.id}", self.n),
+            Transaction(f"headrace.at.{epoch}.{self.id}", made),
+        ]
+        return mine if self.current is not None else [*mine, Transaction(BORN, made)]
+
+
+def _add(table: DeltaTable, rows: Stream, terms: _Terms, *, overwrite: bool) -> None:
+    if overwrite:
+        write_deltalake(table, rows.reader, mode="overwrite", schema_mode="overwrite", **terms)
+    else:
+        write_deltalake(table, rows.reader, mode="append", schema_mode="merge", **terms)
+
+
+def _marked(written: pa.Table, deleted: pa.Table | None) -> pa.Table:
+    """Rows to write and keys to delete in one table, told apart by a last column."""
+    both = written if deleted is None else pa.concat_tables([written, deleted])
+    marks = pa.array([False] * written.num_rows + [True] * (both.num_rows - written.num_rows), pa.bool_())
+    return both.append_column(MARK, marks)
+
+
+def _merge(table: DeltaTable, source: pa.Table, schema: pa.Schema, key: Sequence[str], terms: _Terms) -> None:
+    """Writes and deletes by key in one version."""
+    values = {column(name): f"s.{column(name)}" for name in schema.names}
+    (
+        table.merge(source, _same_key(source, key), source_alias="s", target_alias="t", merge_schema=True, **terms)
+        .when_matched_delete(f"s.{column(MARK)}")
+        .when_matched_update(values)
+        .when_not_matched_insert(values, predicate=f"NOT s.{column(MARK)}")
+        .execute()
+    )
+
+
+def _same_key(source: pa.Table, key: Sequence[str]) -> str:
+    """Null equals null, which costs more and is only said where there is a null to compare."""
+    return " AND ".join(
+        f"t.{column(name)} {'IS NOT DISTINCT FROM' if source[name].null_count else '='} s.{column(name)}"
+        for name in key
+    )
+
+
+# ---------------------------------------------------------------------------------------------- around it
+
+
+def _attempts(name: str) -> Iterator[int]:
+    """Counts attempts, waiting longer and longer (and never as long as the next writer) between them.
+
+    Raises:
+        ConflictError: a minute has gone by.
+    """
+    began = time.monotonic()
+    chance = secrets.SystemRandom()
+    attempt = 0
+    while attempt == 0 or time.monotonic() - began < PATIENCE:
+        yield attempt
+        attempt += 1
+        time.sleep(chance.uniform(0, min(1.0, 0.01 * 2**attempt)))
+    raise ConflictError(
+        f"{name}: other writers came first {attempt} times in {PATIENCE:.0f} s.",
+        hint="Nothing was written, and trying again is safe.",
+    )
+
+
+def _told(target: Target, version: int, *, already: bool) -> Commit:
+    made = log.entry(target.place, version)
+    return Commit(
+        name=target.name,
+        version=version,
+        data_version=log.data_version(target.place, version),
+        rows_written=0 if made is None else made.rows_written,
+        already=already,
+    )
+
+
+def _nothing(target: Target, current: Snapshot | None) -> Commit:
+    version = -1 if current is None else current.version
+    data_version = -1 if current is None else current.data_version
+    return Commit(name=target.name, version=version, data_version=data_version, rows_written=0)
+
+
+def _check_restorable(target: Target, version: int) -> None:
+    """Refuses to go back to a version that lost files to vacuum.
+
+    Raises:
+        RefusedError: files are gone.
+    """
+    gone = target.place.missing(version)
+    if gone:
+        raise RefusedError(
+            f"{target.name}: version {version} cannot be restored: {len(gone)} of its files were vacuumed.",
+            findings=gone,
+            hint="Nothing was changed. `headrace table history` shows the versions that there are.",
+        )
+
+
+def _epoch(table: DeltaTable) -> int:
+    """How often the table was restored."""
+    return table.transaction_version(EPOCH) or 0
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container runs under a number that has no name
+        return str(os.getuid())

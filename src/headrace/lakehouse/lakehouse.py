@@ -1,0 +1,211 @@
+"""All tables of an environment, and those of other environments that it may read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from headrace.core.errors import NotFoundError, RefusedError
+from headrace.lakehouse import commit as committing
+from headrace.lakehouse import log, scan
+from headrace.lakehouse.commit import Target
+from headrace.lakehouse.declarations import NAME, check_name
+from headrace.lakehouse.storage import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    import duckdb
+    import pyarrow as pa
+
+    from headrace.lakehouse.commit import Change, Commit
+    from headrace.lakehouse.log import Entry
+    from headrace.lakehouse.snapshot import Snapshot
+
+RETENTION_HOURS = 7 * 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableName:
+    """A table that can be read, and whose it is."""
+
+    name: str
+    env: str
+
+
+class Lakehouse:
+    """The tables of one environment, to read and to write; over those of others, to read.
+
+    A table of the own environment hides one of the same name elsewhere; among the others, the first one given wins.
+
+    Args:
+        env: the environment's name.
+        root: the folder or URL of its tables.
+        reads: other environments that may be read → the root of their tables.
+        storage_options: for object stores, as delta-rs takes them.
+
+    Raises:
+        ConfigError: a folder whose name Delta Lake's library cannot handle.
+    """
+
+    def __init__(
+        self,
+        env: str,
+        root: str,
+        *,
+        reads: Mapping[str, str] | None = None,
+        storage_options: Mapping[str, str] | None = None,
+    ) -> None:
+        self.env = env
+        self._roots = {
+            env: Place.at(root, storage_options),
+            **{other: Place.at(where, storage_options) for other, where in (reads or {}).items() if other != env},
+        }
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    def names(self) -> list[TableName]:
+        """Every readable table once, by name."""
+        found: dict[str, str] = {}
+        for env, root in self._roots.items():
+            for schema in root.children():
+                for table in root.below(schema).children():
+                    name = f"{schema}.{table}"
+                    if name not in found and NAME.fullmatch(name) and self._target(name, env).snapshot() is not None:
+                        found[name] = env
+        return [TableName(name=name, env=found[name]) for name in sorted(found)]
+
+    def exists(self, name: str, *, own: bool = False) -> bool:
+        """Whether a table can be read; with `own`, whether this environment has it itself."""
+        envs = [self.env] if own else self._roots
+        return any(self._target(name, env).snapshot() is not None for env in envs)
+
+    def snapshot(self, name: str, version: int | None = None) -> Snapshot:
+        """A table at a version; None for the latest.
+
+        Raises:
+            NotFoundError: no such table, or no such version.
+            DeclarationError: not a table name.
+        """
+        return self._found(name, self._roots, version)
+
+    def data_version(self, name: str) -> int:
+        """The last version of a table that changed rows or columns.
+
+        Raises:
+            NotFoundError: no such table.
+        """
+        return self.snapshot(name).data_version
+
+    def history(self, name: str) -> list[Entry]:
+        """What each version did, the latest first.
+
+        Raises:
+            NotFoundError: no such table.
+        """
+        latest = self.snapshot(name)
+        return list(log.entries(latest.place, latest.version))
+
+    def connect(
+        self, names: Mapping[str, int | None], *, arrow: Mapping[str, pa.Table] | None = None
+    ) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection in which these tables are views, and in which nothing else can be read.
+
+        Args:
+            names: table → version; None for the latest.
+            arrow: further views, of tables in memory.
+
+        Raises:
+            NotFoundError: no such table or version.
+        """
+        return scan.connect([self.snapshot(name, version) for name, version in names.items()], arrow)
+
+    # ------------------------------------------------------------------------------------------ writing
+
+    def commit(
+        self,
+        name: str,
+        id: str,  # noqa: A002 - the id of the commit
+        change: Callable[[Snapshot | None], Change | None],
+        *,
+        n: int = 1,
+        properties: Mapping[str, str] | None = None,
+    ) -> Commit:
+        """Makes a change to this environment's own table exactly once; see `commit.commit`.
+
+        Raises:
+            RefusedError: the table's folder is a link to somewhere else.
+            DataError: rows that do not fit the table. Nothing was written.
+            ConflictError: other writers came first for a minute. Nothing was written.
+        """
+        return committing.commit(self._own(name), id, change, n=n, properties=properties)
+
+    def restore(self, name: str, version: int) -> Commit:
+        """Makes the table what it was at an earlier version, in a new version. Changes undone by it can be made again.
+
+        Raises:
+            NotFoundError: no such table of this environment, or no such version.
+            RefusedError: files of that version were vacuumed.
+            ConflictError: other writers came first for a minute.
+        """
+        self._found(name, [self.env], version)
+        return committing.restore(self._own(name), version)
+
+    def optimize(self, name: str) -> int:
+        """Rewrites many small files as few large ones; gives how many small ones there were. No row changes.
+
+        Raises:
+            NotFoundError: no such table of this environment.
+            ConflictError: other writers came first for a minute.
+        """
+        self._found(name, [self.env])
+        return committing.optimize(self._own(name))
+
+    def vacuum(
+        self, name: str, *, keep_versions: Iterable[int] = (), retention_hours: int = RETENTION_HOURS
+    ) -> list[str]:
+        """Deletes files that no version needs but old ones; gives their paths.
+
+        Args:
+            name: the table.
+            keep_versions: versions that stay readable, beside the latest.
+            retention_hours: versions that were the latest less than this ago stay readable too. With 0, a reader or
+                writer at work on an older version may find its files gone.
+
+        Raises:
+            NotFoundError: no such table of this environment, or no such version.
+        """
+        for version in keep_versions:
+            self._found(name, [self.env], version)
+        self._found(name, [self.env])
+        return committing.vacuum(self._own(name), sorted(set(keep_versions)), retention_hours)
+
+    # ------------------------------------------------------------------------------------------ names
+
+    def _target(self, name: str, env: str) -> Target:
+        schema, table = check_name(name, declared=False).split(".")
+        return Target(name=name, env=env, place=self._roots[env].below(schema, table))
+
+    def _own(self, name: str) -> Target:
+        target, root = self._target(name, self.env), self._roots[self.env]
+        if target.place.folder is not None and root.folder is not None:
+            expected = root.folder.resolve().joinpath(*name.split("."))
+            if target.place.folder.resolve() != expected:
+                raise RefusedError(
+                    f"{name!r} of {self.env!r} is a link to {str(target.place.folder.resolve())!r} and is not written.",
+                    hint="Only an environment's own tables are written, each in its own folder.",
+                )
+        return target
+
+    def _found(self, name: str, envs: Iterable[str], version: int | None = None) -> Snapshot:
+        for env in envs:
+            target = self._target(name, env)
+            latest = target.snapshot()
+            if latest is None:
+                continue
+            if version is None or version == latest.version:
+                return latest
+            if 0 <= version < latest.version and (found := target.snapshot(version)) is not None:
+                return found
+            raise NotFoundError(f"version of {name}", str(version), [], hint=f"The latest version is {latest.version}.")
+        raise NotFoundError("table", name, [each.name for each in self.names()])

@@ -1,0 +1,153 @@
+"""Rows on their way into a table: brought to types that Delta holds, and to the columns that the table has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import Schema
+
+from headrace.core.errors import DataError, NotFoundError
+from headrace.lakehouse.columns import cast, stored, type_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Rows: TypeAlias = "pa.Table | pa.RecordBatchReader"
+HUGEINT = pa.decimal128(38, 0)  # what DuckDB makes of it in Arrow: each sum() of whole numbers
+SHOWN = 5  # examples in a message
+
+
+class Stream:
+    """A reader for delta-rs that remembers what went wrong, for delta-rs keeps of an exception only the text."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> None:
+        self.failure: Exception | None = None
+        self.schema = schema
+        self.reader = pa.RecordBatchReader.from_batches(schema, self._watched(batches))
+
+    def _watched(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except Exception as failure:
+            self.failure = failure
+            raise
+
+
+def fitting(name: str, incoming: pa.Schema, current: pa.Schema | None, *, whole: bool) -> pa.Schema:
+    """The columns and types in which rows are written.
+
+    Args:
+        name: the table.
+        incoming: what the rows have.
+        current: what the table has; None for a new table.
+        whole: whether the rows replace all that is there; else columns that they lack are written as null.
+
+    Raises:
+        DataError: a column whose type changed, or that Delta cannot hold; two columns of one name.
+    """
+    there = {} if current is None else {field.name: field.type for field in current}
+    _check_names(name, incoming.names, there)
+    fields = [pa.field(field.name, _kept(name, field, there.get(field.name))) for field in incoming]
+    wanted = pa.schema(Schema.from_arrow(pa.schema(fields)).to_arrow())
+    changed = [
+        f"{field.name}: was {type_name(there[field.name])}, now {type_name(field.type)}"
+        for field in wanted
+        if field.name in there and field.type != there[field.name]
+    ]
+    if changed:
+        raise DataError(
+            f"{name}: the type of a column changed. Nothing was written.",
+            findings=changed,
+            hint="Cast the column to the type it had, or give the new one another name.",
+        )
+    missing = [] if whole or current is None else [field for field in current if field.name not in wanted.names]
+    return pa.schema([*wanted, *missing])
+
+
+def fit(name: str, rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows with exactly these columns, those that they lack as null.
+
+    Raises:
+        DataError: a value does not fit.
+    """
+    columns = [_column(name, rows, field) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def stream(name: str, rows: Rows, schema: pa.Schema) -> Stream:
+    """The same, a batch at a time."""
+    batches = rows.to_batches() if isinstance(rows, pa.Table) else rows
+    fitted = (part for batch in batches for part in fit(name, pa.Table.from_batches([batch]), schema).to_batches())
+    return Stream(fitted, schema)
+
+
+def keyed(
+    name: str, rows: pa.Table, delete: pa.Table | None, key: Sequence[str], schema: pa.Schema
+) -> tuple[pa.Table, pa.Table | None]:
+    """Rows to write and keys to delete, both with exactly the columns of a schema.
+
+    Raises:
+        DataError: two rows of one key (null equals null), a key both to write and to delete, a value that does not fit.
+        NotFoundError: a key column is missing.
+    """
+    for part in [rows] if delete is None else [rows, delete]:
+        for each in key:
+            if each not in part.column_names:
+                raise NotFoundError(f"key column of {name}", each, part.column_names)
+    written = fit(name, rows, schema)
+    deleted = None if delete is None else fit(name, delete.select(list(key)), schema)
+    keys = pa.concat_tables([part.select(list(key)) for part in (written, deleted) if part is not None])
+    counts = keys.group_by(list(key)).aggregate([([], "count_all")])
+    twice = counts.filter(pc.greater(counts["count_all"], 1))
+    if twice.num_rows:
+        examples = twice.slice(0, SHOWN).select(list(key)).to_pylist()
+        raise DataError(
+            f"{name}: {twice.num_rows} keys ({', '.join(key)}) come more than once. Nothing was written.",
+            findings=[", ".join(f"{column}={value!r}" for column, value in each.items()) for each in examples],
+        )
+    return written, deleted
+
+
+def _check_names(name: str, incoming: Sequence[str], there: dict[str, pa.DataType]) -> None:
+    """Delta and DuckDB tell columns apart without regard to case."""
+    known = {column.lower(): column for column in there}
+    for column in incoming:
+        if known.setdefault(column.lower(), column) != column:
+            raise DataError(f"{name}: columns {known[column.lower()]!r} and {column!r} differ only in case.")
+    if len(set(incoming)) < len(incoming):
+        twice = next(column for column in incoming if list(incoming).count(column) > 1)
+        raise DataError(f"{name}: two columns are named {twice!r}.")
+    if not incoming:
+        raise DataError(f"{name}: rows without a column cannot be written.")
+
+
+def _kept(name: str, field: pa.Field, there: pa.DataType | None) -> pa.DataType:
+    """The type in which a column is kept. A column of nothing but nulls takes the type that the table has."""
+    found = field.type.storage_type if isinstance(field.type, pa.ExtensionType) else field.type
+    if pa.types.is_null(found):
+        if there is None:
+            raise DataError(
+                f"{name}: column {field.name!r} holds only nulls, so its type is not known.",
+                hint="Declare it in the schema, or cast it in the SQL: CAST(NULL AS INTEGER).",
+            )
+        return there
+    if found.equals(HUGEINT) and there != HUGEINT:
+        return pa.int64()
+    kept = stored(found)
+    if kept is None or pa.types.is_null(kept):
+        raise DataError(f"{name}: column {field.name!r} is {found}, which a Delta table cannot hold.")
+    return kept
+
+
+def _column(name: str, rows: pa.Table, field: pa.Field) -> pa.ChunkedArray:
+    if field.name not in rows.column_names:
+        return pa.chunked_array([pa.nulls(rows.num_rows, field.type)])
+    values = rows[field.name]
+    if isinstance(values.type, pa.ExtensionType):
+        values = pa.chunked_array([chunk.storage for chunk in values.chunks], values.type.storage_type)
+    try:
+        return cast(values, field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"{name}: column {field.name!r} does not fit {type_name(field.type)}: {error}.") from None

@@ -1,0 +1,219 @@
+"""The one reader: Delta snapshots as views of a DuckDB connection that can read nothing else.
+
+The usual table is read by DuckDB itself from the Parquet files of the snapshot, so that filters and columns are pushed
+into them. The types are those of the Delta schema and not those of the files: a file written before a column was added
+does not have it, and files of two schemas give, depending on their order, an error or silently fewer columns. Tables
+with partition columns, and all tables in object stores, are read through Arrow's dataset; with deletion vectors or
+column mapping through delta-rs, into memory.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset
+
+from headrace.core.errors import DataError, NotFoundError
+from headrace.core.ids import new_id
+from headrace.lakehouse.columns import DUCKDB, NAMES
+from headrace.lakehouse.sql import column, literal, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from headrace.lakehouse.snapshot import Snapshot
+
+DATASET_FEATURES = frozenset({"timestampNtz"})  # reader features under which a Parquet file is still what it seems
+
+
+def connect(snapshots: Sequence[Snapshot], arrow: Mapping[str, pa.Table] | None = None) -> duckdb.DuckDBPyConnection:
+    """A private in-memory DuckDB with each snapshot as the view `"schema"."table"`, shut off from everything else.
+
+    It opens no file but those of the snapshots, sees no Python variable, loads no extension, and its settings are locked.
+    One thing DuckDB cannot be told is to open files for reading only: `COPY … TO` the exact path of such a file would
+    still overwrite it, so text that a user wrote goes through `sql.check`, which lets nothing but a SELECT pass.
+
+    Args:
+        snapshots: the tables; no two of one name.
+        arrow: further tables in memory, by the name of their view: `rows`, or `schema.table`.
+    """
+    connection = duckdb.connect(":memory:", config=_settings())
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        for number, snapshot in enumerate(snapshots):
+            _add_snapshot(connection, snapshot, f"__snapshot_{number}")
+        for number, (name, rows) in enumerate((arrow or {}).items()):
+            connection.register(f"__arrow_{number}", rows)
+            _create_view(connection, name, f"SELECT * FROM __arrow_{number}")
+        _lock(connection, [file for snapshot in snapshots for file in _local_files(snapshot) or ()])
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def to_arrow(snapshot: Snapshot, columns: Sequence[str] | None, where: str | None) -> pa.Table:
+    """Rows of a snapshot in the types of its Delta schema.
+
+    Raises:
+        NotFoundError: there is no such column.
+    """
+    schema = snapshot.schema
+    chosen = list(schema.names if columns is None else columns)
+    for name in chosen:
+        if name not in schema.names:
+            raise NotFoundError(f"column of {snapshot.name}", name, schema.names)
+    listed = ", ".join(column(name) for name in chosen) or "1"
+    statement = f"SELECT {listed} FROM {quoted(snapshot.name)}{'' if where is None else f' WHERE {where}'}"
+    with connect([snapshot]) as connection:
+        rows = connection.sql(statement).to_arrow_table()
+    return rows.select([]) if not chosen else rows.cast(pa.schema([schema.field(name) for name in chosen]))
+
+
+def count(snapshot: Snapshot) -> int:
+    """How many rows a snapshot has: from the statistics in the log where each file has them, else by reading."""
+    if _is_plain(snapshot):
+        known = pa.table(snapshot.table.get_add_actions(flatten=True))
+        rows = known["num_records"].to_pylist() if "num_records" in known.column_names else [None] * known.num_rows
+        if None not in rows:
+            return sum(rows)
+    with connect([snapshot]) as connection:
+        found = connection.execute(f"SELECT count(*) FROM {quoted(snapshot.name)}").fetchone()
+    return int(found[0]) if found else 0
+
+
+# ---------------------------------------------------------------------------------------------- the sandbox
+
+
+def _settings() -> dict[str, str | bool | int | float | list[str]]:
+    return {
+        "threads": os.cpu_count() or 1,
+        "temp_directory": str(_spill_folder() / new_id()),
+        "python_enable_replacements": False,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "allow_community_extensions": False,
+        "allow_persistent_secrets": False,
+    }
+
+
+@cache
+def _spill_folder() -> Path:
+    """One folder a process, for this user alone, where queries larger than memory spill; each connection has its own below."""
+    folder = Path(tempfile.mkdtemp(prefix="headrace-spill-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _lock(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
+    connection.execute(f"SET allowed_paths = {_list(files)}")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+# ---------------------------------------------------------------------------------------------- views
+
+
+def _add_snapshot(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, alias: str) -> None:
+    """Makes the view of a snapshot, by the quickest way that is right for the table."""
+    files = _local_files(snapshot)
+    if files:
+        source = f"read_parquet({_list(files)}, union_by_name = true)"
+        try:
+            _create_view(connection, snapshot.name, _select(snapshot.schema, source))
+        except duckdb.BinderException:  # a column of the schema that no file has yet
+            there = connection.sql(f"SELECT * FROM {source} LIMIT 0").columns
+            _create_view(connection, snapshot.name, _select(snapshot.schema, source, there))
+        return
+    if files is not None:
+        _create_view(connection, snapshot.name, f"{_select(snapshot.schema, None)} WHERE false")
+        return
+    connection.register(alias, _arrow(snapshot))
+    _create_view(connection, snapshot.name, _select(snapshot.schema, alias))
+
+
+def _create_view(connection: duckdb.DuckDBPyConnection, name: str, select: str) -> None:
+    schema, _, table = name.rpartition(".")
+    if schema:
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {column(schema)}")
+    connection.execute(f"CREATE VIEW {quoted(name) if schema else column(table)} AS {select}")
+
+
+def _select(schema: pa.Schema, source: str | None, there: Sequence[str] | None = None) -> str:
+    """SELECT of every column of a schema, cast to its type; null where the source does not have it."""
+    has = schema.names if there is None else there
+    casts = [
+        f"CAST({column(field.name) if source and field.name in has else 'NULL'} AS {duckdb_type(field.type)})"
+        f" AS {column(field.name)}"
+        for field in schema
+    ]
+    return f"SELECT {', '.join(casts)}{f' FROM {source}' if source else ''}"
+
+
+def _list(values: Sequence[str]) -> str:
+    return f"[{', '.join(literal(value) for value in values)}]"
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+
+def _is_plain(snapshot: Snapshot) -> bool:
+    """Whether the rows of the table are the rows of its files, no more and no fewer columns hidden in paths."""
+    features = set(snapshot.table.protocol().reader_features or ())
+    metadata = snapshot.table.metadata()
+    mapped = metadata.configuration.get("delta.columnMapping.mode", "none") != "none"
+    return features <= DATASET_FEATURES and not mapped and not metadata.partition_columns
+
+
+def _local_files(snapshot: Snapshot) -> list[str] | None:
+    """The files of a plain table on this machine, in the order they were written; None for any other table."""
+    folder = snapshot.place.folder
+    if folder is None or not _is_plain(snapshot):
+        return None
+    added = pa.table(snapshot.table.get_add_actions(flatten=True)).select(["modification_time", "path"]).to_pylist()
+    paths = [str(each["path"]) for each in sorted(added, key=lambda each: (each["modification_time"], each["path"]))]
+    if any(path.startswith("/") or "://" in path for path in paths):  # a shallow clone: files of another table
+        return None
+    return [str(folder / unquote(path)) for path in paths]
+
+
+def _arrow(snapshot: Snapshot) -> pyarrow.dataset.Dataset | pa.Table:
+    table = snapshot.table
+    features = set(table.protocol().reader_features or ())
+    mapped = table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none"
+    if features <= DATASET_FEATURES and not mapped:
+        return table.to_pyarrow_dataset()
+    return pa.table(table.scan()).select(snapshot.schema.names).cast(snapshot.schema)
+
+
+# ---------------------------------------------------------------------------------------------- types
+
+
+def duckdb_type(found: pa.DataType) -> str:
+    """DuckDB's name for the type of a column that Delta holds.
+
+    Raises:
+        DataError: Delta holds it (a variant, say) and DuckDB has no type that would give back the same values.
+    """
+    if found in NAMES:
+        return DUCKDB[NAMES[found]]
+    if pa.types.is_decimal(found):
+        return f"DECIMAL({found.precision}, {found.scale})"
+    if pa.types.is_binary(found):
+        return "BLOB"
+    if pa.types.is_list(found):
+        return f"{duckdb_type(found.value_type)}[]"
+    if pa.types.is_map(found):
+        return f"MAP({duckdb_type(found.key_type)}, {duckdb_type(found.item_type)})"
+    if pa.types.is_struct(found):
+        return f"STRUCT({', '.join(f'{column(field.name)} {duckdb_type(field.type)}' for field in found)})"
+    raise DataError(f"a column of type {found} cannot be read.", hint="Cast it where the table is written.")

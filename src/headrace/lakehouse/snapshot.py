@@ -1,0 +1,75 @@
+"""One version of one table: what there is to read, and nothing that could change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from headrace.lakehouse import log, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deltalake import DeltaTable
+
+    from headrace.lakehouse.storage import Place
+
+OURS = "headrace."  # the table properties that Headrace writes and reads start so
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A table at a version.
+
+    Attributes:
+        name: `schema.table`.
+        env: the environment whose table it is.
+        place: where it lies.
+        table: delta-rs's view of this version. It is loaded at that version and never moved to another.
+    """
+
+    name: str
+    env: str
+    place: Place = field(repr=False)
+    table: DeltaTable = field(repr=False, compare=False)
+
+    @cached_property
+    def version(self) -> int:
+        """The version's number."""
+        return self.table.version()
+
+    @property
+    def path(self) -> str:
+        """The folder or URL of the table."""
+        return self.place.path
+
+    @cached_property
+    def data_version(self) -> int:
+        """The last version up to this one that changed rows or columns."""
+        return log.data_version(self.place, self.version)
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The columns in Delta's order and types."""
+        return pa.schema(self.table.schema().to_arrow())
+
+    @cached_property
+    def properties(self) -> dict[str, str]:
+        """The table properties whose names start with `headrace.`."""
+        return {key: value for key, value in self.table.metadata().configuration.items() if key.startswith(OURS)}
+
+    def rows(self) -> int:
+        """How many rows there are."""
+        return scan.count(self)
+
+    def to_arrow(self, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
+        """The rows, in Delta's types.
+
+        Args:
+            columns: which, and in which order; None for all.
+            where: an SQL predicate over the columns of the table. Not for text that a stranger typed.
+        """
+        return scan.to_arrow(self, columns, where)

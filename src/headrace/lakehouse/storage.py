@@ -1,0 +1,97 @@
+"""Where tables lie: a folder or an object store, below it `<schema>/<table>`, and how delta-rs is given such a place."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+from deltalake.fs import DeltaStorageHandler
+from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem, PyFileSystem, SubTreeFileSystem
+
+from headrace.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# delta-rs panics on the first group, splits at the backslash, and opens another folder than it made for the last.
+UNUSABLE = re.compile(r"[\[\]|^\\\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A folder that may hold a table, or tables.
+
+    Attributes:
+        url: what delta-rs is given; for a local folder its percent-encoded `file://` URL.
+        folder: the local folder; None in an object store.
+        options: delta-rs's `storage_options`.
+    """
+
+    url: str
+    folder: Path | None
+    options: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+    @classmethod
+    def at(cls, root: str | Path, options: Mapping[str, str] | None = None) -> Place:
+        """Reads a folder, a `file://` URL or an object-store URL.
+
+        Raises:
+            ConfigError: a folder whose name delta-rs cannot handle.
+        """
+        text = str(root)
+        scheme = urlsplit(text).scheme if "://" in text else ""
+        if scheme not in ("", "file"):
+            return cls(url=text.rstrip("/"), folder=None, options=dict(options or {}))
+        folder = Path(unquote(urlsplit(text).path) if scheme else text).absolute()
+        if found := UNUSABLE.search(str(folder)):
+            raise ConfigError(
+                f"tables cannot lie under {str(folder)!r}: Delta Lake's library does not handle {found[0]!r} in a path.",
+                hint="Not usable: [ ] | ^ \\, control characters, and % before two hexadecimal digits.",
+            )
+        return cls(url=folder.as_uri(), folder=folder, options=dict(options or {}))
+
+    def below(self, *parts: str) -> Place:
+        """A folder further down; the parts are plain names."""
+        folder = None if self.folder is None else self.folder.joinpath(*parts)
+        url = "/".join((self.url, *parts)) if folder is None else folder.as_uri()
+        return Place(url=url, folder=folder, options=self.options)
+
+    @property
+    def path(self) -> str:
+        """The folder, or the URL, as a person would write it."""
+        return self.url if self.folder is None else str(self.folder)
+
+    def open(self, version: int | None = None) -> DeltaTable | None:
+        """The table at a version (None: the latest), or None if no table is here."""
+        if self.folder is not None and not (self.folder / "_delta_log").is_dir():
+            return None
+        try:
+            return DeltaTable(self.url, version=version, storage_options=dict(self.options) or None)
+        except TableNotFoundError:
+            return None
+
+    def files(self) -> FileSystem:
+        """A file system whose root is this place."""
+        if self.folder is not None:
+            return SubTreeFileSystem(str(self.folder), LocalFileSystem())
+        return PyFileSystem(DeltaStorageHandler(self.url, options=dict(self.options) or None))
+
+    def children(self) -> list[str]:
+        """The names of the folders directly below, sorted; none if there is no such place."""
+        found = self.files().get_file_info(FileSelector("", allow_not_found=True))
+        return sorted(each.base_name for each in found if each.type == FileType.Directory)
+
+    def missing(self, version: int) -> list[str]:
+        """The data files of a version that are no longer there."""
+        table = self.open(version)
+        if table is None:
+            return []
+        added = pa.table(table.get_add_actions(flatten=True))["path"].to_pylist()
+        own = [unquote(path) for path in added if not path.startswith("/") and "://" not in path]
+        return [each.path for each in self.files().get_file_info(own) if each.type == FileType.NotFound]
