@@ -21,12 +21,15 @@ def duration(text: str) -> timedelta:
     Raises:
         ConfigError: anything else, zero or negative included.
     """
-    match = re.fullmatch(r"([1-9]\d*)([smhdw])", text.strip())
+    match = re.fullmatch(r"([1-9][0-9]*)([smhdw])", text.strip())
     if not match:
         raise ConfigError(
             f"{text!r} is not a duration.", hint="Write a whole number and a unit: 90s, 15m, 2h, 30d, 1w."
         )
-    return timedelta(**{UNITS[match[2]]: int(match[1])})
+    try:
+        return timedelta(**{UNITS[match[2]]: int(match[1])})
+    except (OverflowError, ValueError):
+        raise ConfigError(f"{text!r} is too long: the longest duration is {timedelta.max.days}d.") from None
 
 
 def instant(text: str) -> datetime:
@@ -36,9 +39,9 @@ def instant(text: str) -> datetime:
         ConfigError: the text is no such date.
     """
     try:
-        read = datetime.fromisoformat(text)
-    except ValueError:
+        read = datetime.fromisoformat(text.strip())
+        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ConfigError(
             f"{text!r} is not a date or time.", hint="Write 2013-05-01 or 2013-05-01T06:00:00Z."
         ) from None
-    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-PACKAGE = str(Path(__file__).parent.parent)
-EXAMPLES = str(Path(PACKAGE) / "examples")
+PACKAGE = f"{Path(__file__).parent.parent}{os.sep}"
+EXAMPLES = f"{PACKAGE}examples{os.sep}"
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,10 @@ class HeadraceError(Exception):
         self.hint = hint
         self.findings = tuple(findings)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # subclasses have constructors of their own; an error must still travel between processes
+        return _again, (type(self), self.args, self.__dict__)
+
     def __str__(self) -> str:
         lines = [self.what, *(f"  {finding}" for finding in self.findings[:SHOWN])]
         if len(self.findings) > SHOWN:
@@ -35,6 +39,12 @@ class HeadraceError(Exception):
         if self.hint:
             lines.append(self.hint)
         return "\n".join(lines)
+
+
+def _again(kind: type[HeadraceError], args: tuple[object, ...], attributes: dict[str, object]) -> HeadraceError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class ConfigError(HeadraceError):

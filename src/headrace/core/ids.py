@@ -6,10 +6,16 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Mapping
+from datetime import date, timedelta
+from datetime import time as clock_time
+from decimal import Decimal
+from pathlib import PurePath
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -19,12 +25,37 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{os.urandom(4).hex()}"
 
 
-def digest(value: Mapping[str, object] | list[object] | str | bytes) -> str:
-    """The first 32 hexadecimal characters of SHA-256 over bytes, text, or canonical JSON (sorted keys, no spaces)."""
+def digest(value: Mapping[str, object] | Sequence[object] | str | bytes) -> str:
+    """The first 32 hexadecimal characters of SHA-256 over bytes, text, or canonical JSON (sorted keys, no spaces).
+
+    Within JSON: sets in the order of their members' JSON; dates and times in ISO 8601; bytes in hexadecimal; paths,
+    decimals, durations and UUIDs as their text.
+
+    Raises:
+        TypeError: a value whose text may differ from process to process, such as a function or any other object.
+    """
     if isinstance(value, bytes):
         data = value
     elif isinstance(value, str):
         data = value.encode()
     else:
-        data = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode()
+        data = _canonical(value).encode()
     return hashlib.sha256(data).hexdigest()[:32]
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=_canonical)
+    if isinstance(value, date | clock_time):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, PurePath | Decimal | timedelta | UUID):
+        return str(value)
+    raise TypeError(f"{value!r} has no fixed text to make a digest of: give plain values.")

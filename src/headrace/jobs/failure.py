@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from traceback import TracebackException
 
 from headrace.core.errors import HeadraceError, UserCodeError
-
-PACKAGE = str(Path(__file__).parent.parent)
+from headrace.environments.user_code import theirs
 
 
 def summary(error: BaseException) -> str:
@@ -23,15 +21,15 @@ def summary(error: BaseException) -> str:
 def detail(error: BaseException) -> list[str]:
     """Lines that help to mend it: the user's own traceback for the user's own code, ours for our defects."""
     if isinstance(error, UserCodeError) and error.__cause__ is not None:
-        return [*str(error).splitlines(), *_theirs(error.__cause__)]
+        return [*str(error).splitlines(), *_traceback(error.__cause__)]
     if isinstance(error, HeadraceError) or not isinstance(error, Exception):
         return summary(error).splitlines()
     return "".join(TracebackException.from_exception(error).format()).splitlines()
 
 
-def _theirs(error: BaseException) -> list[str]:
+def _traceback(error: BaseException) -> list[str]:
     """The traceback from the first frame that is the user's."""
     shown = TracebackException.from_exception(error)
-    while len(shown.stack) > 1 and shown.stack[0].filename.startswith(PACKAGE):
+    while len(shown.stack) > 1 and not theirs(shown.stack[0].filename):
         del shown.stack[0]
     return "".join(shown.format()).splitlines()

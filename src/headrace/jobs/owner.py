@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
 PROC = Path("/proc")
+HIDDEN = "hidden"
 DEAD = "ZXx"  # states of a process that has ended and waits to be fetched by its parent
 
 
@@ -54,7 +55,7 @@ class Owner:
             boot=_boot(),
             namespace=_namespace(),
             pid=pid,
-            started=_started(pid) or "",
+            started=_started(pid),
         )
 
     @classmethod
@@ -71,7 +72,8 @@ class Owner:
 
     def near(self, other: Owner) -> bool:
         """Whether one can see the other: the same machine since the same start, the same process numbers."""
-        return (self.host, self.boot, self.namespace) == (other.host, other.boot, other.namespace)
+        machine = self.boot == other.boot if self.boot else self.host == other.host  # a laptop's name may change
+        return machine and self.namespace == other.namespace
 
     def sees(self, other: Owner, *, heartbeat: datetime, lease: timedelta) -> bool:
         """Whether the other is alive, as far as this process, which must be the current one, can tell.
@@ -80,8 +82,10 @@ class Owner:
         counts as alive until its last heartbeat is older than the lease.
         """
         if self.near(other):
-            return _started(other.pid) == other.started
-        if self.host == other.host and self.boot != other.boot and heartbeat < _booted():
+            found = _started(other.pid)
+            if found != HIDDEN:
+                return found == other.started
+        elif self.host == other.host and self.boot != other.boot and heartbeat < _booted():
             return False  # a later heartbeat would be that of another machine with the same name
         return now() - heartbeat < lease
 
@@ -112,20 +116,37 @@ def _booted() -> datetime:
     return datetime.fromtimestamp(0, UTC)
 
 
-def _started(pid: int) -> str | None:
-    """When the process of that number started; None when there is none, or only its remains."""
+def _started(pid: int) -> str:
+    """When the process of that number started: empty when there is none or only its remains, or HIDDEN."""
     if not (PROC / "self/stat").exists():
         return _asked(pid)
     try:
         text = (PROC / str(pid) / "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return None
+        return HIDDEN if _exists(pid) else ""
     fields = text.rpartition(")")[2].split()  # the name before it may hold spaces and brackets
-    return None if fields[0] in DEAD else fields[19]
+    return "" if fields[0] in DEAD else fields[19]
 
 
-def _asked(pid: int) -> str | None:
+def _exists(pid: int) -> bool:
+    """Whether there is a process of that number that /proc does not show to this user (mounted with `hidepid`)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _asked(pid: int) -> str:
     """The same, without /proc, as on macOS."""
-    answer = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        ["ps", "-o", "stat=,lstart=", "-p", str(pid)],
+        env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},  # whoever asks, whenever, gets the same words
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     state, _, started = answer.stdout.strip().partition(" ")
-    return None if not state or state[0] in DEAD else started.strip()
+    return "" if not state or state[0] in DEAD else started.strip()

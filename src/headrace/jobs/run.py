@@ -276,8 +276,11 @@ class Run:
         self._logged = None
 
     def _end(self, connection: Connection, status: RunStatus, error: str | None) -> None:
-        values = {"status": status, "ended": now(), "error": error}
-        connection.execute(update(RUNS).where(RUNS.c.id == self.id).values(**values))
+        ended = now()
+        connection.execute(update(RUNS).where(RUNS.c.id == self.id).values(status=status, ended=ended, error=error))
+        # an interrupt may come between a step's first line and its function
+        left = update(STEPS).where(STEPS.c.run_id == self.id, STEPS.c.status == "running")
+        connection.execute(left.values(status="interrupted", ended=ended, error=error))
 
 
 def _write_id(known: str, last: RowMapping | None) -> str:
