@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import NotFoundError
-from headrace.features.declarations import FeatureTable
 from headrace.lakehouse.sql import column, quoted
 
 if TYPE_CHECKING:
+    from headrace.features.declarations import FeatureTable
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
@@ -65,7 +65,7 @@ def describe(
     schema = lakehouse.snapshot(name).schema
     counts = ", ".join(f"count({column(each)})" for each in schema.names)
     with lakehouse.connect({name: None}) as connection:
-        total, *filled = connection.execute(f"select count(*), {counts} from {quoted(name)}").fetchone() or ()
+        total, *filled = connection.execute(f"select count(*), {counts} from {quoted(name)}").fetchall()[0]
     return entry, [
         {
             "column": field.name,
@@ -85,9 +85,8 @@ def _entry(table: FeatureTable, users: Mapping[str, Sequence[str]], lakehouse: L
         env, rows = snapshot.env, snapshot.rows()
         names = tuple(name for name in snapshot.schema.names if name not in table.identity and not name.startswith("_"))
         with lakehouse.connect({table.name: snapshot.version}) as connection:
-            (newest,) = connection.execute(
-                f"select max({column(table.time or '')}) from {quoted(table.name)}"
-            ).fetchone() or (None,)
+            latest = connection.sql(f"select max({column(table.time or '')}) as newest from {quoted(table.name)}")
+            newest = latest.to_arrow_table().column("newest")[0].as_py()
     return Entry(
         feature_table=table.name,
         key=table.keys,

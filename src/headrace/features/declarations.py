@@ -14,6 +14,7 @@ from headrace.lakehouse.declarations import Selection, Table, as_columns, check_
 
 if TYPE_CHECKING:
     from datetime import timedelta
+
     from headrace.core.schema import Schema
 
 ON_DEMAND = "__headrace_on_demand__"

@@ -109,5 +109,5 @@ def build(lakehouse: Lakehouse, declared: Table, query: Query, run: Run) -> None
 
 def _stands(lakehouse: Lakehouse, was: dict[str, Json]) -> bool:
     """Whether what a step wrote is still what is there: nobody restored, rewrote or removed the table since."""
-    current = lakehouse.own(str(was["table"]))
-    return current is not None and current.version == was["version"]
+    table = str(was["table"])
+    return lakehouse.exists(table, own=True) and lakehouse.data_version(table) == was["version"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from headrace.core.clock import instant
@@ -12,6 +11,7 @@ from headrace.monitoring import quality
 from headrace.scoring.version import load
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from collections.abc import Iterator
 
     from headrace.core.ids import Json

@@ -89,7 +89,7 @@ def train(
             "test": model.evaluate.test,
         },
         make_set,
-        holds=lambda was: lakehouse.own(str(was["table"])) is not None,
+        holds=lambda was: lakehouse.exists(str(was["table"]), own=True),
     ).output
     basis: dict[str, Json] = {**code, "table": made["table"], "version": made["version"]}
 
