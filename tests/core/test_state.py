@@ -99,7 +99,7 @@ def test_a_transaction_of_a_process_killed_inside_it_never_was(url, state):
 
 
 def test_an_error_rolls_the_transaction_back_and_the_next_one_begins(state):
-    with pytest.raises(ZeroDivisionError), state.begin() as connection:
+    with pytest.raises(ZeroDivisionError), state.begin() as connection:  # noqa: PT012
         connection.execute(insert(COUNTERS).values(name="a", value=1))
         raise ZeroDivisionError
     assert value(state) is None
@@ -200,7 +200,7 @@ def test_an_instant_without_a_zone_is_refused_and_none_stays_none(state):
 
 @pytest.mark.parametrize("url", ["nonsense", "sqlite://", "sqlite:///:memory:", "nosuch://host/name", ""])
 def test_a_url_that_is_no_database_says_what_to_write(url):
-    with pytest.raises(ConfigError, match="sqlite:///path|postgresql"):
+    with pytest.raises(ConfigError, match=r"sqlite:///path|postgresql"):
         State(url)
 
 
@@ -214,7 +214,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="file/state.db cannot be made"):
+    with pytest.raises(ConfigError, match=r"file/state\.db cannot be made"):
         State(f"sqlite:///{tmp_path}/file/state.db")
 
 

@@ -76,7 +76,7 @@ class NotFoundError(HeadraceError):
         if near:
             said = f"did you mean {near[0]!r}?"
         elif names:
-            said = f"there is {', '.join(repr(n) for n in names[:SHOWN])}{' …' if len(names) > SHOWN else ''}."
+            said = f"there is {', '.join(repr(n) for n in names[:SHOWN])}{' …' if len(names) > SHOWN else '.'}"
         else:
             said = "there is none yet."
         super().__init__(f"no {kind} {name!r}: {said}", hint=hint)
