@@ -23,7 +23,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction, write_deltalake
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    Schema,
+    TableFeatures,
+    Transaction,
+    write_deltalake,
+)
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from headrace.core.errors import ConflictError, RefusedError
@@ -43,6 +51,7 @@ BORN = "headrace.born"
 FOREVER = {"delta.logRetentionDuration": "interval 36500 days"}  # old versions are read again to reproduce a model
 NO_CLEANING = PostCommitHookProperties(cleanup_expired_logs=False)
 ORPHANED = 24  # hours after which a file that no version names was left by a writer that died
+WALL_TIME = "timestampNtz"  # the table feature that times without a zone need
 PATIENCE = 60.0  # seconds that one commit goes on against other writers
 MARK = "__headrace_delete"  # the column that tells keys to delete from rows to write, inside one merge
 
@@ -275,6 +284,8 @@ class _Attempt:
             table = self._begun(schema)
             if table is None:
                 return None
+            if merged is not None:
+                self._widened(table, schema)
             made = table.version() + 1
             terms = _terms(self.id, self._transactions(table, made))
             if isinstance(change, Upsert) and merged is not None:
@@ -296,7 +307,9 @@ class _Attempt:
             return None, stream(name, change.rows, schema)
         rows = change.rows if isinstance(change.rows, pa.Table) else change.rows.read_all()
         written, deleted = keyed(name, rows, change.delete, change.key, schema)
-        return (None if self.current is None else _marked(written, deleted)), stream(name, written, schema)
+        if self.current is None:
+            return None, stream(name, written, schema)
+        return _marked(written, deleted), stream(name, written.slice(0, 0), schema)
 
     def _begun(self, schema: pa.Schema) -> DeltaTable | None:
         """The table to write to, with the properties wanted; None if another process began it first."""
@@ -306,7 +319,19 @@ class _Attempt:
         wanted = {key: value for key, value in self.properties.items() if there.get(key) != value}
         if wanted:
             self.found.alter.set_table_properties(wanted, raise_if_not_exists=False, **_terms(self.id))
+        if _has_wall_time(schema) and WALL_TIME not in (self.found.protocol().writer_features or ()):
+            # delta-rs adds this feature itself when it creates, appends or overwrites, but not when it merges
+            self.found.alter.add_feature(
+                TableFeatures.TimestampWithoutTimezone, allow_protocol_versions_increase=True, **_terms(self.id)
+            )
         return self.found
+
+    def _widened(self, table: DeltaTable, schema: pa.Schema) -> None:
+        """Adds the columns that a merge brings, in their order; the merge itself would add them in any order."""
+        there = set(pa.schema(table.schema().to_arrow()).names)
+        new = [field for field in Schema.from_arrow(schema).fields if field.name not in there]
+        if new:
+            table.alter.add_columns(new, **_terms(self.id))
 
     def _create(self, schema: pa.Schema) -> DeltaTable | None:
         place = self.target.place
@@ -333,6 +358,11 @@ class _Attempt:
         return mine if self.current is not None else [*mine, Transaction(BORN, made)]
 
 
+def _has_wall_time(schema: pa.Schema) -> bool:
+    """Whether a column holds, at whatever depth, times without a zone."""
+    return any(str(pa.timestamp("us")) in str(each) for each in schema.types)
+
+
 def _add(table: DeltaTable, rows: Stream, terms: _Terms, *, overwrite: bool) -> None:
     if overwrite:
         write_deltalake(table, rows.reader, mode="overwrite", schema_mode="overwrite", **terms)
@@ -351,7 +381,7 @@ def _merge(table: DeltaTable, source: pa.Table, schema: pa.Schema, key: Sequence
     """Writes and deletes by key in one version."""
     values = {column(name): f"s.{column(name)}" for name in schema.names}
     (
-        table.merge(source, _same_key(source, key), source_alias="s", target_alias="t", merge_schema=True, **terms)
+        table.merge(source, _same_key(source, key), source_alias="s", target_alias="t", **terms)
         .when_matched_delete(f"s.{column(MARK)}")
         .when_matched_update(values)
         .when_not_matched_insert(values, predicate=f"NOT s.{column(MARK)}")
@@ -362,7 +392,7 @@ def _merge(table: DeltaTable, source: pa.Table, schema: pa.Schema, key: Sequence
 def _same_key(source: pa.Table, key: Sequence[str]) -> str:
     """Null equals null, which costs more and is only said where there is a null to compare."""
     return " AND ".join(
-        f"t.{column(name)} {'IS NOT DISTINCT FROM' if source[name].null_count else '='} s.{column(name)}"
+        f"(t.{column(name)} {'IS NOT DISTINCT FROM' if source[name].null_count else '='} s.{column(name)})"
         for name in key
     )
 

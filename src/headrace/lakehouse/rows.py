@@ -100,7 +100,7 @@ def keyed(
     deleted = None if delete is None else fit(name, delete.select(list(key)), schema)
     keys = pa.concat_tables([part.select(list(key)) for part in (written, deleted) if part is not None])
     counts = keys.group_by(list(key)).aggregate([([], "count_all")])
-    twice = counts.filter(pc.greater(counts["count_all"], 1))
+    twice = counts.filter(pc.field("count_all") > 1)
     if twice.num_rows:
         examples = twice.slice(0, SHOWN).select(list(key)).to_pylist()
         raise DataError(

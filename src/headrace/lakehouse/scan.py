@@ -133,12 +133,29 @@ def _add_snapshot(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, ali
         except duckdb.BinderException:  # a column of the schema that no file has yet
             there = connection.sql(f"SELECT * FROM {source} LIMIT 0").columns
             _create_view(connection, snapshot.name, _select(snapshot.schema, source, there))
+        except duckdb.IOException:
+            _check_complete(snapshot)
+            raise
         return
     if files is not None:
         _create_view(connection, snapshot.name, f"{_select(snapshot.schema, None)} WHERE false")
         return
     connection.register(alias, _arrow(snapshot))
     _create_view(connection, snapshot.name, _select(snapshot.schema, alias))
+
+
+def _check_complete(snapshot: Snapshot) -> None:
+    """Refuses to read a version that lost files.
+
+    Raises:
+        DataError: files are gone.
+    """
+    gone = snapshot.place.missing(snapshot.version)
+    if gone:
+        raise DataError(
+            f"{snapshot.name}: version {snapshot.version} cannot be read: {len(gone)} of its files were vacuumed.",
+            findings=gone,
+        )
 
 
 def _create_view(connection: duckdb.DuckDBPyConnection, name: str, select: str) -> None:

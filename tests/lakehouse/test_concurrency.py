@@ -1,0 +1,76 @@
+"""Many processes on one table: nothing is lost, nothing is doubled."""
+
+import subprocess
+import sys
+
+import pyarrow as pa
+
+from headrace.lakehouse.commit import Append, Upsert
+from headrace.lakehouse.lakehouse import Lakehouse
+
+PROCESSES, ROUNDS, KEYS = 8, 6, 5
+
+# Each round is one append and one merge. The merge adds 1 to the counters of the same few keys for everybody, so a lost
+# or repeated update shows in the sum. Every second append is one that the neighbour makes too, under the same id.
+WORKER = """
+import sys
+import pyarrow as pa
+from headrace.lakehouse.commit import Append, Upsert
+from headrace.lakehouse.lakehouse import Lakehouse
+
+root, me, rounds, keys = sys.argv[1], *map(int, sys.argv[2:])
+lake = Lakehouse("dev", root)
+
+def count(snapshot):
+    if snapshot is None:
+        return Upsert(pa.table({"k": list(range(keys)), "total": [1] * keys}), ["k"])
+    there = snapshot.to_arrow()
+    return Upsert(pa.table({"k": there["k"], "total": [each + 1 for each in there["total"].to_pylist()]}), ["k"])
+
+print("ready", flush=True)
+sys.stdin.readline()
+for each in range(rounds):
+    writer = me if each % 2 else me // 2
+    lake.commit("silver.log", f"{writer}/{each}", lambda _: Append(pa.table({"writer": [writer], "round": [each]})))
+    lake.commit("silver.counts", f"{me}/{each}", count)
+"""
+
+
+def test_eight_processes_lose_and_double_nothing(tmp_path):
+    command = [sys.executable, "-c", WORKER, str(tmp_path)]
+    workers = [
+        subprocess.Popen(
+            [*command, str(me), str(ROUNDS), str(KEYS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for me in range(PROCESSES)
+    ]
+    for worker in workers:
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    for worker in workers:
+        worker.communicate()
+        assert worker.returncode == 0
+
+    lake = Lakehouse("dev", str(tmp_path))
+    made = {(me if each % 2 else me // 2, each) for me in range(PROCESSES) for each in range(ROUNDS)}
+    log = lake.snapshot("silver.log").to_arrow()
+    assert sorted(zip(log["writer"].to_pylist(), log["round"].to_pylist(), strict=True)) == sorted(made)
+    assert lake.snapshot("silver.log").version == len(made)
+    counts = lake.snapshot("silver.counts").to_arrow().sort_by("k")
+    assert counts.to_pydict() == {"k": list(range(KEYS)), "total": [PROCESSES * ROUNDS] * KEYS}
+
+
+def test_optimizing_beside_writers_changes_no_row(tmp_path):
+    lake = Lakehouse("dev", str(tmp_path))
+    for each in range(3):
+        lake.commit("silver.t", f"{each}", lambda _, each=each: Append(pa.table({"k": [each]})))
+
+    def change(snapshot):
+        if len(snapshot.table.file_uris()) > 1:
+            lake.optimize("silver.t")
+        return Upsert(pa.table({"k": [1, 9]}), ["k"])
+
+    lake.commit("silver.t", "x", change)
+    assert sorted(lake.snapshot("silver.t").to_arrow()["k"].to_pylist()) == [0, 1, 2, 9]
