@@ -126,7 +126,7 @@ def _remove(folder: Path) -> None:
 
 def report(workspace: Workspace, show: dict[str, Any], runs: tuple[str, ...], story: Story) -> dict[str, Any]:
     """What the demo found, from the ledger, the registry and the tables."""
-    steps = {step.name: step.output or {} for run in runs for step in workspace.ledger.steps(run)}
+    steps: dict[str, Any] = {step.name: step.output or {} for run in runs for step in workspace.ledger.steps(run)}
     metric, months = show["metric"], steps["quality"]["months"]
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from headrace.cli.output import emit, env_option, json_option, say, table
+
+if TYPE_CHECKING:
+    from headrace.jobs.records import RunRecord
 
 
 @click.group(name="job")
@@ -71,7 +76,7 @@ def logs(run: str, env: str | None, as_json: bool) -> None:
     emit(rows) if as_json else table(rows, empty="no log lines")
 
 
-def _row(run) -> dict[str, object]:  # noqa: ANN001
+def _row(run: RunRecord) -> dict[str, object]:
     return {
         "run": run.id,
         "job": run.job,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from headrace.cli.output import emit, env_option, json_option, say, table
+
+if TYPE_CHECKING:
+    from headrace.registry.records import Version
 
 
 @click.group(name="model")
@@ -20,9 +25,7 @@ def list_(env: str | None, as_json: bool) -> None:
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
-        rows = [
-            _row(version) for model in workspace.registry.models() for version in workspace.registry.versions(model)
-        ]
+        rows = [_row(version) for version in workspace.registry.versions()]
     emit(rows) if as_json else table(
         rows,
         ("model", "version", "stage", "metrics", "fit_from", "fit_to", "code", "created"),
@@ -42,7 +45,7 @@ def show(name: str, version: int | None, env: str | None, as_json: bool) -> None
     with open_workspace(env) as workspace:
         registry = workspace.registry
         versions = registry.versions(name)
-        record = registry.get(name, version or (versions[-1].version if versions else 1))
+        record = registry.get(name, version or versions[-1].version)
         stages = [
             {"at": entry.at, "stage": entry.stage, "by": entry.by} for entry in registry.history(name, record.version)
         ]
@@ -54,7 +57,7 @@ def show(name: str, version: int | None, env: str | None, as_json: bool) -> None
     table(stages)
 
 
-def _row(version) -> dict[str, object]:  # noqa: ANN001
+def _row(version: Version) -> dict[str, object]:
     return {
         "model": version.model,
         "version": version.version,

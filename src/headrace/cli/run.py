@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from headrace.cli.output import Story, bold, emit, env_option, json_option, say, table
 from headrace.core.clock import instant
 
+if TYPE_CHECKING:
+    from datetime import datetime
 
-class Instant(click.ParamType):
-    """A date or time on the command line."""
+    from headrace.workspace.workspace import Workspace
 
-    name = "date"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:  # noqa: ARG002
-        """Reads ISO 8601; without a zone it is UTC."""
-        return instant(value) if isinstance(value, str) else value
-
-
-INSTANT = Instant()
 model_option = click.option("--model", default=None, help="Which model, when the project has several.")
 release_option = click.option(
     "--release", default=None, metavar="TAG", help="The release whose code runs, where only releases may."
 )
 as_of_option = click.option(
     "--as-of",
-    type=INSTANT,
+    type=instant,
     default=None,
     help="What is known by then counts; the project's as_of or the present unless said.",
 )
@@ -65,7 +60,9 @@ def refresh(env: str | None, release: str | None, dry_run: bool, as_json: bool) 
 @as_of_option
 @dry_option
 @json_option
-def train(env: str | None, release: str | None, model: str | None, as_of: object, dry_run: bool, as_json: bool) -> None:
+def train(
+    env: str | None, release: str | None, model: str | None, as_of: datetime | None, dry_run: bool, as_json: bool
+) -> None:
     """Build the training set, tune, fit, evaluate, and register a version with stage None."""
     from headrace.workspace import start
     from headrace.workspace.workspace import open_workspace
@@ -77,7 +74,7 @@ def train(env: str | None, release: str | None, model: str | None, as_of: object
             _plan(outline(start.one_model(workspace.project, model)), as_json=as_json)
             return
         story = _story(workspace, "train", as_json=as_json)
-        run = start.train(workspace, model, as_of=as_of, listen=story.tell)  # pyright: ignore[reportArgumentType]
+        run = start.train(workspace, model, as_of=as_of, listen=story.tell)
         _end(workspace, run.id, as_json=as_json, following="headrace model list")
 
 
@@ -87,9 +84,9 @@ def train(env: str | None, release: str | None, model: str | None, as_of: object
 @model_option
 @click.option("--version", type=int, default=None, help="The version that scores; Production unless said.")
 @click.option(
-    "--from", "since", type=INSTANT, default=None, help="First moment; the version's training moment unless said."
+    "--from", "since", type=instant, default=None, help="First moment; the version's training moment unless said."
 )
-@click.option("--to", "until", type=INSTANT, default=None, help="First moment left out; --as-of unless said.")
+@click.option("--to", "until", type=instant, default=None, help="First moment left out; --as-of unless said.")
 @as_of_option
 @dry_option
 @json_option
@@ -98,9 +95,9 @@ def score(
     release: str | None,
     model: str | None,
     version: int | None,
-    since: object,
-    until: object,
-    as_of: object,
+    since: datetime | None,
+    until: datetime | None,
+    as_of: datetime | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -115,17 +112,16 @@ def score(
             _plan(outline(start.one_deployment(workspace.project, model)), as_json=as_json)
             return
         story = _story(workspace, "score", as_json=as_json)
-        run = start.score(workspace, model, version=version, since=since, until=until, as_of=as_of, listen=story.tell)  # pyright: ignore[reportArgumentType]
+        run = start.score(workspace, model, version=version, since=since, until=until, as_of=as_of, listen=story.tell)
         _end(workspace, run.id, as_json=as_json, following=f"headrace status --env {workspace.environment.name}")
 
 
-def _story(workspace, pipeline: str, *, as_json: bool) -> Story:  # noqa: ANN001
+def _story(workspace: Workspace, pipeline: str, *, as_json: bool) -> Story:
     code = workspace.code
     story = Story(quiet=as_json)
-    runs = code.release or (f"commit {code.commit[:10]}" if code.kind == "commit" else "the working tree")
-    story.begin(f"{pipeline} in {workspace.environment.name}, from {runs}")
+    story.begin(f"{pipeline} in {workspace.environment.name}, from {code}")
     if code.dirty and code.kind != "worktree":
-        say(f"  uncommitted changes do not run here; {runs} does.")
+        say(f"  Uncommitted changes do not run here; {code} does.")
     return story
 
 
@@ -137,7 +133,7 @@ def _plan(rows: list[dict[str, object]], *, as_json: bool) -> None:
         say("Nothing was done: this was a dry run.")
 
 
-def _end(workspace, run_id: str, *, as_json: bool, following: str) -> None:  # noqa: ANN001
+def _end(workspace: Workspace, run_id: str, *, as_json: bool, following: str) -> None:
     steps = workspace.ledger.steps(run_id)
     if as_json:
         emit({"run": run_id, "steps": [{"name": s.name, "status": s.status, "output": s.output} for s in steps]})

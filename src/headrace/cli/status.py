@@ -28,7 +28,7 @@ def command(env: str | None, as_json: bool) -> None:
             {"job": run.job, "status": run.status, "started": run.started, "code": run.code} for run in latest.values()
         ]
         tables = [name for name in workspace.lakehouse.names() if name.env == workspace.environment.name]
-        versions = workspace.registry.all() if workspace.environment.name else []
+        versions = workspace.registry.versions()
         models = [{"model": v.model, "version": v.version, "stage": v.stage, "created": v.created} for v in versions]
     found = {
         "env": workspace.environment.name,

@@ -54,7 +54,7 @@ def show(name: str, env: str | None, as_json: bool, count: int, version: int | N
     with open_workspace(env) as workspace:
         snapshot = workspace.lakehouse.snapshot(name, version)
         with workspace.lakehouse.connect({name: version}) as connection:
-            sample = connection.execute(f"select * from {quoted(name)} limit {int(count)}").to_arrow_table().to_pylist()
+            sample = connection.sql(f"from {quoted(name)} limit {int(count)}").to_arrow_table().to_pylist()
         columns = [{"column": field.name, "type": str(field.type)} for field in snapshot.schema]
         shown = {
             "table": name,
@@ -85,8 +85,18 @@ def history(name: str, env: str | None, as_json: bool) -> None:
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
-        rows = workspace.lakehouse.history(name)
-    emit(rows) if as_json else table(rows, ("version", "at", "operation", "user", "job", "rows"))
+        rows: list[dict[str, object]] = [
+            {
+                "version": e.version,
+                "at": e.at,
+                "operation": e.operation,
+                "rows": e.rows_written,
+                "user": e.user,
+                "id": e.id,
+            }
+            for e in workspace.lakehouse.history(name)
+        ]
+    emit(rows) if as_json else table(rows)
 
 
 @command.command()

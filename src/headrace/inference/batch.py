@@ -10,7 +10,7 @@ from headrace.core.clock import now
 from headrace.core.ids import digest
 from headrace.features.rows import full_rows
 from headrace.lakehouse.commit import Append, Upsert
-from headrace.lakehouse.sql import column
+from headrace.lakehouse.sql import column, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +69,7 @@ def predict(version: LoadedVersion, rows: pa.Table) -> pa.Table:
     same id, on every path.
     """
     plan = version.plan
-    outputs = version.predict(rows)
+    outputs = version.predict(rows.to_pandas())
     identity = [rows.column(name) for name in (*plan.keys, plan.at)]
     ids = [
         digest([version.model, version.number, *(value.as_py() for value in values)])
@@ -81,7 +81,7 @@ def predict(version: LoadedVersion, rows: pa.Table) -> pa.Table:
         AT: rows.column(plan.at),
         "model": pa.array([version.model] * len(ids), pa.string()),
         "model_version": pa.array([version.number] * len(ids), pa.int64()),
-        **{name: pa.array(values) for name, values in outputs.items()},
+        **{str(name): pa.array(values) for name, values in outputs.items()},
         "scored_at": pa.array([now()] * len(ids), pa.timestamp("us", "UTC")),
     }
     return pa.table(columns)
@@ -95,7 +95,7 @@ def _difference(lakehouse: Lakehouse, snapshot: Snapshot, predictions: pa.Table)
         changed = connection.sql(
             f"""
             select n.*, o.{ID} is not null as _stands
-            from new n left join {lakehouse.view(snapshot.name)} o using ({ID})
+            from new n left join {quoted(snapshot.name)} o using ({ID})
             where o.{ID} is null or {differs}
             """
         ).to_arrow_table()

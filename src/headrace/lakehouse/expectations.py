@@ -141,12 +141,12 @@ def _broken(connection: duckdb.DuckDBPyConnection, made: str, expectations: Sequ
     if not expectations:
         return []
     counts = ", ".join(f"count(*) FILTER (WHERE {_fails(each)})" for each in expectations)
-    row = connection.execute(f"SELECT {counts} FROM {made}").fetchone()
+    row = connection.execute(f"SELECT {counts} FROM {made}").fetchall()[0]
     return [int(count) for count in row or ()]
 
 
 def _count(connection: duckdb.DuckDBPyConnection, made: str) -> int:
-    row = connection.execute(f"SELECT count(*) FROM {made}").fetchone()
+    row = connection.execute(f"SELECT count(*) FROM {made}").fetchall()[0]
     return int(row[0]) if row else 0
 
 
@@ -184,7 +184,7 @@ def _check(
 def _bind(connection: duckdb.DuckDBPyConnection, made: str, text: str, what: str) -> str:
     """The type of an expression over `made`."""
     try:
-        row = connection.execute(f"DESCRIBE SELECT (\n{text}\n) FROM {made}").fetchone()
+        row = connection.execute(f"DESCRIBE SELECT (\n{text}\n) FROM {made}").fetchall()[0]
     except duckdb.Error as error:
         raise _said(what, error) from None
     return str(row[1]) if row else ""

@@ -20,7 +20,6 @@ from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset
 
 from headrace.core.errors import DataError, NotFoundError
 from headrace.core.ids import new_id
@@ -29,6 +28,8 @@ from headrace.lakehouse.sql import column, literal, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import pyarrow.dataset  # at run time only where it is needed: it imports pandas
 
     from headrace.lakehouse.snapshot import Snapshot
 

@@ -69,7 +69,7 @@ def realised(lakehouse: Lakehouse, model: Model, predictions: str, *, version: i
             order by p.prediction_id
             """
         ).df()
-    return [_window(model, month, rows) for month, rows in frame.groupby("_month", sort=True)]
+    return [_window(model, str(month), rows) for month, rows in frame.groupby("_month", sort=True)]
 
 
 def keep(lakehouse: Lakehouse, model: str, version: int, windows: Sequence[Window], *, id: str) -> None:  # noqa: A002

@@ -49,7 +49,7 @@ def _python() -> Finding:
         check="python",
         result="ok" if sys.version_info >= (3, 11) else "failed",
         found=found,
-        way="Headrace needs 3.11 or newer.",
+        way="" if sys.version_info >= (3, 11) else "Headrace needs 3.11 or newer.",
     )
 
 

@@ -154,7 +154,7 @@ def _text(workspace: Workspace, given: datetime | None) -> str | None:
 
 def _open(workspace: Workspace, job: str, params: dict[str, Json], listen: Listener | None) -> Run:
     code = workspace.code
-    run = workspace.ledger.open(job, params, code=code.release or code.commit or "working tree")
+    run = workspace.ledger.open(job, params, code=str(code))
     if listen:
         run.listen(listen)
     return run

@@ -1,0 +1,83 @@
+"""What differs between a table and what it should hold. Null equals null here, and NaN equals NaN."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from headrace.lakehouse.sql import column, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+    from headrace.lakehouse.commit import Snapshot
+    from headrace.lakehouse.lakehouse import Lakehouse
+
+MADE = "made"  # the rows that should be there, as a view
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """What has to be written.
+
+    Attributes:
+        changed: rows that are new or differ, whole.
+        deleted: the identity of rows that should no longer be there.
+    """
+
+    changed: pa.Table
+    deleted: pa.Table
+
+
+def difference(
+    lakehouse: Lakehouse, current: Snapshot, made: pa.Table, identity: Sequence[str], *, aside: Sequence[str] = ()
+) -> Difference:
+    """Compares by identity.
+
+    Args:
+        lakehouse: where `current` is.
+        current: the table as it is; no two rows agree in the identity.
+        made: the table as it should be.
+        identity: the columns that tell rows apart.
+        aside: columns of the table that do not count, and that `made` need not have.
+    """
+    there = set(current.schema.names)
+    differs = [
+        f"made.{column(name)} IS DISTINCT FROM there.{column(name)}"
+        if name in there
+        else f"made.{column(name)} IS NOT NULL"
+        for name in made.column_names
+        if name not in identity and name not in aside
+    ]
+    same_row = " AND ".join(f"made.{column(name)} = there.{column(name)}" for name in identity)
+    key = ", ".join(column(name) for name in identity)
+    first = column(identity[0])
+    with lakehouse.connect({current.name: current.version}, arrow={MADE: made}) as connection:
+        changed = connection.sql(
+            f"SELECT made.* FROM {MADE} AS made LEFT JOIN {quoted(current.name)} AS there ON {same_row} "
+            f"WHERE there.{first} IS NULL{''.join(f' OR {each}' for each in differs)}"
+        ).to_arrow_table()
+        deleted = connection.sql(
+            f"SELECT {key} FROM {quoted(current.name)} AS there WHERE NOT EXISTS (FROM {MADE} AS made WHERE {same_row})"
+        ).to_arrow_table()
+    return Difference(changed=changed.cast(made.schema), deleted=deleted.cast(made.select(list(identity)).schema))
+
+
+def same_rows(lakehouse: Lakehouse, current: Snapshot, made: pa.Table) -> bool:
+    """Whether a table holds exactly these rows and columns, each as often, in whatever order.
+
+    Compares the number of rows and two sums of 64-bit hashes over them: constant memory, and two tables that differ pass
+    for the same with a probability of about 2^-128.
+    """
+    if set(current.schema.names) != set(made.column_names):
+        return False
+    listed = ", ".join(column(name) for name in made.column_names)
+    prints = (
+        f"SELECT count(*), sum(hash({listed})::HUGEINT), sum(hash({listed}, 1)::HUGEINT) FROM {table}"
+        for table in (quoted(current.name), MADE)
+    )
+    with lakehouse.connect({current.name: current.version}, arrow={MADE: made}) as connection:
+        first, second = (connection.execute(statement).fetchall()[0] for statement in prints)
+    return first == second

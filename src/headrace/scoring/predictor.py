@@ -1,0 +1,61 @@
+"""A package, ready to predict: full rows in, the task's output out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headrace.environments.importing import load_tree
+from headrace.environments.scan import scan
+from headrace.features.matrix import matrix
+from headrace.features.plan import on_demand_functions
+from headrace.training.declarations import Model
+from headrace.training.output import output
+from headrace.training.package import read_estimator, read_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import pandas as pd
+
+    from headrace.features.plan import FeaturePlan
+    from headrace.training.package import PackageSpec
+
+
+class Predictor:
+    """What a package predicts with: its plan, categories, on-demand functions, estimator and calibration.
+
+    The project's code comes out of the package, under a name of its own content: two versions live in one process, and an
+    old one loads after the project has changed.
+
+    Raises:
+        DataError: the folder holds no package that this Headrace can read.
+        MissingExtraError: the estimator's library is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.spec = read_spec(folder)
+        self._functions = _functions(folder, self.spec)
+        self._estimator = read_estimator(folder, self.spec)
+
+    @property
+    def plan(self) -> FeaturePlan:
+        """Where the columns of a full row come from."""
+        return self.spec.plan
+
+    def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The output for full rows, same index; one row and many give the same bits.
+
+        Raises:
+            DataError: a column is missing, or holds something that cannot be read as declared.
+        """
+        made = matrix(self.plan, self.spec.categories, self._functions, rows)
+        return output(self.spec.task, self.spec.classes, self._estimator, made, calibration=self.spec.calibration)
+
+
+def _functions(folder: Path, spec: PackageSpec) -> dict[str, Callable[..., object]]:
+    if not spec.needs_code or spec.code is None:
+        return {}
+    module = load_tree(folder / "code", spec.code.module, version=spec.code.content)
+    model = next(each for each in scan(module) if isinstance(each, Model) and each.name == spec.model)
+    return on_demand_functions(model.features)

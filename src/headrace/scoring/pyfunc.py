@@ -1,0 +1,29 @@
+"""The loader that MLflow calls for a logged model, wherever that is: `mlflow.pyfunc.load_model("models:/name/1")`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.scoring.predictor import Predictor
+from headrace.training.package import FOLDER
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Pyfunc:
+    """MLflow's face of a predictor."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    def predict(self, model_input: pd.DataFrame, params: object = None) -> pd.DataFrame:
+        """Full rows → the task's output. There are no parameters."""
+        del params
+        return self._predictor.predict(model_input)
+
+
+def _load_pyfunc(path: str) -> Pyfunc:  # pyright: ignore[reportUnusedFunction]  # MLflow calls it by this name
+    folder = Path(path)
+    return Pyfunc(Predictor(folder / FOLDER if (folder / FOLDER).is_dir() else folder))

@@ -1,0 +1,72 @@
+"""A registered version, loaded from where MLflow keeps it, after its hash was checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headrace.core.errors import DataError
+from headrace.scoring.predictor import Predictor
+from headrace.training.package import FOLDER, artifact_hash
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from headrace.features.plan import FeaturePlan
+    from headrace.tracking.tracking import Tracking
+
+
+class LoadedVersion:
+    """A version of a model that can predict.
+
+    Attributes:
+        model: its name.
+        number: the version.
+    """
+
+    def __init__(self, model: str, number: int, predictor: Predictor) -> None:
+        self.model, self.number = model, number
+        self._predictor = predictor
+
+    @property
+    def plan(self) -> FeaturePlan:
+        """Where the columns of a full row come from."""
+        return self._predictor.plan
+
+    def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Full rows → the task's output."""
+        return self._predictor.predict(rows)
+
+
+def load(tracking: Tracking, uri: str, *, model: str, number: int, artifact_hash: str) -> LoadedVersion:
+    """Loads a version.
+
+    Raises:
+        DataError: its files are not those that were registered.
+    """
+    folder = package_folder(tracking.download(uri))
+    _check(folder, model, number, artifact_hash)
+    return LoadedVersion(model, number, Predictor(folder))
+
+
+def package_folder(logged: Path) -> Path:
+    """Where the package lies below the folder of a logged model.
+
+    Raises:
+        DataError: it is not one of ours.
+    """
+    found = sorted(logged.glob(f"**/{FOLDER}/spec.json"))
+    if not found:
+        raise DataError(f"{str(logged)!r} holds no model that Headrace logged.")
+    return found[0].parent
+
+
+def _check(folder: Path, model: str, number: int, expected: str) -> None:
+    found = artifact_hash(folder)
+    if found != expected:
+        raise DataError(
+            f"the files of {model} version {number} changed after it was registered: {found} is not {expected}.",
+            findings=[str(folder)],
+            hint="Do not use it. Train again, or restore the files from a backup.",
+        )

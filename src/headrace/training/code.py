@@ -1,0 +1,110 @@
+"""The project's code, as it travels with a model: what to copy, and which distributions it imports."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.core.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+LARGEST = 20_000_000  # bytes
+SKIPPED = ("__pycache__", "node_modules", "site-packages", "tests", "mlruns")
+DATA = (
+    ".csv", ".tsv", ".json.gz", ".jsonl", ".parquet", ".arrow", ".feather", ".orc", ".avro", ".xlsx", ".gz", ".zip",
+    ".tar", ".zst", ".bz2", ".xz", ".7z", ".db", ".db-wal", ".db-shm", ".sqlite", ".sqlite3", ".duckdb", ".log", ".ipynb",
+    ".pyc", ".png", ".jpg", ".mp4",
+)  # fmt: skip
+
+
+def copy(source: Path, target: Path, *, module: str, leave_out: Iterable[Path] = ()) -> None:
+    """Copies a project's code: not what is hidden, tests, environments, Delta tables, nor data files.
+
+    A data file inside the package that holds the project's module is code (a small table that a function looks up in).
+
+    Args:
+        source: the project's folder.
+        target: made here.
+        module: the project's module, `shop.project`.
+        leave_out: folders with what environments keep.
+
+    Raises:
+        DataError: there is more than 20 MB; the message lists the largest files.
+    """
+    package = source / module.partition(".")[0]
+    skipped = {path.resolve() for path in leave_out}
+    files = list(_files(source, package, skipped))
+    total = sum(path.stat().st_size for path in files)
+    if total > LARGEST:
+        largest = sorted(files, key=lambda path: -path.stat().st_size)[:5]
+        raise DataError(
+            f"the project's code has {total / 1e6:.0f} MB; at most {LARGEST / 1e6:.0f} MB travel with a model.",
+            findings=[f"{path.stat().st_size / 1e6:.1f} MB {path.relative_to(source)}" for path in largest],
+            hint=f"Keep data outside the package {package.name!r}, or in a folder of its own.",
+        )
+    target.mkdir(parents=True)
+    for path in files:
+        to = target / path.relative_to(source)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, to)
+
+
+def _files(source: Path, package: Path, skipped: set[Path]) -> Iterator[Path]:
+    for here, folders, names in os.walk(source):
+        folder = Path(here)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".")
+            and name not in SKIPPED
+            and (folder / name).resolve() not in skipped
+            and not (folder / name / "pyvenv.cfg").exists()
+            and not (folder / name / "_delta_log").exists()
+        )
+        ours = folder == package or package in folder.parents
+        for name in sorted(names):
+            path = folder / name
+            if not name.startswith(".") and path.is_file() and (ours or not name.endswith(DATA)):
+                yield path
+
+
+def imports(folder: Path, module: str) -> set[str]:
+    """The top-level modules from outside that loading the project's package imports (not those inside functions)."""
+    root = module.partition(".")[0]
+    files = (folder / root).rglob("*.py") if (folder / root).is_dir() else [folder / f"{root}.py"]
+    own = {path.name.removesuffix(".py") for path in folder.iterdir()}
+    found: set[str] = set()
+    for file in files:
+        found |= set(_imported(ast.parse(file.read_text(encoding="utf-8")).body))
+    return found - own - set(sys.stdlib_module_names)
+
+
+def _imported(body: Iterable[ast.AST]) -> Iterator[str]:
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if not node.level and node.module:
+                yield node.module.partition(".")[0]
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from _imported(ast.iter_child_nodes(node))
+
+
+def requirements(modules: Iterable[str]) -> list[str]:
+    """The installed distributions that hold these top-level modules, pinned: `["numpy==2.4.6"]`. A module of none is left out."""
+    holders = _distributions()
+    names = {name for module in modules for name in holders.get(module, ())}
+    return sorted(f"{name}=={metadata.version(name)}" for name in names if name != "headrace")
+
+
+@cache
+def _distributions() -> dict[str, list[str]]:
+    return {module: sorted(set(names)) for module, names in metadata.packages_distributions().items()}

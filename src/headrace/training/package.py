@@ -1,0 +1,244 @@
+"""The package of a model: a folder with everything that is needed to predict, and nothing of the place where it was made.
+
+    package/spec.json       the feature plan, the categories, the task, the calibration, where the code came from
+    package/estimator/      the fitted estimator (`estimator.py`)
+    package/code/           the project's code at that commit
+
+It is written here and read by `scoring`, one room above, so that what is read is defined beside what is written. The way
+from rows to the matrix is in `features.matrix`, the way from the matrix to the output in `output.py`: training, batch
+scoring and the packaged model all take it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, cast
+
+from headrace.core.errors import DataError
+from headrace.core.ids import digest
+from headrace.features.plan import FeaturePlan
+from headrace.training import code
+from headrace.training.calibration import Calibration
+from headrace.training.estimator import LOADERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from headrace.features.matrix import Categories
+    from headrace.training.estimator import Estimator, Format
+    from headrace.training.output import Class, TaskKind
+
+FOLDER = "package"
+FORMAT = 1
+CORE = ("mlflow", "numpy", "pandas")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeSpec:
+    """Where the code of a package came from.
+
+    Attributes:
+        module: of the project, `shop.project`.
+        commit: in git; None outside of it.
+        tree: identity of the code that ran.
+        content: digest of the copy in the package; the name under which it is imported.
+    """
+
+    module: str
+    commit: str | None
+    tree: str
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageSpec:
+    """What `spec.json` holds.
+
+    Attributes:
+        format: of the package; a reader refuses one that it does not know.
+        headrace: the version that wrote it.
+        model: its name in the project.
+        task: what it predicts.
+        classes: of the labels, sorted; empty for Regression.
+        plan: the features.
+        categories: text feature → its values on the fitting rows.
+        calibration: None when the task has none.
+        params: the fit function was given.
+        estimator: the format in which the estimator is kept.
+        by_value: the estimator holds functions or classes of the project.
+        code: None for a model that is not from a project's folder.
+    """
+
+    format: int = FORMAT
+    headrace: str = ""
+    model: str
+    task: TaskKind
+    classes: tuple[Class, ...]
+    plan: FeaturePlan
+    categories: Categories
+    calibration: Calibration | None
+    params: Mapping[str, bool | int | float | str]
+    estimator: Format = "pickle"
+    by_value: bool = False
+    code: CodeSpec | None = None
+
+    @property
+    def needs_code(self) -> bool:
+        """Whether predicting imports the project."""
+        return bool(self.plan.calls)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> PackageSpec:
+        """What `asdict` gave, after a round through text.
+
+        Raises:
+            DataError: it was written by a later Headrace.
+        """
+        if stored["format"] > FORMAT:
+            raise DataError(
+                f"the package of model {stored['model']!r} has format {stored['format']}; this Headrace reads up to {FORMAT}.",
+                hint=f"It was written by headrace {stored['headrace']}: pip install 'headrace=={stored['headrace']}'",
+            )
+        calibration, origin = stored["calibration"], stored["code"]
+        return cls(
+            **{
+                **stored,
+                "classes": tuple(stored["classes"]),
+                "plan": FeaturePlan.from_json(stored["plan"]),
+                "calibration": None
+                if calibration is None
+                else Calibration(points=tuple(calibration["points"]), rates=tuple(calibration["rates"])),
+                "code": None if origin is None else CodeSpec(**origin),
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """The project that a model comes from.
+
+    Attributes:
+        folder: with the code that ran.
+        module: of the project.
+        commit: in git; None outside of it.
+        tree: identity of that code.
+        leave_out: folders inside with what environments keep.
+    """
+
+    folder: Path
+    module: str
+    commit: str | None
+    tree: str
+    leave_out: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """A package that lies in a folder.
+
+    Attributes:
+        folder: named `package`.
+        spec: as written.
+        hash: of all its files.
+        requirements: for pip, pinned: what predicting needs beyond the standard library.
+    """
+
+    folder: Path
+    spec: PackageSpec
+    hash: str
+    requirements: tuple[str, ...]
+
+
+def write(
+    parent: Path,
+    *,
+    model: str,
+    task: TaskKind,
+    classes: tuple[Class, ...],
+    plan: FeaturePlan,
+    categories: Categories,
+    estimator: Estimator,
+    calibration: Calibration | None,
+    params: Mapping[str, bool | int | float | str],
+    origin: Origin | None,
+    by_value: Iterable[str] = (),
+) -> Written:
+    """Writes the folder `package` inside `parent`, which must not have it yet.
+
+    Args:
+        parent: an existing folder.
+        by_value: modules of the project as they are imported now, whose functions and classes a pickled estimator takes along.
+        origin: the project; None where there is none (a model with on-demand features needs one).
+        model: and the rest: see PackageSpec.
+
+    Raises:
+        UserCodeError: the estimator cannot be pickled.
+        DataError: the code is too large.
+    """
+    folder = parent / FOLDER
+    (folder / "estimator").mkdir(parents=True)
+    modules = estimator.save(folder / "estimator", by_value=tuple(by_value))
+    copied = None
+    if origin is not None:
+        code.copy(origin.folder, folder / "code", module=origin.module, leave_out=origin.leave_out)
+        copied = CodeSpec(
+            module=origin.module, commit=origin.commit, tree=origin.tree, content=artifact_hash(folder / "code")
+        )
+    spec = PackageSpec(
+        headrace=metadata.version("headrace"),
+        model=model,
+        task=task,
+        classes=classes,
+        plan=plan,
+        categories=categories,
+        calibration=calibration,
+        params=dict(params),
+        estimator=estimator.format,
+        by_value=bool(tuple(by_value)) and estimator.format == "pickle",
+        code=copied,
+    )
+    if spec.needs_code and origin is not None:
+        modules |= code.imports(folder / "code", origin.module)
+    (folder / "spec.json").write_text(json.dumps(asdict(spec), indent=1, sort_keys=True), encoding="utf-8")
+    pinned = code.requirements({*modules, *CORE})
+    return Written(
+        folder=folder,
+        spec=spec,
+        hash=artifact_hash(folder),
+        requirements=(f"headrace=={spec.headrace}", *pinned),
+    )
+
+
+def read_spec(folder: Path) -> PackageSpec:
+    """Reads `spec.json` of a package.
+
+    Raises:
+        DataError: the folder holds no package, or one of a later format.
+    """
+    file = folder / "spec.json"
+    if not file.is_file():
+        raise DataError(f"{str(folder)!r} holds no model package: there is no spec.json.")
+    return PackageSpec.from_json(cast("dict[str, Any]", json.loads(file.read_text(encoding="utf-8"))))
+
+
+def read_estimator(folder: Path, spec: PackageSpec) -> Estimator:
+    """Reads the estimator of a package.
+
+    Raises:
+        MissingExtraError: its library is not installed.
+    """
+    return LOADERS[spec.estimator](folder / "estimator")
+
+
+def artifact_hash(folder: Path) -> str:
+    """A digest of the names and contents of all files of a folder; compiled Python, which reading leaves there, does not count."""
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            with path.open("rb") as file:
+                files[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digest(files)

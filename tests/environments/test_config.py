@@ -1,0 +1,248 @@
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from headrace.core.errors import ConfigError, NotFoundError
+from headrace.environments.config import load, load_project
+
+PROJECT = '[project]\nname = "shop"\nmodule = "shop.project"\n'
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(text: str, *, project: str = PROJECT):
+        (tmp_path / "headrace.toml").write_text(project + text)
+        return load(tmp_path)
+
+    return read
+
+
+@pytest.fixture
+def refused(read):
+    def refused(text: str, **more: str) -> str:
+        with pytest.raises(ConfigError) as error:
+            read(text, **more)
+        return str(error.value)
+
+    return refused
+
+
+def test_without_environments_there_are_three(read, tmp_path):
+    config = read("")
+
+    assert [(env.name, env.code, env.reads) for env in config.environments] == [
+        ("dev", "any", ("prod",)),
+        ("staging", "commit", ("prod",)),
+        ("prod", "release", ()),
+    ]
+    assert (config.name, config.module, config.as_of, config.folder) == ("shop", "shop.project", None, tmp_path)
+
+
+def test_what_an_environment_keeps_lies_in_its_root(read, tmp_path):
+    prod = read('[env.dev]\n[env.prod]\nroot = "stores/prod"\n').environment("prod")
+
+    root = tmp_path / "stores" / "prod"
+    assert prod.root == root
+    assert prod.lakehouse_root == str(root / "lakehouse")
+    assert prod.artifacts_root == str(root / "artifacts")
+    assert prod.state_url == f"sqlite:///{root / 'state.db'}"
+    assert prod.tracking_url == f"sqlite:///{root / 'mlflow.db'}"
+
+
+def test_the_lowest_runs_anything_the_highest_releases_and_those_between_commits(read):
+    assert [env.code for env in read("[env.a]\n[env.b]\n[env.c]\n[env.d]\n").environments] == [
+        "any",
+        "commit",
+        "commit",
+        "release",
+    ]
+    assert [env.code for env in read("[env.only]\n").environments] == ["any"]
+
+
+def test_reading_another_environment_can_be_turned_off(read):
+    assert read("[env.dev]\nreads = []\n[env.prod]\n").environment("dev").reads == ()
+
+
+@pytest.mark.parametrize("written", ['"2014-01-01"', "2014-01-01", "2014-01-01T00:00:00", "2014-01-01T01:00:00+01:00"])
+def test_the_moment_of_a_replay_is_read_in_utc(read, written):
+    assert read(f"as_of = {written}\n").as_of == datetime(2014, 1, 1, tzinfo=UTC)
+
+
+def test_a_project_is_found_from_a_folder_inside_it(read, tmp_path, monkeypatch):
+    read("")
+    (tmp_path / "shop" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "shop" / "deep")
+
+    assert load().folder == tmp_path
+
+
+def test_without_a_project_the_next_step_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="headrace demo"):
+        load(tmp_path)
+
+
+def test_an_unknown_environment_gets_a_suggestion(read):
+    with pytest.raises(NotFoundError, match="did you mean 'staging'"):
+        read("").environment("stagign")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("[env.prod]\ncoed = 'any'\n", 5, "Did you mean 'code'?"),
+        ("[env.prod]\ncode = 'tag'\n", 5, "Known: any, commit, release."),
+        ("[env.prod]\ncode = 'relaese'\n", 5, "Did you mean 'release'?"),
+        ("[env.dev]\nreads = ['pord']\n[env.prod]\n", 5, "Did you mean 'prod'?"),
+        ("[env.dev]\nreads = ['dev']\n[env.prod]\n", 5, "its own"),
+        ("[env.dev]\nreads = 'prod'\n[env.prod]\n", 5, "not a list"),
+        ("[envs.prod]\n", 4, "Did you mean 'env'?"),
+        ("modul = 'x'\n", 4, "Did you mean 'module'?"),
+        ("as_of = 'soon'\n", 4, "2013-05-01"),
+        ("as_of = 7\n", 4, "not a moment"),
+        ("[env.Prod]\n", 4, "not the name of an environment"),
+        ("[env.dev]\nroot = 's3://bucket'\n", 5, "lakehouse ="),
+        ("[env.dev]\nroot = ''\n", 5, "not a text"),
+        ("[env.dev]\nstate = 'state.db'\n", 5, "not a URL"),
+        ("[env.dev]\nstate = 'postgresql://me:pw@host/db'\n", 5, "does not belong in a file"),
+        ("[env.dev]\nstorage_options = {AWS_REGION = 3}\n", 5, "neither a text nor a secret"),
+        ("[env.dev]\nroot = 'x'\n[env.prod]\nroot = './x'\n", 6, "share their lakehouse"),
+        ("[env.dev]\nlakehouse = 'x'\n[env.prod]\nlakehouse = 'x/y'\n", 6, "share their lakehouse"),
+        ("[env.dev]\nstate = 'sqlite:///x'\n[env.prod]\nstate = 'sqlite:///x'\n", 6, "share their state"),
+        ("[env]\ndev = 3\n", 5, "must be a table"),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_line_and_a_way_out(refused, tmp_path, text, line, said):
+    message = refused(text)
+
+    assert message.startswith(f"{tmp_path / 'headrace.toml'}:{line}: ")
+    assert said in message
+    assert f"{line} | {(PROJECT + text).splitlines()[line - 1]}" in message
+
+
+@pytest.mark.parametrize(
+    ("project", "said"),
+    [
+        ("", "there is no [project] table"),
+        ("[project]\nname = 'x'\n", "no 'module'"),
+        ("[project]\nmodule = 'x'\n", "no 'name'"),
+        ("[project]\nname = 'x'\nmodule = 'shop/project.py'\n", "dotted name"),
+        ("[project]\nname = 'a b'\nmodule = 'x'\n", "letters, digits"),
+        ("project = 3\n", "must be a table"),
+    ],
+)
+def test_a_project_needs_a_name_and_a_module(refused, project, said):
+    assert said in refused("", project=project)
+
+
+@pytest.mark.parametrize(("text", "line"), [("[env.dev\n", 4), ("[env.dev]\nroot = \n", 5), ('[env.dev]\nroot = "x', 5)])
+def test_text_that_is_not_toml_is_shown(refused, tmp_path, text, line):
+    message = refused(text)
+
+    assert message.startswith(f"{tmp_path / 'headrace.toml'}:{line}: this is not TOML")
+    assert f"{line} | " in message
+
+
+def test_bytes_that_are_not_utf_8_are_refused(tmp_path):
+    (tmp_path / "headrace.toml").write_bytes(b'[project]\nname = "\xff"\n')
+
+    with pytest.raises(ConfigError, match="byte 18 is 0xff"):
+        load(tmp_path)
+
+
+def test_a_variable_overrides_the_file(read, monkeypatch, tmp_path):
+    monkeypatch.setenv("HEADRACE_ENV__prod__root", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("HEADRACE_ENV__dev__reads", "")
+    monkeypatch.setenv("HEADRACE_ENV__prod__storage_options__AWS_REGION", "eu-west-1")
+
+    config = read("[env.dev]\n[env.prod]\nroot = 'here'\nstorage_options = {AWS_REGION = 'us-east-1', X = 'y'}\n")
+
+    assert config.environment("prod").root == tmp_path / "elsewhere"
+    assert config.environment("prod").storage_options == {"AWS_REGION": "eu-west-1", "X": "y"}
+    assert config.environment("dev").reads == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("HEADRACE_ENV__pord__root", "x", "Did you mean 'prod'?"),
+        ("HEADRACE_ENV__prod__rot", "x", "Did you mean 'root'?"),
+        ("HEADRACE_ENV__prod__code", "all", "HEADRACE_ENV__prod__code: 'all' is not known"),
+    ],
+)
+def test_a_misspelt_variable_is_refused(refused, monkeypatch, name, value, said):
+    monkeypatch.setenv(name, value)
+
+    message = refused("")
+    assert name in message
+    assert said in message
+
+
+def test_secrets_are_read_when_used_and_never_shown(read, monkeypatch):
+    env = read(
+        '[env.dev]\nstate = {secret = "STATE"}\nstorage_options = {AWS_SECRET_ACCESS_KEY = {secret = "KEY"}, A = "b"}\n'
+    ).environment("dev")
+
+    with pytest.raises(ConfigError, match="export KEY="):
+        _ = env.storage_options
+    monkeypatch.setenv("KEY", "hush")
+    monkeypatch.setenv("STATE", "postgresql://me:hush@host/db")
+    assert env.storage_options == {"AWS_SECRET_ACCESS_KEY": "hush", "A": "b"}
+    assert env.state_url == "postgresql://me:hush@host/db"
+    assert "hush" not in repr(env)
+
+
+def test_a_password_from_a_variable_is_not_shown(read, monkeypatch):
+    monkeypatch.setenv("HEADRACE_ENV__prod__state", "postgresql://me:hush@host/db")
+
+    assert "hush" not in repr(read(""))
+
+
+@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "azure_storage_account_key", "aws_session_token"])
+def test_a_secret_in_the_file_is_refused(refused, name):
+    assert "does not belong in a file" in refused(f"[env.dev]\nstorage_options = {{{name} = 'hush'}}\n")
+
+
+def test_the_path_of_a_token_file_is_no_secret(read):
+    option = "azure_federated_token_file"
+
+    env = read(f"[env.dev]\nstorage_options = {{{option} = '/run/token'}}\n").environment("dev")
+
+    assert env.storage_options == {option: "/run/token"}
+
+
+def test_an_object_store_stays_a_url(read):
+    env = read("[env.dev]\nlakehouse = 's3://bucket/dev'\nartifacts = 's3://bucket/models'\n").environment("dev")
+
+    assert (env.lakehouse_root, env.artifacts_root) == ("s3://bucket/dev", "s3://bucket/models")
+
+
+def test_a_commit_says_its_own_module(tmp_path):
+    (tmp_path / "headrace.toml").write_text(PROJECT)
+
+    assert load_project(tmp_path).module == "shop.project"
+    with pytest.raises(ConfigError, match=r"There is no headrace\.toml"):
+        load_project(tmp_path / "nowhere")
+
+
+def test_a_configuration_is_read_in_milliseconds(read):
+    def seconds() -> float:
+        started = time.perf_counter()
+        load(folder)
+        return time.perf_counter() - started
+
+    folder = read("[env.dev]\n[env.staging]\n[env.prod]\n").folder
+
+    assert min(seconds() for _ in range(20)) < 0.005
+
+
+def test_nothing_heavy_is_imported():
+    check = """
+import sys
+import headrace.environments.code, headrace.environments.config, headrace.environments.project
+heavy = {"numpy", "pandas", "pyarrow", "duckdb", "deltalake", "mlflow", "sqlalchemy", "sqlglot"}
+print(*heavy & set(sys.modules))
+"""
+    assert subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, text=True).stdout == "\n"
