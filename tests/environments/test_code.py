@@ -218,7 +218,6 @@ def test_a_project_may_be_a_folder_of_a_larger_repository(repository, tmp_path):
     assert sorted(path.name for path in clean.folder.iterdir()) == ["headrace.toml", "shop"]
     assert clean.tree == repository.git("rev-parse", "HEAD:./")
     assert (clean.dirty, still.dirty, code_of(repository, "staging").dirty) == (False, False, True)
-    assert not clean.folder.is_relative_to(tmp_path / "large" / "secret.py")
 
 
 def test_a_folder_that_the_commit_does_not_have_is_refused(committed):
@@ -335,7 +334,7 @@ def test_a_release_that_was_moved_is_refused(committed):
     ],
 )
 def test_versions_are_ordered_as_versions(ascending):
-    assert sorted(reversed(ascending), key=version) == ascending
+    assert sorted(ascending[::-1], key=version) == ascending
 
 
 # the cache of committed code
@@ -431,7 +430,7 @@ def test_a_link_out_of_the_project_is_refused(repository, target):
     (repository.folder / "link").symlink_to(target)
     repository.commit()
 
-    with pytest.raises(RefusedError, match="'link' to .*outside the project"):
+    with pytest.raises(RefusedError, match=r"'link' to .*outside the project"):
         code_of(repository, "staging")
     assert not [path for path in (repository.folder / ".headrace" / "code").iterdir() if path.is_dir()]
 

@@ -137,7 +137,9 @@ def test_a_project_needs_a_name_and_a_module(refused, project, said):
     assert said in refused("", project=project)
 
 
-@pytest.mark.parametrize(("text", "line"), [("[env.dev\n", 4), ("[env.dev]\nroot = \n", 5), ('[env.dev]\nroot = "x', 5)])
+@pytest.mark.parametrize(
+    ("text", "line"), [("[env.dev\n", 4), ("[env.dev]\nroot = \n", 5), ('[env.dev]\nroot = "x', 5)]
+)
 def test_text_that_is_not_toml_is_shown(refused, tmp_path, text, line):
     message = refused(text)
 

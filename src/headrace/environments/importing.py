@@ -199,11 +199,12 @@ class Finder:
         """
         if not fullname.startswith(PREFIX) or path is None:
             return None
+        top, *inside = fullname.split(".")
         portions: list[str] = []
-        for entry in path:
-            spec = FileFinder(entry, (Loader, SOURCE_SUFFIXES), (ExtensionFileLoader, EXTENSION_SUFFIXES)).find_spec(
-                fullname
-            )
+        for root in sys.modules[top].__path__:  # not `path`: a version may have moved since its packages were imported
+            entry = str(Path(root, *inside[:-1]))
+            finder = FileFinder(entry, (Loader, SOURCE_SUFFIXES), (ExtensionFileLoader, EXTENSION_SUFFIXES))
+            spec = finder.find_spec(fullname)
             if spec is None:
                 continue
             if spec.loader is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from headrace.core.errors import NotFoundError
 from headrace.environments.config import load_project
 from headrace.environments.importing import load_tree
-from headrace.environments.scan import namespace, scan
+from headrace.environments.scan import scan
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -74,5 +75,6 @@ class Project:
         """
         named = {cast("str", getattr(each, "name", "")): each for each in self.all(cls)}
         if name not in named:
-            raise NotFoundError(namespace(cls), name, named, hint=f"Declared in {self.settings.module}.")
+            kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", cls.__name__).lower()
+            raise NotFoundError(kind, name, named, hint=f"Declared in {self.settings.module}.")
         return named[name]
