@@ -22,19 +22,20 @@ class Store:
 
     def load(self, name):
         file = self.folder / f"{name}.json"
-        return json.loads(file.read_text()) if file.exists() else {"value": None, "version": 0, "ids": []}
+        return json.loads(file.read_text()) if file.exists() else {"value": None, "version": 0, "ids": {}}
 
     def write(self, name, write_id, value):
         stored = self.load(name)
         if write_id in stored["ids"]:
-            return stored["version"]
+            return stored["ids"][write_id]
         reach(f"store.computed:{name}")
-        stored = {"value": value, "version": stored["version"] + 1, "ids": [*stored["ids"], write_id]}
+        version = stored["version"] + 1
+        stored = {"value": value, "version": version, "ids": {**stored["ids"], write_id: version}}
         temporary = self.folder / f"{name}.tmp"
         temporary.write_text(json.dumps(stored))
         temporary.replace(self.folder / f"{name}.json")
         reach(f"store.committed:{name}")
-        return stored["version"]
+        return version
 
     def note(self, name):
         with (self.folder / "executed").open("a") as file:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from headrace.core.state import State
     from headrace.jobs.records import RunStatus
 
+UNFINISHED = ("running", "failed", "interrupted")
 BEATS = 4  # heartbeats within one lease: three may be missed
 
 
@@ -189,8 +190,8 @@ class Run:
                 .limit(1)
             )
             last = last.mappings().first()
-            write_id = _write_id(known, last)
             turn = 1 if last is None else last["turn"] + 1
+            write_id = _write_id(known, turn, last)
             row = self._row(connection, name)
             values = {"key": known, "write_id": write_id, "status": "running", "turn": turn, "output": None}
             self._put(connection, name, row, started=now(), ended=None, error=None, **values)
@@ -212,9 +213,12 @@ class Run:
     def _broken(self, name: str, error: BaseException) -> None:
         self._logged = error
         values = {"status": _status(error), "ended": now(), "error": summary(error)}
-        with self._noting(error) as connection:
+
+        def note(connection: Connection) -> None:
             connection.execute(update(STEPS).where(STEPS.c.run_id == self.id, STEPS.c.name == name).values(**values))
             _insert_lines(connection, self.id, self.attempt, name, detail(error))
+
+        self._note(error, note)
 
     def _log(self, name: str, lines: Iterable[str]) -> None:
         with self._write() as connection:
@@ -228,12 +232,11 @@ class Run:
                 raise self._lost(connection)
             yield connection
 
-    @contextmanager
-    def _noting(self, error: BaseException) -> Generator[Connection]:
-        """The same, for writing down an error, which must not hide behind a second one."""
+    def _note(self, error: BaseException, note: Callable[[Connection], None]) -> None:
+        """Writes an error down, which must not hide behind a second one."""
         try:
             with self._write() as connection:
-                yield connection
+                note(connection)
         except (HeadraceError, DatabaseError) as trouble:
             error.add_note(f"The run ledger could not note this: {trouble}")
 
@@ -269,10 +272,13 @@ class Run:
             with self._write() as connection:
                 self._end(connection, "done", None)
             return
-        with self._noting(error) as connection:
+
+        def note(connection: Connection) -> None:
             if error is not self._logged:
                 _insert_lines(connection, self.id, self.attempt, "", detail(error))
             self._end(connection, _status(error), summary(error))
+
+        self._note(error, note)
         self._logged = None
 
     def _end(self, connection: Connection, status: RunStatus, error: str | None) -> None:
@@ -283,19 +289,16 @@ class Run:
         connection.execute(left.values(status="interrupted", ended=ended, error=error))
 
 
-def _write_id(known: str, last: RowMapping | None) -> str:
+def _write_id(known: str, turn: int, last: RowMapping | None) -> str:
     """The id under which an execution of this key writes, given the latest execution of the step.
 
-    If that one was cut off, or failed, with the same key, this one repeats it. Otherwise something else may have been
-    written since the key was last executed: the id is made from both, so that a second way back to the same inputs
-    (say, a change of the code that was taken back) writes anew, and yet a ledger that lost its last lines comes to the
-    same id.
+    If that one was cut off, or failed, with the same key, this one repeats it and has its id. Otherwise something else
+    may have been written since the key was last executed (say, a change of the code that is now taken back), and the id
+    is new. It is not random: a ledger that lost its last lines with the power comes to the same one.
     """
-    if last is None:
-        return known
-    if last["key"] == known and last["status"] != "done":
+    if last is not None and last["key"] == known and last["status"] in UNFINISHED:
         return last["write_id"]
-    return digest({"key": known, "after": last["write_id"]})
+    return known if turn == 1 else digest({"key": known, "turn": turn})
 
 
 def _insert_lines(connection: Connection, run_id: str, attempt: int, step: str, lines: Iterable[str]) -> None:
