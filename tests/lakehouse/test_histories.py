@@ -148,5 +148,5 @@ class Histories(RuleBasedStateMachine):
         return [tuple(row[name] for name in "kvw") for row in read.to_pylist()]
 
 
-Histories.TestCase.settings = settings(max_examples=25, stateful_step_count=12, deadline=None)
+Histories.TestCase.settings = settings(max_examples=12, stateful_step_count=12, deadline=None)
 TestHistories = Histories.TestCase

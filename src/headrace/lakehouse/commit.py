@@ -48,7 +48,10 @@ if TYPE_CHECKING:
 
 EPOCH = "headrace.epoch"
 BORN = "headrace.born"
-FOREVER = {"delta.logRetentionDuration": "interval 36500 days"}  # old versions are read again to reproduce a model
+CONFIGURATION = {
+    "delta.logRetentionDuration": "interval 36500 days",  # old versions are read again to reproduce a model
+    "delta.checkpointInterval": "20",  # the log after the last checkpoint is read anew for each app transaction asked for
+}
 NO_CLEANING = PostCommitHookProperties(cleanup_expired_logs=False)
 ORPHANED = 24  # hours after which a file that no version names was left by a writer that died
 WALL_TIME = "timestampNtz"  # the table feature that times without a zone need
@@ -127,7 +130,7 @@ class Target:
 
 def is_unborn(table: DeltaTable) -> bool:
     """Whether a table was only begun, and nothing was ever committed to it."""
-    return table.transaction_version(BORN) is None and not table.file_uris()
+    return not table.file_uris() and table.transaction_version(BORN) is None
 
 
 def commit(
@@ -339,7 +342,7 @@ class _Attempt:
             return DeltaTable.create(
                 place.url,
                 Schema.from_arrow(schema),
-                configuration={**FOREVER, **self.properties},
+                configuration={**CONFIGURATION, **self.properties},
                 storage_options=dict(place.options) or None,
                 raise_if_key_not_exists=False,
                 **_terms(self.id),
