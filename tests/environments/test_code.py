@@ -1,4 +1,5 @@
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -292,6 +293,15 @@ def test_a_tag_that_looks_like_an_option_is_only_a_name(committed, name):
     assert code_of(committed, "prod", release=name).commit == head
 
 
+def test_a_tag_named_like_something_of_gits_is_the_tag(committed):
+    tagged = committed.git("rev-parse", "HEAD")
+    committed.git("update-ref", "refs/tags/HEAD", tagged)
+    committed.write("headrace.toml", TOML + '[env.dev]\n[env.prod]\nreleases = "HEAD"\n')
+    committed.commit()
+
+    assert code_of(committed, "prod").commit == tagged
+
+
 def test_a_branch_of_the_same_name_is_not_the_release(committed):
     tagged = committed.git("rev-parse", "HEAD")
     committed.git("tag", "v1")
@@ -334,7 +344,7 @@ def test_a_release_that_was_moved_is_refused(committed):
     ],
 )
 def test_versions_are_ordered_as_versions(ascending):
-    assert sorted(ascending[::-1], key=version) == ascending
+    assert sorted(random.Random(1).sample(ascending, len(ascending)), key=version) == ascending
 
 
 # the cache of committed code
@@ -392,9 +402,10 @@ from pathlib import Path
 from headrace.environments import config
 from headrace.environments.code import resolve
 found = config.load(Path(sys.argv[1]))
+print("ready", flush=True)
 sys.stdin.readline()
 code = resolve(found, found.environment("staging"))
-print(code.folder, sum(len(path.read_text()) for path in sorted(code.folder.rglob("*.py"))))
+print(code.folder, code.folder.stat().st_ino, sum(len(path.read_text()) for path in sorted(code.folder.rglob("*.py"))))
 """
     started = [
         subprocess.Popen(
@@ -405,6 +416,8 @@ print(code.folder, sum(len(path.read_text()) for path in sorted(code.folder.rglo
         )
         for _ in range(3)
     ]
+    for process in started:
+        assert process.stdout.readline() == "ready\n"
     with ThreadPoolExecutor(3) as pool:
         answers = set(pool.map(lambda process: process.communicate("go\n")[0], started))
 

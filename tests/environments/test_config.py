@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import make_url
 
 from headrace.core.errors import ConfigError, NotFoundError
 from headrace.environments.config import load, load_project
@@ -50,6 +51,14 @@ def test_what_an_environment_keeps_lies_in_its_root(read, tmp_path):
     assert prod.artifacts_root == str(root / "artifacts")
     assert prod.state_url == f"sqlite:///{root / 'state.db'}"
     assert prod.tracking_url == f"sqlite:///{root / 'mlflow.db'}"
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%20b", "a#b", "ä b"])
+def test_a_database_lies_in_its_root_whatever_the_folder_is_called(read, name):
+    env = read(f"[env.dev]\nroot = '{name}'\n").environment("dev")
+
+    assert make_url(env.state_url).database == str(env.root / "state.db")
+    assert make_url(env.tracking_url).database == str(env.root / "mlflow.db")
 
 
 def test_the_lowest_runs_anything_the_highest_releases_and_those_between_commits(read):

@@ -126,8 +126,9 @@ def test_the_same_version_is_the_same_module(tree):
     assert namespace("v1.0-rc/2") != namespace("v1.0-rc-2")
 
 
-def test_an_edit_within_the_same_second_is_read(tree):
+def test_an_edit_within_the_same_second_is_read(tree, monkeypatch):
     """Python's own cache of bytecode knows a file by its size and the second in which it was written."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     folder = tree(says="one")
     said = []
     for name in ("one", "two", "six"):

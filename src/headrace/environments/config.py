@@ -307,8 +307,8 @@ class _Reader:
             root=root,
             lakehouse_root=self.place("lakehouse", root / "lakehouse"),
             artifacts_root=self.place("artifacts", root / "artifacts"),
-            state=self.url("state", f"sqlite:///{root / 'state.db'}"),
-            tracking=self.url("tracking", f"sqlite:///{root / 'mlflow.db'}"),
+            state=self.url("state", _sqlite(root / "state.db")),
+            tracking=self.url("tracking", _sqlite(root / "mlflow.db")),
             options=self.options(),
         )
 
@@ -387,6 +387,11 @@ class _Reader:
             if other not in others:
                 raise self.error("reads", f"there is no environment {other!r}.", hint=suggest(str(other), others))
         return tuple(dict.fromkeys(cast("list[str]", value)))
+
+
+def _sqlite(file: Path) -> str:
+    """The URL of a database file; a question mark in its path would begin the URL's options."""
+    return f"sqlite:///{file}".replace("%", "%25").replace("?", "%3F")
 
 
 def _apart(source: Source, environments: list[Environment]) -> None:
