@@ -15,6 +15,7 @@ from headrace.core.errors import ConflictError, DataError, DeclarationError, Not
 from headrace.lakehouse import commit as committing
 from headrace.lakehouse.commit import Append, Overwrite, Upsert
 from headrace.lakehouse.lakehouse import Lakehouse
+from headrace.lakehouse.rows import Stream
 
 T = "silver.t"
 NEW_YEAR = dt.datetime.fromisoformat("2020-01-01")
@@ -283,6 +284,8 @@ def test_types_that_delta_cannot_hold_become_the_next_that_it_can(lake, given, k
 @pytest.mark.parametrize(
     "given",
     [
+        pa.array([{"a": None}]),
+        pa.array([[None]]),
         pa.array([dt.timedelta(1)]),
         pa.array([dt.time(1)]),
         pa.nulls(1),
@@ -345,6 +348,32 @@ def test_rows_may_stream(lake):
     with pytest.raises(DataError, match="'k' does not fit int64"):
         lake.commit(T, "c", lambda _: Append(reader(bad=True)))
     assert content(lake) == [{"k": each} for each in (1, 2, 3, 4)]
+
+
+def test_what_makes_the_rows_may_read_tables(lake):
+    lake.commit(T, "a", lambda _: Append(rows(k=[1])))
+
+    def batches():
+        for each in range(20):
+            yield pa.record_batch({"k": [lake.snapshot(T).to_arrow().num_rows + each]})
+
+    schema = pa.schema([("k", pa.int64())])
+    lake.commit(T, "b", lambda _: Append(pa.RecordBatchReader.from_batches(schema, batches())))
+    assert sorted(row["k"] for row in content(lake)) == [1, *range(1, 21)]
+
+
+def test_rows_that_nobody_takes_are_no_longer_made():
+    made = []
+
+    def batches():
+        for each in range(1000):
+            made.append(each)
+            yield pa.record_batch({"k": [each]})
+
+    stream = Stream(batches(), pa.schema([("k", pa.int64())]))
+    assert stream.reader.read_next_batch().to_pydict() == {"k": [0]}
+    stream.close()
+    assert len(made) < 10
 
 
 def test_the_callers_own_exception_in_a_stream_is_what_the_caller_sees(lake):

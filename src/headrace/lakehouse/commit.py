@@ -301,6 +301,8 @@ class _Attempt:
             if added.failure is not None:
                 raise added.failure from None
             raise
+        finally:
+            added.close()
         return made
 
     def _prepared(self, change: Change, schema: pa.Schema) -> tuple[pa.Table | None, Stream]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from queue import Full, Queue
+from threading import Event, Thread
 from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
@@ -17,22 +19,53 @@ if TYPE_CHECKING:
 Rows: TypeAlias = "pa.Table | pa.RecordBatchReader"
 HUGEINT = pa.decimal128(38, 0)  # what DuckDB makes of it in Arrow: each sum() of whole numbers
 SHOWN = 5  # examples in a message
+AHEAD = 2  # batches that wait to be written
 
 
 class Stream:
-    """A reader for delta-rs that remembers what went wrong, for delta-rs keeps of an exception only the text."""
+    """Batches on their way to delta-rs, made in a thread of their own.
+
+    delta-rs pulls from a thread of its runtime, in which another table cannot be opened (it panics), and what makes the
+    batches may well read one. And of an exception it keeps only the text: here it is kept whole, in `failure`.
+    """
 
     def __init__(self, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> None:
-        self.failure: Exception | None = None
-        self.schema = schema
-        self.reader = pa.RecordBatchReader.from_batches(schema, self._watched(batches))
+        self.failure: BaseException | None = None
+        self.reader = pa.RecordBatchReader.from_batches(schema, self._taken())
+        self._queue: Queue[pa.RecordBatch | None] = Queue(maxsize=AHEAD)
+        self._unwanted = Event()
+        self._maker = Thread(target=self._make, args=(batches,), name="headrace-rows", daemon=True)
 
-    def _watched(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def close(self) -> None:
+        """Stops making batches; waits for the one that is being made."""
+        self._unwanted.set()
+        if self._maker.is_alive():
+            self._maker.join()
+
+    def _taken(self) -> Iterator[pa.RecordBatch]:
+        self._maker.start()
+        while (batch := self._queue.get()) is not None:
+            yield batch
+        if self.failure is not None:
+            raise RuntimeError(str(self.failure))
+
+    def _make(self, batches: Iterator[pa.RecordBatch]) -> None:
         try:
-            yield from batches
-        except Exception as failure:
+            for batch in batches:
+                if not self._put(batch):
+                    return
+        except BaseException as failure:  # noqa: BLE001 - it is raised where the rows are written
             self.failure = failure
-            raise
+        self._put(None)
+
+    def _put(self, batch: pa.RecordBatch | None) -> bool:
+        while not self._unwanted.is_set():
+            try:
+                self._queue.put(batch, timeout=0.1)
+            except Full:
+                continue
+            return True
+        return False
 
 
 def fitting(name: str, incoming: pa.Schema, current: pa.Schema | None, *, whole: bool) -> pa.Schema:
@@ -123,6 +156,12 @@ def _check_names(name: str, incoming: Sequence[str], there: dict[str, pa.DataTyp
         raise DataError(f"{name}: rows without a column cannot be written.")
 
 
+def _has_null_inside(found: pa.DataType) -> bool:
+    """Whether a list or struct has a part of which nothing but nulls is known."""
+    parts = [found.field(index).type for index in range(found.num_fields)]
+    return any(pa.types.is_null(part) or _has_null_inside(part) for part in parts)
+
+
 def _kept(name: str, field: pa.Field, there: pa.DataType | None) -> pa.DataType:
     """The type in which a column is kept. A column of nothing but nulls takes the type that the table has."""
     found = field.type.storage_type if isinstance(field.type, pa.ExtensionType) else field.type
@@ -136,7 +175,7 @@ def _kept(name: str, field: pa.Field, there: pa.DataType | None) -> pa.DataType:
     if found.equals(HUGEINT) and there != HUGEINT:
         return pa.int64()
     kept = stored(found)
-    if kept is None or pa.types.is_null(kept):
+    if kept is None or _has_null_inside(kept):
         raise DataError(f"{name}: column {field.name!r} is {found}, which a Delta table cannot hold.")
     return kept
 

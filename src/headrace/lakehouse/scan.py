@@ -29,7 +29,7 @@ from headrace.lakehouse.sql import column, literal, quoted
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import pyarrow.dataset  # at run time only where it is needed: it imports pandas
+    from pyarrow.dataset import Dataset
 
     from headrace.lakehouse.snapshot import Snapshot
 
@@ -204,7 +204,7 @@ def _local_files(snapshot: Snapshot) -> list[str] | None:
     return [str(folder / unquote(path)) for path in paths]
 
 
-def _arrow(snapshot: Snapshot) -> pyarrow.dataset.Dataset | pa.Table:
+def _arrow(snapshot: Snapshot) -> Dataset | pa.Table:
     table = snapshot.table
     features = set(table.protocol().reader_features or ())
     mapped = table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none"
