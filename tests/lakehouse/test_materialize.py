@@ -73,7 +73,7 @@ def test_nothing_new_makes_no_version(lake):
         lake,
         [
             {"id": 1, "x": math.nan, "tags": ["a", None], "s": {"a": None}},
-            {"id": 2, "x": None, "tags": None, "s": None},
+            {"id": 2, "x": None, "tags": None, "s": {"a": 1}},
         ],
     )
     table = orders(expect=[expect("x > 0 or id = 2", otherwise="quarantine")])
