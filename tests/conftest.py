@@ -1,5 +1,8 @@
-import pytest
+import os
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before anything loads OpenMP: two workers share two cores
+
+import pytest
 from tests.support.zygote import Zygote
 
 

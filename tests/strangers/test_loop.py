@@ -44,12 +44,20 @@ def released(folder):
     """Committed and tagged: what may run in the highest environment."""
     (folder / ".gitignore").write_text(".headrace/\ndata/\n")
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"], ["tag", "v1"]):
-        subprocess.run(["git", "-c", "user.name=A Stranger", "-c", "user.email=stranger@example.org", *arguments], cwd=folder, check=True)
+        subprocess.run(
+            ["git", "-c", "user.name=A Stranger", "-c", "user.email=stranger@example.org", *arguments],
+            cwd=folder,
+            check=True,
+        )
     return folder
 
 
 def table(folder, name):
-    return DeltaTable(str(folder.joinpath(".headrace", "live", "lakehouse", *name.split(".")))).to_pyarrow_table().to_pandas()
+    return (
+        DeltaTable(str(folder.joinpath(".headrace", "live", "lakehouse", *name.split("."))))
+        .to_pyarrow_table()
+        .to_pandas()
+    )
 
 
 @pytest.mark.parametrize("which", ["shop", "machines"])
@@ -81,7 +89,13 @@ def test_every_broken_row_is_counted_with_its_reason(which, request):
     [
         ("shop", "delivery_days", "order_id", "days", {}),
         ("machines", "fault", "inspection", "finding", {}),
-        ("machines", "breakdown", "inspection", "broken", {"temperature": "state_temperature", "vibration_6h": "state_vibration_6h"}),
+        (
+            "machines",
+            "breakdown",
+            "inspection",
+            "broken",
+            {"temperature": "state_temperature", "vibration_6h": "state_vibration_6h"},
+        ),
     ],
 )
 def test_the_training_set_is_what_a_slow_loop_makes(which, model, key, label, prefixed, request):
@@ -91,7 +105,9 @@ def test_the_training_set_is_what_a_slow_loop_makes(which, model, key, label, pr
 
     assert list(made.index) == list(expected.index)
     assert set(made["_part"]) == {"fit", "test"}
-    pd.testing.assert_series_equal(made["_label"], expected[label], check_names=False, check_dtype=False)
+    pd.testing.assert_series_equal(
+        made["_label"], expected[label], check_names=False, check_dtype=False, check_index_type=False
+    )
     for name in set(made.columns) & set(expected.columns):
         left, right = made[name], expected[name]
         if pd.api.types.is_numeric_dtype(right) or right.dtype == bool:
@@ -120,10 +136,14 @@ def test_classes_come_with_probabilities_that_add_up(ran_machines, machines_fact
     predictions = table(ran_machines, "answers.fault").set_index("inspection")
     probabilities = predictions[[name for name in predictions.columns if name.startswith("probability_")]]
 
-    assert {name.removeprefix("probability_") for name in probabilities.columns} == set(machines_facts.labels["finding"])
+    assert {name.removeprefix("probability_") for name in probabilities.columns} == set(
+        machines_facts.labels["finding"]
+    )
     assert probabilities.sum(axis=1).to_numpy() == pytest.approx(1)
     joined = predictions.join(machines_facts.labels, how="inner")
-    assert accuracy_score(joined["finding"], joined["prediction"]) > joined["finding"].value_counts(normalize=True).max()
+    assert (
+        accuracy_score(joined["finding"], joined["prediction"]) > joined["finding"].value_counts(normalize=True).max()
+    )
 
 
 def test_two_models_on_one_feature_table_have_versions_of_their_own(ran_machines, headrace):

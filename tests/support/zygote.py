@@ -75,8 +75,7 @@ class Zygote:
         return Done(code, signalled, out.read_text(), err.read_text())
 
     def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+        self.process.communicate()
 
 
 def serve():
@@ -113,5 +112,5 @@ def work(asked):
 
 
 if __name__ == "__main__":
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "OMP_WAIT_POLICY": "PASSIVE"}
     serve()

@@ -63,6 +63,7 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command and leaves the process with its exit code; a user's mistake never shows a traceback."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait for a busy core by spinning keep it busy
     try:
         code = cli.main(arguments, prog_name="headrace", standalone_mode=False)
     except HeadraceError as error:

@@ -1,2 +1,1 @@
-"""How a model is put to work: what a user declares about scoring it (gates, serving, monitoring and retraining build on it).
-"""
+"""How a model is put to work: what a user declares about scoring it (gates, serving, monitoring and retraining build on it)."""

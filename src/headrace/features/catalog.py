@@ -9,10 +9,10 @@ from headrace.core.errors import NotFoundError
 from headrace.lakehouse.sql import column, quoted
 
 if TYPE_CHECKING:
-    from headrace.features.declarations import FeatureTable
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from headrace.features.declarations import FeatureTable
     from headrace.lakehouse.lakehouse import Lakehouse
 
 

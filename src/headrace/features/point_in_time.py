@@ -69,7 +69,9 @@ def join(
         for number, lookup in enumerate(lookups):
             _look_up(connection, f"__found_{number}", lookup, at)
         found = [
-            f"__found_{number}.{column(name)}" for number, lookup in enumerate(lookups) for name in lookup.columns.values()
+            f"__found_{number}.{column(name)}"
+            for number, lookup in enumerate(lookups)
+            for name in lookup.columns.values()
         ]
         joins = "\n".join(f"left join __found_{number} using ({ROW})" for number in range(len(lookups)))
         kept = [f"__spine.{column(name)}" for name in keep]

@@ -162,7 +162,10 @@ def example_rows(connection: duckdb.DuckDBPyConnection, rest: str, columns: Sequ
     """The first rows of a query, each as `name=value` pairs of some columns."""
     listed = ", ".join(f"CAST({column(name)} AS VARCHAR)" for name in columns)
     rows = connection.execute(f"SELECT {listed} {rest} LIMIT {EXAMPLES}").fetchall()
-    return [", ".join(f"{name}={'null' if value is None else value}" for name, value in zip(columns, row, strict=True)) for row in rows]
+    return [
+        ", ".join(f"{name}={'null' if value is None else value}" for name, value in zip(columns, row, strict=True))
+        for row in rows
+    ]
 
 
 def _check(

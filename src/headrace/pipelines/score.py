@@ -11,8 +11,8 @@ from headrace.monitoring import quality
 from headrace.scoring.version import load
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from collections.abc import Iterator
+    from datetime import datetime
 
     from headrace.core.ids import Json
     from headrace.deployment.declarations import Deployment

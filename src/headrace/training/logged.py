@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from headrace.features.matrix import check_alone, encode, learn
 from headrace.tracking.records import Column
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from headrace.core.ids import Json
     from headrace.features.matrix import Categories
     from headrace.tracking.records import ColumnType
     from headrace.tracking.tracking import TrackedRun
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from headrace.training.package import Origin
     from headrace.training.training_set import TrainingSet
 
+HASH = "headrace.artifact_hash"
 LOADER = "headrace.scoring.pyfunc"
 
 
@@ -70,15 +72,22 @@ def fit_and_log(
     *,
     origin: Origin,
     by_value: Sequence[str],
+    notes: Mapping[str, Json],
 ) -> Logged:
     """Fits on the fitting rows, calibrates on theirs, logs parameters, figures and the package on the run.
+
+    A run that was finished before is not logged on again: what it holds is given back.
 
     Raises:
         DataError: see `prepare`.
         UserCodeError: the user's function raised, or gave nothing that predicts.
     """
+    if run.done:
+        return Logged(run_id=run.id, model_uri=run.model_uri or "", artifact_hash=run.summary.tags[HASH])
     fitting, categories = prepare(model, data, functions)
     run.log_params(params)
+    for name, note in notes.items():
+        run.log_dict(cast("dict[str, Json]", note), f"{name}.json")
     with run.autologging():
         estimator = fit(model, fitting, params)
     task, classes = kind(model.task), classes_of(model.task, fitting.y)
@@ -123,6 +132,7 @@ def fit_and_log(
             outputs=_outputs(given),
             requirements=written.requirements,
         )
+    run.set_tags({HASH: written.hash})
     return Logged(run_id=run.id, model_uri=uri, artifact_hash=written.hash)
 
 

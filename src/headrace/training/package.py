@@ -104,17 +104,16 @@ class PackageSpec:
                 hint=f"It was written by headrace {stored['headrace']}: pip install 'headrace=={stored['headrace']}'",
             )
         calibration, origin = stored["calibration"], stored["code"]
-        return cls(
-            **{
-                **stored,
-                "classes": tuple(stored["classes"]),
-                "plan": FeaturePlan.from_json(stored["plan"]),
-                "calibration": None
-                if calibration is None
-                else Calibration(points=tuple(calibration["points"]), rates=tuple(calibration["rates"])),
-                "code": None if origin is None else CodeSpec(**origin),
-            }
-        )
+        read: dict[str, Any] = {
+            **stored,
+            "classes": tuple(stored["classes"]),
+            "plan": FeaturePlan.from_json(stored["plan"]),
+            "calibration": None
+            if calibration is None
+            else Calibration(points=tuple(calibration["points"]), rates=tuple(calibration["rates"])),
+            "code": None if origin is None else CodeSpec(**origin),
+        }
+        return cls(**read)
 
 
 @dataclass(frozen=True, kw_only=True)

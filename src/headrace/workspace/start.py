@@ -148,7 +148,7 @@ def _which(kind: str, names: list[str]) -> DeclarationError:
 
 
 def _text(workspace: Workspace, given: datetime | None) -> str | None:
-    known = given or workspace.config.as_of
+    known = given or workspace.project.as_of
     return known.isoformat() if known else None
 
 

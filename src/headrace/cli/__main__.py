@@ -1,0 +1,5 @@
+"""`python -m headrace.cli`: the command, by the interpreter that runs."""
+
+from headrace.cli.main import main
+
+main()

@@ -1,0 +1,72 @@
+"""What a model of a project takes in: its tables, its feature plan, its code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.core.errors import NotFoundError
+from headrace.features.declarations import FeatureTable, ReferencedSelection
+from headrace.features.plan import plan
+from headrace.lakehouse.declarations import Selection
+from headrace.training.package import Origin
+
+if TYPE_CHECKING:
+    from headrace.environments.project import Project
+    from headrace.features.plan import FeaturePlan
+    from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.training.declarations import Model
+
+
+def tables(model: Model) -> list[str]:
+    """The spine, the label's table, and every table that features are selected from; each once."""
+    selected = [each for each in model.features if isinstance(each, Selection | ReferencedSelection)]
+    looked_up = [each.table.name if isinstance(each, Selection) else each.name for each in selected]
+    return list(dict.fromkeys((model.spine.table.name, model.task.label.table.name, *looked_up)))
+
+
+def feature_plan(project: Project, lakehouse: Lakehouse, model: Model) -> FeaturePlan:
+    """The plan of a model's features, by the schemas that its tables have now.
+
+    Raises:
+        NotFoundError: a table that is not there; a feature table by name that nobody declared as one.
+        DeclarationError: features that do not fit together.
+    """
+    schemas = {name: lakehouse.snapshot(name).schema for name in tables(model)}
+    declared = {table.name: table for table in project.all(FeatureTable)}
+
+    def resolve(name: str) -> FeatureTable:
+        return declared[name] if name in declared else _made_elsewhere(lakehouse, name, declared)
+
+    return plan(model.spine, model.features, schemas, resolve=resolve)
+
+
+def _made_elsewhere(lakehouse: Lakehouse, name: str, declared: dict[str, FeatureTable]) -> FeatureTable:
+    """A feature table of another project, by what its properties say."""
+    properties = lakehouse.snapshot(name).properties
+    if properties.get("headrace.kind") != "feature":
+        raise NotFoundError("feature table", name, declared, hint="`headrace feature list` shows them all.")
+    return FeatureTable(
+        name,
+        key=properties["headrace.key"].split(","),
+        time=properties["headrace.time"],
+        look_back=properties.get("headrace.look_back") or None,
+    )
+
+
+def origin(project: Project) -> Origin:
+    """The code that travels with a model of this project."""
+    return Origin(
+        folder=project.code.folder,
+        module=project.settings.module,
+        commit=project.code.commit,
+        tree=project.code.tree,
+        leave_out=tuple(Path(environment.root) for environment in project.config.environments),
+    )
+
+
+def modules(project: Project) -> list[str]:
+    """The project's modules as they are imported now."""
+    top = project.module.__name__.partition(".")[0]
+    return [name for name in sys.modules if name == top or name.startswith(f"{top}.")]
