@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from collections import OrderedDict
@@ -47,7 +48,7 @@ def test_a_digest_is_the_same_in_every_process():
     seeds = {
         subprocess.run(
             [sys.executable, "-c", script],
-            env={"PYTHONHASHSEED": str(seed)},
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
             capture_output=True,
             text=True,
             check=True,

@@ -1,6 +1,7 @@
 """The state database on real files: one writer at a time, nothing lost, nothing half-written."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
@@ -147,6 +148,20 @@ def test_a_writer_that_waits_too_long_is_told_that_nothing_was_written(url, stat
     other = State(url)
     with state.begin(), pytest.raises(ConflictError, match="written by somebody else"), other.begin():
         pass
+    other.close()
+
+
+def test_the_first_opener_waits_for_another_first_opener_as_sqlite_itself_does_not(tmp_path, monkeypatch):
+    other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+    other.execute("create table other (a)")
+    other.execute("begin immediate")
+    monkeypatch.setattr(module.time, "sleep", lambda _: other.execute("rollback") if other.in_transaction else None)
+    state = State(f"sqlite:///{tmp_path}/state.db")
+    state.create(COUNTERS)
+    assert not other.in_transaction
+    with state.read() as connection:
+        assert connection.exec_driver_sql("pragma journal_mode").scalar() == "wal"
+    state.close()
     other.close()
 
 

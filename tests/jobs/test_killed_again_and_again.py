@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from headrace.core.state import State
@@ -80,7 +80,20 @@ ATTEMPTS = st.tuples(
 )
 
 
+KEPT = ([0, 0], None, {}, None)
+
+
 @LAW
+@example(
+    # the row of a step that was cut off is taken by one that is unchanged; its id must not be used a second time
+    attempts=[KEPT, ([1, 0], "step.started:a", {}, "sweep"), ([0, 0], None, {}, "foreign write")],
+    final=[0, 0],
+)
+@example(
+    # back to the first key after another one wrote, was cut off, and was given up
+    attempts=[KEPT, ([1, 0], "step.executed:a", {}, "sweep"), ([2, 0], "store.committed:a", {"month": 1}, None)],
+    final=[1, 0],
+)
 @given(attempts=st.lists(ATTEMPTS, max_size=6), final=st.lists(st.integers(0, 2), min_size=2, max_size=2))
 def test_whatever_was_tried_and_killed_before_a_run_that_ends_leaves_what_it_says(crashing, attempts, final):
     """Inputs change and change back, others write in between, runs are swept: never a stale value, never a zombie."""

@@ -217,3 +217,14 @@ def test_a_closed_run_takes_no_step(ledger):
         pass
     with pytest.raises(RefusedError, match="is done, no step"):
         run.step("a", {}, give())
+
+
+def test_an_interrupt_before_the_function_began_leaves_no_step_running(ledger, monkeypatch):
+    def interrupt(place):
+        if place == "step.started:a":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("headrace.jobs.run.reach", interrupt)
+    with pytest.raises(KeyboardInterrupt), ledger.open("refresh", {}, code="x") as run:
+        run.step("a", {}, give())
+    assert statuses(ledger, run) == [("a", "interrupted")]
