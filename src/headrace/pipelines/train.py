@@ -162,7 +162,7 @@ class Training:
                     by_value=modules(self.project),
                     notes=notes,
                 )
-            return {**vars(logged), "params": params, "says": f"MLflow run {logged.run_id[:8]}, {_short(params)}"}
+            return {**vars(logged), "params": params, "says": f"MLflow run {logged.run_id[:8]}, {_short(found.best.params if found else params)}"}
 
         return self.run.step("fit", {**self._on_set, "params": params}, do).output
 
