@@ -3,7 +3,12 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before anything loads OpenMP: two workers share two cores
 
 import pytest
+from hypothesis import settings
+
 from tests.support.zygote import Zygote
+
+settings.register_profile("headrace", deadline=None)  # no test asserts a time
+settings.load_profile("headrace")
 
 
 @pytest.fixture(scope="session")

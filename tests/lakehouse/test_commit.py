@@ -101,6 +101,19 @@ def test_a_zombie_and_its_heir_write_one_id_once(lake, tmp_path, make, begun):
     assert content(lake) == ([{"k": 0}, *expected] if begun and make is not Overwrite else expected)
 
 
+def test_who_begins_a_table_and_is_overtaken_does_not_write_over_the_first_rows(lake, tmp_path, monkeypatch):
+    other, create = Lakehouse("dev", str(tmp_path / "dev")), DeltaTable.create
+
+    def create_and_dawdle(url, *args, **kwargs):
+        create(url, *args, **kwargs)
+        other.commit(T, "overtakes", lambda _: Append(rows(k=[1])))
+        return DeltaTable(url)  # as delta-rs does: at what is by then the latest version
+
+    monkeypatch.setattr(DeltaTable, "create", create_and_dawdle)
+    lake.commit(T, "begins", lambda _: Append(rows(k=[2])))
+    assert content(lake) == [{"k": 1}, {"k": 2}]
+
+
 def test_who_always_loses_gives_up_and_has_written_nothing(lake, tmp_path, monkeypatch):
     monkeypatch.setattr(committing, "PATIENCE", 0.2)
     other = Lakehouse("dev", str(tmp_path / "dev"))

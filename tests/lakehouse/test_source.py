@@ -248,7 +248,7 @@ def test_whatever_happens_to_the_files_the_table_has_the_last_content_of_each(tm
         for name, values in state.items():
             # the name is part of the content, so that no file is taken for another that was moved
             (folder / f"{name}.csv").write_text("id,of\n" + "".join(f"{value},{name}\n" for value in values))
-        load(lake, Source("bronze.orders", files="*.csv"), folder)
+        load(lake, Source("bronze.orders", files="*.csv", schema=Schema(id="int64", of="string")), folder)
         expected |= {f"{name}.csv": sorted(values) for name, values in state.items()}
         found = {}
         for row in rows(lake):
@@ -354,8 +354,8 @@ def test_loads_at_the_same_time_double_nothing(lake, folder, tmp_path):
     (folder / "data/a.csv").write_text("id\n1\n")
     load(lake, ORDERS, folder)
     command = [sys.executable, "-c", KILLED, str(tmp_path / "lake"), str(folder)]
-    for name in "bcd":  # so that the three may see different files
-        (folder / f"data/{name}.csv").write_text(f"id\n{name}\n".replace("b", "2").replace("c", "3").replace("d", "4"))
+    for number, name in enumerate("bcd", start=2):
+        (folder / f"data/{name}.csv").write_text(f"id\n{number}\n")
     racing = [subprocess.Popen(command) for _ in range(3)]
     assert [each.wait() for each in racing] == [0, 0, 0]
     assert [row["id"] for row in rows(lake)] == [1, 2, 3, 4]

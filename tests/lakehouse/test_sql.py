@@ -141,7 +141,7 @@ def test_an_sql_string_inside_a_python_file_is_placed_in_that_file(tmp_path: Pat
     module.write_text(f'import headrace as hr\n\norders = hr.Table("silver.orders", key="x", sql="""{text}""")\n')
     with pytest.raises(SqlError, match=r"project\.py:4: there is no table 'nowhere.atall'"):
         check(Sql(text, str(module)), KNOWN)
-    with pytest.raises(SqlError, match=r"project\.py, line 1 of the SQL: there is no table 'nowhere.atall'"):
+    with pytest.raises(SqlError, match=r"project\.py: line 1 of the SQL: there is no table 'nowhere.atall'"):
         check(Sql("select * from nowhere.atall", str(module)), KNOWN)
 
 

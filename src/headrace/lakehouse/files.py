@@ -253,7 +253,18 @@ def _jsonl(stream: BinaryIO, path: Path, reading: Reading) -> pa.RecordBatchRead
         )
     except pa.ArrowInvalid as error:
         _malformed_jsonl(path, data, str(error))
-    return table.to_reader()
+    return _with_zones(table, data).to_reader()
+
+
+def _with_zones(table: pa.Table, data: bytes) -> pa.Table:
+    """Arrow reads `2024-01-01T05:00:00Z` in JSON as a time without a zone; it is an instant."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type) and field.type.tz is None:
+            values = (json.loads(line).get(field.name) for line in data.splitlines() if line.strip())
+            if str(next((value for value in values if value), "")).endswith("Z"):
+                instants = table.column(place).cast(pa.timestamp("us", "UTC"))
+                table = table.set_column(place, field.name, instants)
+    return table
 
 
 def _malformed_jsonl(path: Path, data: bytes, said: str) -> NoReturn:

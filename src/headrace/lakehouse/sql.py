@@ -373,7 +373,7 @@ def place(sql: Sql, line: int) -> str:
         return f"{sql.file}:{line}"
     offset = whole.find(sql.text)
     if offset < 0:  # composed by the program, or changed since
-        return f"{sql.file}, line {line} of the SQL"
+        return f"{sql.file}: line {line} of the SQL"
     return f"{sql.file}:{whole.count(chr(10), 0, offset) + line}"
 
 
