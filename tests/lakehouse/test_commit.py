@@ -128,6 +128,13 @@ def test_who_always_loses_gives_up_and_has_written_nothing(lake, tmp_path, monke
     assert {"k": 2} not in content(lake)
 
 
+def test_the_snapshot_that_a_change_was_given_stays_where_it_was(lake):
+    lake.commit(T, "first", lambda _: Append(rows(k=[1])))
+    kept = []
+    lake.commit(T, "a", lambda snapshot: kept.append(snapshot) or Upsert(rows(k=[2], v=[2]), ["k"]))
+    assert (kept[0].version, kept[0].rows(), kept[0].to_arrow().to_pylist()) == (1, 1, [{"k": 1}])
+
+
 def test_no_change_makes_no_version_and_leaves_the_id_unused(lake):
     lake.commit(T, "first", lambda _: Append(rows(k=[0])))
     nothing = lake.commit(T, "x", lambda _: None)

@@ -284,11 +284,9 @@ class _Attempt:
         merged, added = self._prepared(change, schema)
         reach(f"commit.computed:{name}")
         try:
-            table = self._begun(schema)
-            if table is None:
+            table = self._base(schema)
+            if table is None or not self._described(table, schema, widen=merged is not None):
                 return None
-            if merged is not None:
-                self._widened(table, schema)
             made = table.version() + 1
             terms = _terms(self.id, self._transactions(table, made))
             if isinstance(change, Upsert) and merged is not None:
@@ -316,32 +314,16 @@ class _Attempt:
             return None, stream(name, written, schema)
         return _marked(written, deleted), stream(name, written.slice(0, 0), schema)
 
-    def _begun(self, schema: pa.Schema) -> DeltaTable | None:
-        """The table to write to, with the properties wanted; None if another process began it first."""
-        if self.found is None:
-            return self._create(schema)
-        there = self.found.metadata().configuration
-        wanted = {key: value for key, value in self.properties.items() if there.get(key) != value}
-        if wanted:
-            self.found.alter.set_table_properties(wanted, raise_if_not_exists=False, **_terms(self.id))
-        if _has_wall_time(schema) and WALL_TIME not in (self.found.protocol().writer_features or ()):
-            # delta-rs adds this feature itself when it creates, appends or overwrites, but not when it merges
-            self.found.alter.add_feature(
-                TableFeatures.TimestampWithoutTimezone, allow_protocol_versions_increase=True, **_terms(self.id)
-            )
-        return self.found
+    def _base(self, schema: pa.Schema) -> DeltaTable | None:
+        """The version on which the change was computed, for writing; None if another process began the table first.
 
-    def _widened(self, table: DeltaTable, schema: pa.Schema) -> None:
-        """Adds the columns that a merge brings, in their order; the merge itself would add them in any order."""
-        there = set(pa.schema(table.schema().to_arrow()).names)
-        new = [field for field in Schema.from_arrow(schema).fields if field.name not in there]
-        if new:
-            table.alter.add_columns(new, **_terms(self.id))
-
-    def _create(self, schema: pa.Schema) -> DeltaTable | None:
+        It is loaded anew, for delta-rs moves the table that it writes to, and the snapshot has to stay where it is.
+        """
         place = self.target.place
+        if self.found is not None:
+            return place.open(self.found.version())
         try:
-            return DeltaTable.create(
+            DeltaTable.create(
                 place.url,
                 Schema.from_arrow(schema),
                 configuration={**CONFIGURATION, **self.properties},
@@ -353,6 +335,31 @@ class _Attempt:
             if place.open() is None:
                 raise
             return None
+        return place.open(0)  # what `create` gives back may already be the version of somebody faster
+
+    def _described(self, table: DeltaTable, schema: pa.Schema, *, widen: bool) -> bool:
+        """Sets what the table must have before the rows come, each in a version of its own, and moves the table there.
+
+        Gives whether these are the only versions that it moved by: then the change still stands on what it was computed on.
+        """
+        expected = table.version()
+        there = table.metadata().configuration
+        wanted = {key: value for key, value in self.properties.items() if there.get(key) != value}
+        if wanted:
+            table.alter.set_table_properties(wanted, raise_if_not_exists=False, **_terms(self.id))
+            expected += 1
+        if _has_wall_time(schema) and WALL_TIME not in (table.protocol().writer_features or ()):
+            # delta-rs adds this feature itself when it creates, appends or overwrites, but not when it merges
+            table.alter.add_feature(
+                TableFeatures.TimestampWithoutTimezone, allow_protocol_versions_increase=True, **_terms(self.id)
+            )
+            expected += 1
+        names = set(pa.schema(table.schema().to_arrow()).names) if widen else set(schema.names)
+        new = [field for field in Schema.from_arrow(schema).fields if field.name not in names]
+        if new:  # in their order; the merge itself would add them in any order
+            table.alter.add_columns(new, **_terms(self.id))
+            expected += 1
+        return table.version() == expected
 
     def _transactions(self, table: DeltaTable, made: int) -> list[Transaction]:
         epoch = _epoch(table)
