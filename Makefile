@@ -20,7 +20,7 @@ demo: $(VENV)/.demo  ## a year of flights through the loop, into ./flights
 	$(BIN)/headrace demo
 
 test: $(VENV)/.test  ## the whole test suite
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: $(VENV)/.dev  ## lint, types and layers
 	$(BIN)/ruff check .

@@ -11,8 +11,6 @@ import pytest
 from deltalake import DeltaTable
 from sklearn.metrics import roc_auc_score
 
-pytestmark = pytest.mark.xdist_group("demo")  # one year of flights is prepared once
-
 FROZEN = {  # a model fitted on January to March, calibrated on April, never fitted again
     "2013-05": 0.764,
     "2013-06": 0.757,

@@ -81,3 +81,10 @@ def test_in_any_acyclic_graph_every_table_follows_its_inputs(data):
         assert set(inputs(each, known)) <= done
         done.add(each.name)
     assert done == known
+
+
+def test_two_tables_do_not_share_a_quarantine():
+    one, other = (Table(name, key="id", sql="select 1 as id") for name in ("sales.north_orders", "sales_north.orders"))
+    with pytest.raises(DeclarationError, match=r"would share the table 'quarantine\.sales_north_orders'") as refused:
+        order([one, other])
+    assert str(refused.value).count("test_graph.py:") == 2

@@ -40,6 +40,11 @@ def check_name(name: str, *, declared: bool = True) -> str:
     return name
 
 
+def quarantine_name(table: str) -> str:
+    """Where the rows that a table does not want are kept."""
+    return f"quarantine.{table.replace('.', '_')}"
+
+
 def as_columns(columns: str | Sequence[str]) -> tuple[str, ...]:
     """One column name or several, as a tuple."""
     return (columns,) if isinstance(columns, str) else tuple(columns)

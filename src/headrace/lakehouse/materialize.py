@@ -21,7 +21,7 @@ from headrace.core.errors import DataError, DeclarationError
 from headrace.core.ids import digest, new_id
 from headrace.lakehouse.columns import DUCKDB, INSTANT, stored
 from headrace.lakehouse.commit import Append, Overwrite, Upsert
-from headrace.lakehouse.declarations import Sql
+from headrace.lakehouse.declarations import Sql, quarantine_name
 from headrace.lakehouse.difference import difference, same_rows
 from headrace.lakehouse.expectations import REASON, Judged, apply, example_rows
 from headrace.lakehouse.source import changed_type
@@ -80,11 +80,6 @@ class Materialized:
     quarantined: dict[str, int] = field(default_factory=dict[str, int])
     repaired: dict[str, int] = field(default_factory=dict[str, int])
     warned: dict[str, int] = field(default_factory=dict[str, int])
-
-
-def quarantine_name(table: str) -> str:
-    """Where the rows that a table does not want are kept."""
-    return f"quarantine.{table.replace('.', '_')}"
 
 
 def materialize(

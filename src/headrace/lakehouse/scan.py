@@ -25,6 +25,7 @@ from headrace.core.errors import DataError, NotFoundError
 from headrace.core.ids import new_id
 from headrace.lakehouse.columns import DUCKDB, NAMES
 from headrace.lakehouse.sql import column, literal, quoted
+from headrace.lakehouse.storage import data_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,7 +84,7 @@ def to_arrow(snapshot: Snapshot, columns: Sequence[str] | None, where: str | Non
 def count(snapshot: Snapshot) -> int:
     """How many rows a snapshot has: from the statistics in the log where each file has them, else by reading."""
     if _is_plain(snapshot):
-        known = pa.table(snapshot.table.get_add_actions(flatten=True))
+        known = data_files(snapshot.table)
         rows = known["num_records"].to_pylist() if "num_records" in known.column_names else [None] * known.num_rows
         if None not in rows:
             return sum(rows)
@@ -197,7 +198,7 @@ def _local_files(snapshot: Snapshot) -> list[str] | None:
     folder = snapshot.place.folder
     if folder is None or not _is_plain(snapshot):
         return None
-    added = pa.table(snapshot.table.get_add_actions(flatten=True)).select(["modification_time", "path"]).to_pylist()
+    added = data_files(snapshot.table).select(["modification_time", "path"]).to_pylist()
     paths = [str(each["path"]) for each in sorted(added, key=lambda each: (each["modification_time"], each["path"]))]
     if any(path.startswith("/") or "://" in path for path in paths):  # a shallow clone: files of another table
         return None

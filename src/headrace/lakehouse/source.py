@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.ipc
@@ -414,7 +414,7 @@ def _batches(source: Source) -> Iterator[pa.RecordBatch]:
         raise _misshapen(source, f"returned {type(yielded).__name__}, not Arrow record batches")
     parts = _run(source, lambda: iter(yielded))
     schema: pa.Schema | None = None
-    while (part := _run(source, lambda: next(parts, END))) is not END:
+    while (part := cast("Any", _run(source, lambda: next(parts, END)))) is not END:
         for batch in part.to_batches() if isinstance(part, pa.Table) else [part]:
             if not isinstance(batch, pa.RecordBatch):
                 raise _misshapen(source, f"yielded {type(batch).__name__}, not Arrow record batches")

@@ -48,7 +48,7 @@ class Window:
 def realised(lakehouse: Lakehouse, model: Model, predictions: str, *, version: int, as_of: datetime) -> list[Window]:
     """Quality by month of one model version's predictions, with the labels known at `as_of`."""
     label = model.task.label
-    keys = model.spine.table.keys
+    keys = label.table.keys
     on = " and ".join(f"p.{column(key)} = l.{column(key)}" for key in keys)
     moment = f"timestamptz '{as_of.isoformat()}'"
     known = f"where {column(label.table.time)} <= {moment}" if label.table.time else ""

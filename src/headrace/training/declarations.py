@@ -189,6 +189,13 @@ class Model(Declaration):
             raise DeclarationError(f"{self.where}: model {self.name!r}: fit= is not a function.")
         if not self.features:
             raise DeclarationError(f"{self.where}: model {self.name!r} has no features.")
+        label = self.task.label.table
+        if stray := [key for key in label.keys if key not in self.spine.table.keys]:
+            raise DeclarationError(
+                f"{self.where}: model {self.name!r}: the label's table {label.name!r} has the key {stray[0]!r}, "
+                f"which is no key of the spine {self.spine.table.name!r}.",
+                hint=f"A label is joined by key; the spine has {', '.join(self.spine.table.keys)}.",
+            )
         known = METRICS[type(self.task).__name__]
         for metric in self.evaluate.metrics:
             if metric not in known:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from headrace.core.clock import instant, now
 from headrace.core.errors import DeclarationError, NotFoundError
 from headrace.deployment.declarations import Deployment
+from headrace.lakehouse.declarations import Source, Table
 from headrace.training.declarations import Model
 
 if TYPE_CHECKING:
@@ -128,13 +129,20 @@ def one_model(project: Project, name: str | None) -> Model:
 def one_deployment(project: Project, name: str | None) -> Deployment:
     """The deployment of the model of that name, or the only one."""
     deployments = {deployment.name: deployment for deployment in project.all(Deployment)}
-    if name is None and len(deployments) == 1:
-        return next(iter(deployments.values()))
-    if name is None:
+    if name is None and len(deployments) != 1:
         raise _which("deployment", list(deployments))
+    name = name or next(iter(deployments))
     if name not in deployments:
         raise NotFoundError(
             "deployment", name, deployments, hint="Declare one: hr.Deployment(model, score=hr.Score(into=…))."
+        )
+    declared = {each.name: each for each in (*project.all(Source), *project.all(Table))}
+    into = deployments[name].score.into
+    if into in declared:
+        raise DeclarationError(
+            f"{deployments[name].where}: predictions of {name!r} would go into {into!r}, which is declared as a table.",
+            findings=[str(declared[into].where)],
+            hint="Give score=hr.Score(into=…) a name of its own.",
         )
     return deployments[name]
 
