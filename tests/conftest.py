@@ -4,7 +4,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before anything loads Ope
 
 import pytest
 from hypothesis import settings
-
 from tests.support.zygote import Zygote
 
 settings.register_profile("headrace", deadline=None)  # no test asserts a time

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from headrace.lakehouse.snapshot import Snapshot
     from headrace.registry.registry import Registry
     from headrace.tracking.tracking import Tracking
-    from headrace.training.declarations import Model, TrainingData
+    from headrace.training.declarations import Model, Params, TrainingData
     from headrace.training.training_set import TrainingSet
 
 Output = dict[str, Any]  # of a step: references, not data
@@ -162,7 +162,11 @@ class Training:
                     by_value=modules(self.project),
                     notes=notes,
                 )
-            return {**vars(logged), "params": params, "says": f"MLflow run {logged.run_id[:8]}, {_short(found.best.params if found else params)}"}
+            return {
+                **vars(logged),
+                "params": params,
+                "says": f"MLflow run {logged.run_id[:8]}, {_short(found.best.params if found else params)}",
+            }
 
         return self.run.step("fit", {**self._on_set, "params": params}, do).output
 
@@ -236,7 +240,7 @@ class Training:
         }
 
 
-def _short(params: Values) -> str:
+def _short(params: Params) -> str:
     return ", ".join(
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in params.items()
     )
