@@ -63,6 +63,36 @@ ROWS = st.lists(
 @settings(max_examples=150, deadline=None)
 @given(DECISIONS, ROWS, st.sampled_from([None, timedelta(hours=1), timedelta(hours=3)]))
 def test_it_is_what_a_slow_loop_finds(decisions, rows, look_back):
+    assert_as_the_slow_loop(decisions, rows, look_back)
+
+
+FIRST, LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+FAR = st.builds(
+    lambda when, by: when + timedelta(microseconds=by), st.sampled_from([FIRST, START, LAST]), st.integers(-1, 1)
+)
+MANY = [
+    {"k": -1 - n, "g": "a", "at": (FIRST, LAST)[n % 2]} for n in range(40)
+]  # key and time are more than 63 bits now
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.fixed_dictionaries({"k": KEYS, "g": GROUPS, "at": FAR}), max_size=8),
+    st.lists(
+        st.fixed_dictionaries(
+            {"key": KEYS, "group": GROUPS, "time": FAR, "written": st.just(START), "value": st.floats(allow_nan=False)}
+        ),
+        max_size=12,
+        unique_by=lambda row: (row["key"], row["group"], row["time"]),
+    ),
+    st.sampled_from([None, timedelta(microseconds=1), timedelta(hours=1)]),
+    st.booleans(),
+)
+def test_it_is_what_a_slow_loop_finds_over_ten_thousand_years(decisions, rows, look_back, many):
+    assert_as_the_slow_loop([*decisions, *(MANY if many else [])], rows, look_back)
+
+
+def assert_as_the_slow_loop(decisions, rows, look_back):
     spine = pa.Table.from_pylist(
         [{"n": n, **decision} for n, decision in enumerate(decisions)],
         schema=pa.schema([("n", pa.int64()), ("k", pa.int32()), ("g", pa.string()), ("at", UTC_US)]),
@@ -70,7 +100,13 @@ def test_it_is_what_a_slow_loop_finds(decisions, rows, look_back):
     features = pa.Table.from_pylist(
         rows,
         schema=pa.schema(
-            [("key", pa.int64()), ("group", pa.string()), ("time", UTC_US), ("written", UTC_US), ("value", pa.float64())]
+            [
+                ("key", pa.int64()),
+                ("group", pa.string()),
+                ("time", UTC_US),
+                ("written", UTC_US),
+                ("value", pa.float64()),
+            ]
         ),
     )
     lookup = Lookup(
@@ -141,10 +177,107 @@ def test_the_order_of_a_large_spine_is_kept_and_no_row_is_lost_or_doubled():
     at = pa.array([START + timedelta(seconds=(n * 7919) % 86_400) for n in range(count)], UTC_US)
     spine = pa.table({"n": list(range(count)), "k": [n % 97 for n in range(count)], "at": at})
     features = pa.table(
-        {"k": [n % 97 for n in range(5000)], "t": pa.array([START + timedelta(seconds=n * 17) for n in range(5000)], UTC_US)}
+        {
+            "k": [n % 97 for n in range(5000)],
+            "t": pa.array([START + timedelta(seconds=n * 17) for n in range(5000)], UTC_US),
+        }
     ).append_column("v", pa.array(range(5000)))
     lookup = Lookup(relation="features", on={"k": "k"}, time="t", columns={"v": "v"}, look_back=None)
     with connect(spine=spine, features=features) as connection:
         found = join(connection, "(from spine)", at="at", lookups=[lookup], keep=["n"])
 
     assert found.column("n").to_pylist() == list(range(count))
+
+
+NAIVE = pa.timestamp("us")
+DATE = pa.date32()
+
+
+@pytest.mark.parametrize("spine_type", [UTC_US, NAIVE])
+@pytest.mark.parametrize("table_type", [UTC_US, NAIVE, DATE])
+@pytest.mark.parametrize(("look_back", "expected"), [(None, ["old", "new"]), (timedelta(hours=2), [None, "new"])])
+def test_times_without_a_zone_are_those_of_the_connection_on_either_side(spine_type, table_type, look_back, expected):
+    at = ["2024-03-31 01:30:00", "2024-04-01 01:30:00"]  # in a night when clocks change, somewhere; and the next
+    times = ["2024-03-30 00:00:00", "2024-04-01 00:00:00"]
+    spine = pa.table({"k": [1, 1], "at": pa.array(at).cast(NAIVE).cast(spine_type)})
+    features = pa.table({"k": [1, 1], "t": pa.array(times).cast(NAIVE).cast(table_type), "v": ["old", "new"]})
+    lookup = Lookup(relation="features", on={"k": "k"}, time="t", columns={"v": "v"}, look_back=look_back)
+    with connect(spine=spine, features=features) as connection:
+        found = join(connection, "spine", at="at", lookups=[lookup], keep=["at"])
+
+    assert found.column("v").to_pylist() == expected
+    assert found.schema.field("at").type == spine_type
+
+
+LONG_AGO, NEVER = -(2**63) + 1, 2**63 - 1  # as DuckDB writes its infinite moments
+
+
+@pytest.mark.parametrize(
+    ("look_back", "expected"),
+    [(None, ["long ago", "long ago", "now", "never"]), (timedelta(days=1), ["long ago", None, "now", "never"])],
+)
+def test_infinite_moments_come_before_and_after_all_others(look_back, expected):
+    now = 1_700_000_000_000_000
+    spine = pa.table({"k": [1] * 4, "at": pa.array([LONG_AGO, now - 1, now + 1, NEVER]).cast(UTC_US)})
+    features = pa.table(
+        {"k": [1] * 3, "t": pa.array([LONG_AGO, now, NEVER]).cast(UTC_US), "v": ["long ago", "now", "never"]}
+    )
+    lookup = Lookup(relation="features", on={"k": "k"}, time="t", columns={"v": "v"}, look_back=look_back)
+    with connect(spine=spine, features=features) as connection:
+        assert join(connection, "spine", at="at", lookups=[lookup], keep=[]).column("v").to_pylist() == expected
+
+
+def test_an_empty_spine_and_an_empty_table_keep_the_types():
+    types = {"v": pa.list_(pa.string()), "d": pa.decimal128(10, 2)}
+    features = pa.schema([("k", pa.string()), ("t", UTC_US), *types.items()]).empty_table()
+    lookup = Lookup(relation="features", on={"k": "k"}, time="t", columns={"v": "v", "d": "d"}, look_back=None)
+    for at in ([], [START]):
+        spine = pa.table({"k": pa.array(["x"] * len(at), pa.string()), "at": pa.array(at, UTC_US)})
+        with connect(spine=spine, features=features) as connection:
+            found = join(connection, "spine", at="at", lookups=[lookup], keep=["k"])
+
+        assert found.num_rows == len(at)
+        assert [found.schema.field(name).type for name in types] == list(types.values())
+        assert all(found.column(name).null_count == len(at) for name in types)
+
+
+def test_nested_values_come_through_and_ties_among_them_are_broken():
+    values = [{"a": [1, None], "b": "x"}, None, {"a": [], "b": "ü"}]
+    kind = pa.struct([("a", pa.list_(pa.int32())), ("b", pa.string())])
+    features = pa.table(
+        {
+            "k": [1, 1, 2],
+            "t": pa.array([START] * 3, UTC_US),
+            "w": pa.array([START, START + timedelta(1), START], UTC_US),
+            "v": pa.array(values, kind),
+        }
+    )
+    spine = pa.table({"k": [2, 1, 3], "at": pa.array([START] * 3, UTC_US)})
+    lookup = Lookup(relation="features", on={"k": "k"}, time="t", columns={"v": "v"}, look_back=None, written="w")
+    with connect(spine=spine, features=features) as connection:
+        found = join(connection, "spine", at="at", lookups=[lookup], keep=["k"])
+
+    assert found.column("v").type == kind
+    assert found.column("v").to_pylist() == [values[2], None, None]
+
+
+def test_nothing_is_left_behind_even_after_an_error():
+    spine = pa.table({"k": [1], "at": pa.array([START], UTC_US)})
+    features = pa.table({"k": [1], "t": pa.array([START], UTC_US), "v": [1]})
+    good, bad = (
+        Lookup(relation="features", on={"k": "k"}, time="t", columns={name: "v"}, look_back=None)
+        for name in ("v", "absent")
+    )
+    with connect(spine=spine, features=features) as connection:
+        there = connection.execute(
+            "select view_name from duckdb_views() union all select table_name from duckdb_tables()"
+        )
+        before = there.fetchall()
+        with pytest.raises(duckdb.BinderException):
+            join(connection, "spine", at="at", lookups=[good, bad], keep=[])
+        assert join(connection, "spine", at="at", lookups=[good, good], keep=[]).num_rows == 1
+        after = connection.execute(
+            "select view_name from duckdb_views() union all select table_name from duckdb_tables()"
+        )
+
+        assert sorted(after.fetchall()) == sorted(before)
