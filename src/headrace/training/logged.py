@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from headrace.features.matrix import check_alone, encode, learn
+from headrace.tracking.autolog import fitted_params
 from headrace.tracking.records import Column
 from headrace.training import package
 from headrace.training.calibration import isotonic
@@ -90,6 +91,7 @@ def fit_and_log(
         run.log_dict(cast("dict[str, Json]", note), f"{name}.json")
     with run.autologging():
         estimator = fit(model, fitting, params)
+    run.log_params(fitted_params(estimator.fitted))
     task, classes = kind(model.task), classes_of(model.task, fitting.y)
     held_out = {
         part: encode(data.plan, categories, data.computed.loc[data.part(part)]) for part in ("calibrate", "test")
@@ -99,13 +101,10 @@ def fit_and_log(
         raw = output(task, classes, estimator, held_out["calibrate"])["probability"].to_numpy()
         calibration = isotonic(raw, data.y.loc[data.part("calibrate")])
     given = output(task, classes, estimator, held_out["test"], calibration=calibration)
-    y = data.y.loc[data.part("test")]
-    run.log_metrics(
-        {
-            f"test_{name}": value
-            for name, value in by_name(evaluate(model.task, y, given, metrics=model.metrics)).items()
-        }
-    )
+    y, sliced = data.y.loc[data.part("test")], data.rows.loc[data.part("test"), list(model.evaluate.slices)]
+    measures = evaluate(model.task, y, given, sliced, metrics=model.metrics)
+    run.log_metrics({f"test_{name}": value for name, value in by_name(measures).items()})
+    run.log_dict([vars(measure) for measure in measures if measure.slice_key], "slices.json")
     weights = importances(estimator, data.plan.names)
     for name, figure in plots(model.task, y, given, weights).items():
         run.log_figure(figure, f"plots/{name}")
