@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.features import point_in_time
 from headrace.features.point_in_time import Lookup, join
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -281,3 +282,20 @@ def test_nothing_is_left_behind_even_after_an_error():
         )
 
         assert sorted(after.fetchall()) == sorted(before)
+
+
+def test_neither_the_order_of_rows_nor_the_size_of_batches_matters(monkeypatch):
+    count = 10_000
+    times = [START + timedelta(seconds=(n * 7919) % count) for n in range(count)]
+    features = pa.table({"k": [n % 7 for n in range(count)], "t": pa.array(times, UTC_US), "v": list(range(count))})
+    at = [START + timedelta(seconds=n * 97) for n in range(110)]
+    spine = pa.table({"k": [n % 8 for n in range(110)], "at": pa.array(at, UTC_US)})
+    lookup = Lookup(relation="features", on={"k": "k"}, time="t", columns={"v": "v"}, look_back=timedelta(minutes=1))
+    found = []
+    for batch, rows in ((2**20, features.sort_by("t")), (1, features), (1, features.sort_by([("t", "descending")]))):
+        monkeypatch.setattr(point_in_time, "BATCH", batch)
+        with connect(spine=spine, features=rows) as connection:
+            found.append(join(connection, "spine", at="at", lookups=[lookup], keep=[]).column("v").to_pylist())
+
+    assert found[1] == found[2] == found[0]
+    assert any(value is not None for value in found[0])
