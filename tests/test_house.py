@@ -14,7 +14,9 @@ PACKAGE = ROOT / "src" / "headrace"
 HEAVY = {"numpy", "pandas", "pyarrow", "mlflow", "duckdb", "deltalake", "sqlalchemy", "sqlglot", "sklearn", "starlette"}
 
 
-@pytest.mark.parametrize("program", ["import headrace", "import headrace.cli.main as m; m.cli(['--help'], standalone_mode=False)"])
+@pytest.mark.parametrize(
+    "program", ["import headrace", "import headrace.cli.main as m; m.cli(['--help'], standalone_mode=False)"]
+)
 def test_nothing_heavy_is_loaded_before_it_is_used(program):
     script = f"{program}; import sys; print('loaded:', sorted(set(sys.modules) & {HEAVY!r}))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -28,14 +30,20 @@ def test_every_public_name_can_be_had():
 
 def test_headrace_knows_nothing_of_flights():
     sources = [path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix in (".py", ".sql", ".toml")]
-    guilty = [path for path in sources if "examples" not in path.parts and re.search("nycflights|carrier|tailnum", path.read_text())]
+    guilty = [
+        path
+        for path in sources
+        if "examples" not in path.parts and re.search("nycflights|carrier|tailnum", path.read_text())
+    ]
 
     assert guilty == []
 
 
 def test_the_flights_program_is_short():
     program = PACKAGE / "examples" / "flights" / "flights"
-    lines = [line for path in program.iterdir() if path.suffix in (".py", ".sql") for line in path.read_text().splitlines()]
+    lines = [
+        line for path in program.iterdir() if path.suffix in (".py", ".sql") for line in path.read_text().splitlines()
+    ]
 
     assert len(lines) < 200
 
