@@ -4,8 +4,8 @@ Beside us: DuckDB's ASOF JOIN by the same rule, and the limit, a scan of the col
 the same Delta tables, and the two joins leave an Arrow table in memory. Ours goes the way that training goes:
 `Lakehouse.connect`, then `features.point_in_time.join`, with the time of writing to break ties, which ASOF JOIN has not.
 
-Feast is a peer that is left out here: it needs a virtual environment of its own, and its dask engine lost 55 % of the
-rows of this very data when it was last tried.
+Feast is a peer that is left out here: it needs a virtual environment of its own, and the engine that it offers for one
+machine, dask, lost 55 % of the rows of data like these when it was last tried.
 """
 
 from __future__ import annotations
