@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,10 +106,12 @@ def work(asked):
         main(asked["arguments"])
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 0
+    except BaseException:  # noqa: BLE001  # what a process would print
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code or 0)
+        os._exit(code)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,10 @@ from headrace.lakehouse.declarations import Selection
 from headrace.training.package import Origin
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
+
     from headrace.environments.project import Project
     from headrace.features.plan import FeaturePlan
     from headrace.lakehouse.lakehouse import Lakehouse
@@ -34,12 +38,21 @@ def feature_plan(project: Project, lakehouse: Lakehouse, model: Model) -> Featur
         DeclarationError: features that do not fit together.
     """
     schemas = {name: lakehouse.snapshot(name).schema for name in tables(model)}
+    label = model.task.label
+    _check_columns(label.table.name, [label.name], schemas, f"label= of model {model.name!r}")
+    _check_columns(model.spine.table.name, model.evaluate.slices, schemas, f"slices= of model {model.name!r}")
     declared = {table.name: table for table in project.all(FeatureTable)}
 
     def resolve(name: str) -> FeatureTable:
         return declared[name] if name in declared else _made_elsewhere(lakehouse, name, declared)
 
     return plan(model.spine, model.features, schemas, resolve=resolve)
+
+
+def _check_columns(table: str, names: Sequence[str], schemas: Mapping[str, pa.Schema], asked_by: str) -> None:
+    for name in names:
+        if name not in schemas[table].names:
+            raise NotFoundError(f"column of {table}", name, schemas[table].names, hint=f"Asked for by {asked_by}.")
 
 
 def _made_elsewhere(lakehouse: Lakehouse, name: str, declared: dict[str, FeatureTable]) -> FeatureTable:

@@ -1,0 +1,247 @@
+"""What a person gets who makes a mistake: what happened, where, what was possible; never our traceback, nothing half-done."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from .mini import write
+
+TRAIN = ["run", "train"]
+REFRESH = ["run", "refresh"]
+
+
+@pytest.fixture(scope="module")
+def refreshed(headrace, tmp_path_factory):
+    folder = write(tmp_path_factory.mktemp("mini") / "mini")
+    done = headrace.run(folder, *REFRESH)
+    assert done.code == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def mini(refreshed, tmp_path):
+    """The project after a refresh, in a copy to spoil."""
+    return shutil.copytree(refreshed, tmp_path / "mini")
+
+
+def edit(file, old, new):
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def kindly(done, code, *says):
+    """The exit code, the words, and no traceback of ours."""
+    assert done.code == code, done.stderr
+    for words in says:
+        assert words.lower() in done.stderr.lower(), done.stderr
+    assert "Traceback" not in done.stderr
+    assert not re.search(r"headrace/(?!examples)\w+/\w+\.py", done.stderr), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "refresh", "--env", "lve"], ["no environment 'lve'", "did you mean 'live'?"]),
+        (["table", "show", "shop.order"], ["no table 'shop.order'", "did you mean 'shop.orders'?"]),
+        (
+            ["feature", "show", "stats.customer"],
+            ["no feature table 'stats.customer'", "did you mean 'stats.customers'?"],
+        ),
+        (["run", "train", "--model", "day"], ["no model 'day'", "did you mean 'days'?"]),
+        (["model", "show", "days"], ["days", "headrace run train"]),
+        (["job", "show", "nothing"], ["no run 'nothing'"]),
+        (["run", "train", "--as-of", "yesterday"], ["'yesterday' is not a date or time", "2013-05-01"]),
+        (["sql", "select amout from shop.orders"], ["amout", "amount"]),
+        (["sql", "select * from shop.ordres"], ["no table 'shop.ordres'", "did you mean 'shop.orders'?"]),
+        (["sql", "select * from '/etc/passwd'"], ["/etc/passwd"]),
+        (["sql", "select * from read_csv('/etc/passwd')"], ["read_csv"]),
+        (["sql", "copy shop.orders to '/tmp/x'"], ["SELECT"]),
+        (["sql", "selct 1"], ["syntax error"]),
+        (["tabel", "list"], ["no command 'tabel'", "did you mean 'table'?"]),
+    ],
+)
+def test_a_wrong_name_or_word_is_told_with_the_right_one(headrace, refreshed, arguments, says):
+    kindly(headrace.run(refreshed, *arguments), 2, *says)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("[env.live]", "[env.live", ["headrace.toml:7"]),
+        ('module = "mini"', 'modul = "mini"', ["modul", "did you mean 'module'?"]),
+        ("[env.live]", '[env.live]\nread = ["dev"]', ["read", "did you mean 'reads'?"]),
+        ("[env.live]", '[env.live]\ncode = "anything"', ["headrace.toml:8", "anything", "did you mean 'any'?"]),
+        ("[env.live]", '[env.live]\nreads = ["prod"]', ["prod"]),
+        ('module = "mini"', 'module = "maxi"', ["[project] module", "maxi", "did you mean 'mini'?"]),
+    ],
+)
+def test_a_malformed_configuration_is_told_with_its_place(headrace, mini, old, new, says):
+    edit(mini / "headrace.toml", old, new)
+    kindly(headrace.run(mini, *REFRESH), 2, *says)
+
+
+ORDERS = "select id, customer, placed_at, amount from raw.orders"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "says"),
+    [
+        (ORDERS, "select id, from raw.orders where", 2, ["mini.py:", "syntax error"]),
+        (ORDERS, "select * from read_csv('/etc/passwd')", 2, ["mini.py:", "read_csv"]),
+        (
+            ORDERS,
+            "select id, placed_at, amount, customer from raw.ordes",
+            2,
+            ["no table 'raw.ordes'", "did you mean 'raw.orders'?"],
+        ),
+        (ORDERS, "select id, custmer, placed_at, amount from raw.orders", 2, ["custmer", "customer"]),
+        (
+            ORDERS,
+            "select id, customer, placed_at, amount from shop.labels join shop.orders using (id)",
+            2,
+            ["shop.orders"],
+        ),
+        ('"shop.labels", key="id"', '"shop.orders", key="id"', 2, ["shop.orders", "mini.py:16", "mini.py:17"]),
+        (' time="at",', "", 2, ["stats.customers", "needs time=", "mini.py:"]),
+        ('    key="customer",\n', "", 2, ["stats.customers", "needs a key", "mini.py:"]),
+        (
+            "placed_at as at, count(*)",
+            "date_trunc('month', placed_at) as at, count(*)",
+            1,
+            ["stats.customers", "agree in (customer, at)"],
+        ),
+        ("placed_at as at, count(*)", "nullif(placed_at, placed_at) as at, count(*)", 1, ["time 'at'", "null in"]),
+        (
+            "placed_at, amount from",
+            "placed_at, amount::varchar as amount from",
+            1,
+            ["column 'amount'", "float64", "string"],
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_is_refused_and_nothing_is_lost(headrace, mini, old, new, code, says):
+    program = (mini / "mini.py").read_text()
+    before = headrace.run(mini, "table", "list", "--json").json()
+    edit(mini / "mini.py", old, new)
+    kindly(headrace.run(mini, *REFRESH), code, *says)
+
+    (mini / "mini.py").write_text(program)
+    assert headrace.run(mini, *REFRESH).code == 0
+    after = headrace.run(mini, "table", "list", "--json").json()
+    assert [(row["table"], row["rows"]) for row in after] == [(row["table"], row["rows"]) for row in before]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "says"),
+    [
+        ('features.select("orders")', 'features.select("order")', 2, ["order", "did you mean 'orders'?"]),
+        ('orders.select("amount")', 'orders.select("amont")', 2, ["amont", "did you mean 'amount'?"]),
+        ('labels["days"]', 'labels["day"]', 2, ["day", "days"]),
+        ("    return Mean()", "    data.X['nothing']\n    return Mean()", 1, ["KeyError", "nothing", "mini.py"]),
+        ("    return Mean().fit(data.X, data.y)", "    return None", 1, ["fit() gave NoneType"]),
+        ("numpy.full(len(X), self.value)", "numpy.full(3, self.value)", 1, ["shape (3,)"]),
+        ('test="10d"', 'test="365d"', 1, ["nothing to fit on"]),
+        ('test="10d"', 'test="ten days"', 2, ["'ten days' is not a duration"]),
+        (
+            'task=hr.Regression(label=labels["days"])',
+            'task=hr.Binary(label=labels["days"])',
+            1,
+            ["neither true nor false"],
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_is_refused_and_no_run_is_left(headrace, mini, old, new, code, says):
+    edit(mini / "mini.py", old, new)
+    kindly(headrace.run(mini, *TRAIN), code, *says)
+    jobs = headrace.run(mini, "job", "list", "--json").json()
+    assert not [job for job in jobs if job["status"] == "running"]
+
+
+@pytest.mark.parametrize(
+    ("table", "old", "new", "says"),
+    [
+        ("shop.labels", "done_at, days from", "done_at, 1::bigint as days from", ["all", "the same label"]),
+        ("stats.customers", "count(*) as orders", "null::bigint as orders", ["orders", "missing in all"]),
+        (
+            "shop.labels",
+            "done_at, days from raw.orders",
+            "done_at, days from raw.orders where false",
+            ["no labelled decision"],
+        ),
+    ],
+)
+def test_data_with_nothing_to_learn_from_is_told(headrace, mini, table, old, new, says):
+    edit(mini / "mini.py", old, new)
+    assert headrace.run(mini, *REFRESH).code == 0, table
+    kindly(headrace.run(mini, *TRAIN), 1, *says)
+
+
+def test_a_label_from_the_future_does_not_exist_yet(headrace, mini):
+    edit(mini / "mini.py", "select id, done_at, days", "select id, done_at + interval '100 years' as done_at, days")
+    assert headrace.run(mini, *REFRESH).code == 0
+    kindly(headrace.run(mini, *TRAIN), 1, "no labelled decision", "not_yet 120")
+
+
+def test_a_project_outside_git_runs_in_dev_only(headrace, mini):
+    kindly(headrace.run(mini, *REFRESH, "--env", "live"), 3, "git")
+    assert headrace.run(mini, *REFRESH).code == 0
+
+
+def test_outside_of_a_project_the_way_in_is_told(headrace, tmp_path):
+    kindly(headrace.run(tmp_path, "status"), 2, "headrace.toml", "headrace demo")
+
+
+def test_dev_reads_the_tables_of_the_highest_environment_and_never_writes_them(headrace, tmp_path):
+    folder = write(tmp_path / "mini")
+    (folder / ".gitignore").write_text(".headrace/\n")
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"], ["tag", "v1"]):
+        subprocess.run([*git, *arguments], cwd=folder, check=True)
+    assert headrace.run(folder, *REFRESH, "--env", "live").code == 0
+    live = folder / ".headrace" / "live" / "lakehouse"
+    before = {path: path.stat().st_mtime_ns for path in live.rglob("*")}
+    done = headrace.run(folder, *TRAIN)
+
+    assert done.code == 0, done.stderr
+    assert {path: path.stat().st_mtime_ns for path in live.rglob("*")} == before
+    tables = headrace.run(folder, "table", "list", "--json").json()
+    assert {row["env"] for row in tables if row["table"] in ("shop.orders", "stats.customers")} == {"live"}
+    assert {row["env"] for row in tables if row["table"] == "training.days"} == {"dev"}
+    edit(folder / "headrace.toml", "[env.dev]", "[env.dev]\nreads = []")
+    kindly(headrace.run(folder, *TRAIN), 2, "no table")
+
+
+def test_ctrl_c_keeps_what_was_finished_and_the_same_command_goes_on(headrace, tmp_path):
+    folder = write(tmp_path / "mini")
+    program = (folder / "mini.py").read_text()
+    waiting = "import pathlib, time\n\n\ndef rows():\n    pathlib.Path('waiting').touch()\n    time.sleep(60)\n    yield None\n\n\n"
+    (folder / "mini.py").write_text(waiting + program + 'slow = hr.Source("raw.slow", read=rows)\n')
+    command = [sys.executable, "-m", "headrace.cli", *REFRESH]
+    running = subprocess.Popen(
+        command, cwd=folder, stderr=subprocess.PIPE, text=True, env={**os.environ, "NO_COLOR": "1"}
+    )
+    while not (folder / "waiting").exists():
+        assert running.poll() is None, running.stderr.read()
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=30)
+
+    assert running.returncode == 130
+    assert "interrupted" in said
+    assert "Traceback" not in said
+    (job,) = headrace.run(folder, "job", "list", "--json").json()
+    assert job["status"] == "interrupted"
+    (folder / "mini.py").write_text(program)
+    assert headrace.run(folder, *REFRESH).code == 0
+
+
+def test_a_source_function_that_raises_shows_the_users_line(headrace, mini):
+    (mini / "mini.py").write_text(
+        (mini / "mini.py").read_text() + 'broken = hr.Source("raw.broken", read=lambda: [1 / 0])\n'
+    )
+    kindly(headrace.run(mini, *REFRESH), 1, "ZeroDivisionError", "mini.py:")
