@@ -224,14 +224,18 @@ def test_ctrl_c_keeps_what_was_finished_and_the_same_command_goes_on(headrace, t
     (folder / "mini.py").write_text(waiting + program + 'slow = hr.Source("raw.slow", read=rows)\n')
     command = [sys.executable, "-m", "headrace.cli", *REFRESH]
     running = subprocess.Popen(
-        command, cwd=folder, stderr=subprocess.PIPE, text=True, env={**os.environ, "NO_COLOR": "1"}
+        command, cwd=folder, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONFAULTHANDLER": "1"}
     )
     while not (folder / "waiting").exists():
         assert running.poll() is None, running.stderr.read()
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=30)
+    try:
+        _, said = running.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        running.send_signal(signal.SIGABRT)  # it then says where it hangs
+        _, said = running.communicate()
 
-    assert running.returncode == 130
+    assert running.returncode == 130, said
     assert "interrupted" in said
     assert "Traceback" not in said
     (job,) = headrace.run(folder, "job", "list", "--json").json()
