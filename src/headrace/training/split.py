@@ -133,7 +133,7 @@ def latest(at: pd.Series, share: float) -> tuple[Places, Places]:
         DataError: one of the two would be empty.
     """
     moments = instants(at)
-    border = moments.sort_values(ignore_index=True).iloc[round(len(moments) * (1 - share))]
+    border = moments.sort_values(ignore_index=True).iloc[min(round(len(moments) * (1 - share)), len(moments) - 1)]
     late = (moments >= border).to_numpy()
     if late.all():  # many rows at the first moment: they stay in the earlier part
         late = (moments > border).to_numpy()
