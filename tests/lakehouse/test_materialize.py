@@ -2,6 +2,7 @@
 
 import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from headrace.core.errors import DataError, DeclarationError, SqlError
 from headrace.core.failpoints import VARIABLE
 from headrace.core.schema import Schema
-from headrace.lakehouse.commit import Overwrite
+from headrace.lakehouse.commit import Append, Overwrite
 from headrace.lakehouse.declarations import Table, expect, repair
 from headrace.lakehouse.lakehouse import Lakehouse
 from headrace.lakehouse.materialize import materialize
@@ -81,6 +82,16 @@ def test_nothing_new_makes_no_version(lake):
     for step in ("step", "another"):
         again = make(lake, table, step=step)
         assert (again.version, again.changed, again.deleted) == (first.version, 0, 0)
+
+
+def test_sums_of_fractions_are_the_same_to_the_last_bit_each_time(lake):
+    chance = random.Random(7)
+    for _ in range(8):  # so that there are several files, which DuckDB would read at once
+        part = pa.table({"id": list(range(20_000)), "x": [chance.gauss(0, 1e6) for _ in range(20_000)]})
+        lake.commit("bronze.orders", os.urandom(8).hex(), lambda _, part=part: Append(part))
+    table = orders("select id % 50 as id, sum(x) as x, avg(x) as y, first(x) as z from bronze.orders group by all")
+    made = [make(lake, table, step=str(number)) for number in range(5)]
+    assert [(each.version, each.changed) for each in made[1:]] == [(made[0].version, 0)] * 4
 
 
 def test_the_pinned_version_of_an_input_is_read(lake):

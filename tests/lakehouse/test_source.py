@@ -219,11 +219,20 @@ def test_a_reserved_column_is_refused(lake, folder):
 
 
 def test_one_file_by_hand(lake, tmp_path):
-    path = tmp_path / "zones.csv"
-    path.write_text("zone\nA\n")
+    path = tmp_path / "jan" / "zones[1].csv"
+    other = tmp_path / "feb" / "zones[1].csv"
+    for each in (path, other):
+        each.parent.mkdir()
+        each.write_text(f"zone\n{each.parent.name}\n")
+        assert load_file(lake, "bronze.zones", each).rows == 1
+        assert load_file(lake, "bronze.zones", each).rows == 0
+    copy = tmp_path / "copy.csv"
+    copy.write_bytes(path.read_bytes())
+    assert load_file(lake, "bronze.zones", copy).rows == 0
+    path.write_text("zone\nJAN\n")
     assert load_file(lake, "bronze.zones", path).rows == 1
-    assert load_file(lake, "bronze.zones", path).rows == 0
-    assert rows(lake, "bronze.zones") == [{"zone": "A", "_file": "zones.csv"}]
+    assert {row["zone"] for row in rows(lake, "bronze.zones")} == {"JAN", "feb"}
+    assert {f"/{row['_file']}" for row in rows(lake, "bronze.zones")} == {str(path.resolve()), str(other.resolve())}
     with pytest.raises(DeclarationError, match="is not a table name"):
         load_file(lake, "zones", path)
     with pytest.raises(ConfigError, match="no file matches"):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
+WIDEST = 60  # characters of a cell; the whole text is in --json
+
 env_option = click.option("--env", default=None, metavar="ENV", help="Environment; the lowest (dev) unless said.")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
@@ -37,12 +39,17 @@ def table(
         say(empty)
         return
     names = list(columns or rows[0])
-    cells = [[show(row.get(name)) for name in names] for row in rows]
+    cells = [[_short(show(row.get(name))) for name in names] for row in rows]
     numeric = [all(isinstance(row.get(name), int | float) or row.get(name) is None for row in rows) for name in names]
     widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
     click.echo("  ".join(bold(_pad(name, widths[i], right=numeric[i])) for i, name in enumerate(names)).rstrip())
     for line in cells:
         click.echo("  ".join(_pad(cell, widths[i], right=numeric[i]) for i, cell in enumerate(line)).rstrip())
+
+
+def _short(text: str) -> str:
+    line, *more = text.splitlines() or [""]
+    return f"{line[: WIDEST - 1]}…" if more or len(line) > WIDEST else line
 
 
 def _pad(text: str, width: int, *, right: bool) -> str:
@@ -102,9 +109,9 @@ class Story:
         self.seconds[f"{self.pipeline}: {outcome.name}"] = round(outcome.seconds, 2)
         if self.quiet:
             return
-        figure = str(outcome.output.get("says", ""))
+        figure = _short(str(outcome.output.get("says", "")))
         mark, colour = ("✓", "green") if outcome.state == "done" else ("·", "bright_black")
         when = f"{outcome.seconds:6.1f} s" if outcome.state == "done" else "unchanged"
         say(
-            f"  {click.style(mark, fg=colour) if colourful() else mark} {outcome.name:<34} {figure:<66} {when:>9}".rstrip()
+            f"  {click.style(mark, fg=colour) if colourful() else mark} {outcome.name:<34} {figure:<60} {when:>9}".rstrip()
         )

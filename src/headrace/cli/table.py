@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -100,15 +101,16 @@ def history(name: str, env: str | None, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("name")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--into", "name", default=None, metavar="TABLE", help="The table; bronze.<name of the file> unless said.")
 @env_option
 @json_option
-def load(name: str, file: Path, env: str | None, as_json: bool) -> None:
-    """Load a CSV, JSONL or Parquet FILE into table NAME of an environment. The same file twice is loaded once."""
+def load(file: Path, name: str | None, env: str | None, as_json: bool) -> None:
+    """Load a CSV, JSONL or Parquet FILE into a table. The same file twice is loaded once."""
     from headrace.lakehouse.source import load_file
     from headrace.workspace.workspace import open_workspace
 
+    name = name or f"bronze.{re.sub('[^a-z0-9_]+', '_', file.name.partition('.')[0].lower())}"
     with open_workspace(env) as workspace:
         loaded = load_file(workspace.lakehouse, name, file)
     if as_json:

@@ -124,7 +124,8 @@ class Source(Declaration):
     Args:
         name: the bronze table, `"bronze.flights"`.
         files: paths or globs, relative to the project folder: `.csv`, `.parquet`, `.jsonl`, also `.gz` and `.zip`.
-            A file is identified by its content; one that was loaded is never loaded again.
+            A file is loaded once; one whose content changed replaces its rows; one that was only moved is recognised by
+            its content.
         read: a function without arguments that yields Arrow record batches; the table becomes what it yields.
         schema: types for columns that cannot be told from the data.
         nulls: the texts that mean null in CSV.

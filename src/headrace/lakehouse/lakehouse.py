@@ -107,18 +107,23 @@ class Lakehouse:
         return list(log.entries(latest.place, latest.version))
 
     def connect(
-        self, names: Mapping[str, int | None], *, arrow: Mapping[str, pa.Table] | None = None
+        self,
+        names: Mapping[str, int | None],
+        *,
+        arrow: Mapping[str, pa.Table] | None = None,
+        threads: int | None = None,
     ) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection in which these tables are views, and in which nothing else can be read.
 
         Args:
             names: table → version; None for the latest.
             arrow: further views, of tables in memory.
+            threads: how many to compute with; None for one a core. One gives the same answer to the last bit each time.
 
         Raises:
             NotFoundError: no such table or version.
         """
-        return scan.connect([self.snapshot(name, version) for name, version in names.items()], arrow)
+        return scan.connect([self.snapshot(name, version) for name, version in names.items()], arrow, threads=threads)
 
     # ------------------------------------------------------------------------------------------ writing
 

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 DATASET_FEATURES = frozenset({"timestampNtz"})  # reader features under which a Parquet file is still what it seems
 
 
-def connect(snapshots: Sequence[Snapshot], arrow: Mapping[str, pa.Table] | None = None) -> duckdb.DuckDBPyConnection:
+def connect(
+    snapshots: Sequence[Snapshot], arrow: Mapping[str, pa.Table] | None = None, *, threads: int | None = None
+) -> duckdb.DuckDBPyConnection:
     """A private in-memory DuckDB with each snapshot as the view `"schema"."table"`, shut off from everything else.
 
     It opens no file but those of the snapshots, sees no Python variable, loads no extension, and its settings are locked.
@@ -47,8 +49,10 @@ def connect(snapshots: Sequence[Snapshot], arrow: Mapping[str, pa.Table] | None 
     Args:
         snapshots: the tables; no two of one name.
         arrow: further tables in memory, by the name of their view: `rows`, or `schema.table`.
+        threads: how many to compute with; None for one a core. With one, the same question has the same answer to the
+            last bit: with more, floating point numbers are added up in an order that chance decides.
     """
-    connection = duckdb.connect(":memory:", config=_settings())
+    connection = duckdb.connect(":memory:", config=_settings(threads or os.cpu_count() or 1))
     try:
         connection.execute("SET TimeZone = 'UTC'")
         for number, snapshot in enumerate(snapshots):
@@ -96,9 +100,9 @@ def count(snapshot: Snapshot) -> int:
 # ---------------------------------------------------------------------------------------------- the sandbox
 
 
-def _settings() -> dict[str, str | bool | int | float | list[str]]:
+def _settings(threads: int) -> dict[str, str | bool | int | float | list[str]]:
     return {
-        "threads": os.cpu_count() or 1,
+        "threads": threads,
         "temp_directory": str(_spill_folder() / new_id()),
         "python_enable_replacements": False,
         "autoinstall_known_extensions": False,

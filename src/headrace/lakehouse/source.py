@@ -97,14 +97,17 @@ def load(lakehouse: Lakehouse, source: Source, folder: Path) -> Loaded:
 
 
 def load_file(lakehouse: Lakehouse, name: str, path: Path) -> Loaded:
-    """Loads one file by hand, as a source that declares only this file would.
+    """Loads one file by hand, as a source that declares only this file would; `_file` is its whole path.
+
+    So another file of the same name in another folder does not take the place of this one.
 
     Raises:
         DeclarationError: not a table name.
         ConfigError: there is no such file.
         DataError: it cannot be read, or does not fit the table.
     """
-    return load(lakehouse, Source(name, files=str(path.absolute())), path.absolute().parent)
+    whole = path.resolve()
+    return load(lakehouse, Source(name, files=str(whole)), Path(whole.anchor))
 
 
 def _properties(source: Source) -> dict[str, str]:
@@ -211,8 +214,9 @@ def _find(source: Source, folder: Path) -> dict[str, Path]:
     """The files that the patterns match, by the name that their rows carry, in the order of these names."""
     found: dict[str, Path] = {}
     for pattern in source.patterns:
-        paths = [folder / each for each in glob.glob(pattern, root_dir=folder, recursive=True)]  # noqa: PTH207 - takes absolute patterns
-        paths = [path for path in paths if path.is_file()]
+        literal = folder / pattern  # a name may have brackets in it
+        matches = [pattern] if literal.is_file() else glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207 - takes absolute patterns
+        paths = [folder / each for each in matches if (folder / each).is_file()]
         if not paths:
             raise ConfigError(
                 f"{source.where}: no file matches {pattern!r} of source {source.name!r}.",
