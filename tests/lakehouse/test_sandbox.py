@@ -104,8 +104,8 @@ def test_two_connections_do_not_see_each_other(lake, connection):
 
 
 def test_a_query_larger_than_memory_may_spill_and_leaves_nothing(lake, monkeypatch):
-    settings = scan._settings()
-    monkeypatch.setattr(scan, "_settings", lambda: {**settings, "memory_limit": "64MB"})
+    settings = scan._settings(2)
+    monkeypatch.setattr(scan, "_settings", lambda threads: {**settings, "memory_limit": "64MB"})
     with lake.connect({"silver.mine": None}) as connection:
         connection.execute("CREATE TEMP TABLE big AS SELECT hash(i) AS h, i FROM range(6_000_000) t(i)")
         assert connection.execute("SELECT count(*) FROM big").fetchone() == (6_000_000,)
