@@ -66,7 +66,12 @@ def score(
         "into": into,
         "inputs": {name: [snapshot.env, snapshot.data_version] for name, snapshot in snapshots.items()},
     }
-    for start, end in months(since or instant(chosen.as_of), until or as_of):
+    first, last = since or instant(chosen.as_of), until or as_of
+    if first >= last:
+        run.step(
+            "score", {"run": run.id}, lambda _: {"rows": 0, "says": f"nothing from {first:%Y-%m-%d} to {last:%Y-%m-%d}"}
+        )
+    for start, end in months(first, last):
 
         def do(step: StepContext, start: datetime = start, end: datetime = end) -> dict[str, Json]:
             commit, rows = batch.score(lakehouse, loaded, into, versions=versions, since=start, until=end, id=step.key)

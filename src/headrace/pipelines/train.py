@@ -165,7 +165,9 @@ class Training:
             return {
                 **vars(logged),
                 "params": params,
-                "says": f"MLflow run {logged.run_id[:8]}, {_short(found.best.params if found else params)}",
+                "says": ", ".join(
+                    filter(None, (f"MLflow run {logged.run_id[:8]}", _short(found.best.params if found else params)))
+                ),
             }
 
         return self.run.step("fit", {**self._on_set, "params": params}, do).output

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from headrace.training.package import Origin
     from headrace.training.training_set import TrainingSet
 
+EXAMPLE = 5  # full rows that are kept beside the model
 HASH = "headrace.artifact_hash"
 LOADER = "headrace.scoring.pyfunc"
 
@@ -130,6 +131,7 @@ def fit_and_log(
             inputs=[Column(name=column.name, type="any") for column in data.plan.inputs],
             outputs=_outputs(given),
             requirements=written.requirements,
+            example=data.inputs.loc[data.part("fit")].head(EXAMPLE),
         )
     run.set_tags({HASH: written.hash})
     return Logged(run_id=run.id, model_uri=uri, artifact_hash=written.hash)

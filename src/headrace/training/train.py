@@ -49,7 +49,7 @@ def fit(model: Model, data: TrainingData, params: Params) -> Estimator:
     """
     try:
         fitted = model.fit(data, params)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserCodeError(
             f"fit of model {model.name!r} raised {type(error).__name__}: {error}", findings=user_frames(error)
         ) from error
