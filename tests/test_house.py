@@ -69,3 +69,11 @@ def test_every_command_is_documented():
     page = (ROOT / "docs" / "cli.md").read_text()
 
     assert [name for name in COMMANDS if f"headrace {name}" not in page] == []
+
+
+def test_delta_is_written_in_one_place_and_read_in_one_place():
+    homes = {"lakehouse/commit.py", "lakehouse/scan.py"}
+    sources = {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in PACKAGE.rglob("*.py")}
+    calls = re.compile(r"^(?!\s*#).*\b(write_deltalake\(|DeltaTable\.create\(|read_parquet\()", re.MULTILINE)
+
+    assert [name for name, text in sources.items() if name not in homes and calls.search(text)] == []
