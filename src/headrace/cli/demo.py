@@ -97,6 +97,7 @@ def lay_out(example: Path, folder: Path, *, fresh: bool) -> None:
             f"{str(folder)!r} is there already and is not a demo.",
             hint="Choose another folder: headrace demo --dir DIR.",
         )
+    folder.parent.mkdir(parents=True, exist_ok=True)
     made = folder.parent / f".{folder.name}.{os.getpid()}"
     shutil.copytree(example, made, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     _git(made, "init", "--quiet", "--initial-branch=main")

@@ -18,6 +18,12 @@ def command(ctx: click.Context, env: str | None, as_json: bool) -> None:
 
     with open_workspace(env) as workspace:
         findings = [vars(finding) for finding in examine(workspace)]
-    emit(findings) if as_json else table(findings)
+    if as_json:
+        emit(findings)
+    else:
+        table(findings, ("check", "result", "found"))
+        for finding in findings:
+            if finding["result"] != "ok":
+                click.echo(f"\n{finding['check']}: {finding['found']}\n  {finding['way']}")
     if any(finding["result"] == "failed" for finding in findings):
         ctx.exit(1)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.output import emit, env_option, json_option, say, table
+from headrace.cli.output import Commands, emit, env_option, facts, json_option, table
 
 if TYPE_CHECKING:
     from headrace.environments.project import Project
     from headrace.features.declarations import FeatureTable
 
 
-@click.group(name="feature")
+@click.group(name="feature", cls=Commands)
 def command() -> None:
     """Feature tables."""
 
@@ -49,9 +49,11 @@ def show(name: str, env: str | None, as_json: bool) -> None:
     if as_json:
         emit({**entry.as_row(), "columns": columns})
         return
-    for key, value in entry.as_row().items():
-        say(f"{key.replace('_', ' ')}: {value}")
-    table(columns)
+    facts(entry.as_row())
+    click.echo()
+    for column in columns:
+        column["null_percent"] = f"{column['null_percent']:.1f}" if column["null_percent"] is not None else None
+    table(columns, empty=f"not made yet. Next: headrace run refresh --env {workspace.environment.name}")
 
 
 def _declared(project: Project) -> tuple[list[FeatureTable], dict[str, list[str]]]:

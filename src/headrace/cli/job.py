@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.output import emit, env_option, json_option, say, table
+from headrace.cli.output import Commands, emit, env_option, facts, json_option, table
 
 if TYPE_CHECKING:
     from headrace.jobs.records import RunRecord
 
 
-@click.group(name="job")
+@click.group(name="job", cls=Commands)
 def command() -> None:
     """Runs of pipelines."""
 
@@ -28,10 +28,13 @@ def list_(env: str | None, as_json: bool, limit: int) -> None:
     with open_workspace(env) as workspace:
         workspace.ledger.sweep()
         rows = [_row(run) for run in workspace.ledger.runs(limit=limit)]
-    emit(rows) if as_json else table(
-        rows,
-        ("run", "job", "status", "started", "seconds", "attempt", "code", "error"),
-        empty="no runs yet. Next: headrace run refresh",
+    if as_json:
+        emit(rows)
+        return
+    table(
+        [{**row, "seconds": _seconds(row["seconds"])} for row in rows],
+        ("run", "job", "status", "started", "seconds", "error"),
+        empty=f"no runs yet. Next: headrace run refresh --env {workspace.environment.name}",
     )
 
 
@@ -58,8 +61,13 @@ def show(run: str, env: str | None, as_json: bool) -> None:
     if as_json:
         emit({**_row(record), "steps": steps})
         return
-    say(f"{record.job}: {record.status}, attempt {record.attempt}, by {record.owner}, {record.params}")
-    table(steps, ("step", "status", "seconds", "says"), empty="no steps")
+    facts({**_row(record), "seconds": _seconds(_row(record)["seconds"])})
+    click.echo()
+    table(
+        [{**step, "seconds": _seconds(step["seconds"])} for step in steps],
+        ("step", "status", "seconds", "says"),
+        empty="no steps",
+    )
 
 
 @command.command()
@@ -74,6 +82,10 @@ def logs(run: str, env: str | None, as_json: bool) -> None:
         record = workspace.ledger.run(run)
         rows = [{"at": line.at, "step": line.step, "line": line.line} for line in workspace.ledger.logs(record.id)]
     emit(rows) if as_json else table(rows, empty="no log lines")
+
+
+def _seconds(value: object) -> str:
+    return f"{value:.1f}" if isinstance(value, float) else "-"
 
 
 def _row(run: RunRecord) -> dict[str, object]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+import traceback
 from importlib import import_module
 
 import click
 
+from headrace.cli.output import wrong
 from headrace.core.errors import HeadraceError
 
 COMMANDS = {
@@ -22,9 +24,10 @@ COMMANDS = {
     "job": "runs of pipelines: list, show, logs",
     "doctor": "check this installation and this project",
 }
+DEFECT = 70  # sysexits.h: an internal software error
 
 
-class Commands(click.Group):
+class Lazy(click.Group):
     """A group whose commands live in the module of their name and are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -54,20 +57,23 @@ class Commands(click.Group):
             raise click.UsageError(f"no command {args[0]!r}: {hint}", ctx) from error
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="headrace")
 def cli() -> None:
     """Declare tables, features, a model and its policy; Headrace runs the whole loop."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs a command and leaves the process with its exit code; a user's mistake never shows a traceback."""
+    """Runs a command and leaves the process with its exit code.
+
+    A user's mistake never shows a traceback; a defect of Headrace does, and says that it is one.
+    """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait for a busy core by spinning keep it busy
     try:
         code = cli.main(arguments, prog_name="headrace", standalone_mode=False)
     except HeadraceError as error:
-        _say(str(error))
+        wrong(str(error))
         code = error.exit_code
     except click.exceptions.Exit as stop:
         code = stop.exit_code
@@ -75,14 +81,25 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted. What was finished is kept; the same command continues.")
+        wrong("interrupted. What was finished is kept; the same command continues.")
         code = 130
     except BrokenPipeError:  # the reader of our output, `head` for example, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:  # a full disk, a folder that may not be written
+        if error.filename is None or error.errno is None:
+            code = _defect()
+        else:
+            wrong(f"{error.filename}: {error.strerror}.")
+            code = 1
+    except Exception:  # noqa: BLE001  # the last line of defence
+        code = _defect()
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _say(text: str) -> None:
-    click.secho("✗ ", fg="red", nl=False, err=True)
-    click.echo(text, err=True)
+def _defect() -> int:
+    traceback.print_exc()
+    wrong(
+        "This is a defect of Headrace, not of your project. What was finished is kept. Please report the lines above."
+    )
+    return DEFECT

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.output import emit, env_option, json_option, say, table
+from headrace.cli.output import Commands, emit, env_option, facts, heading, json_option, table
 
 if TYPE_CHECKING:
     from headrace.registry.records import Version
+    from headrace.workspace.workspace import Workspace
 
 
-@click.group(name="model")
+@click.group(name="model", cls=Commands)
 def command() -> None:
     """Models and their versions."""
 
@@ -26,16 +27,19 @@ def list_(env: str | None, as_json: bool) -> None:
 
     with open_workspace(env) as workspace:
         rows = [_row(version) for version in workspace.registry.versions()]
-    emit(rows) if as_json else table(
-        rows,
-        ("model", "version", "stage", "metrics", "fit_from", "fit_to", "code", "created"),
-        empty="no versions yet. Next: headrace run train",
+    if as_json:
+        emit(rows)
+        return
+    table(
+        [{**row, "fitted_on": f"{str(row['fit_from'])[:10]} to {str(row['fit_to'])[:10]}"} for row in rows],
+        ("model", "version", "stage", "metrics", "fitted_on", "created"),
+        empty=f"no versions yet. Next: headrace run train --env {workspace.environment.name}",
     )
 
 
 @command.command()
 @click.argument("name")
-@click.option("--version", type=int, default=None, help="The newest unless said.")
+@click.option("--version", type=click.IntRange(1), default=None, help="The newest unless said.")
 @env_option
 @json_option
 def show(name: str, version: int | None, env: str | None, as_json: bool) -> None:
@@ -49,12 +53,35 @@ def show(name: str, version: int | None, env: str | None, as_json: bool) -> None
         stages = [
             {"at": entry.at, "stage": entry.stage, "by": entry.by} for entry in registry.history(name, record.version)
         ]
+        slices = _slices(workspace, record)
     if as_json:
-        emit({**_row(record), "stages": stages})
+        emit({**_row(record), "stages": stages, "slices": slices})
         return
-    for key, value in _row(record).items():
-        say(f"{key.replace('_', ' ')}: {value}")
+    facts(_row(record))
+    if slices:
+        click.echo()
+        heading("Slices of the test rows")
+        table(slices)
+    click.echo()
     table(stages)
+
+
+def _slices(workspace: Workspace, version: Version) -> list[dict[str, object]]:
+    """The metrics of each slice of the test rows, a line a slice."""
+    from headrace.training.evaluation import TABLE
+
+    if not workspace.lakehouse.exists(TABLE, own=True):
+        return []
+    kept = workspace.lakehouse.snapshot(TABLE).to_arrow().to_pylist()
+    mine = [row for row in kept if row["run_id"] == version.run_id and row["slice_key"]]
+    found: dict[tuple[str, str], dict[str, object]] = {}
+    for row in mine:
+        line = found.setdefault(
+            (row["slice_key"], row["slice_value"]),
+            {"slice": f"{row['slice_key']} {row['slice_value']}", "rows": row["rows"]},
+        )
+        line[row["metric"]] = row["value"]
+    return list(found.values())
 
 
 def _row(version: Version) -> dict[str, object]:

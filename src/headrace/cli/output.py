@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar, cast
 
 import click
 
@@ -15,63 +18,145 @@ if TYPE_CHECKING:
     from headrace.jobs.run import Outcome
 
 Function = TypeVar("Function", bound=Callable[..., object])
+Row = Mapping[str, object]
 
-WIDEST = 60  # characters of a cell; the whole text is in --json
+WIDTH = 120  # columns of a table off a terminal
+NARROWEST = 6  # a column is not cut below this
+GAP = "  "
+NUMBER = re.compile(r"[+-]?[\d,]+(\.\d+)?")
 
 env_option = click.option("--env", default=None, metavar="ENV", help="Environment; the lowest (dev) unless said.")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
 
+class Commands(click.Group):
+    """A group that lists its commands as they are declared, each with its whole first sentence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """In the order of their declaration."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """One line each, not cut."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, each.get_short_help_str(limit=WIDTH)) for name, each in self.commands.items()])
+
+
 def emit(value: object) -> None:
-    """Prints one JSON document on stdout."""
-    click.echo(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))
+    """Prints one JSON document on stdout; what JSON has no number for (NaN, infinities) is null."""
+    click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _plain(value: object) -> object:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in cast("Sequence[object]", value)]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def table(
-    rows: Sequence[Mapping[str, object]], columns: Sequence[str] | None = None, *, empty: str = "nothing yet"
+    rows: Sequence[Row],
+    columns: Sequence[str] | None = None,
+    *,
+    empty: str = "nothing yet",
+    data: bool = False,
 ) -> None:
-    """Prints rows as an aligned table on stdout; numbers to the right. `columns` chooses and orders."""
+    """Prints rows as an aligned table on stdout, as wide as the terminal (120 columns elsewhere); numbers to the right.
+
+    Args:
+        rows: what to print.
+        columns: chooses and orders.
+        empty: said on stderr when there are no rows.
+        data: the rows are the user's own: numbers are shown as they are, without separators of thousands.
+    """
     if not rows:
         say(empty)
         return
     names = list(columns or rows[0])
-    cells = [[_short(show(row.get(name))) for name in names] for row in rows]
-    numeric = [all(isinstance(row.get(name), int | float) or row.get(name) is None for row in rows) for name in names]
-    widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
-    click.echo("  ".join(bold(_pad(name, widths[i], right=numeric[i])) for i, name in enumerate(names)).rstrip())
-    for line in cells:
-        click.echo("  ".join(_pad(cell, widths[i], right=numeric[i]) for i, cell in enumerate(line)).rstrip())
+    texts = [[_line(show(row.get(name), data=data)) for name in names] for row in rows]
+    numeric = [_numeric([line[i] for line in texts]) for i in range(len(names))]
+    widths = fit([max(len(name), *(len(line[i]) for line in texts)) for i, name in enumerate(names)], width())
+
+    def line(cells: Sequence[str]) -> list[str]:
+        shown = [_cut(cell, room) for cell, room in zip(cells, widths, strict=False)]
+        return [
+            cell.rjust(room) if right else cell.ljust(room)
+            for cell, room, right in zip(shown, widths, numeric, strict=False)
+        ]
+
+    click.echo(bold(GAP.join(line(names)).rstrip()))
+    for cells in texts:
+        click.echo(GAP.join(line(cells)).rstrip())
+    if len(widths) < len(names):
+        say(f"{len(names) - len(widths)} more columns do not fit: {', '.join(names[len(widths) :])}. All of it: --json")
 
 
-def _short(text: str) -> str:
-    line, *more = text.splitlines() or [""]
-    return f"{line[: WIDEST - 1]}…" if more or len(line) > WIDEST else line
+def fit(wanted: Sequence[int], room: int) -> list[int]:
+    """Widths of columns so that a line fits: the widest give way first; columns that cannot be shown are left out."""
+    widths = list(wanted)
+    while sum(min(each, NARROWEST) for each in widths) + len(GAP) * (len(widths) - 1) > room and len(widths) > 1:
+        widths.pop()
+    while sum(widths) + len(GAP) * (len(widths) - 1) > room and max(widths) > NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+    return widths
 
 
-def _pad(text: str, width: int, *, right: bool) -> str:
-    return text.rjust(width) if right else text.ljust(width)
+def width() -> int:
+    """How many columns a line of stdout may have."""
+    return max(shutil.get_terminal_size((WIDTH, 24)).columns, 40) if sys.stdout.isatty() else WIDTH
 
 
-def show(value: object) -> str:
-    """A value as a person reads it: thousands separated, four significant decimals, instants to the second, - for none."""
+def facts(found: Row) -> None:
+    """Prints names and values below each other on stdout, each whole; empty ones are left out."""
+    told = {name.replace("_", " "): show(value) for name, value in found.items() if value not in (None, "", [], {})}
+    room = max((len(name) for name in told), default=0)
+    for name, value in told.items():
+        click.echo(f"{name.ljust(room)}{GAP}{value}")
+
+
+def heading(text: str) -> None:
+    """A line above a part of the answer, on stdout."""
+    click.echo(bold(text))
+
+
+def _numeric(texts: Sequence[str]) -> bool:
+    said = [text for text in texts if text != "-"]
+    return bool(said) and all(NUMBER.fullmatch(text) for text in said)
+
+
+def _line(text: str) -> str:
+    first, *more = text.splitlines() or [""]
+    return f"{first}…" if more else first
+
+
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else f"{text[: room - 1]}…"
+
+
+def show(value: object, *, data: bool = False) -> str:
+    """A value as a person reads it: thousands separated, four decimals, instants to the second (Z is UTC), - for none."""
     if value is None or value != value:  # noqa: PLR0124  # NaN
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,}"
+        return str(value) if data else f"{value:,}"
     if isinstance(value, float):
-        return f"{value:,.4f}" if abs(value) < 1000 else f"{value:,.0f}"
+        return f"{value:.6g}" if data else f"{value:,.4f}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%S")
+        return f"{value:%Y-%m-%d %H:%M:%S}{'' if value.tzinfo is None else 'Z' if not value.utcoffset() else f'{value:%z}'}"
     if isinstance(value, list | tuple):
-        return ", ".join(show(item) for item in value) or "-"
+        return ", ".join(show(item, data=data) for item in cast("Sequence[object]", value)) or "-"
     if isinstance(value, dict):
-        return ", ".join(f"{key}={show(item)}" for key, item in value.items()) or "-"
+        items = cast("dict[str, object]", value).items()
+        return ", ".join(f"{key}={show(item, data=data)}" for key, item in items) or "-"
     return str(value)
 
 
@@ -80,14 +165,19 @@ def say(text: str = "") -> None:
     click.echo(text, err=True)
 
 
-def colourful() -> bool:
-    """Whether stderr is a terminal whose user has not refused colours."""
-    return sys.stderr.isatty() and "NO_COLOR" not in os.environ
+def colourful(stream: IO[str]) -> bool:
+    """Whether a stream is a terminal whose user has not refused colours (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 def bold(text: str) -> str:
     """Bold on a terminal, the same text elsewhere."""
-    return click.style(text, bold=True) if sys.stdout.isatty() and "NO_COLOR" not in os.environ else text
+    return click.style(text, bold=True) if colourful(sys.stdout) else text
+
+
+def wrong(text: str) -> None:
+    """What went wrong, on stderr."""
+    say(f"{click.style('✗', fg='red') if colourful(sys.stderr) else '✗'} {text}")
 
 
 class Story:
@@ -102,16 +192,15 @@ class Story:
         """A heading; the steps that follow belong to it."""
         self.pipeline = pipeline
         if not self.quiet:
-            say(click.style(pipeline, bold=True) if colourful() else pipeline)
+            say(click.style(pipeline, bold=True) if colourful(sys.stderr) else pipeline)
 
     def tell(self, outcome: Outcome) -> None:
         """One step."""
         self.seconds[f"{self.pipeline}: {outcome.name}"] = round(outcome.seconds, 2)
         if self.quiet:
             return
-        figure = _short(str(outcome.output.get("says", "")))
+        figure = _cut(_line(str(outcome.output.get("says", ""))), 60)
         mark, colour = ("✓", "green") if outcome.state == "done" else ("·", "bright_black")
         when = f"{outcome.seconds:6.1f} s" if outcome.state == "done" else "unchanged"
-        say(
-            f"  {click.style(mark, fg=colour) if colourful() else mark} {outcome.name:<34} {figure:<60} {when:>9}".rstrip()
-        )
+        shown = click.style(mark, fg=colour) if colourful(sys.stderr) else mark
+        say(f"  {shown} {_cut(outcome.name, 40):<34} {figure:<60} {when:>9}".rstrip())

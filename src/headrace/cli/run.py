@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.output import Story, bold, emit, env_option, json_option, say, table
+from headrace.cli.output import Commands, Story, bold, emit, env_option, json_option, say, table
 from headrace.core.clock import instant
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ as_of_option = click.option(
 dry_option = click.option("--dry-run", is_flag=True, help="Print the plan, do nothing.")
 
 
-@click.group(name="run")
+@click.group(name="run", cls=Commands)
 def command() -> None:
     """Run a pipeline in an environment, as a job that continues where it was stopped."""
 
@@ -63,7 +63,7 @@ def refresh(env: str | None, release: str | None, dry_run: bool, as_json: bool) 
 def train(
     env: str | None, release: str | None, model: str | None, as_of: datetime | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Build the training set, tune, fit, evaluate, and register a version with stage None."""
+    """Build a training set, tune, fit, evaluate, register a version."""
     from headrace.workspace import start
     from headrace.workspace.workspace import open_workspace
 
@@ -112,8 +112,10 @@ def score(
             _plan(outline(start.one_deployment(workspace.project, model)), as_json=as_json)
             return
         story = _story(workspace, "score", as_json=as_json)
+        if since and until and since >= until:
+            raise click.UsageError(f"--from {since:%Y-%m-%dT%H:%M} is not before --to {until:%Y-%m-%dT%H:%M}.")
         run = start.score(workspace, model, version=version, since=since, until=until, as_of=as_of, listen=story.tell)
-        _end(workspace, run.id, as_json=as_json, following=f"headrace status --env {workspace.environment.name}")
+        _end(workspace, run.id, as_json=as_json, following="headrace status")
 
 
 def _story(workspace: Workspace, pipeline: str, *, as_json: bool) -> Story:
@@ -138,4 +140,4 @@ def _end(workspace: Workspace, run_id: str, *, as_json: bool, following: str) ->
     if as_json:
         emit({"run": run_id, "steps": [{"name": s.name, "status": s.status, "output": s.output} for s in steps]})
     else:
-        say(f"run {run_id} done. Next: {bold(following)}")
+        say(f"run {run_id} done. Next: {bold(f'{following} --env {workspace.environment.name}')}")

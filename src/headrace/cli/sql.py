@@ -23,6 +23,6 @@ def command(text: str, env: str | None, as_json: bool) -> None:
     if as_json:
         emit(answer.to_pylist())
         return
-    table(answer.slice(0, LIMIT).to_pylist(), empty="no rows")
+    table(answer.slice(0, LIMIT).to_pylist(), empty="no rows", data=True)
     if answer.num_rows > LIMIT:
         say(f"{LIMIT} of {answer.num_rows:,} rows. All of them: --json")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from headrace.cli.output import emit, env_option, json_option, say, table
+from headrace.cli.output import Commands, emit, env_option, facts, json_option, say, table
 
 
-@click.group(name="table")
+@click.group(name="table", cls=Commands)
 def command() -> None:
     """Tables of the lakehouse."""
 
@@ -36,7 +36,9 @@ def list_(env: str | None, as_json: bool) -> None:
                     "version": snapshot.version,
                 }
             )
-    emit(rows) if as_json else table(rows, empty="no tables yet. Next: headrace run refresh")
+    emit(rows) if as_json else table(
+        rows, empty=f"no tables yet. Next: headrace run refresh --env {workspace.environment.name}"
+    )
 
 
 @command.command()
@@ -69,12 +71,12 @@ def show(name: str, env: str | None, as_json: bool, count: int, version: int | N
     if as_json:
         emit(shown)
         return
-    say(f"{name} in {snapshot.env}, version {snapshot.version}, {shown['rows']:,} rows")
-    for key, value in snapshot.properties.items():
-        say(f"  {key.removeprefix('headrace.')}: {value}")
+    said = {key.removeprefix("headrace."): value for key, value in snapshot.properties.items()}
+    facts({**{key: shown[key] for key in ("table", "env", "version", "rows")}, **said})
+    click.echo()
     table(columns)
-    say()
-    table(sample, empty="no rows")
+    click.echo()
+    table(sample, empty="no rows", data=True)
 
 
 @command.command()
@@ -106,16 +108,23 @@ def history(name: str, env: str | None, as_json: bool) -> None:
 @env_option
 @json_option
 def load(file: Path, name: str | None, env: str | None, as_json: bool) -> None:
-    """Load a CSV, JSONL or Parquet FILE into a table. The same file twice is loaded once."""
+    """Load a CSV, JSONL or Parquet FILE into a table; the same file twice is loaded once."""
     from headrace.lakehouse.source import load_file
     from headrace.workspace.workspace import open_workspace
 
-    name = name or f"bronze.{re.sub('[^a-z0-9_]+', '_', file.name.partition('.')[0].lower())}"
+    name = name or f"bronze.{_named_after(file)}"
     with open_workspace(env) as workspace:
         loaded = load_file(workspace.lakehouse, name, file)
     if as_json:
         emit({"table": name, "rows": loaded.rows, "version": loaded.version})
     elif loaded.files_new:
-        say(f"✓ {name}: {loaded.rows:,} rows from {file}. Next: headrace table show {name}")
+        say(
+            f"✓ {name}: {loaded.rows:,} rows from {file}. Next: headrace table show {name} --env {workspace.environment.name}"
+        )
     else:
         say(f"· {name}: {file} was loaded before; nothing changed.")
+
+
+def _named_after(file: Path) -> str:
+    name = re.sub(r"[^a-z0-9_]+", "_", file.name.partition(".")[0].lower()).strip("_")
+    return name if re.match(r"[a-z]", name) else f"file_{name}".rstrip("_")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Self
 
 SHOWN = 10  # findings printed before the list is cut
+PLACE = re.compile(r"\S[^\n]*:\d+: ")  # file:line, at the beginning of what happened
 
 
 class HeadraceError(Exception):
@@ -27,6 +30,12 @@ class HeadraceError(Exception):
         self.what = what
         self.hint = hint
         self.findings = tuple(findings)
+
+    def at(self, place: object) -> Self:
+        """The same error, beginning with the place in the user's program unless it begins with one already."""
+        if not PLACE.match(self.what):
+            self.what = f"{place}: {self.what}"
+        return self
 
     def __reduce__(self) -> tuple[object, ...]:
         # subclasses have constructors of their own; an error must still travel between processes

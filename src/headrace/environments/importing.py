@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, cast
 from headrace.core.errors import ConfigError
 from headrace.core.ids import digest
 from headrace.environments.toml import suggest
-from headrace.environments.user_code import PREFIX, plain, running
+from headrace.environments.user_code import PREFIX, located, plain, running
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ def load_tree(folder: Path, module: str, *, version: str) -> ModuleType:
     roots = _roots(folder)
     _check(roots, folder, module)
     root = _root_module(namespace(version), roots, module.partition(".")[0])
-    with running(f"importing {module!r}"):
+    with running(f"importing {module!r}"), located():
         return import_module(f"{root.__name__}.{module}")
 
 

@@ -21,6 +21,16 @@ PREFIX = "headrace_project_"  # importing.py: the first part of the names that a
 
 
 @contextmanager
+def located() -> Generator[None]:
+    """Lets an error of Headrace that the user's lines led to say at which of them."""
+    try:
+        yield
+    except HeadraceError as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if theirs(frame.filename)]
+        raise (error.at(f"{frames[-1].filename}:{frames[-1].lineno}") if frames else error) from error.__cause__
+
+
+@contextmanager
 def running(what: str) -> Generator[None]:
     """Turns whatever user code raises inside into a UserCodeError; errors of Headrace itself pass.
 

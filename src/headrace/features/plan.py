@@ -313,8 +313,8 @@ class _Planner:
         name = _name(function)
         if not isinstance(marked, OnDemand):
             raise DeclarationError(
-                f"feature {name!r} is neither a selection nor an on-demand function.",
-                hint="Mark it: @hr.on_demand(hr.Schema(hour='int32')).",
+                f"the feature {getattr(function, 'name', name)!r} is neither a selection nor an on-demand function.",
+                hint="Write table.select('column'), or mark a function: @hr.on_demand(hr.Schema(hour='int32')).",
             )
         if name in self.functions:
             raise DeclarationError(f"two on-demand functions are called {name!r}.", hint="Rename one of them.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from headrace.core.errors import SqlError
 from headrace.lakehouse.declarations import Sql
 from headrace.lakehouse.sql import check, explain
 
@@ -24,6 +25,13 @@ def ask(lakehouse: Lakehouse, text: str) -> pa.Table:
     query = check(Sql(text, "<query>"), [name.name for name in lakehouse.names()], deterministic=False)
     with lakehouse.connect(dict.fromkeys(query.inputs)) as connection:
         try:
-            return connection.sql(query.text).to_arrow_table()
+            answer = connection.sql(query.text).to_arrow_table()
         except duckdb.Error as error:
             raise explain(error, query) from None
+    names = answer.column_names
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SqlError(
+            f"the answer has more than one column {', '.join(map(repr, twice))}.",
+            hint="Name each column once: a.x AS a_x.",
+        )
+    return answer

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import pyarrow as pa
 import pyarrow.ipc
 
-from headrace.core.errors import ConfigError, DataError, UserCodeError
+from headrace.core.errors import ConfigError, DataError, RefusedError, UserCodeError
 from headrace.core.ids import new_id
 from headrace.lakehouse import files
 from headrace.lakehouse.columns import arrow_types, common, conform, stored, type_name
@@ -104,9 +104,15 @@ def load_file(lakehouse: Lakehouse, name: str, path: Path) -> Loaded:
     Raises:
         DeclarationError: not a table name.
         ConfigError: there is no such file.
+        RefusedError: the table is one that Headrace makes from others.
         DataError: it cannot be read, or does not fit the table.
     """
     whole = path.resolve()
+    if lakehouse.exists(name, own=True) and not set(OWN) <= set(lakehouse.snapshot(name).schema.names):
+        raise RefusedError(
+            f"the table {name!r} was not loaded from files; {path.name!r} is not mixed into it.",
+            hint="Choose another table with --into.",
+        )
     return load(lakehouse, Source(name, files=str(whole)), Path(whole.anchor))
 
 

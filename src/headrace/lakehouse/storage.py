@@ -10,11 +10,11 @@ from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem, PyFileSystem, SubTreeFileSystem
 
-from headrace.core.errors import ConfigError
+from headrace.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,12 +75,27 @@ class Place:
             return DeltaTable(self.url, version=version, storage_options=dict(self.options) or None)
         except TableNotFoundError:
             return None
+        except DeltaError as error:
+            raise DataError(
+                f"{self.path}: the Delta log cannot be read: {str(error).splitlines()[0]}",
+                hint="Something other than a Delta writer changed its files; take the folder back from a backup.",
+            ) from error
 
     def files(self) -> FileSystem:
-        """A file system whose root is this place."""
+        """A file system whose root is this place.
+
+        Raises:
+            ConfigError: no object store is to be had by that URL and these options.
+        """
         if self.folder is not None:
             return SubTreeFileSystem(str(self.folder), LocalFileSystem())
-        return PyFileSystem(DeltaStorageHandler(self.url, options=dict(self.options) or None))
+        try:
+            return PyFileSystem(DeltaStorageHandler(self.url, options=dict(self.options) or None))
+        except DeltaError as error:
+            raise ConfigError(
+                f"there is no way to {self.url!r}: {str(error).splitlines()[0][:200]}",
+                hint="lakehouse = takes a folder or the URL of an object store, such as s3://bucket/tables.",
+            ) from error
 
     def children(self) -> list[str]:
         """The names of the folders directly below, sorted; none if there is no such place."""

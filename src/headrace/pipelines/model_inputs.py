@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace.core.errors import NotFoundError
+from headrace.core.errors import HeadraceError, NotFoundError
 from headrace.features.declarations import FeatureTable, ReferencedSelection
 from headrace.features.plan import plan
 from headrace.lakehouse.declarations import Selection
@@ -37,6 +37,13 @@ def feature_plan(project: Project, lakehouse: Lakehouse, model: Model) -> Featur
         NotFoundError: a table that is not there; a feature table by name that nobody declared as one.
         DeclarationError: features that do not fit together.
     """
+    try:
+        return _feature_plan(project, lakehouse, model)
+    except HeadraceError as error:
+        raise error.at(model.where) from None
+
+
+def _feature_plan(project: Project, lakehouse: Lakehouse, model: Model) -> FeaturePlan:
     schemas = {name: lakehouse.snapshot(name).schema for name in tables(model)}
     label = model.task.label
     _check_columns(label.table.name, [label.name], schemas, f"label= of model {model.name!r}")

@@ -10,6 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headrace.core.errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -33,11 +35,23 @@ def load(module: str = "mlflow") -> Any:
 
 
 def connect(url: str) -> Any:
-    """A client on the tracking and registry store at this URL; an embedded store is made where there is none."""
+    """A client on the tracking and registry store at this URL; an embedded store is made where there is none.
+
+    Raises:
+        ConfigError: there is no such store, or it is not MLflow's, or another version's.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
     mlflow = load()
-    with _alone(url):
-        client = mlflow.MlflowClient(tracking_uri=url, registry_uri=url)
-        client.search_experiments(max_results=1)  # makes the tables, which two processes must not do together
+    try:
+        with _alone(url):
+            client = mlflow.MlflowClient(tracking_uri=url, registry_uri=url)
+            client.search_experiments(max_results=1)  # makes the tables, which two processes must not do together
+    except (mlflow.exceptions.MlflowException, SQLAlchemyError, ImportError) as error:
+        raise ConfigError(
+            f"MLflow's store cannot be opened: {str(error).strip().splitlines()[0]}",
+            hint="tracking = in headrace.toml is sqlite:///…, postgresql+psycopg://…, or the address of a server.",
+        ) from error
     return client
 
 

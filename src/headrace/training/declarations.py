@@ -134,6 +134,13 @@ class Tune:
     def __post_init__(self) -> None:
         if not self.space or self.trials < 1 or not 0 < self.validate < 1:
             raise DeclarationError(f"{caller()}: Tune needs a space, trials >= 1 and 0 < validate < 1.")
+        for name, space in self.space.items():
+            if not isinstance(space, Space):  # pyright: ignore[reportUnnecessaryIsInstance]  # the user's program is not checked
+                raise DeclarationError(
+                    f"{caller()}: the search space of {name!r} is {space!r}.",
+                    hint="Write hr.uniform(low, high), hr.log_uniform(low, high), hr.integer(low, high) or hr.choice(…); "
+                    "a fixed value goes into params=.",
+                )
 
 
 @dataclass(frozen=True)

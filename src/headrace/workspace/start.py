@@ -149,7 +149,8 @@ def one_deployment(project: Project, name: str | None) -> Deployment:
 
 def _which(kind: str, names: list[str]) -> DeclarationError:
     if not names:
-        return DeclarationError(f"the project declares no {kind}.")
+        example = "hr.Model(…)" if kind == "model" else "hr.Deployment(model, score=hr.Score(into=…))"
+        return DeclarationError(f"the project declares no {kind}.", hint=f"Declare one: {example}.")
     return DeclarationError(
         f"the project has {len(names)} models: which one?", hint=f"Add --model {' or --model '.join(names)}."
     )

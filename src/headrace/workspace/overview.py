@@ -1,0 +1,101 @@
+"""How an environment stands: what needs a person, how fresh tables are, what ran last, which models there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headrace.core.clock import now
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from headrace.jobs.records import RunRecord
+    from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.lakehouse.snapshot import Snapshot
+    from headrace.workspace.workspace import Workspace
+
+LATEST = 200  # runs looked at for the last one of each job
+
+Row = dict[str, object]
+
+
+def overview(workspace: Workspace) -> dict[str, list[Row]]:
+    """Needs, tables, jobs and models of an environment, as rows.
+
+    The project's code is not loaded: this also answers when it is broken.
+    """
+    workspace.ledger.sweep()
+    last = {run.job: run for run in reversed(workspace.ledger.runs(limit=LATEST))}
+    return {
+        "needs_a_person": _needs(list(last.values()), workspace.environment.name),
+        "tables": [_table(workspace.lakehouse, name.name) for name in workspace.lakehouse.names()],
+        "jobs": [
+            {
+                "job": run.job,
+                "status": run.status,
+                "started": run.started,
+                "ago": ago((now() - run.started).total_seconds()),
+                "code": run.code,
+            }
+            for run in last.values()
+        ],
+        "models": [
+            {
+                "model": version.model,
+                "version": version.version,
+                "stage": version.stage,
+                "created": version.created,
+                "metrics": version.metrics,
+            }
+            for version in workspace.registry.versions()
+        ],
+    }
+
+
+def _needs(runs: Sequence[RunRecord], env: str) -> list[Row]:
+    return [
+        {
+            "what": f"{run.job} {run.status}",
+            "since": run.ended or run.started,
+            "why": (run.error or "its process died").splitlines()[0],
+            "next": f"headrace job logs {run.id} --env {env}",
+        }
+        for run in runs
+        if run.status in ("failed", "interrupted")
+    ]
+
+
+def _table(lakehouse: Lakehouse, name: str) -> Row:
+    from headrace.lakehouse import log
+
+    snapshot = lakehouse.snapshot(name)
+    entry = log.entry(snapshot.place, snapshot.data_version)
+    changed = entry.at if entry else None
+    return {
+        "table": name,
+        "env": snapshot.env,
+        "rows": snapshot.rows(),
+        "changed": changed,
+        "ago": ago((now() - changed).total_seconds()) if changed else None,
+        "newest": _newest(lakehouse, snapshot),
+    }
+
+
+def _newest(lakehouse: Lakehouse, snapshot: Snapshot) -> object:
+    """The latest moment that its rows tell of, where the table has a time."""
+    from headrace.lakehouse.sql import column, quoted
+
+    time = snapshot.properties.get("headrace.time")
+    if time is None or time not in snapshot.schema.names:
+        return None
+    with lakehouse.connect({snapshot.name: snapshot.version}) as connection:
+        found = connection.sql(f"select max({column(time)}) as newest from {quoted(snapshot.name)}")
+        return found.to_arrow_table().column("newest")[0].as_py()
+
+
+def ago(seconds: float) -> str:
+    """A stretch of time in its largest unit: `40 s`, `5 min`, `3 h`, `12 d`."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
