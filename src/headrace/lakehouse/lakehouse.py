@@ -212,11 +212,5 @@ class Lakehouse:
                 return latest
             if 0 <= version < latest.version and (found := target.snapshot(version)) is not None:
                 return found
-            known = [str(each) for each in range(latest.version + 1)]
-            raise NotFoundError(
-                f"version of {name}",
-                str(version),
-                known,
-                hint=f"`headrace table history {name}` tells what each version did.",
-            )
+            raise NotFoundError(f"version of {name}", str(version), [], hint=f"The latest version is {latest.version}.")
         raise NotFoundError("table", name, [each.name for each in self.names()])
