@@ -10,9 +10,22 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from headrace.core.schema import Schema
-    from headrace.deployment.declarations import Deployment, Score
+    from headrace.deployment.declarations import (
+        Deployment,
+        Retrain,
+        approval,
+        at_least,
+        documented,
+        forbid_inputs,
+        not_worse,
+        signature,
+    )
     from headrace.features.declarations import FeatureTable, feature_table, on_demand
+    from headrace.inference.declarations import Score
+    from headrace.jobs.schedule import cron
     from headrace.lakehouse.declarations import Source, Table, expect, repair, sql_file
+    from headrace.monitoring.declarations import Monitor, alert
+    from headrace.serving.declarations import Serve
     from headrace.training.declarations import (
         Binary,
         Evaluate,
@@ -50,12 +63,20 @@ HOMES = {
         ),
         "headrace.training.declarations",
     ),
-    **dict.fromkeys(("Deployment", "Score"), "headrace.deployment.declarations"),
+    **dict.fromkeys(
+        ("Deployment", "Retrain", "approval", "at_least", "documented", "forbid_inputs", "not_worse", "signature"),
+        "headrace.deployment.declarations",
+    ),
+    **dict.fromkeys(("Monitor", "alert"), "headrace.monitoring.declarations"),
+    "Score": "headrace.inference.declarations",
+    "Serve": "headrace.serving.declarations",
+    "cron": "headrace.jobs.schedule",
     "open": "headrace.workspace.workspace",
 }
 __all__ = [
-    "Binary", "Deployment", "Evaluate", "FeatureTable", "Model", "Multiclass", "Params", "Regression", "Schema", "Score", "Source", "Table",
-    "TrainingData", "Tune", "choice", "expect", "feature_table", "integer", "log_uniform", "on_demand", "open", "repair", "sql_file", "uniform",
+    "Binary", "Deployment", "Evaluate", "FeatureTable", "Model", "Monitor", "Multiclass", "Params", "Regression", "Retrain", "Schema",
+    "Score", "Serve", "Source", "Table", "TrainingData", "Tune", "alert", "approval", "at_least", "choice", "cron", "documented", "expect",
+    "feature_table", "forbid_inputs", "integer", "log_uniform", "not_worse", "on_demand", "open", "repair", "signature", "sql_file", "uniform",
 ]  # fmt: skip
 
 

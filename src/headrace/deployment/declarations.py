@@ -1,37 +1,181 @@
-"""What a user declares about a model at work."""
+"""What a user declares about a model at work: its gates, how it is served, scored, watched and trained again."""
 
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+from headrace.core.clock import duration
 from headrace.core.declaration import Location, caller
-from headrace.lakehouse.declarations import check_name
+from headrace.core.errors import DeclarationError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from headrace.inference.declarations import Score
+    from headrace.jobs.schedule import Cron
+    from headrace.monitoring.declarations import Monitor
+    from headrace.serving.declarations import Serve
     from headrace.training.declarations import Model
 
 
 @dataclass(frozen=True)
-class Score:
-    """Batch scoring of the spine into a table."""
+class Signature:
+    """The artifact is whole, its signature is that of the plan, and it predicts its own samples as MLflow's pyfunc does."""
+
+    name: ClassVar[str] = "signature"
+
+
+@dataclass(frozen=True)
+class Documented:
+    """The model and the tables that it reads have a description."""
+
+    name: ClassVar[str] = "documented"
+
+
+@dataclass(frozen=True)
+class ForbidInputs:
+    """Columns that no feature may be made from directly."""
+
+    name: ClassVar[str] = "forbid_inputs"
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """The metric on the version's own test rows is at least as good as a limit."""
+
+    name: ClassVar[str] = "at_least"
+    metric: str
+    limit: float
+
+
+@dataclass(frozen=True)
+class NotWorse:
+    """The version is not worse than the one in Production by more than a margin, on rows that neither was trained on.
+
+    Attributes:
+        metric: of the model.
+        margin: how much worse is still accepted, in the metric's unit.
+        alpha: the one-sided level at which "worse by more than the margin" must be ruled out.
+        min_rows: with fewer labelled rows there is no decision, which is not a pass.
+    """
+
+    name: ClassVar[str] = "not_worse"
+    metric: str
+    margin: float
+    alpha: float = 0.05
+    min_rows: int = 500
+
+
+@dataclass(frozen=True)
+class Approval:
+    """A person with this role, who did not make the request, approves the move to Production."""
+
+    name: ClassVar[str] = "approval"
+    role: str
+
+
+Gate = Signature | Documented | ForbidInputs | AtLeast | NotWorse | Approval
+
+
+def signature() -> Signature:
+    """The version is what was registered and predicts its samples to the last bit as MLflow's pyfunc does."""
+    return Signature()
+
+
+def documented() -> Documented:
+    """The model and the tables that it reads say what they are."""
+    return Documented()
+
+
+def forbid_inputs(*columns: str) -> ForbidInputs:
+    """No feature is one of these columns: `hr.forbid_inputs("tailnum")`."""
+    if not columns:
+        raise DeclarationError("forbid_inputs() names no column.")
+    return ForbidInputs(columns)
+
+
+def at_least(metric: str, limit: float) -> AtLeast:
+    """The metric on the test rows reaches a limit (is at most the limit, where low is good)."""
+    return AtLeast(metric, limit)
+
+
+def not_worse(metric: str, *, margin: float = 0.0, alpha: float = 0.05, min_rows: int = 500) -> NotWorse:
+    """Not worse than Production by more than a margin; the first version is compared with a constant prediction.
+
+    Raises:
+        DeclarationError: a negative margin, or a level outside 0 to 0.5.
+    """
+    if margin < 0 or not 0 < alpha < 0.5 or min_rows < 2:
+        raise DeclarationError(
+            f"not_worse({metric!r}, margin={margin}, alpha={alpha}, min_rows={min_rows}) is not possible."
+        )
+    return NotWorse(metric, margin, alpha, min_rows)
+
+
+def approval(role: str) -> Approval:
+    """Somebody with this role approves; never the one who asked."""
+    return Approval(role)
+
+
+@dataclass(frozen=True)
+class Retrain:
+    """Training again.
+
+    Args:
+        on: `"alert"`: when an alert of the model is open; `"schedule"`: by `every`; `"manual"`.
+        every: the schedule.
+        cool_down: how long after the last training no other one begins by itself.
+        tune: search parameters again; otherwise those of the version in Production are kept.
+        min_coverage: the share of the decisions to fit on whose labels must be known.
+        give_up: after this many trainings in a row whose version did not pass, none begins until a person says so.
+    """
 
     _: KW_ONLY
-    into: str
+    on: Literal["alert", "schedule", "manual"] = "manual"
+    every: Cron | None = None
+    cool_down: str = "7d"
+    tune: bool = False
+    min_coverage: float = 0.8
+    give_up: int = 2
 
     def __post_init__(self) -> None:
-        check_name(self.into)
+        duration(self.cool_down)
+        if self.on not in ("alert", "schedule", "manual"):
+            raise DeclarationError(f"Retrain(on={self.on!r}) is not known.", hint="'alert', 'schedule' or 'manual'.")
+        if (self.on == "schedule") != (self.every is not None):
+            raise DeclarationError("Retrain(every=…) and on='schedule' go together.")
+        if not 0 <= self.min_coverage <= 1 or self.give_up < 1:
+            raise DeclarationError(
+                f"Retrain(min_coverage={self.min_coverage}, give_up={self.give_up}) is not possible."
+            )
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """How a model is put to work."""
+    """How a model is put to work.
+
+    Args:
+        model: it has one deployment.
+        score: batch scoring of its spine.
+        gates: what a version must pass on its way to Production. Without any, whoever may promote promotes.
+        serve: answering over HTTP.
+        monitor: watching its predictions.
+        retrain: training again.
+        owner: who is told.
+    """
 
     namespace: ClassVar[str] = "deployment"
 
     model: Model
     _: KW_ONLY
     score: Score
+    gates: Sequence[Gate] = field(default_factory=tuple)
+    serve: Serve | None = None
+    monitor: Monitor | None = None
+    retrain: Retrain | None = None
+    owner: str = ""
     where: Location = field(default_factory=caller, compare=False, repr=False)
 
     @property

@@ -29,10 +29,12 @@ class FeatureTable(Table):
         time: when the row became *available*. The join takes, for each decision, the latest row with `time <= at`.
         look_back: how old a row may be at the decision, `"2d"`; without it any age will do.
         sql: left out for a table that is made elsewhere and only declared here.
+        online: the latest row of each key is published to the online store, for serving.
     """
 
     _: KW_ONLY
     look_back: str | None = None
+    online: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,0 +1,143 @@
+"""The transactional outbox: an event is written in the commit of the change that it tells of, and delivered afterwards.
+
+Every channel gets every event at least once, in order, until it takes it; a channel that fails is asked again later, and
+holds up no other channel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import JSON, Column, Index, Integer, MetaData, String, Table, Text, insert, select, update
+
+from headrace.core.clock import now
+from headrace.core.state import Instant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from headrace.core.ids import Json
+    from headrace.core.state import State
+
+metadata = MetaData()
+FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(hours=1)
+
+EVENTS = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("name", String(100), nullable=False),
+    Column("subject", String(300), nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("at", Instant, nullable=False),
+)
+CHANNELS = Table(
+    "event_channels",
+    metadata,
+    Column("channel", String(100), primary_key=True),
+    Column("delivered", Integer, nullable=False),  # the last event that it took
+    Column("attempts", Integer, nullable=False),  # at the next one
+    Column("again", Instant),
+    Column("error", Text),
+)
+Index("events_by_name", EVENTS.c.name, EVENTS.c.id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened.
+
+    Attributes:
+        id: rises with time.
+        name: `stage.changed`, `alert.opened`…
+        subject: what it is about: `arrival_delay/1`.
+    """
+
+    id: int
+    name: str
+    subject: str
+    payload: Mapping[str, Json]
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """A channel that did not take its next event."""
+
+    channel: str
+    event: Event
+    attempts: int
+    error: str
+    again: datetime
+
+
+def publish(connection: Connection, name: str, subject: str, payload: Mapping[str, Json]) -> None:
+    """Writes an event in the caller's transaction."""
+    connection.execute(insert(EVENTS).values(name=name, subject=subject, payload=dict(payload), at=now()))
+
+
+class Outbox:
+    """Events of one state database, and how far each channel has come."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        state.create(EVENTS, CHANNELS)
+
+    def events(self, *, after: int = 0, limit: int = 1000) -> list[Event]:
+        """Events with a larger id, oldest first."""
+        wanted = select(EVENTS).where(EVENTS.c.id > after).order_by(EVENTS.c.id).limit(limit)
+        with self.state.read() as connection:
+            return [Event(**dict(row)) for row in connection.execute(wanted).mappings()]
+
+    def deliver(self, channels: Mapping[str, Callable[[Event], None]], *, patient: bool = True) -> list[Trouble]:
+        """Hands each channel the events that it has not taken yet. Channels must not mind getting one twice.
+
+        Args:
+            channels: name → what takes an event; it raises when it cannot.
+            patient: leave a channel that failed alone until its time has come.
+
+        Returns:
+            One entry for each channel that still has something to take.
+        """
+        return [
+            trouble
+            for channel, take in channels.items()
+            if (trouble := self._deliver(channel, take, patient=patient)) is not None
+        ]
+
+    def _deliver(self, channel: str, take: Callable[[Event], None], *, patient: bool) -> Trouble | None:
+        known = self._known(channel)
+        for event in self.events(after=known["delivered"]):
+            if patient and known["again"] is not None and known["again"] > now():
+                return Trouble(
+                    channel=channel, event=event, attempts=known["attempts"], error=known["error"], again=known["again"]
+                )
+            try:
+                take(event)
+            except Exception as error:  # noqa: BLE001  # whatever a channel's far side does, the event stays
+                attempts = known["attempts"] + 1
+                again = now() + min(FIRST_WAIT * 2 ** min(attempts - 1, 20), LONGEST_WAIT)
+                text = f"{type(error).__name__}: {error}"[:2000]
+                self._note(channel, attempts=attempts, again=again, error=text)
+                return Trouble(channel=channel, event=event, attempts=attempts, error=text, again=again)
+            self._note(channel, delivered=event.id, attempts=0, again=None, error=None)
+            known = self._known(channel)
+        return None
+
+    def _known(self, channel: str) -> dict[str, Any]:
+        with self.state.read() as connection:
+            row = connection.execute(select(CHANNELS).where(CHANNELS.c.channel == channel)).mappings().first()
+        return dict(row) if row else {"delivered": 0, "attempts": 0, "again": None, "error": None}
+
+    def _note(self, channel: str, **values: object) -> None:
+        with self.state.begin() as connection:
+            changed = connection.execute(update(CHANNELS).where(CHANNELS.c.channel == channel).values(**values))
+            if changed.rowcount == 0:
+                connection.execute(
+                    insert(CHANNELS).values(channel=channel, **{"delivered": 0, "attempts": 0, **values})
+                )

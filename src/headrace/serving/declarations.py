@@ -1,0 +1,44 @@
+"""What a user declares about a model that answers over HTTP."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal
+
+from headrace.core.errors import DeclarationError
+
+LATENCY = re.compile(r"[1-9][0-9]*ms")
+LogPolicy = Literal["required", "best_effort", "none"]
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Serving over HTTP.
+
+    Args:
+        p95: the latency that 95 % of the requests should stay under, `"20ms"`; the server reports what it measures.
+        log: `"required"`: no answer that is not in the inference log first (503 when the log cannot take it);
+            `"best_effort"`: a log that cannot take an answer is counted and told, never waited for; `"none"`.
+        max_rows: rows of one request; more are refused with 413.
+        max_body: bytes of one request; more are refused with 413.
+        queue: requests that may wait at the same time; more are refused with 503.
+    """
+
+    _: KW_ONLY
+    p95: str = "50ms"
+    log: LogPolicy = "required"
+    max_rows: int = 10_000
+    max_body: int = 16 * 2**20
+    queue: int = 1_000
+
+    def __post_init__(self) -> None:
+        if not LATENCY.fullmatch(self.p95):
+            raise DeclarationError(f"Serve(p95={self.p95!r}) is not a latency.", hint="Write milliseconds: '20ms'.")
+        if self.log not in ("required", "best_effort", "none"):
+            raise DeclarationError(
+                f"Serve(log={self.log!r}) is not known.", hint="Write 'required', 'best_effort' or 'none'."
+            )
+        for name in ("max_rows", "max_body", "queue"):
+            if getattr(self, name) < 1:
+                raise DeclarationError(f"Serve({name}={getattr(self, name)}) must be at least 1.")
