@@ -16,6 +16,7 @@ from uuid import UUID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -41,6 +42,16 @@ def digest(value: Mapping[str, object] | Sequence[object] | str | bytes) -> str:
     else:
         data = _canonical(value).encode()
     return hashlib.sha256(data).hexdigest()[:32]
+
+
+def folder_digest(folder: Path) -> str:
+    """A digest of the names and contents of all files of a folder; compiled Python, which reading leaves there, does not count."""
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            with path.open("rb") as file:
+                files[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digest(files)
 
 
 def _canonical(value: object) -> str:

@@ -53,9 +53,10 @@ def train(
     model: Model,
     *,
     as_of: datetime,
+    by: str,
 ) -> None:
-    """Trains one version of a model on what was known at a moment."""
-    training = Training(project, lakehouse, tracking, registry, run, model, as_of)
+    """Trains one version of a model on what was known at a moment, for somebody."""
+    training = Training(project, lakehouse, tracking, registry, run, model, as_of, by)
     found = training.tune()
     logged = training.fit(found)
     metrics = training.evaluate(logged)
@@ -73,6 +74,7 @@ class Training:
     run: Run
     model: Model
     as_of: datetime
+    by: str
 
     @cached_property
     def inputs(self) -> dict[str, Snapshot]:
@@ -204,10 +206,13 @@ class Training:
                 artifact_hash=logged["artifact_hash"],
                 code=self.project.code.commit or self.project.code.tree,
                 inputs=self.made["inputs"],
+                training_set=self.made["version"],
+                params=logged["params"],
                 fit_from=self.made["fit_from"],
                 fit_to=self.made["fit_to"],
                 as_of=self.as_of.isoformat(),
                 metrics=metrics,
+                by=self.by,
                 description=self.model.description,
             )
             return {"version": version.version, "says": f"version {version.version}, stage {version.stage}"}

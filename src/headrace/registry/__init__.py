@@ -1,5 +1,6 @@
-"""Versions of models and the stage of each. Our state database is the truth; MLflow's registry keeps the artifact.
+"""Versions of models and the stage of each, requests to move one and decisions on them.
 
-Not for making a version (`training`) nor for loading one (`scoring`). The one way to a stage other than None is not here
-yet: it comes with decisions.
+Our state database is the truth; MLflow's registry keeps the artifact and shows the stages as aliases. `Registry.move` is the
+only way to a stage other than None. Not for making a version (`training`), its evidence (`deployment`), or loading it
+(`scoring`).
 """

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import getpass
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
+from headrace.access.audit import AUDIT, record
 from headrace.core.clock import now
-from headrace.core.errors import NotFoundError
-from headrace.registry.records import Stage, StageChange, Version
-from headrace.registry.tables import STAGES, VERSIONS
+from headrace.core.errors import ConflictError, DataError, NotFoundError, RefusedError
+from headrace.core.events import CHANNELS, EVENTS, publish
+from headrace.core.failpoints import reach
+from headrace.core.ids import digest, folder_digest
+from headrace.registry.records import Decision, Request, Stage, StageChange, Version
+from headrace.registry.requests import Requests
+from headrace.registry.tables import ALL, DECISIONS, STAGES, VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from sqlalchemy import Connection, RowMapping
 
+    from headrace.core.ids import Json
     from headrace.core.state import State
     from headrace.tracking.tracking import Tracking
 
@@ -32,7 +40,12 @@ class Registry:
     def __init__(self, state: State, tracking: Tracking) -> None:
         self.state = state
         self.tracking = tracking
-        state.create(VERSIONS, STAGES)
+        state.create(*ALL, AUDIT, EVENTS, CHANNELS)
+
+    @cached_property
+    def requests(self) -> Requests:
+        """Requests to move a version, and decisions on them."""
+        return Requests(self.state)
 
     def register(
         self,
@@ -44,10 +57,13 @@ class Registry:
         artifact_hash: str,
         code: str,
         inputs: Mapping[str, int],
+        training_set: int,
+        params: Mapping[str, bool | int | float | str],
         fit_from: str,
         fit_to: str,
         as_of: str,
         metrics: Mapping[str, float | None],
+        by: str,
         description: str = "",
     ) -> Version:
         """Makes a version with stage None; called again with the same `step_key` it gives the same one.
@@ -77,6 +93,8 @@ class Registry:
                     artifact_hash=artifact_hash,
                     code=code,
                     inputs=dict(inputs),
+                    training_set=training_set,
+                    params=dict(params),
                     fit_from=fit_from,
                     fit_to=fit_to,
                     as_of=as_of,
@@ -85,7 +103,9 @@ class Registry:
                 )
             )
             first = {"model": model, "version": logged.version, "stage": "None", "at": at}
-            connection.execute(insert(STAGES).values(**first, by=getpass.getuser(), why="registered by training"))
+            connection.execute(insert(STAGES).values(**first, by=by, why="registered by training"))
+            record(connection, by, "version.registered", f"{model}/{logged.version}", {"artifact": artifact_hash})
+            publish(connection, "version.registered", f"{model}/{logged.version}", {"by": by})
         return self.get(model, logged.version)
 
     def models(self) -> list[str]:
@@ -136,14 +156,161 @@ class Registry:
             found = row.first()
         return None if found is None else _version(found)
 
-    def history(self, model: str, version: int) -> list[StageChange]:
-        """The stages that a version has been in, oldest first."""
-        wanted = select(STAGES).where(STAGES.c.model == model, STAGES.c.version == version).order_by(STAGES.c.id)
+    def history(self, model: str, version: int | None = None) -> list[StageChange]:
+        """The stages that a version, or every version of a model, has come to, oldest first."""
+        wanted = select(STAGES).where(STAGES.c.model == model).order_by(STAGES.c.id)
+        if version is not None:
+            wanted = wanted.where(STAGES.c.version == version)
         with self.state.read() as connection:
-            return [
-                StageChange(at=row["at"], stage=row["stage"], by=row["by"], why=row["why"])
-                for row in connection.execute(wanted).mappings()
-            ]
+            return [_change(row) for row in connection.execute(wanted).mappings()]
+
+    def move(self, version: Version, to: Stage, *, expect: Stage, decision: Decision, by: str) -> StageChange:
+        """Brings a version to a stage: the only way there is.
+
+        The decision must be an approval of this very move, for the artifact that was registered and still lies there, on
+        the evidence that was shown, and it is spent. A version that comes to Production archives the one that was there.
+        Called again with a decision by which the version came to where it is, it gives that change.
+
+        Args:
+            version: as it was read.
+            to: the stage.
+            expect: the stage that it is believed to be in.
+            decision: on a request for this move.
+            by: who moves it.
+
+        Raises:
+            RefusedError: the decision is of another move, a rejection, spent, expired, or made against another version in
+                Production than is there now.
+            ConflictError: the version is in another stage than `expect`.
+            DataError: the artifact is not the one that was registered.
+        """
+        request = self.requests.get(decision.request)
+        kept = self.requests.decision(request.id)
+        if kept is None or replace(kept, spent=decision.spent) != decision:
+            raise RefusedError(f"the decision on request {request.id} is not the one that is kept here.")
+        _check_bound(version, to, kept, request)
+        found = folder_digest(self.tracking.logged_folder(version.model_uri))
+        if found != version.artifact_hash:
+            raise DataError(
+                f"the artifact of {version.name} changed after it was registered: {found} is not {version.artifact_hash}.",
+                hint="It is not moved. Restore the files from a backup, or train again.",
+            )
+        reach(f"registry.moving:{version.name}")
+        with self.state.begin() as connection:
+            now_there = _read(connection, version)
+            spent = connection.execute(select(DECISIONS.c.spent).where(DECISIONS.c.id == decision.id)).scalar_one()
+            if spent is not None:
+                return _already(connection, now_there, to, decision)
+            if decision.expires <= now():
+                raise RefusedError(
+                    f"the decision on request {decision.request} expired at {decision.expires:%Y-%m-%d %H:%M} UTC.",
+                    hint="Ask again: headrace run deploy",
+                )
+            if now_there.stage != expect:
+                raise ConflictError(
+                    f"{version.name} is in {now_there.stage}, not in {expect}: somebody moved it.",
+                    hint=f"headrace model history {version.model}",
+                )
+            champion = _in_production(connection, version.model)
+            if to == "Production" and champion != decision.against:
+                raise RefusedError(
+                    f"the evidence for {version.name} was made against {_said(decision.against)}; in Production is {_said(champion)} now.",
+                    hint="Ask again, against what is there: headrace run deploy",
+                )
+            change = _move(connection, now_there, to, decision, by, request.comment or f"request {request.id}")
+        reach(f"registry.moved:{version.name}")
+        return change
+
+
+def _check_bound(version: Version, to: Stage, decision: Decision, request: Request) -> None:
+    """Refuses a decision that is not for this move, this artifact and the evidence of its request."""
+    if not decision.approved:
+        raise RefusedError(
+            f"request {decision.request} was rejected by {', '.join(decision.by)}: {decision.reason or 'without a reason'}."
+        )
+    bound = (decision.model, decision.version, decision.to)
+    if bound != (version.model, version.version, to):
+        raise RefusedError(
+            f"the decision on request {decision.request} is for {decision.model}/{decision.version} to {decision.to}, "
+            f"not for {version.name} to {to}."
+        )
+    if decision.artifact_hash != version.artifact_hash:
+        raise RefusedError(f"the decision on request {decision.request} is for another artifact of {version.name}.")
+    if digest(request.evidence) != decision.evidence_hash:
+        raise RefusedError(
+            f"the evidence of request {request.id} is not what was decided on: it was changed afterwards."
+        )
+
+
+def _already(connection: Connection, version: Version, to: Stage, decision: Decision) -> StageChange:
+    last = (
+        select(STAGES)
+        .where(STAGES.c.model == version.model, STAGES.c.version == version.version)
+        .order_by(STAGES.c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(last).mappings().one()
+    if version.stage == to and row["decision"] == decision.id:
+        return _change(row)
+    raise RefusedError(
+        f"the decision on request {decision.request} was spent: {version.name} came to {to} by it, and is in {version.stage} now.",
+        hint="A decision is good for one move. Ask again: headrace run deploy, or headrace model rollback",
+    )
+
+
+def _move(connection: Connection, version: Version, to: Stage, decision: Decision, by: str, why: str) -> StageChange:
+    at = now()
+    connection.execute(update(DECISIONS).where(DECISIONS.c.id == decision.id).values(spent=at))
+    champion = _in_production(connection, version.model)
+    if to == "Production" and champion is not None:
+        _put(
+            connection, version.model, champion, "Archived", at, by, f"followed by version {version.version}", decision
+        )
+    change = _put(connection, version.model, version.version, to, at, by, why, decision)
+    told: dict[str, Json] = {
+        "from": version.stage,
+        "to": to,
+        "decision": decision.id,
+        "archived": champion if to == "Production" else None,
+    }
+    record(connection, by, "stage.changed", version.name, {**told, "artifact": version.artifact_hash})
+    publish(
+        connection,
+        "stage.changed",
+        version.name,
+        {**told, "model": version.model, "version": version.version, "by": by},
+    )
+    return change
+
+
+def _put(
+    connection: Connection, model: str, version: int, to: Stage, at: datetime, by: str, why: str, decision: Decision
+) -> StageChange:
+    here = (VERSIONS.c.model == model, VERSIONS.c.version == version)
+    connection.execute(update(VERSIONS).where(*here).values(stage=to))
+    values = {"model": model, "version": version, "stage": to, "at": at, "by": by, "why": why, "decision": decision.id}
+    connection.execute(insert(STAGES).values(**values))
+    return StageChange(at=at, version=version, stage=to, by=by, why=why, decision=decision.id)
+
+
+def _in_production(connection: Connection, model: str) -> int | None:
+    wanted = select(VERSIONS.c.version).where(VERSIONS.c.model == model, VERSIONS.c.stage == "Production")
+    return connection.execute(wanted).scalar()
+
+
+def _said(version: int | None) -> str:
+    return "nothing" if version is None else f"version {version}"
+
+
+def _read(connection: Connection, version: Version) -> Version:
+    here = (VERSIONS.c.model == version.model, VERSIONS.c.version == version.version)
+    return _version(connection.execute(select(VERSIONS).where(*here)).mappings().one())
+
+
+def _change(row: RowMapping) -> StageChange:
+    return StageChange(
+        at=row["at"], version=row["version"], stage=row["stage"], by=row["by"], why=row["why"], decision=row["decision"]
+    )
 
 
 def _by_key(connection: Connection, step_key: str) -> Version | None:

@@ -20,11 +20,20 @@ VERSIONS = sa.Table(
     sa.Column("artifact_hash", sa.String(64), nullable=False),
     sa.Column("code", sa.String(64), nullable=False),
     sa.Column("inputs", sa.JSON, nullable=False),
+    sa.Column("training_set", sa.Integer, nullable=False),
+    sa.Column("params", sa.JSON, nullable=False),
     sa.Column("fit_from", sa.String(40), nullable=False),
     sa.Column("fit_to", sa.String(40), nullable=False),
     sa.Column("as_of", sa.String(40), nullable=False),
     sa.Column("metrics", sa.JSON, nullable=False),
     sa.Column("created", Instant, nullable=False),
+    sa.Index(
+        "model_versions_production",
+        "model",
+        unique=True,
+        sqlite_where=sa.text("stage = 'Production'"),
+        postgresql_where=sa.text("stage = 'Production'"),
+    ),
 )
 
 STAGES = sa.Table(
@@ -37,5 +46,59 @@ STAGES = sa.Table(
     sa.Column("at", Instant, nullable=False),
     sa.Column("by", sa.String(200), nullable=False),
     sa.Column("why", sa.Text, nullable=False),
+    sa.Column("decision", sa.Integer),  # null: made by no decision, which only a registration is
     sa.Index("stage_history_by_version", "model", "version"),
 )
+
+REQUESTS = sa.Table(
+    "transition_requests",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("key", sa.String(64), nullable=False, unique=True),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("to", sa.String(16), nullable=False),
+    sa.Column("against", sa.Integer),  # the version in Production when the evidence was made
+    sa.Column("artifact_hash", sa.String(64), nullable=False),
+    sa.Column("evidence", sa.JSON, nullable=False),
+    sa.Column("evidence_hash", sa.String(64), nullable=False),
+    sa.Column("roles", sa.JSON, nullable=False),
+    sa.Column("comment", sa.Text, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("by", sa.String(200), nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("expires", Instant, nullable=False),
+    sa.Index("transition_requests_by_status", "status", "id"),
+)
+
+APPROVALS = sa.Table(
+    "transition_approvals",
+    METADATA,
+    sa.Column("request", sa.ForeignKey("transition_requests.id"), primary_key=True),
+    sa.Column("role", sa.String(50), primary_key=True),
+    sa.Column("by", sa.String(200), nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.UniqueConstraint("request", "by"),  # one person, one signature
+)
+
+DECISIONS = sa.Table(
+    "transition_decisions",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("request", sa.ForeignKey("transition_requests.id"), nullable=False, unique=True),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("to", sa.String(16), nullable=False),
+    sa.Column("against", sa.Integer),
+    sa.Column("approved", sa.Boolean, nullable=False),
+    sa.Column("artifact_hash", sa.String(64), nullable=False),
+    sa.Column("evidence_hash", sa.String(64), nullable=False),
+    sa.Column("by", sa.JSON, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("expires", Instant, nullable=False),
+    sa.Column("spent", Instant),
+)
+
+ALL = (VERSIONS, STAGES, REQUESTS, APPROVALS, DECISIONS)

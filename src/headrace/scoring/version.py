@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import DataError
+from headrace.core.ids import folder_digest
 from headrace.scoring.predictor import Predictor
-from headrace.training.package import FOLDER, artifact_hash
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,27 +43,15 @@ def load(tracking: Tracking, uri: str, *, model: str, number: int, artifact_hash
     """Loads a version.
 
     Raises:
-        DataError: its files are not those that were registered.
+        DataError: its files are gone, or are not those that were registered.
     """
-    folder = package_folder(tracking.download(uri))
+    folder = tracking.logged_folder(uri)
     _check(folder, model, number, artifact_hash)
     return LoadedVersion(model, number, Predictor(folder))
 
 
-def package_folder(logged: Path) -> Path:
-    """Where the package lies below the folder of a logged model.
-
-    Raises:
-        DataError: it is not one of ours.
-    """
-    found = sorted(logged.glob(f"**/{FOLDER}/spec.json"))
-    if not found:
-        raise DataError(f"{str(logged)!r} holds no model that Headrace logged.")
-    return found[0].parent
-
-
 def _check(folder: Path, model: str, number: int, expected: str) -> None:
-    found = artifact_hash(folder)
+    found = folder_digest(folder)
     if found != expected:
         raise DataError(
             f"the files of {model} version {number} changed after it was registered: {found} is not {expected}.",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from headrace.core.errors import NotFoundError
+from headrace.core.errors import DataError, NotFoundError
 from headrace.tracking import store
 from headrace.tracking.autolog import autologging
 from headrace.tracking.records import Column, LoggedVersion, RunStatus, RunSummary
@@ -104,6 +104,41 @@ class Tracking:
         """The local folder of a logged model; an embedded store's own folder, which is not to be written to."""
         with store.current(self.url) as mlflow:
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+
+    def logged_folder(self, uri: str) -> Path:
+        """The local copy of the folder that `TrackedRun.log_model` was given; not to be written to.
+
+        Raises:
+            DataError: it is gone, or holds no model that Headrace logged.
+        """
+        import yaml
+        from mlflow.exceptions import MlflowException
+
+        try:
+            logged = self.download(uri)
+            described = yaml.safe_load((logged / "MLmodel").read_text(encoding="utf-8"))
+            folder = logged / described["flavors"]["python_function"]["data"]
+        except (OSError, MlflowException, KeyError, TypeError, yaml.YAMLError) as error:
+            raise DataError(
+                f"{uri} cannot be read: {error}", hint="Restore the artifacts from a backup, or train again."
+            ) from error
+        if not folder.is_dir():
+            raise DataError(f"{uri} holds no model that Headrace logged: {str(folder)!r} is not there.")
+        return folder
+
+    def aliases(self, model: str) -> dict[str, int]:
+        """The aliases of a model's versions in MLflow's registry; empty for a model that it does not know."""
+        if not self._client.search_registered_models(f"name = '{model}'"):
+            return {}
+        found = self._client.get_registered_model(model)  # a search leaves aliases out
+        return {alias: int(version) for alias, version in found.aliases.items()}
+
+    def set_alias(self, model: str, alias: str, version: int | None) -> None:
+        """Points an alias at a version, or removes it."""
+        if version is None:
+            self._client.delete_registered_model_alias(model, alias)
+        else:
+            self._client.set_registered_model_alias(model, alias, str(version))
 
     def versions(self, model: str) -> list[LoggedVersion]:
         """The versions of a model that MLflow's registry has, oldest first."""

@@ -11,14 +11,13 @@ scoring and the packaged model all take it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
 
 from headrace.core.errors import DataError
-from headrace.core.ids import digest
+from headrace.core.ids import folder_digest
 from headrace.features.plan import FeaturePlan
 from headrace.training import code
 from headrace.training.calibration import Calibration
@@ -185,7 +184,7 @@ def write(
     if origin is not None:
         code.copy(origin.folder, folder / "code", module=origin.module, leave_out=origin.leave_out)
         copied = CodeSpec(
-            module=origin.module, commit=origin.commit, tree=origin.tree, content=artifact_hash(folder / "code")
+            module=origin.module, commit=origin.commit, tree=origin.tree, content=folder_digest(folder / "code")
         )
     spec = PackageSpec(
         headrace=metadata.version("headrace"),
@@ -207,7 +206,7 @@ def write(
     return Written(
         folder=folder,
         spec=spec,
-        hash=artifact_hash(folder),
+        hash=folder_digest(folder),
         requirements=(f"headrace=={spec.headrace}", *pinned),
     )
 
@@ -231,13 +230,3 @@ def read_estimator(folder: Path, spec: PackageSpec) -> Estimator:
         MissingExtraError: its library is not installed.
     """
     return LOADERS[spec.estimator](folder / "estimator")
-
-
-def artifact_hash(folder: Path) -> str:
-    """A digest of the names and contents of all files of a folder; compiled Python, which reading leaves there, does not count."""
-    files = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            with path.open("rb") as file:
-                files[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digest(files)

@@ -55,6 +55,7 @@ def train(
             run,
             model,
             as_of=moment(run),
+            by=workspace.access.me().name,
         )
     return run
 

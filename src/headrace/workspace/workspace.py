@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from headrace.access.audit import Audit
+    from headrace.access.identity import Access
     from headrace.core.state import State
     from headrace.environments.code import Code
     from headrace.environments.config import Config, Environment
@@ -65,6 +67,20 @@ class Workspace:
         from headrace.core.state import State
 
         return State(self.environment.state_url)
+
+    @cached_property
+    def access(self) -> Access:
+        """Who acts here, and what they may do."""
+        from headrace.access.identity import Access
+
+        return Access(self.state)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """What was done by whom."""
+        from headrace.access.audit import Audit
+
+        return Audit(self.state)
 
     @cached_property
     def ledger(self) -> Ledger:

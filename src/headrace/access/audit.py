@@ -1,0 +1,100 @@
+"""The record of what was done by whom: append-only, each entry bound to the one before by a hash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import JSON, Column, Integer, MetaData, String, Table, insert, select
+
+from headrace.core.clock import now
+from headrace.core.ids import digest
+from headrace.core.state import Instant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from headrace.core.ids import Json
+    from headrace.core.state import State
+
+metadata = MetaData()
+BEGINNING = "0" * 32
+
+AUDIT = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("who", String(200), nullable=False),
+    Column("action", String(100), nullable=False),
+    Column("object", String(300), nullable=False),
+    Column("details", JSON, nullable=False),
+    Column("previous", String(32), nullable=False, unique=True),  # a chain cannot fork, whoever writes at the same time
+    Column("hash", String(32), nullable=False),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One thing that was done.
+
+    Attributes:
+        previous: the hash of the entry before.
+        hash: over everything else here.
+    """
+
+    id: int
+    at: datetime
+    who: str
+    action: str
+    object: str
+    details: Mapping[str, Json]
+    previous: str
+    hash: str
+
+
+class Audit:
+    """The audit record of one environment."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        state.create(AUDIT)
+
+    def entries(self, *, limit: int | None = None) -> list[Entry]:
+        """The entries, the latest first."""
+        with self.state.read() as connection:
+            rows = connection.execute(select(AUDIT).order_by(AUDIT.c.id.desc()).limit(limit)).mappings()
+            return [Entry(**dict(row)) for row in rows]
+
+    def verify(self) -> Entry | None:
+        """The first entry that was changed, or that does not follow the one before; None when the record is whole.
+
+        What was cut off at the end cannot be seen from the inside: keep the last hash elsewhere.
+        """
+        previous = BEGINNING
+        for entry in reversed(self.entries()):
+            if entry.previous != previous or entry.hash != _hash(vars(entry)):
+                return entry
+            previous = entry.hash
+        return None
+
+
+def record(connection: Connection, who: str, action: str, subject: str, details: Mapping[str, Json]) -> None:
+    """Appends an entry in the caller's transaction."""
+    last = connection.execute(select(AUDIT.c.hash).order_by(AUDIT.c.id.desc()).limit(1)).scalar()
+    values: dict[str, Any] = {
+        "at": now(),
+        "who": who,
+        "action": action,
+        "object": subject,
+        "details": dict(details),
+        "previous": last or BEGINNING,
+    }
+    connection.execute(insert(AUDIT).values(**values, hash=_hash(values)))
+
+
+def _hash(values: Mapping[str, Any]) -> str:
+    return digest([values[name] for name in ("previous", "at", "who", "action", "object", "details")])

@@ -1,0 +1,258 @@
+"""Requests to move a version, and decisions on them: who may decide, and what a decision is bound to."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select, update
+
+from headrace.access.audit import AUDIT, record
+from headrace.core.clock import now
+from headrace.core.errors import NotFoundError, RefusedError
+from headrace.core.events import CHANNELS, EVENTS, publish
+from headrace.core.ids import digest
+from headrace.registry.records import Approval, Decision, Request
+from headrace.registry.tables import APPROVALS, DECISIONS, REQUESTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from headrace.access.identity import Identity
+    from headrace.core.ids import Json
+    from headrace.core.state import State
+    from headrace.registry.records import Stage, Status, Version
+
+GATES = "gates"  # decides where no person has to
+VALID = timedelta(days=7)
+
+
+class Requests:
+    """Requests and decisions of one environment."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        state.create(REQUESTS, APPROVALS, DECISIONS, AUDIT, EVENTS, CHANNELS)
+
+    def ask(
+        self,
+        version: Version,
+        to: Stage,
+        *,
+        key: str,
+        by: str,
+        evidence: Mapping[str, Json],
+        against: int | None = None,
+        roles: Sequence[str] = (),
+        comment: str = "",
+        valid: timedelta = VALID,
+    ) -> Request:
+        """Asks that a version comes to a stage. Called again with the same key it gives the same request.
+
+        An older open request for the same move is replaced: its evidence is not the latest any more.
+        """
+        with self.state.begin() as connection:
+            known = connection.execute(select(REQUESTS.c.id).where(REQUESTS.c.key == key)).scalar()
+            if known is not None:
+                return _request(connection, known)
+            same = (REQUESTS.c.model == version.model, REQUESTS.c.version == version.version, REQUESTS.c.to == to)
+            older = update(REQUESTS).where(*same, REQUESTS.c.status == "open")
+            connection.execute(older.values(status="replaced"))
+            at = now()
+            connection.execute(
+                insert(REQUESTS).values(
+                    key=key,
+                    model=version.model,
+                    version=version.version,
+                    to=to,
+                    against=against,
+                    artifact_hash=version.artifact_hash,
+                    evidence=dict(evidence),
+                    evidence_hash=digest(evidence),
+                    roles=list(roles),
+                    comment=comment,
+                    status="open",
+                    by=by,
+                    at=at,
+                    expires=at + valid,
+                )
+            )
+            made = connection.execute(select(REQUESTS.c.id).where(REQUESTS.c.key == key)).scalar_one()
+            request = _request(connection, made)
+            told: dict[str, Json] = {"request": request.id, "to": to, "evidence": request.evidence_hash}
+            record(connection, by, "transition.requested", version.name, told)
+            publish(connection, "transition.requested", version.name, {**told, "by": by, "roles": list(roles)})
+        return request
+
+    def get(self, request: int) -> Request:
+        """One request.
+
+        Raises:
+            NotFoundError: there is none of this number.
+        """
+        self._expire()
+        with self.state.read() as connection:
+            return _request(connection, request)
+
+    def list(self, *, status: Status | None = None, model: str | None = None) -> list[Request]:
+        """Requests, the latest first."""
+        self._expire()
+        wanted = select(REQUESTS.c.id).order_by(REQUESTS.c.id.desc())
+        if status is not None:
+            wanted = wanted.where(REQUESTS.c.status == status)
+        if model is not None:
+            wanted = wanted.where(REQUESTS.c.model == model)
+        with self.state.read() as connection:
+            return [_request(connection, number) for number in connection.execute(wanted).scalars().all()]
+
+    def decision(self, request: int) -> Decision | None:
+        """What was decided on a request; None while it is open."""
+        with self.state.read() as connection:
+            return _decision(connection, request)
+
+    def approve(self, request: int, identity: Identity, *, reason: str = "") -> Decision | None:
+        """Signs a request for every missing role that the identity holds one of. The last signature makes the decision.
+
+        Returns:
+            The decision; None while signatures are missing.
+
+        Raises:
+            RefusedError: it is one's own request, the role is missing, or it is not open any more.
+        """
+        with self.state.begin() as connection:
+            asked = self._open(connection, request)
+            role = _may_decide(asked, identity, "approve")
+            connection.execute(
+                insert(APPROVALS).values(request=request, role=role, by=identity.name, at=now(), reason=reason)
+            )
+            told: dict[str, Json] = {
+                "request": request,
+                "role": role,
+                "evidence": asked.evidence_hash,
+                "reason": reason,
+            }
+            record(connection, identity.name, "transition.approved", f"{asked.model}/{asked.version}", told)
+            signed = _request(connection, request)
+            if signed.missing:
+                return None
+            return _decide(connection, signed, approved=True, by=[each.by for each in signed.approvals], reason=reason)
+
+    def reject(self, request: int, identity: Identity, *, reason: str) -> Decision:
+        """Rejects a request, for whoever could approve it.
+
+        Raises:
+            RefusedError: as `approve`.
+        """
+        with self.state.begin() as connection:
+            asked = self._open(connection, request)
+            _may_decide(asked, identity, "reject")
+            told: dict[str, Json] = {"request": request, "reason": reason}
+            record(connection, identity.name, "transition.rejected", f"{asked.model}/{asked.version}", told)
+            return _decide(connection, asked, approved=False, by=[identity.name], reason=reason)
+
+    def by_gates(self, request: int, *, approved: bool, reason: str) -> Decision:
+        """Decides a request that takes no person. Called again it gives the same decision.
+
+        Raises:
+            RefusedError: it takes somebody's approval, or is not open any more.
+        """
+        with self.state.begin() as connection:
+            known = _decision(connection, request)
+            if known is not None and known.by == (GATES,) and known.approved == approved:
+                return known
+            asked = self._open(connection, request)
+            if asked.roles and approved:
+                raise RefusedError(
+                    f"request {request} takes the approval of {', '.join(asked.roles)}; gates alone cannot give it.",
+                    hint=f"headrace request approve {request}",
+                )
+            told: dict[str, Json] = {"request": request, "approved": approved, "reason": reason}
+            record(connection, GATES, "transition.decided", f"{asked.model}/{asked.version}", told)
+            return _decide(connection, asked, approved=approved, by=[GATES], reason=reason)
+
+    def _open(self, connection: Connection, request: int) -> Request:
+        asked = _request(connection, request)
+        if asked.status == "open" and asked.expires > now():
+            return asked
+        decided = _decision(connection, request)
+        said = f"was {asked.status} by {', '.join(decided.by)} at {decided.at:%Y-%m-%d %H:%M} UTC" if decided else ""
+        if not said:
+            said = (
+                "was replaced by a later one"
+                if asked.status == "replaced"
+                else f"expired at {asked.expires:%Y-%m-%d %H:%M} UTC"
+            )
+        raise RefusedError(f"request {request} {said}.", hint="`headrace request list` shows the open ones.")
+
+    def _expire(self) -> None:
+        late = (REQUESTS.c.status == "open", REQUESTS.c.expires <= now())
+        with self.state.read() as connection:
+            if connection.execute(select(REQUESTS.c.id).where(*late).limit(1)).first() is None:
+                return
+        with self.state.begin() as connection:
+            connection.execute(update(REQUESTS).where(*late).values(status="expired"))
+
+
+def _may_decide(asked: Request, identity: Identity, verb: str) -> str:
+    """The missing role that somebody signs for.
+
+    Raises:
+        RefusedError: their own request, a second signature, or none of the roles.
+    """
+    if not asked.roles:
+        raise RefusedError(f"request {asked.id} takes nobody's approval: the gates decide it.")
+    if identity.name == asked.by:
+        raise RefusedError(
+            f"{identity.name} made request {asked.id} and cannot {verb} it: four eyes see more than two.",
+            hint=f"Somebody else with the role {' or '.join(asked.missing)} can.",
+        )
+    if any(identity.name == approval.by for approval in asked.approvals):
+        raise RefusedError(
+            f"{identity.name} has signed request {asked.id} already.", hint=f"Missing: {', '.join(asked.missing)}."
+        )
+    identity.require(*asked.missing, to=f"{verb} request {asked.id}")
+    return next(role for role in asked.missing if identity.holds(role))
+
+
+def _decide(connection: Connection, asked: Request, *, approved: bool, by: Sequence[str], reason: str) -> Decision:
+    status: Status = "approved" if approved else "rejected"
+    connection.execute(update(REQUESTS).where(REQUESTS.c.id == asked.id).values(status=status))
+    bound = {
+        name: getattr(asked, name) for name in ("model", "version", "to", "against", "artifact_hash", "evidence_hash")
+    }
+    at = now()
+    connection.execute(
+        insert(DECISIONS).values(
+            **bound, request=asked.id, approved=approved, by=list(by), reason=reason, at=at, expires=at + VALID
+        )
+    )
+    told: dict[str, Json] = {"request": asked.id, "to": asked.to, "by": list(by), "reason": reason}
+    publish(connection, f"transition.{status}", f"{asked.model}/{asked.version}", told)
+    decision = _decision(connection, asked.id)
+    assert decision is not None
+    return decision
+
+
+def _request(connection: Connection, number: int) -> Request:
+    row = connection.execute(select(REQUESTS).where(REQUESTS.c.id == number)).mappings().first()
+    if row is None:
+        known = connection.execute(select(REQUESTS.c.id)).scalars()
+        raise NotFoundError(
+            "request", str(number), [str(each) for each in known], hint="`headrace request list` shows them."
+        )
+    signed = connection.execute(
+        select(APPROVALS).where(APPROVALS.c.request == number).order_by(APPROVALS.c.at)
+    ).mappings()
+    approvals = tuple(Approval(role=one["role"], by=one["by"], at=one["at"], reason=one["reason"]) for one in signed)
+    kept: dict[str, Any] = {**row, "roles": tuple(row["roles"])}
+    return Request(**kept, approvals=approvals)
+
+
+def _decision(connection: Connection, request: int) -> Decision | None:
+    row = connection.execute(select(DECISIONS).where(DECISIONS.c.request == request)).mappings().first()
+    if row is None:
+        return None
+    kept: dict[str, Any] = {**row, "by": tuple(row["by"])}
+    return Decision(**kept)
