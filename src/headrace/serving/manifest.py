@@ -1,0 +1,155 @@
+"""What a server starts from: `serving.json`, which says what is in Production, and the parity file of each version.
+
+<home>/serving.json                  replaced in one rename
+<home>/<folder>/                     the logged model; `data/package` inside is the package
+<home>/<folder>/parity.json          full rows, and what MLflow's pyfunc answers for them
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from headrace.core.errors import DataError
+from headrace.core.ids import folder_digest
+from headrace.serving.declarations import Serve
+
+FILE = "serving.json"
+PARITY = "parity.json"
+PACKAGE = Path("data") / "package"
+FORMAT = 1
+
+Value = None | bool | int | float | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What is in Production, and how it is served. Relative paths start at the folder of the file.
+
+    Attributes:
+        folder: with the version's copy.
+        promoted_at: ISO 8601.
+        online: the online store.
+        spool: the folder of the inference log.
+    """
+
+    model: str
+    version: int
+    artifact_hash: str
+    folder: str
+    promoted_at: str
+    serve: Serve
+    online: str
+    spool: str
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """Full rows, and what MLflow's pyfunc answers for them. Missing values are None, times are ISO 8601 texts."""
+
+    artifact_hash: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Value, ...], ...]
+    output_columns: tuple[str, ...]
+    outputs: tuple[tuple[Value, ...], ...]
+    format: int = FORMAT
+
+
+def read_manifest(file: Path) -> Manifest:
+    """Reads `serving.json`.
+
+    Raises:
+        DataError: it is missing, broken, or of a later Headrace.
+    """
+    stored = _read(file, "headrace run deploy writes it")
+    try:
+        given: dict[str, Any] = {**stored, "serve": Serve(**stored["serve"])}
+        return Manifest(**given)
+    except (TypeError, KeyError) as error:
+        raise _broken(file, error) from error
+
+
+def write_manifest(file: Path, manifest: Manifest) -> None:
+    """Replaces `serving.json` in one rename, so that no reader sees a part of it."""
+    _write(file, asdict(manifest))
+
+
+def read_parity(file: Path) -> Parity:
+    """Reads a parity file.
+
+    Raises:
+        DataError: it is missing, broken, or of a later Headrace.
+    """
+    stored = _read(file, "headrace run deploy makes it")
+    try:
+        return Parity(
+            format=stored["format"],
+            artifact_hash=stored["artifact_hash"],
+            columns=tuple(stored["columns"]),
+            rows=tuple(tuple(row) for row in stored["rows"]),
+            output_columns=tuple(stored["output_columns"]),
+            outputs=tuple(tuple(row) for row in stored["outputs"]),
+        )
+    except (TypeError, KeyError) as error:
+        raise _broken(file, error) from error
+
+
+def write_parity(file: Path, parity: Parity) -> None:
+    """Writes a parity file; numbers by their shortest text that reads back as the same bits."""
+    _write(file, asdict(parity))
+
+
+def version_folder(file: Path, manifest: Manifest) -> Path:
+    """The folder of the version that a manifest names, after its hash was checked.
+
+    Raises:
+        DataError: the folder is not there, or holds other files than those that were promoted.
+    """
+    folder = file.parent / manifest.folder
+    if not (folder / PACKAGE / "spec.json").is_file():
+        raise DataError(
+            f"{str(file)!r} names {manifest.model} version {manifest.version} in {str(folder)!r}, which is not there.",
+            hint=f"headrace run deploy --model {manifest.model} --version {manifest.version} makes it again.",
+        )
+    found = folder_digest(folder / PACKAGE)
+    if found != manifest.artifact_hash:
+        raise DataError(
+            f"the files of {manifest.model} version {manifest.version} in {str(folder)!r} changed after it was promoted: "
+            f"{found} is not {manifest.artifact_hash}.",
+            hint=f"Remove the folder; headrace run deploy --model {manifest.model} --version {manifest.version} makes it again.",
+        )
+    return folder
+
+
+def _read(file: Path, way: str) -> dict[str, Any]:
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"there is no {str(file)!r}.", hint=f"{way}.") from None
+    except (OSError, ValueError) as error:
+        raise _broken(file, error) from error
+    if not isinstance(stored, dict) or not isinstance(stored.get("format"), int):
+        raise _broken(file, "no JSON object with a format")
+    if stored["format"] > FORMAT:
+        raise DataError(
+            f"{str(file)!r} has format {stored['format']}; this Headrace reads up to {FORMAT}.",
+            hint="It was written by a later Headrace: pip install -U headrace",
+        )
+    return cast("dict[str, Any]", stored)
+
+
+def _broken(file: Path, error: object) -> DataError:
+    return DataError(f"{str(file)!r} cannot be read: {error}.", hint="headrace run deploy writes it again.")
+
+
+def _write(file: Path, value: dict[str, Any]) -> None:
+    making = file.with_name(f".{file.name}.{os.getpid()}")
+    with making.open("w", encoding="utf-8") as opened:
+        json.dump(value, opened, indent=1)
+        opened.flush()
+        os.fsync(opened.fileno())
+    making.replace(file)
