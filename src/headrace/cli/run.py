@@ -1,17 +1,19 @@
-"""`headrace run refresh|train|score`."""
+"""`headrace run refresh|train|deploy|score|monitor`."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.output import Commands, Story, bold, emit, env_option, json_option, say, table
+from headrace.cli.output import Commands, Story, bold, emit, env_option, json_option, say, table, wrong
 from headrace.core.clock import instant
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from headrace.pipelines.deploy import Delivered
     from headrace.workspace.workspace import Workspace
 
 model_option = click.option("--model", default=None, help="Which model, when the project has several.")
@@ -118,6 +120,63 @@ def score(
         _end(workspace, run.id, as_json=as_json, following="headrace status")
 
 
+@command.command()
+@env_option
+@release_option
+@model_option
+@click.option("--version", type=click.IntRange(1), default=None, help="The newest that is not archived unless said.")
+@as_of_option
+@dry_option
+@json_option
+def deploy(
+    env: str | None,
+    release: str | None,
+    model: str | None,
+    version: int | None,
+    as_of: datetime | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Bring a version through its gates to Staging and Production. Exit 1: refused by a gate; 3: waits for a person."""
+    from headrace.workspace import start
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env, release=release) as workspace:
+        if dry_run:
+            from headrace.pipelines.deploy import outline
+
+            _plan(outline(start.one_deployment(workspace.project, model)), as_json=as_json)
+            return
+        story = _story(workspace, "deploy", as_json=as_json)
+        run, found = start.deploy(workspace, model, version=version, as_of=as_of, listen=story.tell)
+        name = start.one_deployment(workspace.project, model).name
+        if as_json:
+            emit({"run": run.id, "model": name, **vars(found), "steps": _steps(workspace, run.id)})
+        else:
+            _told(workspace, name, found)
+    sys.exit({"in production": 0, "waits for approval": 3}.get(found.ending, 1))
+
+
+def _told(workspace: Workspace, model: str, found: Delivered) -> None:
+    env = workspace.environment.name
+    said = f"{model} version {found.version}"
+    if found.ending == "in production":
+        say(f"{said} is in Production. Next: {bold(f'headrace serve {model} --env {env}')}")
+    elif found.ending == "waits for approval":
+        say(f"{said} waits for approval by {', '.join(found.missing)}; whoever asked cannot give it.")
+        say(f"Next, as somebody else: {bold(f'headrace request approve {found.request} --env {env}')}")
+    elif found.ending == "no decision":
+        say(f"{said} stays in Staging, no decision:")
+    else:
+        wrong(f"{said} was refused and archived:")
+    for line in found.findings:
+        say(f"  {line}")
+
+
+def _steps(workspace: Workspace, run_id: str) -> list[dict[str, object]]:
+    return [{"name": s.name, "status": s.status, "output": s.output} for s in workspace.ledger.steps(run_id)]
+
+
 def _story(workspace: Workspace, pipeline: str, *, as_json: bool) -> Story:
     code = workspace.code
     story = Story(quiet=as_json)
@@ -136,8 +195,7 @@ def _plan(rows: list[dict[str, object]], *, as_json: bool) -> None:
 
 
 def _end(workspace: Workspace, run_id: str, *, as_json: bool, following: str) -> None:
-    steps = workspace.ledger.steps(run_id)
     if as_json:
-        emit({"run": run_id, "steps": [{"name": s.name, "status": s.status, "output": s.output} for s in steps]})
+        emit({"run": run_id, "steps": _steps(workspace, run_id)})
     else:
         say(f"run {run_id} done. Next: {bold(f'{following} --env {workspace.environment.name}')}")

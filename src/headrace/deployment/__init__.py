@@ -1,1 +1,5 @@
-"""How a model is put to work: what a user declares about scoring it (gates, serving, monitoring and retraining build on it)."""
+"""Brings a version to work: compliance checks, comparison with what is in Production, the served copy, rollback, retraining.
+
+It makes the evidence; `registry` keeps the requests, decides who may approve, and moves. Not for the order of the steps
+(`pipelines`).
+"""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    import pandas as pd
+
+    from headrace.features.plan import FeaturePlan
     from headrace.lakehouse.commit import Change, Commit
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.lakehouse.snapshot import Snapshot
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 ID = "prediction_id"
 AT = "predicted_for"
+FEATURES = "features"
 
 
 def score(
@@ -63,13 +67,14 @@ def score(
 
 
 def predict(version: LoadedVersion, rows: pa.Table) -> pa.Table:
-    """Prediction records for full rows: id, keys, moment, model, version, the task's outputs, and when it was computed.
+    """Prediction records for full rows: id, keys, moment, model, version, the task's outputs, the features that they
+    were made from, and when it was computed.
 
     The id is a digest of model, version, key and moment: the same decision scored again by the same version has the
     same id, on every path.
     """
     plan = version.plan
-    outputs = version.predict(rows.to_pandas())
+    features, outputs = version.explain(rows.to_pandas())
     identity = [rows.column(name) for name in (*plan.keys, plan.at)]
     ids = [
         digest([version.model, version.number, *(value.as_py() for value in values)])
@@ -82,9 +87,19 @@ def predict(version: LoadedVersion, rows: pa.Table) -> pa.Table:
         "model": pa.array([version.model] * len(ids), pa.string()),
         "model_version": pa.array([version.number] * len(ids), pa.int64()),
         **{str(name): pa.array(values) for name, values in outputs.items()},
+        FEATURES: _struct(plan, features),
         "scored_at": pa.array([now()] * len(ids), pa.timestamp("us", "UTC")),
     }
     return pa.table(columns)
+
+
+def _struct(plan: FeaturePlan, features: pd.DataFrame) -> pa.ChunkedArray:
+    types = {"number": pa.float64(), "string": pa.string()}
+    columns = {
+        feature.name: pa.array(features[feature.name], type=types[feature.kind], from_pandas=True)
+        for feature in plan.features
+    }
+    return pa.table(columns).to_struct_array()
 
 
 def _difference(lakehouse: Lakehouse, snapshot: Snapshot, predictions: pa.Table) -> Change | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from headrace.environments.importing import load_tree
 from headrace.environments.scan import scan
-from headrace.features.matrix import matrix
+from headrace.features.matrix import compute, encode, read
 from headrace.features.plan import on_demand_functions
 from headrace.training.declarations import Model
 from headrace.training.output import output
@@ -49,8 +49,18 @@ class Predictor:
         Raises:
             DataError: a column is missing, or holds something that cannot be read as declared.
         """
-        made = matrix(self.plan, self.spec.categories, self._functions, rows)
-        return output(self.spec.task, self.spec.classes, self._estimator, made, calibration=self.spec.calibration)
+        return self.explain(rows)[1]
+
+    def explain(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The features that full rows come to (texts as they were given, learned or not), and the output, same index.
+
+        Raises:
+            DataError: as `predict`.
+        """
+        features = compute(self.plan, self._functions, read(self.plan, rows))
+        made = encode(self.plan, self.spec.categories, features)
+        spec = self.spec
+        return features, output(spec.task, spec.classes, self._estimator, made, calibration=spec.calibration)
 
 
 def _functions(folder: Path, spec: PackageSpec) -> dict[str, Callable[..., object]]:

@@ -38,6 +38,10 @@ class LoadedVersion:
         """Full rows → the task's output."""
         return self._predictor.predict(rows)
 
+    def explain(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Full rows → the features that they come to, and the task's output."""
+        return self._predictor.explain(rows)
+
 
 def load(tracking: Tracking, uri: str, *, model: str, number: int, artifact_hash: str) -> LoadedVersion:
     """Loads a version.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from headrace.core.ids import Json
     from headrace.environments.project import Project
     from headrace.jobs.run import Outcome, Run
+    from headrace.pipelines.deploy import Delivered
     from headrace.workspace.workspace import Workspace
 
 Listener = Callable[["Outcome"], None]
@@ -104,6 +105,44 @@ def score(
             as_of=moment(run),
         )
     return run
+
+
+def deploy(
+    workspace: Workspace,
+    name: str | None = None,
+    *,
+    version: int | None = None,
+    as_of: datetime | None = None,
+    listen: Listener | None = None,
+) -> tuple[Run, Delivered]:
+    """Runs the deployment pipeline of one model.
+
+    Args:
+        workspace: the environment.
+        name: the model; may be left out when there is only one that has a deployment.
+        version: its version; the newest that is not archived unless said.
+        as_of: labels known by then count; the project's, or the present, unless said.
+        listen: told of each step.
+    """
+    from headrace.pipelines import deploy as pipeline
+    from headrace.workspace.follow import follow
+
+    deployment = one_deployment(workspace.project, name)
+    params: dict[str, Json] = {"version": version, "as_of": _text(workspace, as_of)}
+    with _open(workspace, f"deploy {deployment.name}", params, listen) as run:
+        delivered = pipeline.deploy(
+            workspace.lakehouse,
+            workspace.tracking,
+            workspace.registry,
+            run,
+            deployment,
+            version=version,
+            as_of=moment(run),
+            home=workspace.home(deployment.name),
+            by=workspace.access.me().name,
+            follow=lambda: follow(workspace),
+        )
+    return run, delivered
 
 
 def moment(run: Run) -> datetime:

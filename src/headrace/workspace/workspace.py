@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from headrace.access.audit import Audit
     from headrace.access.identity import Access
+    from headrace.core.events import Outbox
     from headrace.core.state import State
     from headrace.environments.code import Code
     from headrace.environments.config import Config, Environment
@@ -115,6 +116,17 @@ class Workspace:
         from headrace.registry.registry import Registry
 
         return Registry(self.state, self.tracking)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """Events, and how far each channel has come."""
+        from headrace.core.events import Outbox
+
+        return Outbox(self.state)
+
+    def home(self, model: str) -> Path:
+        """The folder in which servers of a model look."""
+        return self.environment.root / "serving" / model
 
     def close(self) -> None:
         """Closes what was opened."""

@@ -1,0 +1,207 @@
+"""Champion against challenger, on decisions that neither was fitted or calibrated on, with the labels that are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from headrace.core.clock import duration, instant
+from headrace.deployment.findings import Finding
+from headrace.features.rows import full_rows
+from headrace.lakehouse.commit import Upsert
+from headrace.training import labels as known_labels
+from headrace.training.declarations import Binary
+from headrace.training.intervals import baseline_output, difference
+from headrace.training.split import halves
+from headrace.training.training_set import LABEL, PART, table_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    import numpy as np
+    import pandas as pd
+
+    from headrace.deployment.declarations import NotWorse
+    from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.registry.records import Version
+    from headrace.scoring.version import LoadedVersion
+    from headrace.training.declarations import Model
+
+TABLE = "metrics.comparisons"
+INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """Labelled decisions with the outputs of both.
+
+    Attributes:
+        y: labels.
+        champion: its output; of the constant prediction where there is no champion.
+        challenger: its output.
+        since: the first decision.
+        until: the last one.
+    """
+
+    y: pd.Series
+    champion: pd.DataFrame
+    challenger: pd.DataFrame
+    since: datetime | None
+    until: datetime | None
+
+
+def gather(
+    lakehouse: Lakehouse,
+    model: Model,
+    challenger: tuple[Version, LoadedVersion],
+    champion: tuple[Version, LoadedVersion] | None,
+    *,
+    as_of: datetime,
+) -> Compared:
+    """Decisions after everything that either was fitted on, less what either was calibrated on.
+
+    Args:
+        lakehouse: the tables, as they are.
+        model: says the label.
+        challenger: the version that wants to be in Production.
+        champion: the one that is; None for a constant prediction.
+        as_of: labels known by then count.
+    """
+    both = [challenger, *([champion] if champion else [])]
+    fitted = max(instant(version.fit_to) for version, _ in both)
+    rows, decisions = _rows(lakehouse, challenger[1], since=fitted + INSTANT, until=as_of)
+    labels = known_labels.attach(decisions, _labels(lakehouse, model), task=model.task, as_of=as_of)
+    moments = known_labels.instants(decisions[challenger[1].plan.at])
+    usable = labels.y.notna() & ~(labels.first_known < moments)
+    if isinstance(model.task, Binary) and model.task.calibrate:
+        set_aside = halves(decisions[list(challenger[1].plan.keys)])
+        for version, _ in both:
+            usable &= ~_calibrated(moments, set_aside, instant(version.as_of), duration(model.evaluate.test))
+    y = labels.y[usable]
+    given = challenger[1].predict(rows[usable])
+    if champion is None:
+        other = _constant(lakehouse, model, challenger[0])(len(y)).set_index(given.index)
+    else:
+        theirs, _ = _rows(lakehouse, champion[1], since=fitted + INSTANT, until=as_of)
+        other = champion[1].predict(theirs[usable])
+    known = moments[usable]
+    return Compared(
+        y=y,
+        champion=other,
+        challenger=given,
+        since=known.min().to_pydatetime() if len(known) else None,
+        until=known.max().to_pydatetime() if len(known) else None,
+    )
+
+
+def judge(gate: NotWorse, model: Model, compared: Compared, *, champion: Version | None) -> Finding:
+    """Whether "worse by more than the margin" can be ruled out on these rows."""
+    against = f"version {champion.version}" if champion else "a constant prediction"
+    rows = len(compared.y)
+    if rows < gate.min_rows:
+        why = f"{rows:,} labelled decisions that neither has seen; {gate.min_rows:,} are needed"
+        return Finding(gate="not_worse", result="no decision", value=None, limit=-gate.margin, why=why)
+    found = difference(model.task, gate.metric, compared.y, compared.champion, compared.challenger)
+    if found is None:
+        why = f"{gate.metric} has no meaning on these {rows:,} decisions"
+        return Finding(gate="not_worse", result="no decision", value=None, limit=-gate.margin, why=why)
+    passed = found.not_worse(gate.margin, alpha=gate.alpha)
+    why = (
+        f"{gate.metric} {found.challenger:.4f} against {found.champion:.4f} of {against} on {rows:,} decisions: "
+        f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
+    )
+    return Finding(
+        gate="not_worse",
+        result="passed" if passed else "failed",
+        value=found.value,
+        limit=-gate.margin,
+        why=why,
+        details={
+            "metric": gate.metric,
+            "champion": champion.version if champion else None,
+            "champion_value": found.champion,
+            "challenger_value": found.challenger,
+            "low": found.low,
+            "high": found.high,
+            "alpha": gate.alpha,
+            "rows": rows,
+            "since": compared.since.isoformat() if compared.since else None,
+            "until": compared.until.isoformat() if compared.until else None,
+        },
+    )
+
+
+def keep(lakehouse: Lakehouse, version: Version, findings: list[Finding], *, id: str) -> None:  # noqa: A002
+    """Writes findings into `metrics.comparisons`, one row each."""
+    rows = [
+        {
+            "comparison_id": f"{id}-{place}",
+            "model": version.model,
+            "version": version.version,
+            "gate": finding.gate,
+            "result": finding.result,
+            "value": finding.value,
+            "limit": finding.limit,
+            "why": finding.why,
+            **{name: (finding.details or {}).get(name) for name in DETAILS},
+        }
+        for place, finding in enumerate(findings)
+    ]
+    if rows:
+        made = pa.Table.from_pylist(rows, schema=SCHEMA)
+        lakehouse.commit(TABLE, id, lambda _: Upsert(made, key=("comparison_id",)))
+
+
+def _rows(
+    lakehouse: Lakehouse, loaded: LoadedVersion, *, since: datetime, until: datetime
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Full rows for a version, and the keys and moments of the decisions; the same decisions in the same order for any version."""
+    plan = loaded.plan
+    versions = {name: lakehouse.snapshot(name).version for name in plan.tables}
+    made = full_rows(lakehouse, plan, versions, since=since, until=until + INSTANT)
+    return made.to_pandas(), made.select([*plan.keys, plan.at]).to_pandas()
+
+
+def _labels(lakehouse: Lakehouse, model: Model) -> pd.DataFrame:
+    label = model.task.label
+    columns = [*label.table.keys, *([label.table.time] if label.table.time else []), label.name]
+    return lakehouse.snapshot(label.table.name).to_arrow(columns=list(dict.fromkeys(columns))).to_pandas()
+
+
+def _calibrated(moments: pd.Series, set_aside: np.ndarray, as_of: datetime, test: timedelta) -> pd.Series:
+    return (moments > as_of - test) & (moments <= as_of) & set_aside
+
+
+def _constant(lakehouse: Lakehouse, model: Model, version: Version) -> Callable[[int], pd.DataFrame]:
+    """The best constant by the labels that the version was fitted on."""
+    rows = lakehouse.snapshot(table_name(model), version.training_set).to_arrow(columns=[LABEL, PART]).to_pandas()
+    return baseline_output(model.task, rows.loc[rows[PART] == "fit", LABEL])
+
+
+DETAILS = ("metric", "champion", "champion_value", "challenger_value", "low", "high", "alpha", "rows", "since", "until")
+SCHEMA = pa.schema(
+    [
+        ("comparison_id", pa.string()),
+        ("model", pa.string()),
+        ("version", pa.int64()),
+        ("gate", pa.string()),
+        ("result", pa.string()),
+        ("value", pa.float64()),
+        ("limit", pa.float64()),
+        ("why", pa.string()),
+        ("metric", pa.string()),
+        ("champion", pa.int64()),
+        ("champion_value", pa.float64()),
+        ("challenger_value", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("alpha", pa.float64()),
+        ("rows", pa.int64()),
+        ("since", pa.string()),
+        ("until", pa.string()),
+    ]
+)

@@ -1,0 +1,203 @@
+"""The copy of a version that servers start from, with samples of what MLflow's pyfunc answers: the parity file.
+
+    <home>/versions/<number>-<hash>/     the logged model as MLflow keeps it, `parity.json` and `serve.json` beside it
+    <home>/serving.json                  which of them is in Production
+
+A server reads nothing else, so it starts with the registry and the lakehouse down.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from headrace.core.clock import now
+from headrace.core.errors import DataError
+from headrace.core.ids import folder_digest
+from headrace.scoring.predictor import Predictor
+from headrace.serving.declarations import Serve
+from headrace.serving.manifest import FILE, PACKAGE, PARITY, Manifest, Parity, read_parity, write_manifest, write_parity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from headrace.features.plan import FeaturePlan
+    from headrace.registry.records import Version
+    from headrace.serving.manifest import Value
+    from headrace.tracking.tracking import Tracking
+
+SERVE = "serve.json"
+SAMPLES = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """A copy that lies ready.
+
+    Attributes:
+        folder: of the copy.
+        plan: of the package.
+        signature_inputs: the columns that MLflow's signature names.
+        samples: rows that were tried.
+        mismatches: of these, rows that our predictor answers otherwise than MLflow's pyfunc.
+    """
+
+    folder: Path
+    plan: FeaturePlan
+    signature_inputs: tuple[str, ...]
+    samples: int
+    mismatches: int
+
+    @property
+    def plan_inputs(self) -> tuple[str, ...]:
+        """The columns that the package's plan names."""
+        return tuple(column.name for column in self.plan.inputs)
+
+
+def folder_name(version: Version) -> str:
+    """Of a version's copy, below the home of the model."""
+    return f"versions/{version.version}-{version.artifact_hash[:12]}"
+
+
+def stage(tracking: Tracking, version: Version, home: Path, *, samples: pd.DataFrame, serve: Serve | None) -> Staged:
+    """Copies a version, and keeps what MLflow's pyfunc answers on some full rows.
+
+    The folder appears whole or not at all; one that is there already is used again.
+
+    Args:
+        tracking: where the version was logged.
+        version: to copy.
+        home: of the model, below which servers look.
+        samples: full rows.
+        serve: how it is to be served; the usual way unless said.
+
+    Raises:
+        DataError: the files are not those that were registered.
+    """
+    folder = home / folder_name(version)
+    if not (folder / PARITY).is_file():
+        _copy(tracking, version, folder, samples=samples, serve=serve or Serve())
+    predictor = Predictor(folder / PACKAGE)
+    parity = read_parity(folder / PARITY)
+    ours = predictor.predict(_frame(parity, predictor.plan))
+    return Staged(
+        folder=folder,
+        plan=predictor.plan,
+        signature_inputs=_signature(folder),
+        samples=len(parity.rows),
+        mismatches=_mismatches(parity, ours),
+    )
+
+
+def _copy(tracking: Tracking, version: Version, folder: Path, *, samples: pd.DataFrame, serve: Serve) -> None:
+    making = folder.parent / f".{folder.name}.{os.getpid()}"
+    shutil.rmtree(making, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(tracking.download(version.model_uri), making, ignore=shutil.ignore_patterns("__pycache__"))
+    found = folder_digest(making / PACKAGE)
+    if found != version.artifact_hash:
+        shutil.rmtree(making)
+        raise DataError(
+            f"the files of {version.name} changed after it was registered: {found} is not {version.artifact_hash}.",
+            hint="Do not use it. Train again, or restore the files from a backup.",
+        )
+    (making / SERVE).write_text(json.dumps(asdict(serve)), encoding="utf-8")
+    write_parity(making / PARITY, _answers(making, version, samples))
+    shutil.rmtree(folder, ignore_errors=True)  # without a parity file: left half-way by somebody who died
+    making.rename(folder)
+
+
+def _answers(logged: Path, version: Version, samples: pd.DataFrame) -> Parity:
+    from mlflow.pyfunc import load_model
+
+    plan = Predictor(logged / PACKAGE).plan
+    names = [column.name for column in plan.inputs]
+    rows = [[_json(value) for value in row] for row in samples[names].astype(object).itertuples(index=False)]
+    asked = Parity(
+        artifact_hash=version.artifact_hash,
+        columns=tuple(names),
+        rows=tuple(tuple(row) for row in rows),
+        output_columns=(),
+        outputs=(),
+    )
+    given: Any = load_model(str(logged)).predict(_frame(asked, plan))
+    return Parity(
+        artifact_hash=version.artifact_hash,
+        columns=asked.columns,
+        rows=asked.rows,
+        output_columns=tuple(str(name) for name in given.columns),
+        outputs=tuple(tuple(row) for row in given.astype(object).to_numpy().tolist()),
+    )
+
+
+def promote(home: Path, version: Version | None, *, online: Path, spool: Path) -> None:
+    """Writes `serving.json` for the version that is in Production; without one it is removed.
+
+    Raises:
+        DataError: the version has no copy.
+    """
+    file = home / FILE
+    if version is None:
+        file.unlink(missing_ok=True)
+        return
+    folder = home / folder_name(version)
+    if not (folder / PARITY).is_file():
+        raise DataError(
+            f"{version.name} has no copy for serving: {str(folder)!r} is not there.",
+            hint=f"headrace run deploy --version {version.version} makes it.",
+        )
+    serve = json.loads((folder / SERVE).read_text(encoding="utf-8"))
+    write_manifest(
+        file,
+        Manifest(
+            model=version.model,
+            version=version.version,
+            artifact_hash=version.artifact_hash,
+            folder=folder_name(version),
+            promoted_at=now().isoformat(),
+            serve=Serve(**serve),
+            online=os.path.relpath(online, home),
+            spool=os.path.relpath(spool, home),
+        ),
+    )
+
+
+def _frame(parity: Parity, plan: FeaturePlan) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = list(zip(*parity.rows, strict=True)) or [() for _ in plan.inputs]
+    return pd.DataFrame(
+        {
+            column.name: pd.Series(list(values), dtype=object)
+            for column, values in zip(plan.inputs, columns, strict=True)
+        }
+    )
+
+
+def _json(value: Any) -> Value:
+    import pandas as pd
+
+    if value is None or pd.isna(value):
+        return None
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat()
+    return value.item() if hasattr(value, "item") else value
+
+
+def _signature(folder: Path) -> tuple[str, ...]:
+    from mlflow.models import get_model_info
+
+    info: Any = get_model_info(str(folder))
+    return tuple(info.signature.inputs.input_names())
+
+
+def _mismatches(parity: Parity, ours: pd.DataFrame) -> int:
+    if tuple(ours.columns) != parity.output_columns:
+        return len(parity.rows)
+    given = ours.astype(object).to_numpy().tolist()
+    return sum(tuple(mine) != tuple(theirs) for mine, theirs in zip(given, parity.outputs, strict=True))

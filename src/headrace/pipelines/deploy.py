@@ -1,0 +1,390 @@
+"""Deploy: request for Staging, compliance, Staging, comparison, request for Production with the evidence, Production."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from headrace.core.clock import now
+from headrace.core.errors import HeadraceError, NotFoundError
+from headrace.deployment import checks, comparison, staged
+from headrace.deployment.declarations import Approval, NotWorse
+from headrace.deployment.findings import Finding, together
+from headrace.pipelines.model_inputs import tables
+from headrace.scoring.version import load
+from headrace.training.training_set import PART, table_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from headrace.core.events import Trouble
+    from headrace.core.ids import Json
+    from headrace.deployment.declarations import Deployment
+    from headrace.jobs.run import Run, StepContext
+    from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.registry.records import Decision, Request, Stage, Version
+    from headrace.registry.registry import Registry
+    from headrace.scoring.version import LoadedVersion
+    from headrace.tracking.tracking import Tracking
+
+Output = dict[str, Any]
+Ending = Literal["in production", "waits for approval", "no decision", "refused"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """How far a version came.
+
+    Attributes:
+        request: the one for Production, once it was made.
+        missing: roles whose approval is missing.
+        findings: of the gates that did not pass.
+    """
+
+    version: int
+    ending: Ending
+    request: int | None
+    missing: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+
+
+def outline(deployment: Deployment) -> list[dict[str, object]]:
+    """What a deployment does, for a dry run."""
+    gates = [gate.name for gate in deployment.gates if not isinstance(gate, NotWorse | Approval)]
+    compared = [f"not_worse {gate.metric}" for gate in deployment.gates if isinstance(gate, NotWorse)]
+    roles = [gate.role for gate in deployment.gates if isinstance(gate, Approval)]
+    return [
+        {"step": "ask for Staging", "takes": "", "writes": "a request"},
+        {"step": "copy", "takes": "", "writes": "the copy that servers start from, with samples"},
+        {"step": "check", "takes": ", ".join(gates), "writes": "findings on the version"},
+        {"step": "Staging", "takes": "all checks passed", "writes": "the stage"},
+        {"step": "compare", "takes": ", ".join(compared), "writes": comparison.TABLE},
+        {"step": "ask for Production", "takes": "all comparisons passed", "writes": "a request with the evidence"},
+        {"step": "Production", "takes": ", ".join(f"approval by {role}" for role in roles), "writes": "the stage"},
+    ]
+
+
+def deploy(
+    lakehouse: Lakehouse,
+    tracking: Tracking,
+    registry: Registry,
+    run: Run,
+    deployment: Deployment,
+    *,
+    version: int | None,
+    as_of: datetime,
+    home: Path,
+    by: str,
+    follow: Callable[[], Sequence[Trouble]],
+) -> Delivered:
+    """Brings a version as far towards Production as its gates and approvals let it come.
+
+    Args:
+        lakehouse: the tables.
+        tracking: where versions were logged.
+        registry: which moves.
+        run: of the ledger.
+        deployment: says the gates.
+        version: its number; the newest that is not archived unless said.
+        as_of: labels known by then count in the comparison.
+        home: where servers of this model look.
+        by: who asks.
+        follow: brings aliases and `serving.json` to where the stages are; gives what could not follow.
+    """
+    found = candidate(registry, deployment.name, version)
+    delivery = Delivery(lakehouse, tracking, registry, run, deployment, found, as_of, home, by)
+    if found.stage == "Production":
+        delivery.follow(follow)
+        return Delivered(version=found.version, ending="in production", request=None)
+    if found.stage == "None":
+        failed = delivery.to_staging()
+        if failed:
+            delivery.follow(follow)
+            return Delivered(version=found.version, ending="refused", request=None, findings=failed)
+    request = delivery.standing
+    if request is None:
+        findings = delivery.compare()
+        told = tuple(finding.why for finding in findings if finding.result != "passed")
+        if together(findings) == "failed":
+            delivery.archive(findings)
+            delivery.follow(follow)
+            return Delivered(version=found.version, ending="refused", request=None, findings=told)
+        if told:
+            delivery.follow(follow)
+            return Delivered(version=found.version, ending="no decision", request=None, findings=told)
+        request = delivery.ask_for_production(findings)
+    delivered = delivery.to_production(request)
+    delivery.follow(follow)
+    return delivered
+
+
+def candidate(registry: Registry, model: str, version: int | None) -> Version:
+    """The version asked for; otherwise the newest that was not archived.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    if version is not None:
+        return registry.get(model, version)
+    if model not in registry.models():
+        raise NotFoundError("version of model", model, registry.models(), hint="Train one first: headrace run train")
+    living = [each for each in registry.versions(model) if each.stage != "Archived"]
+    if not living:
+        raise NotFoundError(
+            "living version of model", model, (), hint="All were archived. Train another: headrace run train"
+        )
+    return living[-1]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """The steps of one deployment; each is a call into a lower room."""
+
+    lakehouse: Lakehouse
+    tracking: Tracking
+    registry: Registry
+    run: Run
+    deployment: Deployment
+    version: Version
+    as_of: datetime
+    home: Path
+    by: str
+
+    @cached_property
+    def champion(self) -> Version | None:
+        """What is in Production now."""
+        return self.registry.current(self.deployment.name, "Production")
+
+    @cached_property
+    def standing(self) -> Request | None:
+        """A request for Production that still holds: open, or approved and not spent, on evidence against the champion."""
+        against = self.champion.version if self.champion else None
+        for request in self.registry.requests.list(model=self.version.model):
+            if request.version != self.version.version or request.to != "Production" or request.against != against:
+                continue
+            decision = self.registry.requests.decision(request.id)
+            if request.status == "open" or _good(decision):
+                return request
+        return None
+
+    def to_staging(self) -> tuple[str, ...]:
+        """Request, copy, checks, stage. Gives why not, for a version that is archived instead."""
+        request = self._ask("Staging", {"metrics": dict(self.version.metrics)}, roles=())
+        found = self.copy()
+        findings = self.check(found)
+        if together(findings) != "passed":
+            self._decide("Staging", request, approved=False, findings=findings)
+            self.archive(findings)
+            return tuple(finding.why for finding in findings if finding.result != "passed")
+        self._decide("Staging", request, approved=True, findings=findings)
+        self._move("Staging", request)
+        return ()
+
+    def copy(self) -> staged.Staged:
+        """The copy that servers start from, with what MLflow's pyfunc answers on rows of the training set."""
+        made: dict[str, staged.Staged] = {}
+
+        def stage() -> staged.Staged:
+            rows = self.lakehouse.snapshot(table_name(self.deployment.model), self.version.training_set)
+            samples = rows.to_arrow().to_pandas()
+            samples = samples[samples[PART] == "test"].head(staged.SAMPLES)
+            return staged.stage(self.tracking, self.version, self.home, samples=samples, serve=self.deployment.serve)
+
+        def do(_: StepContext) -> Output:
+            made["copy"] = stage()
+            return {
+                "folder": str(made["copy"].folder),
+                "samples": made["copy"].samples,
+                "says": f"{made['copy'].samples} samples, {made['copy'].mismatches} mismatches",
+            }
+
+        serve = repr(self.deployment.serve)
+        self.run.step(f"copy {self._name}", {**self._key, "serve": serve}, do, holds=lambda was: _lies(was["folder"]))
+        return made.get("copy") or stage()
+
+    def check(self, found: staged.Staged) -> list[Finding]:
+        """The gates that look at the version alone."""
+        described = {
+            name: self.lakehouse.snapshot(name).properties.get("headrace.description", "")
+            for name in tables(self.deployment.model)
+        }
+
+        def do(step: StepContext) -> Output:
+            findings = checks.comply(self.deployment.gates, self.deployment.model, self.version, found, described)
+            for finding in findings:
+                step.log(f"{finding.gate}: {finding.result}: {finding.why}")
+            return {"findings": [finding.to_json() for finding in findings], "says": _summary(findings)}
+
+        key = {**self._key, "gates": repr(tuple(self.deployment.gates)), "described": described}
+        return _findings(self.run.step(f"check {self._name}", key, do).output)
+
+    def compare(self) -> list[Finding]:
+        """The gates that look at the version beside the champion."""
+        gates = [gate for gate in self.deployment.gates if isinstance(gate, NotWorse)]
+        names = (*tables(self.deployment.model),)
+        inputs = {name: self.lakehouse.data_version(name) for name in names}
+
+        def do(step: StepContext) -> Output:
+            champion = self.champion
+            compared = comparison.gather(
+                self.lakehouse,
+                self.deployment.model,
+                (self.version, self._load(self.version)),
+                (champion, self._load(champion)) if champion else None,
+                as_of=self.as_of,
+            )
+            findings = [comparison.judge(gate, self.deployment.model, compared, champion=champion) for gate in gates]
+            comparison.keep(self.lakehouse, self.version, findings, id=step.key)
+            for finding in findings:
+                step.log(f"{finding.gate}: {finding.result}: {finding.why}")
+            return {"findings": [finding.to_json() for finding in findings], "says": _summary(findings)}
+
+        key = {
+            **self._key,
+            "champion": self.champion.artifact_hash if self.champion else None,
+            "gates": repr(gates),
+            "inputs": inputs,
+            "as_of": self.as_of.isoformat(),
+        }
+        return _findings(self.run.step(f"compare {self._name}", key, do).output) if gates else []
+
+    def ask_for_production(self, findings: Sequence[Finding]) -> Request:
+        """The request, with everything that a person needs to decide on it."""
+        evidence: dict[str, Json] = {
+            "as_of": self.as_of.isoformat(),
+            "metrics": dict(self.version.metrics),
+            "findings": [finding.to_json() for finding in findings],
+            "code": self.version.code,
+            "inputs": dict(self.version.inputs),
+            "fit": [self.version.fit_from, self.version.fit_to],
+        }
+        roles = [gate.role for gate in self.deployment.gates if isinstance(gate, Approval)]
+        return self._ask("Production", evidence, roles=roles)
+
+    def to_production(self, request: Request) -> Delivered:
+        """The stage, when everybody who has to has approved."""
+        if not request.roles:
+            self._decide("Production", request, approved=True, findings=[])
+        decision = self.registry.requests.decision(request.id)
+        if decision is None:
+            missing = self.registry.requests.get(request.id).missing
+            return Delivered(
+                version=self.version.version, ending="waits for approval", request=request.id, missing=missing
+            )
+        self._move("Production", request)
+        return Delivered(version=self.version.version, ending="in production", request=request.id)
+
+    def archive(self, findings: Sequence[Finding]) -> None:
+        """A version that failed a gate is out of the way, with the reasons."""
+        evidence: dict[str, Json] = {"findings": [finding.to_json() for finding in findings]}
+        request = self._ask("Archived", evidence, roles=())
+        self._decide("Archived", request, approved=True, findings=findings)
+        self._move("Archived", request)
+
+    def follow(self, follow: Callable[[], Sequence[Trouble]]) -> None:
+        """Aliases and `serving.json`. What cannot follow now is told, and tried again later."""
+
+        def do(step: StepContext) -> Output:
+            troubles = follow()
+            for trouble in troubles:
+                step.log(f"{trouble.channel}: {trouble.error}; again after {trouble.again:%H:%M:%S} UTC")
+            vital = [trouble for trouble in troubles if trouble.channel in ("mlflow", "serving")]
+            if vital:
+                raise HeadraceError(
+                    f"the stages stand, but {vital[0].channel} could not follow: {vital[0].error}",
+                    hint="The same command tries again.",
+                )
+            late = ", ".join(trouble.channel for trouble in troubles)
+            return {"says": f"told everybody but {late}, tried again later" if late else "aliases and serving.json"}
+
+        self.run.step("follow", {"run": self.run.id}, do)
+
+    @property
+    def _name(self) -> str:
+        return f"version {self.version.version}"
+
+    @property
+    def _key(self) -> dict[str, Json]:
+        return {"model": self.version.model, "version": self.version.version, "artifact": self.version.artifact_hash}
+
+    def _load(self, version: Version) -> LoadedVersion:
+        return load(
+            self.tracking,
+            version.model_uri,
+            model=version.model,
+            number=version.version,
+            artifact_hash=version.artifact_hash,
+        )
+
+    def _ask(self, to: Stage, evidence: dict[str, Json], *, roles: Sequence[str]) -> Request:
+        against = self.champion.version if self.champion else None
+
+        def do(step: StepContext) -> Output:
+            asked = self.registry.requests.ask(
+                self.version,
+                to,
+                key=step.key,
+                by=self.by,
+                evidence=evidence,
+                against=against,
+                roles=roles,
+                comment=f"{self.deployment.name} version {self.version.version} to {to}",
+            )
+            waits = f", takes the approval of {', '.join(roles)}" if roles else ""
+            return {"request": asked.id, "says": f"request {asked.id} by {asked.by}{waits}"}
+
+        key = {**self._key, "evidence": evidence, "against": against, "roles": list(roles)}
+        made = self.run.step(f"ask for {to}, {self._name}", key, do, holds=self._stands)
+        return self.registry.requests.get(cast("int", made.output["request"]))
+
+    def _stands(self, was: Output) -> bool:
+        request = self.registry.requests.get(was["request"])
+        return request.status == "open" or _good(self.registry.requests.decision(request.id))
+
+    def _decide(self, to: Stage, request: Request, *, approved: bool, findings: Sequence[Finding]) -> None:
+        reasons = [finding.why for finding in findings if (finding.result == "passed") == approved]
+        reason = "; ".join(reasons) or "no gate stands in the way"
+
+        def do(_: StepContext) -> Output:
+            decision = self.registry.requests.by_gates(request.id, approved=approved, reason=reason)
+            return {"decision": decision.id, "says": f"request {request.id} {'approved' if approved else 'rejected'}"}
+
+        self.run.step(f"decide on {to}, {self._name}", {**self._key, "request": request.id}, do)
+
+    def _move(self, to: Stage, request: Request) -> None:
+        decision = self.registry.requests.decision(request.id)
+        assert decision is not None  # made before, or to_production() would have waited
+
+        def do(_: StepContext) -> Output:
+            here = self.registry.get(self.version.model, self.version.version)
+            expect = self.version.stage if here.stage == to else here.stage
+            change = self.registry.move(self.version, to, expect=expect, decision=decision, by=self.by)
+            return {"at": change.at.isoformat(), "says": f"by decision {decision.id} of {', '.join(decision.by)}"}
+
+        self.run.step(f"{to}, {self._name}", {**self._key, "decision": decision.id}, do)
+
+
+def _good(decision: Decision | None) -> bool:
+    """Whether a decision can still be spent."""
+    return decision is not None and decision.approved and decision.spent is None and decision.expires > now()
+
+
+def _lies(folder: object) -> bool:
+    from pathlib import Path
+
+    return (Path(str(folder)) / staged.PARITY).is_file()
+
+
+def _findings(output: Output) -> list[Finding]:
+    return [Finding(**each) for each in output["findings"]]
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    bad = [f"{finding.gate} {finding.result}: {finding.why}" for finding in findings if finding.result != "passed"]
+    if bad:
+        return "; ".join(bad)
+    last = [finding.why for finding in findings if finding.details]
+    return last[-1] if last else f"{len(findings)} gates passed"
