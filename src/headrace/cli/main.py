@@ -15,13 +15,19 @@ from headrace.core.errors import HeadraceError
 
 COMMANDS = {
     "demo": "the shipped example: a year of flights through the loop",
-    "run": "run a pipeline: refresh, train, score",
+    "run": "run a pipeline: refresh, train, deploy, score, monitor, retrain",
+    "up": "scheduler and serving on this machine",
+    "serve": "answer questions over HTTP",
     "status": "what is there and what needs a person",
     "table": "tables: list, show, history, load a file",
     "feature": "feature tables: list, show",
-    "model": "models and their versions: list, show",
+    "model": "models and their versions: list, show, history, compare, rollback",
+    "request": "requests to move a version: list, show, approve, reject",
+    "alert": "alerts: list, ack",
     "sql": "ask the lakehouse",
     "job": "runs of pipelines: list, show, logs",
+    "audit": "what was done by whom",
+    "access": "who may do what: me, list, grant, revoke, token",
     "doctor": "check this installation and this project",
 }
 DEFECT = 70  # sysexits.h: an internal software error

@@ -1,4 +1,4 @@
-"""`headrace model list|show`."""
+"""`headrace model list|show|history|compare|rollback`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.output import Commands, emit, env_option, facts, heading, json_option, table
+from headrace.cli.output import Commands, bold, emit, env_option, facts, heading, json_option, say, table, wrong
 
 if TYPE_CHECKING:
     from headrace.registry.records import Version
@@ -64,6 +64,80 @@ def show(name: str, version: int | None, env: str | None, as_json: bool) -> None
         table(slices)
     click.echo()
     table(stages)
+
+
+@command.command()
+@click.argument("name")
+@env_option
+@json_option
+def history(name: str, env: str | None, as_json: bool) -> None:
+    """Every stage that a version of this model came to: when, by whom, by which decision."""
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        workspace.registry.versions(name)  # says which models there are when this is none
+        rows = [vars(change) for change in workspace.registry.history(name)]
+    if as_json:
+        emit(rows)
+    else:
+        table(rows, ("at", "version", "stage", "by", "why", "decision"))
+
+
+@command.command()
+@click.argument("name")
+@env_option
+@json_option
+def compare(name: str, env: str | None, as_json: bool) -> None:
+    """What each version was compared with, on which decisions, and what came out."""
+    from headrace.deployment.comparison import TABLE
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        workspace.registry.versions(name)
+        there = workspace.lakehouse.exists(TABLE, own=True)
+        kept = workspace.lakehouse.snapshot(TABLE).to_arrow().to_pylist() if there else []
+        rows = sorted((row for row in kept if row["model"] == name), key=lambda row: row["version"])
+        rows = [{key: value for key, value in row.items() if key != "comparison_id"} for row in rows]
+    if as_json:
+        emit(rows)
+        return
+    columns = (
+        "version",
+        "champion",
+        "metric",
+        "challenger_value",
+        "champion_value",
+        "value",
+        "low",
+        "high",
+        "rows",
+        "result",
+    )
+    table(rows, columns, empty=f"no comparison yet. Next: headrace run deploy --model {name}")
+
+
+@command.command()
+@click.argument("name")
+@click.option(
+    "--to", type=click.IntRange(1), default=None, help="The version that was in Production before, unless said."
+)
+@click.option("--reason", required=True, help="Kept with the decision.")
+@env_option
+@json_option
+def rollback(name: str, to: int | None, reason: str, env: str | None, as_json: bool) -> None:
+    """Bring back a version that has been in Production: one command, recorded."""
+    from headrace.deployment.rollback import roll_back
+    from headrace.workspace.follow import follow
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        change = roll_back(workspace.registry, name, to=to, reason=reason, identity=workspace.access.me())
+        for trouble in follow(workspace):
+            wrong(f"{trouble.channel} was not told yet: {trouble.error}; it is tried again.")
+    if as_json:
+        emit(vars(change))
+    else:
+        say(f"{name} version {change.version} is in Production. Next: {bold(f'headrace model history {name}')}")
 
 
 def _slices(workspace: Workspace, version: Version) -> list[dict[str, object]]:

@@ -190,10 +190,10 @@ def _json(value: Any) -> Value:
 
 
 def _signature(folder: Path) -> tuple[str, ...]:
-    from mlflow.models import get_model_info
+    from mlflow.models import Model
 
-    info: Any = get_model_info(str(folder))
-    return tuple(info.signature.inputs.input_names())
+    logged: Any = Model.load(str(folder))
+    return tuple(logged.signature.inputs.input_names())
 
 
 def _mismatches(parity: Parity, ours: pd.DataFrame) -> int:

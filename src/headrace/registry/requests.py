@@ -172,6 +172,20 @@ class Requests:
             record(connection, GATES, "transition.decided", f"{asked.model}/{asked.version}", told)
             return _decide(connection, asked, approved=approved, by=[GATES], reason=reason)
 
+    def by_person(self, request: int, identity: Identity, *, reason: str) -> Decision:
+        """Decides one's own request that takes nobody's approval: a rollback. The caller has checked the right.
+
+        Raises:
+            RefusedError: it takes somebody's approval, is another one's, or is not open any more.
+        """
+        with self.state.begin() as connection:
+            asked = self._open(connection, request)
+            if asked.roles or asked.by != identity.name:
+                raise RefusedError(f"request {request} is not {identity.name}'s alone to decide.")
+            told: dict[str, Json] = {"request": request, "reason": reason}
+            record(connection, identity.name, "transition.decided", f"{asked.model}/{asked.version}", told)
+            return _decide(connection, asked, approved=True, by=[identity.name], reason=reason)
+
     def _open(self, connection: Connection, request: int) -> Request:
         asked = _request(connection, request)
         if asked.status == "open" and asked.expires > now():

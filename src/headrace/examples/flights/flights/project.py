@@ -30,6 +30,7 @@ planes = hr.Table(
 )
 departures = hr.Table(
     "silver.departures",
+    description="One row a scheduled flight, with the moment an hour before it is due to leave.",
     key="flight_id",
     sql=hr.sql_file("departures.sql"),
     expect=[
@@ -39,11 +40,19 @@ departures = hr.Table(
 )
 
 # Gold: what is to be predicted, and when it became known.
-arrivals = hr.Table("gold.arrivals", key="flight_id", time="known_at", sql=hr.sql_file("arrivals.sql"))
+arrivals = hr.Table(
+    "gold.arrivals",
+    description="Whether a flight came more than 15 minutes late, from when that was known; none for one that never came.",
+    key="flight_id",
+    time="known_at",
+    sql=hr.sql_file("arrivals.sql"),
+)
 
 # Features: a row counts from the moment when it became available, for as long as it still says something.
 weather = hr.FeatureTable(
     "features.weather",
+    description="Hourly weather at the three airports of New York, from when it was reported.",
+    online=True,
     key="airport",
     time="available_at",
     look_back="3h",
@@ -52,16 +61,26 @@ weather = hr.FeatureTable(
 )
 carrier_delays = hr.FeatureTable(
     "features.carrier_delays",
+    description="How late a carrier's flights out of an airport arrived, over the hours and days before.",
+    online=True,
     key=["carrier", "origin"],
     time="available_at",
     look_back="1d",  # a night without arrivals is normal, a day is not
     sql=hr.sql_file("carrier_delays.sql"),
 )
 origin_delays = hr.FeatureTable(
-    "features.origin_delays", key="origin", time="available_at", look_back="12h", sql=hr.sql_file("origin_delays.sql")
+    "features.origin_delays",
+    description="How late flights left an airport, over the two hours before.",
+    online=True,
+    key="origin",
+    time="available_at",
+    look_back="12h",
+    sql=hr.sql_file("origin_delays.sql"),
 )
 aircraft_delays = hr.FeatureTable(
     "features.aircraft_delays",
+    description="How late an aircraft left on its flight before.",
+    online=True,
     key="tailnum",
     time="available_at",
     look_back="1d",
@@ -82,6 +101,7 @@ def fit(data: hr.TrainingData, params: hr.Params):
 
 arrival_delay = hr.Model(
     "arrival_delay",
+    description="Whether a flight arrives more than 15 minutes late, an hour before it is due to leave.",
     fit=fit,
     task=hr.Binary(label=arrivals["late"], calibrate="isotonic"),
     spine=departures.at("predict_at"),
@@ -100,4 +120,19 @@ arrival_delay = hr.Model(
     evaluate=hr.Evaluate(test="30d", metrics=["roc_auc", "log_loss", "brier"], slices=["carrier", "origin"]),
 )
 
-delivery = hr.Deployment(arrival_delay, score=hr.Score(into="gold.arrival_delay_predictions"))
+delivery = hr.Deployment(
+    arrival_delay,
+    gates=[
+        hr.signature(),
+        hr.documented(),
+        hr.forbid_inputs("tailnum"),
+        hr.at_least("roc_auc", 0.60),
+        hr.not_worse("roc_auc", margin=0.005),
+        hr.approval("governance"),
+    ],
+    serve=hr.Serve(p95="20ms", log="required"),
+    score=hr.Score(into="gold.arrival_delay_predictions", every=hr.cron("0 4 * * *")),
+    monitor=hr.Monitor(window="1mo", alerts=[hr.alert("roc_auc", below=0.73, for_="2 of 3")]),
+    retrain=hr.Retrain(on="alert", cool_down="7d"),
+    owner="operations@flights.example",
+)

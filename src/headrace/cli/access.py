@@ -1,0 +1,89 @@
+"""`headrace access me|list|grant|revoke|token`."""
+
+from __future__ import annotations
+
+import click
+
+from headrace.cli.output import Commands, bold, emit, env_option, facts, json_option, say, table
+
+
+@click.group(name="access", cls=Commands)
+def command() -> None:
+    """Who may do what in an environment."""
+
+
+@command.command()
+@env_option
+@json_option
+def me(env: str | None, as_json: bool) -> None:
+    """Who you are here, and the roles that you hold."""
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        found = workspace.access.me()
+    shown = {"name": found.name, "roles": sorted(found.roles)}
+    if as_json:
+        emit(shown)
+    else:
+        facts(shown)
+
+
+@command.command(name="list")
+@env_option
+@json_option
+def list_(env: str | None, as_json: bool) -> None:
+    """Every role that was granted."""
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        rows = [vars(grant) for grant in workspace.access.grants()]
+    if as_json:
+        emit(rows)
+    else:
+        table(rows, empty="nobody was granted a role yet: you are alone, and admin.")
+
+
+@command.command()
+@click.argument("name")
+@click.argument("role")
+@env_option
+def grant(name: str, role: str, env: str | None) -> None:
+    """Give somebody a role, such as governance, ml_engineer or admin."""
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        workspace.access.grant(name, role)
+        where = workspace.environment.name
+    say(f"{name} holds {role} in {where}. Next: {bold(f'headrace access token {name} --env {where}')}")
+
+
+@command.command()
+@click.argument("name")
+@click.argument("role", required=False)
+@click.option("--tokens", is_flag=True, help="End every token of this person.")
+@env_option
+def revoke(name: str, role: str | None, tokens: bool, env: str | None) -> None:
+    """Take a role away, or end somebody's tokens."""
+    from headrace.workspace.workspace import open_workspace
+
+    if not role and not tokens:
+        raise click.UsageError("Name a role, or --tokens.")
+    with open_workspace(env) as workspace:
+        if role:
+            workspace.access.revoke(name, role)
+            say(f"{name} does not hold {role} any more.")
+        if tokens:
+            say(f"{workspace.access.revoke_tokens(name)} tokens of {name} are ended.")
+
+
+@command.command()
+@click.argument("name")
+@env_option
+def token(name: str, env: str | None) -> None:
+    """Make a token by which somebody is known, printed once; it goes into HEADRACE_TOKEN."""
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        made = workspace.access.token(name)
+    click.echo(made)
+    say(f"Shown once. {name} types: export HEADRACE_TOKEN=…")

@@ -1,0 +1,142 @@
+"""`headrace request list|show|approve|reject`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from headrace.cli.output import Commands, bold, emit, env_option, facts, heading, json_option, say, table, wrong
+
+if TYPE_CHECKING:
+    from headrace.registry.records import Request
+    from headrace.workspace.workspace import Workspace
+
+
+@click.group(name="request", cls=Commands)
+def command() -> None:
+    """Requests to move a version to a stage: who asks, on what evidence, what was decided."""
+
+
+@command.command(name="list")
+@click.option("--all", "everything", is_flag=True, help="Those that were decided, too.")
+@env_option
+@json_option
+def list_(everything: bool, env: str | None, as_json: bool) -> None:
+    """Open requests, the latest first."""
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        rows = [_row(each) for each in workspace.registry.requests.list(status=None if everything else "open")]
+    if as_json:
+        emit(rows)
+        return
+    columns = ("request", "model", "version", "to", "status", "by", "missing", "expires")
+    table(rows, columns, empty="no open request. `headrace request list --all` shows those that were decided.")
+
+
+@command.command()
+@click.argument("request", type=click.IntRange(1))
+@env_option
+@json_option
+def show(request: int, env: str | None, as_json: bool) -> None:
+    """One request with its evidence, comments and signatures."""
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        found = workspace.registry.requests.get(request)
+        decision = workspace.registry.requests.decision(request)
+    decided = (
+        {}
+        if decision is None
+        else {name: getattr(decision, name) for name in ("approved", "by", "reason", "at", "spent")}
+    )
+    if as_json:
+        signed = [vars(each) for each in found.approvals]
+        emit({**_row(found), "evidence": found.evidence, "approvals": signed, "decision": decided or None})
+        return
+    facts(_row(found))
+    evidence = cast("dict[str, Any]", found.evidence)
+    if evidence.get("findings"):
+        click.echo()
+        heading("Evidence")
+        for finding in evidence["findings"]:
+            click.echo(f"  {finding['gate']} {finding['result']}: {finding['why']}")
+    if decided:
+        click.echo()
+        heading("Decision")
+        facts(decided)
+    elif found.missing:
+        say(f"Next, as somebody with the role {found.missing[0]}: {bold(f'headrace request approve {request}')}")
+
+
+@command.command()
+@click.argument("request", type=click.IntRange(1))
+@click.option("--reason", default="", help="Kept with the decision.")
+@env_option
+@json_option
+def approve(request: int, reason: str, env: str | None, as_json: bool) -> None:
+    """Sign a request that somebody else made. With the last signature the version moves."""
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        me = workspace.access.me()
+        decision = workspace.registry.requests.approve(request, me, reason=reason)
+        found = workspace.registry.requests.get(request)
+        if decision is not None:
+            version = workspace.registry.get(found.model, found.version)
+            workspace.registry.move(version, found.to, expect=version.stage, decision=decision, by=me.name)
+            _follow(workspace)
+    if as_json:
+        emit({**_row(found), "decided": decision is not None})
+    elif decision is None:
+        say(f"signed. Missing: {', '.join(found.missing)}.")
+    else:
+        say(
+            f"{found.model} version {found.version} is in {found.to}. Next: {bold(f'headrace model history {found.model}')}"
+        )
+
+
+@command.command()
+@click.argument("request", type=click.IntRange(1))
+@click.option("--reason", required=True, help="Told to whoever asked.")
+@env_option
+@json_option
+def reject(request: int, reason: str, env: str | None, as_json: bool) -> None:
+    """Reject a request; the version stays where it is."""
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        workspace.registry.requests.reject(request, workspace.access.me(), reason=reason)
+        found = workspace.registry.requests.get(request)
+        _follow(workspace)
+    if as_json:
+        emit(_row(found))
+    else:
+        say(f"request {request} is rejected; {found.model} version {found.version} stays where it is.")
+
+
+def _follow(workspace: Workspace) -> None:
+    from headrace.workspace.follow import follow
+
+    for trouble in follow(workspace):
+        wrong(f"{trouble.channel} was not told yet: {trouble.error}; it is tried again.")
+
+
+def _row(request: Request) -> dict[str, object]:
+    return {
+        "request": request.id,
+        "model": request.model,
+        "version": request.version,
+        "to": request.to,
+        "status": request.status,
+        "by": request.by,
+        "at": request.at,
+        "comment": request.comment,
+        "against": request.against,
+        "roles": list(request.roles),
+        "missing": list(request.missing) if request.status == "open" else [],
+        "expires": request.expires,
+        "artifact_hash": request.artifact_hash,
+        "evidence_hash": request.evidence_hash,
+    }

@@ -1,0 +1,71 @@
+"""Back to a version that has been in Production, or forward again: a decision of one person, who is in a hurry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headrace.access.identity import ADMIN, ENGINEER
+from headrace.core.errors import NotFoundError, RefusedError
+from headrace.core.ids import new_id
+
+if TYPE_CHECKING:
+    from headrace.access.identity import Identity
+    from headrace.core.ids import Json
+    from headrace.registry.records import StageChange
+    from headrace.registry.registry import Registry
+
+
+def roll_back(registry: Registry, model: str, *, to: int | None, reason: str, identity: Identity) -> StageChange:
+    """Brings a version back to Production that has been there, and so has passed its gates and approvals before.
+
+    Args:
+        registry: which moves.
+        model: its name.
+        to: the version; the one that was in Production before, unless said.
+        reason: kept with the request.
+        identity: who does it; an ML engineer or an admin.
+
+    Raises:
+        RefusedError: the role is missing, or the version has never been in Production.
+        NotFoundError: no such version, or none has been in Production before.
+        DataError: its artifact is not what was registered.
+    """
+    identity.require(ENGINEER, ADMIN, to=f"roll {model} back")
+    registry.versions(model)
+    current = registry.current(model, "Production")
+    number = to or _before(registry, model, current.version if current else None)
+    version = registry.get(model, number)
+    if current is not None and current.version == number:
+        raise RefusedError(f"{version.name} is in Production already.", hint=f"headrace model history {model}")
+    served = [change for change in registry.history(model, number) if change.stage == "Production"]
+    if not served:
+        raise RefusedError(
+            f"{version.name} has never been in Production: there is nothing to go back to.",
+            hint=f"It gets there through its gates: headrace run deploy --model {model} --version {number}",
+        )
+    evidence: dict[str, Json] = {"in_production": [change.at.isoformat() for change in served], "reason": reason}
+    request = registry.requests.ask(
+        version,
+        "Production",
+        key=f"rollback {new_id()}",
+        by=identity.name,
+        evidence=evidence,
+        against=current.version if current else None,
+        comment=f"rollback: {reason}",
+    )
+    decision = registry.requests.by_person(request.id, identity, reason=reason)
+    return registry.move(version, "Production", expect=version.stage, decision=decision, by=identity.name)
+
+
+def _before(registry: Registry, model: str, current: int | None) -> int:
+    """The version that was in Production before the one that is there now."""
+    served = [change.version for change in registry.history(model) if change.stage == "Production"]
+    others = [version for version in served if version != current]
+    if not others:
+        raise NotFoundError(
+            "earlier version in Production of",
+            model,
+            (),
+            hint=f"headrace model history {model} shows where each has been.",
+        )
+    return others[-1]
