@@ -124,6 +124,35 @@ def score(
 @env_option
 @release_option
 @model_option
+@click.option("--from", "since", type=instant, required=True, help="Beginning of the first month.")
+@click.option("--to", "until", type=instant, required=True, help="First moment left out.")
+@as_of_option
+@json_option
+def backtest(
+    env: str | None,
+    release: str | None,
+    model: str | None,
+    since: datetime,
+    until: datetime,
+    as_of: datetime | None,
+    as_json: bool,
+) -> None:
+    """What retraining at the beginning of each month would have given."""
+    from headrace.workspace import start
+    from headrace.workspace.workspace import open_workspace
+
+    if since >= until:
+        raise click.UsageError(f"--from {since:%Y-%m-%dT%H:%M} is not before --to {until:%Y-%m-%dT%H:%M}.")
+    with open_workspace(env, release=release) as workspace:
+        story = _story(workspace, "backtest", as_json=as_json)
+        run = start.backtest(workspace, model, since=since, until=until, as_of=as_of, listen=story.tell)
+        _end(workspace, run.id, as_json=as_json, following="headrace model list")
+
+
+@command.command()
+@env_option
+@release_option
+@model_option
 @click.option("--version", type=click.IntRange(1), default=None, help="The newest that is not archived unless said.")
 @as_of_option
 @dry_option

@@ -26,7 +26,18 @@ VARIABLE = "HEADRACE_ENV__"
 Policy = Literal["any", "commit", "release"]
 POLICIES: tuple[str, ...] = get_args(Policy)
 PROJECT_KEYS = ("name", "module", "as_of")
-ENV_KEYS = ("code", "reads", "root", "releases", "lakehouse", "state", "tracking", "artifacts", "storage_options")
+ENV_KEYS = (
+    "code",
+    "reads",
+    "sample",
+    "root",
+    "releases",
+    "lakehouse",
+    "state",
+    "tracking",
+    "artifacts",
+    "storage_options",
+)
 SPLIT_KEYS = "storage_options"  # the one key that is a table: HEADRACE_ENV__prod__storage_options__AWS_REGION
 DEFAULT_ENVIRONMENTS = ("dev", "staging", "prod")
 ENV_NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
@@ -66,6 +77,7 @@ class Environment:
         code: what may run: `any` (the working tree), `commit` (committed code), `release` (a tagged commit).
         releases: the pattern that the tag of a release matches.
         reads: other environments whose tables are readable from here, in order; never written.
+        sample: the share of the decisions that models are trained on and score here, chosen by key: for a smoke run.
         root: the folder of the embedded stores.
         lakehouse_root: a folder, or the URL of an object store.
         artifacts_root: a folder or a URL.
@@ -75,6 +87,7 @@ class Environment:
     code: Policy
     releases: str
     reads: tuple[str, ...]
+    sample: float
     root: Path
     lakehouse_root: str
     artifacts_root: str
@@ -304,6 +317,7 @@ class _Reader:
             code=cast("Policy", self.one_of("code", POLICIES, usual)),
             releases=self.text("releases", "v*"),
             reads=self.reads(name, names, () if name == highest else (highest,)),
+            sample=self.share("sample"),
             root=root,
             lakehouse_root=self.place("lakehouse", root / "lakehouse"),
             artifacts_root=self.place("artifacts", root / "artifacts"),
@@ -322,6 +336,19 @@ class _Reader:
         if not isinstance(value, str) or not value:
             raise self.error(key, f"{value!r} is not a text.")
         return value
+
+    def share(self, key: str) -> float:
+        """A number over 0 and up to 1; 1 unless said."""
+        value = self.table.get(key, 1.0)
+        try:
+            share = float(cast("float", value))
+        except (TypeError, ValueError):
+            share = -1.0
+        if isinstance(value, bool) or not 0 < share <= 1:
+            raise self.error(
+                key, f"{value!r} is not a share.", hint="A number over 0, up to 1: 0.02 is two in a hundred."
+            )
+        return share
 
     def one_of(self, key: str, known: tuple[str, ...], usual: str) -> str:
         value = self.text(key, usual)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from headrace.features.plan import FeaturePlan, LookUp
     from headrace.lakehouse.lakehouse import Lakehouse
 
+PARTS = 10_000  # in which keys are divided to sample
 WRITTEN = "_written_at"  # when a feature table's row was last written; breaks ties
 
 
@@ -28,6 +29,7 @@ def full_rows(
     since: datetime | None = None,
     until: datetime | None = None,
     keep: Sequence[str] = (),
+    sample: float = 1.0,
 ) -> pa.Table:
     """One row for each decision in `since <= at < until`: keys, the moment, and the plan's input columns.
 
@@ -38,6 +40,7 @@ def full_rows(
         since: the first moment; None for all.
         until: the first moment that is left out; None for all.
         keep: more columns of the spine, for slices.
+        sample: the share of the decisions, always the same ones by a hash of the key.
 
     Returns:
         The spine's rows in key order, each exactly once. Types are those of the tables.
@@ -49,6 +52,9 @@ def full_rows(
         for sign, moment in ((">=", since), ("<", until))
         if moment
     ]
+    if sample < 1:
+        texts = ", ".join(f"{column(key)}::varchar" for key in plan.keys)
+        bounds.append(f"md5_number_lower(concat_ws(chr(31), {texts})) % {PARTS} < {round(sample * PARTS)}")
     spine = (
         f"(select {', '.join(column(name) for name in needed)} from {quoted(plan.spine)}"
         f"{' where ' + ' and '.join(bounds) if bounds else ''} order by {', '.join(column(name) for name in plan.keys)})"

@@ -38,6 +38,7 @@ def score(
     since: datetime,
     until: datetime,
     id: str,  # noqa: A002  # the name that a commit gives it
+    sample: float = 1.0,
 ) -> tuple[Commit | None, int]:
     """Scores the decisions in `since <= at < until`.
 
@@ -49,11 +50,12 @@ def score(
         since: the first moment.
         until: the first moment that is left out.
         id: the write's identity: repeated with the same id, nothing is written twice.
+        sample: the share of the decisions to score, by key.
 
     Returns:
         The commit (None when every prediction already stood there) and the number of decisions.
     """
-    rows = full_rows(lakehouse, version.plan, versions, since=since, until=until)
+    rows = full_rows(lakehouse, version.plan, versions, since=since, until=until, sample=sample)
     predictions = predict(version, rows)
     if predictions.num_rows == 0:
         return None, 0

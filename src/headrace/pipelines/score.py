@@ -51,6 +51,7 @@ def score(
     since: datetime | None,
     until: datetime | None,
     as_of: datetime,
+    sample: float = 1.0,
 ) -> None:
     """Scores the decisions in `since <= at < until`, a step a month, and measures what can be measured at `as_of`."""
     model, into = deployment.model, deployment.score.into
@@ -64,6 +65,7 @@ def score(
         "version": chosen.version,
         "artifact": chosen.artifact_hash,
         "into": into,
+        "sample": sample,
         "inputs": {name: [snapshot.env, snapshot.data_version] for name, snapshot in snapshots.items()},
     }
     first, last = since or instant(chosen.as_of), until or as_of
@@ -74,7 +76,9 @@ def score(
     for start, end in months(first, last):
 
         def do(step: StepContext, start: datetime = start, end: datetime = end) -> dict[str, Json]:
-            commit, rows = batch.score(lakehouse, loaded, into, versions=versions, since=start, until=end, id=step.key)
+            commit, rows = batch.score(
+                lakehouse, loaded, into, versions=versions, since=start, until=end, id=step.key, sample=sample
+            )
             return {
                 "table": into,
                 "version": commit.version if commit else None,

@@ -54,11 +54,26 @@ def train(
     *,
     as_of: datetime,
     by: str,
+    params: Params | None = None,
+    sample: float = 1.0,
 ) -> None:
-    """Trains one version of a model on what was known at a moment, for somebody."""
-    training = Training(project, lakehouse, tracking, registry, run, model, as_of, by)
-    found = training.tune()
-    logged = training.fit(found)
+    """Trains one version of a model on what was known at a moment.
+
+    Args:
+        project: whose code runs.
+        lakehouse: the tables.
+        tracking: where it is logged.
+        registry: where it becomes a version.
+        run: of the ledger.
+        model: as declared.
+        as_of: the training moment.
+        by: for whom.
+        params: to fit with; searched for unless given.
+        sample: the share of the decisions, by key.
+    """
+    training = Training(project, lakehouse, tracking, registry, run, model, as_of, by, sample)
+    found = training.tune() if params is None else None
+    logged = training.fit(found, params)
     metrics = training.evaluate(logged)
     training.register(logged, metrics)
 
@@ -75,6 +90,7 @@ class Training:
     model: Model
     as_of: datetime
     by: str
+    sample: float = 1.0
 
     @cached_property
     def inputs(self) -> dict[str, Snapshot]:
@@ -102,7 +118,7 @@ class Training:
 
         def do(step: StepContext) -> Output:
             made = training_set.build(
-                self.lakehouse, self.model, self.plan, self.versions, as_of=self.as_of, id=step.key
+                self.lakehouse, self.model, self.plan, self.versions, as_of=self.as_of, id=step.key, sample=self.sample
             )
             counts = made.counts
             for name, number in counts.to_json().items():
@@ -123,6 +139,7 @@ class Training:
             "inputs": {name: [snapshot.env, snapshot.data_version] for name, snapshot in self.inputs.items()},
             "as_of": self.as_of.isoformat(),
             "test": self.model.evaluate.test,
+            "sample": self.sample,
         }
         return self.run.step("training set", key, do, holds=self._is_there).output
 
@@ -144,9 +161,9 @@ class Training:
 
         return search(tune, trial, direction=direction(self.model))
 
-    def fit(self, found: Search | None) -> Output:
+    def fit(self, found: Search | None, given: Params | None = None) -> Output:
         """The fit that is kept, on an MLflow run."""
-        params: Values = {**self.model.params, **(found.best.params if found else {})}
+        params: Values = {**self.model.params, **(given or {}), **(found.best.params if found else {})}
         notes: Output = {"training_set": self.made}
         if found:
             notes["trials"] = [{"params": dict(trial.params), "value": trial.value} for trial in found.trials]

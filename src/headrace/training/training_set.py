@@ -61,13 +61,14 @@ def build(
     *,
     as_of: datetime,
     id: str,  # noqa: A002
+    sample: float = 1.0,
 ) -> Written:
     """Makes the training set as of a moment, from pinned table versions.
 
     Raises:
         DataError: nothing to fit or test on, a label that is null or not what the task predicts.
     """
-    rows = full_rows(lakehouse, plan, versions, until=as_of + SECOND, keep=model.evaluate.slices)
+    rows = full_rows(lakehouse, plan, versions, until=as_of + SECOND, keep=model.evaluate.slices, sample=sample)
     frame = rows.select(list(dict.fromkeys((*plan.keys, plan.at)))).to_pandas()
     found = known_labels.attach(frame, _labels(lakehouse, model, versions), task=model.task, as_of=as_of)
     parts = split(

@@ -9,7 +9,7 @@ from headrace.core.clock import instant, now
 from headrace.core.errors import DeclarationError, NotFoundError
 from headrace.deployment.declarations import Deployment
 from headrace.lakehouse.declarations import Source, Table
-from headrace.training.declarations import Model
+from headrace.training.declarations import Model, Params
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,7 +34,12 @@ def refresh(workspace: Workspace, *, listen: Listener | None = None) -> Run:
 
 
 def train(
-    workspace: Workspace, name: str | None = None, *, as_of: datetime | None = None, listen: Listener | None = None
+    workspace: Workspace,
+    name: str | None = None,
+    *,
+    as_of: datetime | None = None,
+    params: Params | None = None,
+    listen: Listener | None = None,
 ) -> Run:
     """Runs the training pipeline of one model.
 
@@ -42,12 +47,16 @@ def train(
         workspace: the environment.
         name: the model; may be left out when there is only one.
         as_of: the training moment: only decisions and labels up to it exist. The project's, or the present, unless said.
+        params: to fit with; searched for unless given.
         listen: told of each step.
     """
     from headrace.pipelines import train as pipeline
 
     model = one_model(workspace.project, name)
-    with _open(workspace, f"train {model.name}", {"as_of": _text(workspace, as_of)}, listen) as run:
+    asked: dict[str, Json] = {"as_of": _text(workspace, as_of)}
+    if params is not None:
+        asked["params"] = dict(params)
+    with _open(workspace, f"train {model.name}", asked, listen) as run:
         pipeline.train(
             workspace.project,
             workspace.lakehouse,
@@ -57,6 +66,8 @@ def train(
             model,
             as_of=moment(run),
             by=workspace.access.me().name,
+            params=params,
+            sample=workspace.environment.sample,
         )
     return run
 
@@ -100,6 +111,51 @@ def score(
             run,
             deployment,
             version=version,
+            since=since,
+            until=until,
+            as_of=moment(run),
+            sample=workspace.environment.sample,
+        )
+    return run
+
+
+def backtest(
+    workspace: Workspace,
+    name: str | None = None,
+    *,
+    since: datetime,
+    until: datetime,
+    as_of: datetime | None = None,
+    listen: Listener | None = None,
+) -> Run:
+    """Retrains for each month between two moments, with the parameters of the version in Production or the newest one.
+
+    Args:
+        workspace: the environment.
+        name: the model; may be left out when there is only one.
+        since: beginning of the first month.
+        until: the first moment that is left out.
+        as_of: labels known by then judge; the project's, or the present, unless said.
+        listen: told of each step.
+    """
+    from headrace.pipelines import backtest as pipeline
+
+    model = one_model(workspace.project, name)
+    registry = workspace.registry
+    version = registry.current(model.name, "Production") or registry.versions(model.name)[-1]
+    asked: dict[str, Json] = {
+        "as_of": _text(workspace, as_of),
+        "since": since.isoformat(),
+        "until": until.isoformat(),
+        "params": dict(version.params),
+    }
+    with _open(workspace, f"backtest {model.name}", asked, listen) as run:
+        pipeline.backtest(
+            workspace.project,
+            workspace.lakehouse,
+            run,
+            model,
+            version.params,
             since=since,
             until=until,
             as_of=moment(run),

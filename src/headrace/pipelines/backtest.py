@@ -1,0 +1,115 @@
+"""Back-test: what retraining at the beginning of each month would have given, a step a month."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from headrace.features.plan import on_demand_functions
+from headrace.features.rows import full_rows
+from headrace.lakehouse.commit import Upsert
+from headrace.pipelines.model_inputs import feature_plan, tables
+from headrace.pipelines.score import months
+from headrace.training.backtest import Backtest
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from headrace.core.ids import Json
+    from headrace.environments.project import Project
+    from headrace.jobs.run import Run, StepContext
+    from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.training.declarations import Model, Params
+
+TABLE = "metrics.backtests"
+
+
+class _Rows:
+    """What every month is cut from, made when the first one is needed."""
+
+    def __init__(self, project: Project, lakehouse: Lakehouse, model: Model, until: datetime) -> None:
+        self.project, self.lakehouse, self.model, self.until = project, lakehouse, model, until
+
+    @cached_property
+    def made(self) -> Backtest:
+        """Full rows and labels of everything before the end."""
+        plan = feature_plan(self.project, self.lakehouse, self.model)
+        versions = {name: self.lakehouse.snapshot(name).version for name in plan.tables}
+        rows = full_rows(self.lakehouse, plan, versions, until=self.until).to_pandas()
+        labels = self.lakehouse.snapshot(self.model.task.label.table.name).to_arrow().to_pandas()
+        return Backtest(self.model, plan, on_demand_functions(self.model.features), rows, labels)
+
+
+def backtest(
+    project: Project,
+    lakehouse: Lakehouse,
+    run: Run,
+    model: Model,
+    params: Params,
+    *,
+    since: datetime,
+    until: datetime,
+    as_of: datetime,
+) -> dict[str, dict[str, float | None]]:
+    """Retrains for each month between two moments; gives month → metrics, which are in `metrics.backtests` too."""
+    rows = _Rows(project, lakehouse, model, until)
+    basis: dict[str, Json] = {
+        "tree": project.code.tree,
+        "params": dict(params),
+        "inputs": {name: lakehouse.data_version(name) for name in tables(model)},
+        "as_of": as_of.isoformat(),
+        "metrics": list(model.metrics),
+    }
+    found: dict[str, dict[str, float | None]] = {}
+    for start, end in months(since, until):
+
+        def do(step: StepContext, start: datetime = start, end: datetime = end) -> dict[str, Any]:
+            tested = rows.made.window(params, since=start, until=end, as_of=as_of)
+            _keep(lakehouse, model.name, start, end, tested.metrics, tested.labelled, id=step.key)
+            main = tested.metrics[model.metrics[0]]
+            told = "no value" if main is None else f"{main:.4f}"
+            return {
+                "metrics": tested.metrics,
+                "says": f"{model.metrics[0]} {told}, fitted on {tested.fitted:,} decisions",
+            }
+
+        key = {**basis, "from": start.isoformat(), "to": end.isoformat()}
+        found[f"{start:%Y-%m}"] = run.step(f"retrained {start:%Y-%m}", key, do).output["metrics"]  # pyright: ignore[reportArgumentType]
+    return found
+
+
+def _keep(
+    lakehouse: Lakehouse,
+    model: str,
+    start: datetime,
+    end: datetime,
+    metrics: dict[str, float | None],
+    labelled: int,
+    *,
+    id: str,  # noqa: A002
+) -> None:
+    import pyarrow as pa
+
+    schema = pa.schema(
+        [
+            ("model", pa.string()),
+            ("window_start", pa.timestamp("us", "UTC")),
+            ("window_end", pa.timestamp("us", "UTC")),
+            ("metric", pa.string()),
+            ("value", pa.float64()),
+            ("labelled", pa.int64()),
+        ]
+    )
+    rows = [
+        {
+            "model": model,
+            "window_start": start,
+            "window_end": end,
+            "metric": metric,
+            "value": value,
+            "labelled": labelled,
+        }
+        for metric, value in metrics.items()
+    ]
+    made = pa.Table.from_pylist(rows, schema=schema)
+    lakehouse.commit(TABLE, id, lambda _: Upsert(made, key=("model", "window_start", "metric")))

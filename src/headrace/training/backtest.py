@@ -1,0 +1,92 @@
+"""What retraining would have given: for each window, a model fitted on everything known at its beginning, judged on it.
+
+Features are as of each decision whatever the training moment is, so one set of rows serves every window; only the labels
+that exist differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from headrace.features.matrix import compute, encode, learn, read
+from headrace.training import labels as known_labels
+from headrace.training.metrics import by_name, evaluate
+from headrace.training.output import classes_of, kind, output
+from headrace.training.train import fit, training_data
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    import pandas as pd
+
+    from headrace.features.plan import FeaturePlan
+    from headrace.training.declarations import Model, Params
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """One window of a back-test.
+
+    Attributes:
+        fitted: decisions that it was fitted on.
+        labelled: decisions of the window that it was judged on.
+        metrics: on them; not calibrated.
+    """
+
+    fitted: int
+    labelled: int
+    metrics: dict[str, float | None]
+
+
+class Backtest:
+    """Decisions with their features, once; see `window`.
+
+    Args:
+        model: as declared.
+        plan: of its features.
+        functions: its on-demand functions.
+        rows: full rows of every decision up to the end of the last window.
+        labels: the label's table.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        plan: FeaturePlan,
+        functions: Mapping[str, Callable[..., object]],
+        rows: pd.DataFrame,
+        labels: pd.DataFrame,
+    ) -> None:
+        self.model, self.plan, self.labels = model, plan, labels
+        self.decisions = rows[[*plan.keys, plan.at]]
+        self.at = known_labels.instants(rows[plan.at])
+        self.features = compute(plan, functions, read(plan, rows))
+
+    def window(self, params: Params, *, since: datetime, until: datetime, as_of: datetime) -> Tested:
+        """Fits on what was known at `since` and judges on the decisions in `since <= at < until`.
+
+        Args:
+            params: to fit with.
+            since: the training moment, and the first moment of the window.
+            until: the first moment that is left out.
+            as_of: labels known by then judge.
+
+        Raises:
+            DataError: there is nothing to fit on yet.
+            UserCodeError: the user's function raised.
+        """
+        then = known_labels.attach(self.decisions, self.labels, task=self.model.task, as_of=since)
+        before = (self.at < since) & then.y.notna() & ~(then.first_known < self.at)
+        categories = learn(self.plan, self.features[before])
+        fitting = encode(self.plan, categories, self.features[before])
+        data = training_data(self.model, fitting, then.y[before], self.at[before])
+        estimator = fit(self.model, data, params)
+        now = known_labels.attach(self.decisions, self.labels, task=self.model.task, as_of=as_of)
+        judged = (self.at >= since) & (self.at < until) & now.y.notna() & ~(now.first_known < self.at)
+        task = kind(self.model.task)
+        matrix = encode(self.plan, categories, self.features[judged])
+        given = output(task, classes_of(self.model.task, data.y), estimator, matrix)
+        measures = evaluate(self.model.task, now.y[judged], given, metrics=self.model.metrics)
+        return Tested(fitted=int(before.sum()), labelled=int(judged.sum()), metrics=by_name(measures))
