@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -14,7 +15,6 @@ from headrace.lakehouse.sql import column, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     import pandas as pd
 
@@ -79,7 +79,7 @@ def predict(version: LoadedVersion, rows: pa.Table) -> pa.Table:
     features, outputs = version.explain(rows.to_pandas())
     identity = [rows.column(name) for name in (*plan.keys, plan.at)]
     ids = [
-        digest([version.model, version.number, *(value.as_py() for value in values)])
+        digest([version.model, version.number, *(_plain(value.as_py()) for value in values)])
         for values in zip(*identity, strict=True)
     ]
     columns = {
@@ -93,6 +93,13 @@ def predict(version: LoadedVersion, rows: pa.Table) -> pa.Table:
         "scored_at": pa.array([now()] * len(ids), pa.timestamp("us", "UTC")),
     }
     return pa.table(columns)
+
+
+def _plain(value: object) -> object:
+    """As a request would give it: an instant in UTC, also where the table's column has no zone."""
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    return value
 
 
 def _struct(plan: FeaturePlan, features: pd.DataFrame) -> pa.ChunkedArray:

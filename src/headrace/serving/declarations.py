@@ -23,6 +23,7 @@ class Serve:
         max_rows: rows of one request; more are refused with 413.
         max_body: bytes of one request; more are refused with 413.
         queue: requests that may wait at the same time; more are refused with 503.
+        max_log: bytes of the log that may wait for the lakehouse; beyond, `log` says what happens.
     """
 
     _: KW_ONLY
@@ -31,6 +32,7 @@ class Serve:
     max_rows: int = 10_000
     max_body: int = 16 * 2**20
     queue: int = 1_000
+    max_log: int = 2**30
 
     def __post_init__(self) -> None:
         if not LATENCY.fullmatch(self.p95):
@@ -39,6 +41,6 @@ class Serve:
             raise DeclarationError(
                 f"Serve(log={self.log!r}) is not known.", hint="Write 'required', 'best_effort' or 'none'."
             )
-        for name in ("max_rows", "max_body", "queue"):
+        for name in ("max_rows", "max_body", "queue", "max_log"):
             if getattr(self, name) < 1:
                 raise DeclarationError(f"Serve({name}={getattr(self, name)}) must be at least 1.")

@@ -1,0 +1,220 @@
+"""Bodies of requests to rows in the order of a model's inputs, and predictions to bodies: compiled once for a version.
+
+Stricter than MLflow's scoring server, which answers a ragged row with NaN: every row must name every input and nothing
+else. A null is a missing value; every input of a plan may be missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from headrace.features.plan import Input, Kind
+
+Row = list[Any]
+NUMBERS = {int, float, bool, type(None)}
+TEXTS = {str, type(None)}
+FORMATS = ("dataframe_split", "dataframe_records", "inputs", "instances")
+LARGEST = 2**1023  # an integer beyond has no float64
+
+
+class BadRequestError(Exception):
+    """A body that cannot be read; the text is for the caller and holds no data of theirs but a column's name."""
+
+
+class Codec:
+    """Decodes full rows.
+
+    Args:
+        inputs: of the model's plan.
+    """
+
+    def __init__(self, inputs: Sequence[Input]) -> None:
+        self.names = [column.name for column in inputs]
+        self.kinds: list[Kind] = [column.kind for column in inputs]
+        self.width = len(self.names)
+        self._known = set(self.names)
+        self._numeric = all(kind == "number" for kind in self.kinds)
+
+    def decode(self, body: bytes, content_type: str) -> list[Row]:
+        """The rows of an `/invocations` body, in the order of the inputs.
+
+        Raises:
+            BadRequestError: says what is wrong, with the row and the column.
+        """
+        if content_type.startswith("text/csv"):
+            return self.check(self._csv(body))
+        asked = document(body)
+        given = [name for name in FORMATS if name in asked]
+        if len(given) != 1:
+            raise BadRequestError(f"the body needs exactly one of {', '.join(FORMATS)}.")
+        if stray := [name for name in asked if name not in (*given, "params")]:
+            raise BadRequestError(f"unexpected {_named(stray[0])} in the body.")
+        if asked.get("params"):
+            raise BadRequestError("this model takes no params.")
+        data = asked[given[0]]
+        if given[0] == "dataframe_split":
+            return self.check(self._split(data))
+        if given[0] == "inputs" and isinstance(data, dict):
+            return self.check(self._columns(cast("dict[str, Any]", data)))
+        if given[0] == "dataframe_records" or (isinstance(data, list) and data and isinstance(data[0], dict)):
+            return self.check(self.records(data))
+        return self.check(_rows(data, given[0]))
+
+    def records(self, data: object) -> list[Row]:
+        """Objects, one a row, to rows in order."""
+        names, known = self.names, self._known
+        rows: list[Row] = []
+        for place, record in enumerate(_rows(data, "the list of records")):
+            if not isinstance(record, dict):
+                raise BadRequestError(f"row {place} is no object.")
+            found = cast("dict[str, Any]", record)
+            try:
+                rows.append([found[name] for name in names])
+            except KeyError as missing:
+                raise BadRequestError(f"row {place}: {_named(missing.args[0])} is missing.") from None
+            if len(found) != self.width:
+                stray = next(name for name in found if name not in known)
+                raise BadRequestError(f"row {place}: {_named(stray)} is not an input of this model.")
+        return rows
+
+    def check(self, rows: list[Row]) -> list[Row]:
+        """The same rows, when each has the right width and every value the kind of its input.
+
+        Raises:
+            BadRequestError: says which row and column.
+        """
+        if not rows:
+            raise BadRequestError("there are no rows.")
+        width, numeric = self.width, self._numeric
+        for place, row in enumerate(rows):
+            if type(row) is not list or len(row) != width:
+                raise BadRequestError(f"row {place} has {_length(row)}; this model has {width} inputs.")
+            if not numeric or not NUMBERS.issuperset(map(type, row)):
+                self._values(place, row)
+            for value in row:
+                if type(value) is int and not -LARGEST < value < LARGEST:
+                    raise BadRequestError(f"row {place}: {_named(self.names[row.index(value)])} is out of range.")
+        return rows
+
+    def _values(self, place: int, row: Row) -> None:
+        for name, kind, value in zip(self.names, self.kinds, row, strict=True):
+            if kind == "number":
+                if type(value) not in NUMBERS:
+                    raise BadRequestError(f"row {place}: {_named(name)} is no number.")
+            elif type(value) not in TEXTS and not isinstance(value, datetime):
+                raise BadRequestError(f"row {place}: {_named(name)} is no {'text' if kind == 'string' else 'time'}.")
+            elif kind.startswith("timestamp") and isinstance(value, str):
+                _time(place, name, value)
+
+    def _split(self, data: object) -> list[Row]:
+        if not isinstance(data, dict):
+            raise BadRequestError("dataframe_split is no object.")
+        frame = cast("dict[str, Any]", data)
+        rows = _rows(frame.get("data"), "dataframe_split.data")
+        columns = frame.get("columns", self.names)
+        if columns == self.names:
+            return rows
+        if not isinstance(columns, list) or not all(isinstance(name, str) for name in cast("list[Any]", columns)):
+            raise BadRequestError("dataframe_split.columns is no list of names.")
+        names = cast("list[str]", columns)
+        self._same(names)
+        order = [names.index(name) for name in self.names]
+        for place, row in enumerate(rows):
+            if type(row) is not list or len(row) != len(order):
+                raise BadRequestError(f"row {place} has {_length(row)}; {len(order)} columns are named.")
+        return [[row[place] for place in order] for row in rows]
+
+    def _columns(self, data: dict[str, Any]) -> list[Row]:
+        self._same(list(data))
+        columns = [_rows(data[name], _named(name)) for name in self.names]
+        lengths = {len(column) for column in columns}
+        if len(lengths) > 1:
+            raise BadRequestError(f"the columns have different lengths: {min(lengths)} to {max(lengths)}.")
+        return [list(row) for row in zip(*columns, strict=True)]
+
+    def _csv(self, body: bytes) -> list[Row]:
+        try:
+            lines = list(csv.reader(io.StringIO(body.decode()), strict=True))
+        except (UnicodeDecodeError, csv.Error):
+            raise BadRequestError("the body is no CSV in UTF-8.") from None
+        if not lines:
+            raise BadRequestError("there is no header.")
+        self._same(lines[0])
+        order = [lines[0].index(name) for name in self.names]
+        rows: list[Row] = []
+        for place, line in enumerate(lines[1:]):
+            if len(line) != len(order):
+                raise BadRequestError(f"row {place} has {len(line)} values; {len(order)} columns are named.")
+            pairs = zip((line[at] for at in order), self.names, self.kinds, strict=True)
+            rows.append([_from_text(place, text, name, kind) for text, name, kind in pairs])
+        return rows
+
+    def _same(self, names: list[str]) -> None:
+        for name in self.names:
+            if name not in names:
+                raise BadRequestError(f"{_named(name)} is missing.")
+        for place, name in enumerate(names):
+            if name not in self._known:
+                raise BadRequestError(f"{_named(name)} is not an input of this model.")
+            if names.index(name) != place:
+                raise BadRequestError(f"{_named(name)} is named twice.")
+
+
+def document(body: bytes) -> dict[str, Any]:
+    """A body as a JSON object.
+
+    Raises:
+        BadRequestError: it is none; NaN and Infinity are no JSON.
+    """
+    try:
+        read = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequestError(f"the body is no JSON: {error.msg} at position {error.pos}.") from None
+    if type(read) is not dict:
+        raise BadRequestError("the body is no JSON object.")
+    return cast("dict[str, Any]", read)
+
+
+def _rows(data: object, what: str) -> list[Any]:
+    if type(data) is not list:
+        raise BadRequestError(f"{what} is no list.")
+    return cast("list[Any]", data)
+
+
+def _length(row: object) -> str:
+    return f"{len(cast('list[Any]', row))} values" if type(row) is list else "no list of values"
+
+
+def _named(name: object) -> str:
+    """A name as it is shown back: bounded, and on one line."""
+    text = repr(name)
+    return text if len(text) <= 80 else f"{text[:77]}…'"
+
+
+def _time(place: int, name: str, text: str) -> None:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise BadRequestError(f"row {place}: {_named(name)} is no time in ISO 8601.") from None
+
+
+def _from_text(place: int, text: str, name: str, kind: Kind) -> Any:
+    if text == "":
+        return None
+    if kind != "number":
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        raise BadRequestError(f"row {place}: {_named(name)} is no number.") from None
+    if number - number != 0:  # NaN and the infinities
+        raise BadRequestError(f"row {place}: {_named(name)} is not finite.")
+    return number
