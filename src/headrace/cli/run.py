@@ -58,6 +58,22 @@ def refresh(env: str | None, release: str | None, dry_run: bool, as_json: bool) 
 @command.command()
 @env_option
 @release_option
+@as_of_option
+@json_option
+def publish(env: str | None, release: str | None, as_of: datetime | None, as_json: bool) -> None:
+    """Publish feature tables that are declared online, as of a moment, for serving."""
+    from headrace.workspace import start
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env, release=release) as workspace:
+        story = _story(workspace, "publish", as_json=as_json)
+        run = start.publish(workspace, as_of=as_of, listen=story.tell)
+        _end(workspace, run.id, as_json=as_json, following="headrace serve")
+
+
+@command.command()
+@env_option
+@release_option
 @model_option
 @as_of_option
 @dry_option

@@ -119,6 +119,22 @@ def score(
     return run
 
 
+def publish(workspace: Workspace, *, as_of: datetime | None = None, listen: Listener | None = None) -> Run:
+    """Publishes the feature tables that are declared online.
+
+    Args:
+        workspace: the environment.
+        as_of: only rows that had become available by then; the project's moment, or the present, unless said.
+        listen: told of each step.
+    """
+    from headrace.pipelines import publish as pipeline
+
+    tables = pipeline.online_tables(workspace.project)
+    with _open(workspace, "publish", {"as_of": _text(workspace, as_of)}, listen) as run:
+        pipeline.publish(workspace.lakehouse, workspace.online, run, tables, as_of=moment(run))
+    return run
+
+
 def backtest(
     workspace: Workspace,
     name: str | None = None,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headrace.environments.code import Code
     from headrace.environments.config import Config, Environment
     from headrace.environments.project import Project
+    from headrace.features.online.base import OnlineStore
     from headrace.jobs.ledger import Ledger
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.registry.registry import Registry
@@ -123,6 +124,13 @@ class Workspace:
         from headrace.core.events import Outbox
 
         return Outbox(self.state)
+
+    @cached_property
+    def online(self) -> OnlineStore:
+        """The online store."""
+        from headrace.features.online.sqlite import SqliteStore
+
+        return SqliteStore(self.environment.root / "online.db")
 
     def home(self, model: str) -> Path:
         """The folder in which servers of a model look."""

@@ -1,0 +1,136 @@
+"""One server process: web server, the watch on `serving.json`, and a drain at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from headrace.core.errors import ConfigError, HeadraceError, MissingExtraError
+from headrace.scoring.spool import Spool
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from headrace.serving.app import App
+
+LOOK = 0.2  # seconds between looks at serving.json
+DRAIN = 30.0  # seconds that requests may take to their end
+HOST, PORT = "127.0.0.1", 8080
+
+
+def serve(home: Path, *, host: str = HOST, port: int = PORT) -> None:
+    """Serves what `<home>/serving.json` names, and follows it, until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: the address cannot be had.
+        MissingExtraError: the web server is not installed.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # scale by processes
+    try:
+        import granian  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        import orjson  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        import uvloop
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "granian", "serve", "Serving") from None
+    _check(host, port)
+    uvloop.run(_serve(home, host, port))
+
+
+def _check(host: str, port: int) -> None:
+    """Tries the address: the web server itself would share a port that another one listens at."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection that is still closing is no owner
+        try:
+            tried.bind((host, port))
+        except (OSError, OverflowError) as error:
+            raise ConfigError(
+                f"the address {host}:{port} cannot be had: {getattr(error, 'strerror', error)}.",
+                hint=f"Another server may listen there; choose another one with --port, or see `ss -ltnp 'sport = :{port}'`.",
+            ) from None
+
+
+async def _serve(home: Path, host: str, port: int) -> None:
+    from granian.constants import Interfaces
+    from granian.server.embed import Server
+
+    from headrace.serving.app import App
+
+    app = App()
+    await _follow(app, home)
+    server = Server(app, address=host, port=port, interface=Interfaces.RSGI, log_enabled=False, websockets=False)
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    running = asyncio.create_task(server.serve())
+    watching = asyncio.create_task(_watch(app, home))
+    _say(f"serving on http://{host}:{port}" + ("" if app.serving else f"; {app.trouble}"))
+    await asyncio.wait([running, asyncio.create_task(ended.wait())], return_when=asyncio.FIRST_COMPLETED)
+    app.draining = True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN):
+            while app.in_flight:  # noqa: ASYNC110  # an event would cost every request something, this only the last ones
+                await asyncio.sleep(0.01)
+    if not running.done():
+        server.stop()
+        await running
+    watching.cancel()
+    if app.spool is not None:
+        app.spool.close()
+    _say("drained; nothing is lost")
+
+
+async def _watch(app: App, home: Path) -> None:
+    """Follows `serving.json`, and seals the log's segment when no request does."""
+    file = home / "serving.json"
+    seen = _mark(file)
+    while True:
+        await asyncio.sleep(LOOK)
+        if (mark := _mark(file)) != seen:
+            seen = mark
+            await _follow(app, home)
+        if app.spool is not None:
+            app.spool.tick()
+
+
+async def _follow(app: App, home: Path) -> None:
+    """Loads what `serving.json` names, beside the version at work, then swaps. What does not load leaves things as they are."""
+    from headrace.serving.app import NOTHING
+    from headrace.serving.version import load
+
+    file = home / "serving.json"
+    if not file.exists():
+        app.trouble = "serving.json is gone; the last version goes on." if app.serving else NOTHING
+        return
+    try:
+        loaded = await asyncio.get_running_loop().run_in_executor(None, load, file)
+    except (HeadraceError, OSError) as error:
+        app.trouble = str(error)
+        app.counters.failed_swaps += 1
+        _say(f"not followed: {error}")
+        return
+    manifest = loaded.manifest
+    if manifest.serve.log != "none" and app.spool is None:
+        app.spool = Spool((home / manifest.spool).resolve(), limit_bytes=manifest.serve.max_log)
+    app.counters.swaps += app.serving is not None
+    app.serving, app.trouble = loaded, ""
+    slower = f" ({'; '.join(loaded.slower)})" if loaded.slower else ""
+    _say(f"{manifest.model} version {manifest.version}, {loaded.predictor.tier} tier{slower}")
+
+
+def _mark(file: Path) -> tuple[int, int] | None:
+    """What changes when the file is replaced."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
