@@ -140,6 +140,32 @@ def score(
 @env_option
 @release_option
 @model_option
+@click.option("--from", "since", type=instant, required=True, help="First moment to ask for.")
+@click.option("--to", "until", type=instant, required=True, help="First moment left out.")
+@click.option(
+    "--rows", type=click.IntRange(1), default=1000, show_default=True, help="Ask for at least so many decisions."
+)
+@json_option
+def rehearse(
+    env: str | None, release: str | None, model: str | None, since: datetime, until: datetime, rows: int, as_json: bool
+) -> None:
+    """Ask a real server what batch scoring has answered, with the lakehouse renamed away; exit 1 when an answer differs."""
+    from headrace.workspace import rehearsal
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env, release=release) as workspace:
+        story = _story(workspace, "serve", as_json=as_json)
+        run, told = rehearsal.rehearse(workspace, model, since=since, until=until, rows=rows, listen=story.tell)
+        if as_json:
+            emit({"run": run.id, **told})
+        else:
+            _end(workspace, run.id, as_json=False, following="headrace serve")
+
+
+@command.command()
+@env_option
+@release_option
+@model_option
 @click.option("--from", "since", type=instant, required=True, help="Beginning of the first month.")
 @click.option("--to", "until", type=instant, required=True, help="First moment left out.")
 @as_of_option

@@ -27,7 +27,7 @@ def command(model: str | None, host: str, port: int, env: str | None) -> None:
     environment = found.environment(env) if env else found.environments[0]
     folder = home(environment, model)
     # a process of its own, with nothing imported that this command needed
-    os.execv(
+    os.execv(  # noqa: S606
         sys.executable,
         [sys.executable, "-m", "headrace.serving", "--home", str(folder), "--host", host, "--port", str(port)],
     )

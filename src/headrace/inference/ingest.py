@@ -1,26 +1,46 @@
-"""The inference log into the lakehouse: each segment of the spool one commit, each answered row once."""
+"""The inference log into the lakehouse: each segment of the spool is one commit, and each answered row is there once."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pyarrow as pa
 
 from headrace.core.failpoints import reach
 from headrace.lakehouse.commit import Append
-from headrace.scoring.spool import taken
+from headrace.scoring.spool import segments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from headrace.lakehouse.commit import Change
     from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.lakehouse.snapshot import Snapshot
     from headrace.scoring.spool import Segment
 
 BAD = ".bad"
+INSTANT = pa.timestamp("us", "UTC")
+COLUMNS = {
+    "request_id": pa.string(),
+    "row": pa.int64(),
+    "prediction_id": pa.string(),
+    "asked_at": INSTANT,
+    "predicted_for": INSTANT,
+    "model": pa.string(),
+    "model_version": pa.int64(),
+    "path": pa.string(),
+    "keys": pa.string(),
+    "inputs": pa.string(),
+    "outputs": pa.string(),
+}
+PLAIN = re.compile(r"\w+")  # an output whose name any engine takes as a column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +48,17 @@ class Ingested:
     """What was taken over.
 
     Attributes:
-        segments: of the spool.
-        rows: of the inference table.
-        bad: records that could not be read; they are kept beside the spool.
+        segments: of the spool that are in the table now and no longer in the spool.
+        rows: of the inference table that this call wrote.
+        bad: records that could not be read. Nothing of them is in the table.
+        set_aside: the files where they are kept, one JSON object a line: `why`, and `record`, the bytes as UTF-8 (what is
+            none, as Python's surrogate escapes).
     """
 
     segments: int
     rows: int
-    bad: int
+    bad: int = 0
+    set_aside: tuple[str, ...] = ()
 
 
 def table_name(model: str) -> str:
@@ -46,77 +69,190 @@ def table_name(model: str) -> str:
 def ingest(lakehouse: Lakehouse, spool: Path, into: str) -> Ingested:
     """Commits every segment that nobody writes any more, then deletes it.
 
-    The commit carries the segment's name, so that one that was committed and not yet deleted is only deleted the next
-    time. Two processes at once work on different segments.
+    A commit's id is `spool <segment>`, so that a segment which was committed and not deleted is only deleted the next
+    time. May run in several processes at once: they work on different segments.
+
+    Args:
+        lakehouse: where the table is.
+        spool: the folder.
+        into: the inference table; made when it is not there.
+
+    Raises:
+        DataError: the table's own columns are of other types. The segment stays in the spool.
+        ConflictError: other writers came first for a minute. The segment stays in the spool.
     """
-    segments = rows = bad = 0
-    with taken(spool) as found:
-        for segment in found:
-            made, unread = _table(segment)
-            if unread:
-                _set_aside(segment, unread)
-            if made.num_rows:
-                lakehouse.commit(into, f"spool {segment.name}", lambda _, made=made: Append(made))
-                reach("ingest.committed")
-            segment.delete()
-            segments, rows, bad = segments + 1, rows + made.num_rows, bad + len(unread)
-    return Ingested(segments=segments, rows=rows, bad=bad)
+    done: list[Ingested] = []
+    for segment in segments(spool):
+        with segment.claimed() as ours:
+            if ours:
+                done.append(_ingest(lakehouse, segment, into))
+    return Ingested(
+        segments=sum(each.segments for each in done),
+        rows=sum(each.rows for each in done),
+        bad=sum(each.bad for each in done),
+        set_aside=tuple(file for each in done for file in each.set_aside),
+    )
 
 
-def _table(segment: Segment) -> tuple[pa.Table, list[bytes]]:
-    rows: list[dict[str, Any]] = []
-    unread: list[bytes] = []
-    for record in segment.records():
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """A row of the table, its outputs apart."""
+
+    values: dict[str, object]
+    outputs: dict[str, float]
+
+
+@dataclass(kw_only=True)
+class _Read:
+    """The rows of a segment, and the records that give none, each with the reason."""
+
+    rows: list[_Row] = field(default_factory=list[_Row])
+    bad: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])
+
+
+def _ingest(lakehouse: Lakehouse, segment: Segment, into: str) -> Ingested:
+    read = _read(segment)
+    kept = _set_aside(segment, read.bad)
+
+    def change(snapshot: Snapshot | None) -> Change:
+        return Append(_table(read.rows, pa.schema([]) if snapshot is None else snapshot.schema))
+
+    rows = 0
+    if read.rows:
+        commit = lakehouse.commit(into, f"spool {segment.name}", change)
+        rows = 0 if commit.already else len(read.rows)
+    reach(f"ingest.committed:{segment.name}")
+    segment.delete()
+    return Ingested(segments=1, rows=rows, bad=len(read.bad), set_aside=kept)
+
+
+def _read(segment: Segment) -> _Read:
+    contents = segment.contents()
+    read = _Read(bad=[("its checksum is wrong", each) for each in contents.damaged])
+    for record in contents.records:
         try:
-            rows += list(_rows(json.loads(record)))
-        except (ValueError, KeyError, TypeError):
-            unread.append(record)
-    return pa.Table.from_pylist(rows, schema=SCHEMA), unread
+            rows = _rows(json.loads(record, parse_constant=_no_number))
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            read.bad.append((str(error), record))
+        else:
+            read.rows += rows
+    return read
 
 
-def _rows(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    keys = record["keys"] or [None] * len(record["rows"])
-    for place, (inputs, known, predicted) in enumerate(zip(record["rows"], keys, record["predictions"], strict=True)):
-        outputs = {name: value for name, value in predicted.items() if name != "prediction_id"}
-        probability, prediction = outputs.get("probability"), outputs.get("prediction")
-        yield {
-            "request_id": record["id"],
-            "row": place,
-            "prediction_id": predicted.get("prediction_id"),
-            "asked_at": datetime.fromisoformat(record["at"]),
-            "predicted_for": datetime.fromisoformat(known["at"]) if known else None,
-            "model": record["model"],
-            "model_version": record["version"],
-            "path": record["path"],
-            "keys": json.dumps(known["keys"]) if known else None,
-            "inputs": json.dumps(inputs),
-            "outputs": json.dumps(outputs),
-            "probability": probability,
-            "prediction": None if prediction is None else str(prediction),
-        }
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
 
 
-def _set_aside(segment: Segment, unread: list[bytes]) -> None:
-    """What cannot be read is not thrown away."""
-    with segment.path.with_suffix(BAD).open("ab") as file:
-        for record in unread:
-            file.write(record + b"\n")
+def _rows(record: object) -> list[_Row]:
+    """The rows of one request. One that gives full rows, and no keys, decides at the moment when it asks.
 
-
-SCHEMA = pa.schema(
-    [
-        ("request_id", pa.string()),
-        ("row", pa.int64()),
-        ("prediction_id", pa.string()),
-        ("asked_at", pa.timestamp("us", "UTC")),
-        ("predicted_for", pa.timestamp("us", "UTC")),
-        ("model", pa.string()),
-        ("model_version", pa.int64()),
-        ("path", pa.string()),
-        ("keys", pa.string()),
-        ("inputs", pa.string()),
-        ("outputs", pa.string()),
-        ("probability", pa.float64()),
-        ("prediction", pa.string()),
+    Raises:
+        ValueError: something is missing or cannot be kept.
+        TypeError: something is not of its type.
+    """
+    given = _mapping(record, "a record")
+    inputs, predictions = _list(given, "rows"), _list(given, "predictions")
+    keys = [None] * len(inputs) if given.get("keys") is None else _list(given, "keys")
+    if not len(inputs) == len(predictions) == len(keys):
+        raise ValueError(f"{len(inputs)} rows, {len(keys)} keys and {len(predictions)} predictions")
+    version = given.get("version")
+    if not isinstance(version, int) or isinstance(version, bool) or abs(version) >= 2**63:
+        raise TypeError(f"version {version!r} is no number of a version")
+    shared = {
+        "request_id": _text(given, "id"),
+        "asked_at": _instant(given, "at"),
+        "model": _text(given, "model"),
+        "model_version": version,
+        "path": _text(given, "path"),
+    }
+    return [
+        _row({**shared, "row": place}, *each) for place, each in enumerate(zip(inputs, keys, predictions, strict=True))
     ]
-)
+
+
+def _row(shared: dict[str, object], inputs: object, known: object, prediction: object) -> _Row:
+    outputs = dict(_mapping(prediction, "a prediction"))
+    decision = None if known is None else _mapping(known, "a key")
+    identity = _text(outputs, "prediction_id")
+    del outputs["prediction_id"]
+    return _Row(
+        values={
+            **shared,
+            "prediction_id": identity,
+            "predicted_for": shared["asked_at"] if decision is None else _instant(decision, "at"),
+            "keys": None if decision is None else _json(_mapping(decision.get("keys"), "a key")),
+            "inputs": _json(_mapping(inputs, "a row")),
+            "outputs": _json(outputs),
+        },
+        outputs={name: float(value) for name, value in outputs.items() if _is_column(name, value)},
+    )
+
+
+def _is_column(name: str, value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) < 1e308 and PLAIN.fullmatch(name) is not None
+
+
+def _table(rows: Sequence[_Row], there: pa.Schema) -> pa.Table:
+    """The rows; and each output that is a number also as a column, where that column is free or holds such numbers.
+
+    Tables tell columns apart without regard to case, so an output takes the name of the column that is there.
+    """
+    known = {field.name.lower(): field.name for field in there}
+    taken = {field.name.lower() for field in there if field.type != pa.float64()} | set(COLUMNS)
+    outputs: dict[str, list[float | None]] = {}
+    for place, row in enumerate(rows):
+        for name, value in row.outputs.items():
+            if name.lower() not in taken:
+                column = known.setdefault(name.lower(), name)
+                outputs.setdefault(column, [None] * len(rows))[place] = value
+    arrays = {name: pa.array([row.values[name] for row in rows], kind) for name, kind in COLUMNS.items()}
+    return pa.table({**arrays, **{name: pa.array(values, pa.float64()) for name, values in outputs.items()}})
+
+
+def _set_aside(segment: Segment, bad: Sequence[tuple[str, bytes]]) -> tuple[str, ...]:
+    """Keeps what could not be read beside the spool, under the segment's name, so that a second try writes the same file."""
+    if not bad:
+        return ()
+    path = segment.path.with_suffix(BAD)
+    making = path.with_name(f".{path.name}.{os.getpid()}")
+    with making.open("w", encoding="ascii") as file:
+        for why, record in bad:
+            file.write(json.dumps({"why": why, "record": record.decode(errors="surrogateescape")}) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    making.replace(path)
+    return (str(path),)
+
+
+# ---------------------------------------------------------------------------------------------- what a record holds
+
+
+def _mapping(value: object, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{what} is no JSON object but {type(value).__name__}")
+    return cast("Mapping[str, Any]", value)
+
+
+def _list(record: Mapping[str, Any], name: str) -> list[object]:
+    if not isinstance(record.get(name), list):
+        raise TypeError(f"{name!r} is no list")
+    return record[name]
+
+
+def _text(record: Mapping[str, Any], name: str) -> str:
+    value = record.get(name)
+    if not isinstance(value, str):
+        raise TypeError(f"{name!r} is no text")
+    value.encode()  # half of a surrogate pair is JSON, and no text
+    return value
+
+
+def _json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text.encode()
+    return text
+
+
+def _instant(record: Mapping[str, Any], name: str) -> datetime:
+    read = datetime.fromisoformat(_text(record, name))
+    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)

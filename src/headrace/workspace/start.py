@@ -28,7 +28,7 @@ def refresh(workspace: Workspace, *, listen: Listener | None = None) -> Run:
     from headrace.pipelines import refresh as pipeline
 
     project = workspace.project
-    with _open(workspace, "refresh", {}, listen) as run:
+    with open_job(workspace, "refresh", {}, listen) as run:
         pipeline.refresh(project, workspace.lakehouse, run, folder=workspace.config.folder)
     return run
 
@@ -56,7 +56,7 @@ def train(
     asked: dict[str, Json] = {"as_of": _text(workspace, as_of)}
     if params is not None:
         asked["params"] = dict(params)
-    with _open(workspace, f"train {model.name}", asked, listen) as run:
+    with open_job(workspace, f"train {model.name}", asked, listen) as run:
         pipeline.train(
             workspace.project,
             workspace.lakehouse,
@@ -103,7 +103,7 @@ def score(
         "until": until.isoformat() if until else None,
         "as_of": _text(workspace, as_of),
     }
-    with _open(workspace, f"score {deployment.name}", params, listen) as run:
+    with open_job(workspace, f"score {deployment.name}", params, listen) as run:
         pipeline.score(
             workspace.lakehouse,
             workspace.tracking,
@@ -130,7 +130,7 @@ def publish(workspace: Workspace, *, as_of: datetime | None = None, listen: List
     from headrace.pipelines import publish as pipeline
 
     tables = pipeline.online_tables(workspace.project)
-    with _open(workspace, "publish", {"as_of": _text(workspace, as_of)}, listen) as run:
+    with open_job(workspace, "publish", {"as_of": _text(workspace, as_of)}, listen) as run:
         pipeline.publish(workspace.lakehouse, workspace.online, run, tables, as_of=moment(run))
     return run
 
@@ -165,7 +165,7 @@ def backtest(
         "until": until.isoformat(),
         "params": dict(version.params),
     }
-    with _open(workspace, f"backtest {model.name}", asked, listen) as run:
+    with open_job(workspace, f"backtest {model.name}", asked, listen) as run:
         pipeline.backtest(
             workspace.project,
             workspace.lakehouse,
@@ -201,7 +201,7 @@ def deploy(
 
     deployment = one_deployment(workspace.project, name)
     params: dict[str, Json] = {"version": version, "as_of": _text(workspace, as_of)}
-    with _open(workspace, f"deploy {deployment.name}", params, listen) as run:
+    with open_job(workspace, f"deploy {deployment.name}", params, listen) as run:
         delivered = pipeline.deploy(
             workspace.lakehouse,
             workspace.tracking,
@@ -273,7 +273,8 @@ def _text(workspace: Workspace, given: datetime | None) -> str | None:
     return known.isoformat() if known else None
 
 
-def _open(workspace: Workspace, job: str, params: dict[str, Json], listen: Listener | None) -> Run:
+def open_job(workspace: Workspace, job: str, params: dict[str, Json], listen: Listener | None) -> Run:
+    """Opens a run of a job, or takes over one that was cut off."""
     code = workspace.code
     run = workspace.ledger.open(job, params, code=str(code))
     if listen:

@@ -61,3 +61,7 @@ class OnlineStore(Protocol):
             DataError: the table was never published.
         """
         ...
+
+    def close(self) -> None:
+        """Lets go of what this thread holds; it may be used again."""
+        ...

@@ -1,0 +1,301 @@
+"""A rehearsal of serving: a real server is asked what batch scoring has answered, with the lakehouse out of its reach.
+
+Features are published as of a moment, the lakehouse's folder is renamed away, every decision of that moment is asked over
+HTTP by its key and what a request knows, and each answer must be the batch score to the last bit. A difference is a skew
+between training and serving, and fails the step. What was answered is in the inference table afterwards, once each.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.core.errors import DataError, HeadraceError
+from headrace.workspace import start
+from headrace.workspace.follow import serve_current
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from datetime import datetime
+
+    from headrace.core.ids import Json
+    from headrace.features.plan import FeaturePlan
+    from headrace.jobs.run import Run, StepContext
+    from headrace.workspace.workspace import Workspace
+
+AT_ONCE = 16  # connections
+PATIENCE = 30.0  # seconds that a server may take to be ready
+ASIDE = ".aside"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Decisions of one moment: what a request says, and what batch scoring answered."""
+
+    at: datetime
+    requests: list[dict[str, Any]]
+    expected: list[dict[str, Any]]
+
+
+def rehearse(
+    workspace: Workspace,
+    name: str | None = None,
+    *,
+    since: datetime,
+    until: datetime,
+    rows: int = 1000,
+    instants: int = 3,
+    listen: start.Listener | None = None,
+) -> tuple[Run, dict[str, Json]]:
+    """Asks for at least so many decisions of at least so many moments in `since <= at < until`.
+
+    Returns:
+        The run, and `requests`, `instants`, `mismatches`, `logged`.
+
+    Raises:
+        DataError: an answer differs from the batch score, or is not in the inference table exactly once.
+    """
+    put_back(workspace)
+    deployment = start.one_deployment(workspace.project, name)
+    asked: dict[str, Json] = {"since": since.isoformat(), "until": until.isoformat(), "rows": rows}
+    with start.open_job(workspace, f"serve {deployment.name}", asked, listen) as run:
+        serve_current(workspace, deployment.name)
+        version = workspace.registry.current(deployment.name, "Production")
+        if version is None:
+            raise DataError(f"no version of {deployment.name} is in Production.", hint="headrace run deploy")
+        found = _decisions(
+            workspace, deployment.name, deployment.score.into, version.version, since, until, rows, instants
+        )
+        moments: list[Json] = [each.at.isoformat() for each in found]
+
+        def ask(step: StepContext) -> dict[str, Json]:
+            told = _ask_all(workspace, deployment.name, found)
+            for line in told["differ"][:20]:
+                step.log(line)
+            if told["differ"]:
+                raise DataError(
+                    f"{len(told['differ'])} of {told['requests']} answers differ from the batch scores.",
+                    findings=told["differ"],
+                    hint="What was served is not what was trained on: compare the online store with the feature tables.",
+                )
+            return {
+                "requests": told["requests"],
+                "instants": len(found),
+                "mismatches": 0,
+                "ids": told["ids"],
+                "says": f"{told['requests']:,} answers at {len(found)} moments equal the batch scores",
+            }
+
+        key: dict[str, Json] = {"artifact": version.artifact_hash, "moments": moments, "run": run.id}
+        answered = run.step(f"ask version {version.version}", key, ask).output
+
+        def collect(_: StepContext) -> dict[str, Json]:
+            rows = _collect(workspace, deployment.name)
+            logged = _logged(workspace, deployment.name, answered["ids"])  # pyright: ignore[reportArgumentType]
+            if logged != answered["requests"]:
+                raise DataError(
+                    f"{logged} of {answered['requests']} answered requests are in the inference table once."
+                )
+            return {"rows": rows, "logged": logged, "says": f"{logged:,} requests in the inference table, once each"}
+
+        logged = run.step("collect the log", {**key, "requests": answered["requests"]}, collect).output["logged"]
+        result: dict[str, Json] = {name: answered[name] for name in ("requests", "instants", "mismatches")}
+    return run, {**result, "logged": logged}
+
+
+def put_back(workspace: Workspace) -> None:
+    """A lakehouse that was renamed away by a rehearsal that died comes back."""
+    place = workspace.environment.lakehouse_root
+    if "://" not in place:
+        aside = Path(place + ASIDE)
+        if aside.exists() and not Path(place).exists():
+            aside.rename(place)
+
+
+@contextmanager
+def _away(workspace: Workspace) -> Generator[None]:
+    """The lakehouse's folder has another name meanwhile. One in an object store stays where it is."""
+    place = workspace.environment.lakehouse_root
+    if "://" in place:
+        yield
+        return
+    Path(place).rename(place + ASIDE)
+    try:
+        yield
+    finally:
+        Path(place + ASIDE).rename(place)
+
+
+def _decisions(
+    workspace: Workspace,
+    model: str,
+    into: str,
+    version: int,
+    since: datetime,
+    until: datetime,
+    rows: int,
+    instants: int,
+) -> list[Asked]:
+    """The moments with the most decisions, until there are enough, in order of time."""
+    from headrace.lakehouse.sql import column, quoted
+
+    plan = _plan(workspace, model)
+    columns = list(
+        dict.fromkeys((*plan.keys, *plan.spine_columns, *(spine for each in plan.lookups for _, spine in each.on)))
+    )
+    on = " and ".join(f"s.{column(key)} = p.{column(key)}" for key in plan.keys)
+    with workspace.lakehouse.connect({into: None, plan.spine: None}) as connection:
+        found = connection.sql(
+            f"""
+            with busy as (
+                select predicted_for, count(*) as decisions, sum(decisions) over (
+                    order by count(*) desc, predicted_for rows between unbounded preceding and 1 preceding
+                ) as before, row_number() over (order by count(*) desc, predicted_for) as place
+                from {quoted(into)}
+                where model_version = {version} and predicted_for >= timestamptz '{since.isoformat()}'
+                    and predicted_for < timestamptz '{until.isoformat()}'
+                group by predicted_for
+            )
+            select p.* exclude (features, scored_at), {", ".join(f"s.{column(name)} as {column(f'_{name}')}" for name in columns)}
+            from {quoted(into)} p
+            join busy b using (predicted_for)
+            join {quoted(plan.spine)} s on {on}
+            where p.model_version = {version} and (coalesce(b.before, 0) < {rows} or b.place <= {instants})
+            order by p.predicted_for, p.prediction_id
+            """
+        ).to_arrow_table()
+    outputs = [
+        name
+        for name in found.column_names
+        if not name.startswith("_")
+        and name not in (*plan.keys, "predicted_for", "model", "model_version", "prediction_id")
+    ]
+    by_moment: dict[datetime, Asked] = {}
+    for row in found.to_pylist():
+        one = by_moment.setdefault(row["predicted_for"], Asked(at=row["predicted_for"], requests=[], expected=[]))
+        one.requests.append({**{name: row[f"_{name}"] for name in columns}, plan.at: row["predicted_for"]})
+        one.expected.append({"prediction_id": row["prediction_id"], **{name: row[name] for name in outputs}})
+    if len(by_moment) < instants:
+        raise DataError(
+            f"{len(by_moment)} moments with decisions from {since:%Y-%m-%d} to {until:%Y-%m-%d}; {instants} are needed.",
+            hint="Score first: headrace run score",
+        )
+    return [by_moment[at] for at in sorted(by_moment)]
+
+
+def _plan(workspace: Workspace, model: str) -> FeaturePlan:
+    """Of the version in Production, from its copy."""
+    from headrace.features.plan import FeaturePlan
+    from headrace.serving.manifest import FILE, PACKAGE, read_manifest, version_folder
+
+    file = workspace.home(model) / FILE
+    folder = version_folder(file, read_manifest(file))
+    return FeaturePlan.from_json(json.loads((folder / PACKAGE / "spec.json").read_text(encoding="utf-8"))["plan"])
+
+
+def _ask_all(workspace: Workspace, model: str, found: Sequence[Asked]) -> dict[str, Any]:
+    from headrace.features.online.publish import publish
+    from headrace.pipelines.publish import online_tables
+
+    tables = [name for name in _plan(workspace, model).tables if name in online_tables(workspace.project)]
+    workspace.online.close()
+    (workspace.environment.root / "online.db").unlink(
+        missing_ok=True
+    )  # a rehearsal begins with the first of its moments
+    differ: list[str] = []
+    ids: list[str] = []
+    with _server(workspace.home(model)) as port, ThreadPoolExecutor(AT_ONCE) as pool:
+        for one in found:
+            for table in tables:
+                publish(workspace.lakehouse, table, workspace.online, as_of=one.at)
+            with _away(workspace):
+                answers = list(pool.map(lambda request: _ask(port, request), one.requests))
+            for request, expected, (request_id, answer) in zip(one.requests, one.expected, answers, strict=True):
+                ids.append(request_id)
+                if answer != expected:
+                    differ.append(f"{_shown(request)}: {_gap(expected, answer)}")
+    return {"requests": len(ids), "ids": ids, "differ": differ}
+
+
+@contextmanager
+def _server(home: Path) -> Generator[int]:
+    """A server process of its own, on a free port of this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "headrace.serving", "--home", str(home), "--port", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ) as process:
+        try:
+            _wait(port, process)
+            yield port
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate()
+
+
+def _wait(port: int, process: subprocess.Popen[str]) -> None:
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            said = process.stderr.read() if process.stderr else ""
+            raise HeadraceError(f"the server ended with {process.returncode}.", findings=said.splitlines()[-5:])
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/ready")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            pass
+        time.sleep(0.05)
+    raise HeadraceError(f"the server was not ready after {PATIENCE:.0f} s.")
+
+
+def _ask(port: int, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    body = json.dumps({"rows": [request]}, default=lambda value: value.isoformat())
+    connection.request("POST", "/predict", body, {"content-type": "application/json"})
+    answer = connection.getresponse()
+    read = json.loads(answer.read())
+    connection.close()
+    if answer.status != 200:
+        return "", {"status": answer.status, **read}
+    return answer.headers["x-request-id"], read["predictions"][0]
+
+
+def _collect(workspace: Workspace, model: str) -> int:
+    from headrace.inference.ingest import ingest, table_name
+
+    return ingest(workspace.lakehouse, workspace.environment.root / "spool" / model, table_name(model)).rows
+
+
+def _logged(workspace: Workspace, model: str, ids: Sequence[str]) -> int:
+    """How many of these requests are in the inference table exactly once."""
+    from collections import Counter
+
+    from headrace.inference.ingest import table_name
+
+    kept = Counter(
+        workspace.lakehouse.snapshot(table_name(model)).to_arrow(columns=["request_id"]).column(0).to_pylist()
+    )
+    return sum(kept[each] == 1 for each in ids)
+
+
+def _shown(request: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in list(request.items())[:3])
+
+
+def _gap(expected: dict[str, Any], answer: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {answer.get(name)!r} for {value!r}" for name, value in expected.items() if answer.get(name) != value
+    )
