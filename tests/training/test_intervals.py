@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import headrace as hr
-from headrace.training.intervals import baseline_output, delong, difference, interval
+from headrace.training.intervals import RESAMPLED, baseline_output, delong, difference, interval
+from headrace.training.metrics import evaluate
 
 LABELS = hr.Table("s.labels", key="id", time="at", sql="select 1 as id, now() as at, 1 as y")
 BINARY, CLASSES, NUMBER = (kind(label=LABELS["y"]) for kind in (hr.Binary, hr.Multiclass, hr.Regression))
@@ -133,3 +134,49 @@ def test_classes_by_rows_and_by_drawing():
         found = interval(CLASSES, metric, y, output)
         assert found.low < found.value < found.high
     assert interval(CLASSES, "f1_macro", y, output) == interval(CLASSES, "f1_macro", y, output)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10_000), st.sampled_from(["average_precision", "f1_macro", "r2"]))
+def test_rows_that_count_several_times_are_as_if_they_stood_there_several_times(seed, metric):
+    draw = np.random.default_rng(seed)
+    places = draw.integers(0, 30, 30)
+    task = {"average_precision": BINARY, "f1_macro": CLASSES, "r2": NUMBER}[metric]
+    if task is CLASSES:
+        y, output = pd.Series(draw.choice(list("abc"), 30)), pd.DataFrame({"prediction": draw.choice(list("abcd"), 30)})
+    else:
+        y = pd.Series(draw.integers(0, 2, 30).astype(float))
+        output = pd.DataFrame(dict.fromkeys(("probability", "prediction"), np.round(draw.random(30), 1)))
+    expected = evaluate(task, y.iloc[places], output.iloc[places], metrics=[metric])[0].value
+    found = RESAMPLED[metric](y, output)(np.bincount(places, minlength=30).astype(float))
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_drawing_rows_gives_the_error_that_delong_computes():
+    y, output = binary(8, 400)
+    draw, areas = np.random.default_rng(0), []
+    for _ in range(1_000):
+        places = draw.integers(0, 400, 400)
+        areas.append(evaluate(BINARY, y.iloc[places], output.iloc[places], metrics=["roc_auc"])[0].value)
+    error = np.sqrt(delong(y.to_numpy(), [output["probability"].to_numpy()])[0, 0])
+    assert np.std(areas) == pytest.approx(error, rel=0.1)
+
+
+def test_one_row_of_a_class_leaves_everything_possible():
+    y = pd.Series([1.0] + [0.0] * 49)
+    output = pd.DataFrame({"probability": np.linspace(0.9, 0.1, 50)})
+    found = interval(BINARY, "roc_auc", y, output)
+    assert (found.value, found.low, found.high) == (1, 0, 1)
+    assert difference(BINARY, "roc_auc", y, output, output[::-1].reset_index(drop=True)).p_worse(0.1) == 0.5
+
+
+@given(st.integers(0, 1_000), st.sampled_from(["roc_auc", "log_loss", "brier", "accuracy", "average_precision"]))
+@settings(max_examples=30, deadline=None)
+def test_turned_round_the_difference_changes_its_sign(seed, metric):
+    y, one = binary(seed, 80)
+    other = one.sample(frac=1, random_state=seed).reset_index(drop=True)
+    there, back = difference(BINARY, metric, y, one, other), difference(BINARY, metric, y, other, one)
+    assert there.value == -back.value
+    assert there.error == pytest.approx(back.error, rel=1e-6, abs=1e-12)
+    assert there.low == pytest.approx(-back.high)
+    assert difference(BINARY, metric, y, one, one).p_worse(0) == 0

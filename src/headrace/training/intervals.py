@@ -21,7 +21,7 @@ from headrace.training.metrics import PREFIX, evaluate
 from headrace.training.output import kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from headrace.training.declarations import Direction, Task
 
@@ -103,8 +103,7 @@ def difference(
     if values[0] is None or values[1] is None or len(y) < 2:
         return None
     covariance = _errors(task, metric, y, [champion, challenger])
-    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
-    error = float(np.sqrt(max(variance, 0.0)))
+    error = _contrast(covariance)
     reach = NormalDist().inv_cdf((1 + level) / 2) * error
     gap = values[1] - values[0]
     return Difference(
@@ -155,6 +154,15 @@ def _bounds(metric: str) -> tuple[float, float]:
     return 0.0, np.inf if metric in ("rmse", "mae", "log_loss") else 1.0
 
 
+def _contrast(covariance: Floats) -> float:
+    """The standard error of the second less the first; what rounding leaves between equal models is nothing."""
+    if not np.isfinite(covariance).all():
+        return np.inf
+    total = covariance[0, 0] + covariance[1, 1]
+    variance = total - 2 * covariance[0, 1]
+    return float(np.sqrt(variance)) if variance > 8 * SMALLEST * total else 0.0
+
+
 def _errors(task: Task, metric: str, y: pd.Series, outputs: list[pd.DataFrame]) -> Floats:
     """The covariance matrix of the metric's values over the outputs."""
     if metric == "roc_auc":
@@ -165,7 +173,7 @@ def _errors(task: Task, metric: str, y: pd.Series, outputs: list[pd.DataFrame]) 
         return _covariance(squares) / (4 * np.outer(roots, roots))  # d sqrt(m) = dm / (2 sqrt(m))
     if _by_rows(task, metric):
         return _covariance([_rows(metric, y, each) for each in outputs])
-    return _bootstrap(task, metric, y, outputs)
+    return _bootstrap(metric, y, outputs)
 
 
 def delong(y: Floats, scores: list[Floats]) -> Floats:
@@ -196,10 +204,10 @@ def _midranks(values: Floats) -> Floats:
 
 
 def _covariance(columns: list[Floats]) -> Floats:
-    """Of the means of columns: the sample covariance over the number of rows; one row says nothing of it."""
+    """Of the means of columns: the sample covariance over the number of rows; one row says nothing of it: infinite."""
     rows = len(columns[0])
     if rows < 2:
-        return np.zeros((len(columns), len(columns)))
+        return np.full((len(columns), len(columns)), np.inf)
     return np.atleast_2d(np.cov(np.vstack(columns))) / rows
 
 
@@ -227,16 +235,68 @@ def _rows(metric: str, y: pd.Series, output: pd.DataFrame) -> Floats:
     return -np.log(np.clip(np.asarray(own, dtype="float64"), SMALLEST, 1))
 
 
-def _bootstrap(task: Task, metric: str, y: pd.Series, outputs: list[pd.DataFrame]) -> Floats:
-    """The covariance over draws of rows with replacement, the same rows for every output."""
+def _bootstrap(metric: str, y: pd.Series, outputs: list[pd.DataFrame]) -> Floats:
+    """The covariance over draws of rows with replacement (Efron 1979), the same rows for every output."""
     seed = int.from_bytes(hashlib.sha256("\x1f".join(y.astype(str)).encode()).digest()[:8], "big")
-    draw = np.random.default_rng(seed)
+    draw, rows = np.random.default_rng(seed), len(y)
+    weigh = [RESAMPLED[metric](y, output) for output in outputs]
     drawn: list[list[float]] = []
     for _ in range(DRAWS):
-        places = draw.integers(0, len(y), len(y))
-        values = [_value(task, metric, y.iloc[places], each.iloc[places]) for each in outputs]
-        if all(value is not None for value in values):
-            drawn.append([float(value) for value in values if value is not None])
+        times = np.bincount(draw.integers(0, rows, rows), minlength=rows).astype("float64")
+        values = [value(times) for value in weigh]
+        if not np.isnan(values).any():
+            drawn.append(values)
     if len(drawn) < 2:
         return np.full((len(outputs), len(outputs)), np.inf)
     return np.atleast_2d(np.cov(np.asarray(drawn).T))
+
+
+def _average_precision(y: pd.Series, output: pd.DataFrame) -> Callable[[Floats], float]:
+    """The metric when row i counts `times[i]` times; sorted once for all draws."""
+    score = output["probability"].to_numpy(dtype="float64")
+    order = np.argsort(-score, kind="stable")
+    positive = y.to_numpy(dtype="float64")[order] == 1
+    last = np.flatnonzero(np.r_[np.diff(score[order]) != 0, True])  # of each group of equal scores
+
+    def value(times: Floats) -> float:
+        mine = times[order]
+        found, taken = np.cumsum(mine * positive)[last], np.cumsum(mine)[last]
+        if found[-1] in (0, taken[-1]):
+            return np.nan
+        precision = np.divide(found, taken, out=np.zeros_like(found), where=taken > 0)
+        return float(np.diff(found, prepend=0) @ precision / found[-1])
+
+    return value
+
+
+def _f1_macro(y: pd.Series, output: pd.DataFrame) -> Callable[[Floats], float]:
+    both = pd.concat([y.astype(str), output["prediction"].astype(str)], ignore_index=True)
+    codes, names = pd.factorize(both)
+    true, given, classes = codes[: len(y)], codes[len(y) :], len(names)
+
+    def value(times: Floats) -> float:
+        hits = np.bincount(true, times * (true == given), classes)
+        there = np.bincount(true, times, classes) + np.bincount(given, times, classes)
+        return float(np.mean(2 * hits[there > 0] / there[there > 0]))
+
+    return value
+
+
+def _r2(y: pd.Series, output: pd.DataFrame) -> Callable[[Floats], float]:
+    label = y.to_numpy(dtype="float64")
+    squares = (output["prediction"].to_numpy(dtype="float64") - label) ** 2
+
+    def value(times: Floats) -> float:
+        if np.ptp(label[times > 0]) == 0:
+            return np.nan
+        mean = float(times @ label / times.sum())
+        return float(1 - times @ squares / (times @ (label - mean) ** 2))
+
+    return value
+
+
+RESAMPLED: Mapping[str, Callable[[pd.Series, pd.DataFrame], Callable[[Floats], float]]] = {
+    "average_precision": _average_precision,
+    "f1_macro": _f1_macro,
+    "r2": _r2,
+}
