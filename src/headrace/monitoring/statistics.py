@@ -1,0 +1,154 @@
+"""Statistics of two histograms, and the tail probabilities that they need, without SciPy: importing it takes longer than
+the whole job. The tests hold them against SciPy's.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+Counts = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def chi2_sf(x: float, degrees: int) -> float:
+    """The probability that a χ² variable exceeds x: the regularised upper incomplete gamma function Q(k/2, x/2).
+
+    By its series below the mean, by Lentz's continued fraction above (Numerical Recipes, 6.2).
+    """
+    if x <= 0 or degrees < 1:
+        return 1.0
+    a, half = degrees / 2, x / 2
+    scale = a * math.log(half) - half - math.lgamma(a)
+    if half < a + 1:
+        return max(0.0, 1.0 - _series(a, half) * math.exp(scale))
+    return 0.0 if scale < -745 else _fraction(a, half) * math.exp(scale)  # exp() is 0 below
+
+
+def _series(a: float, x: float) -> float:
+    term = total = 1 / a
+    n = a
+    while term > total * 1e-16:
+        n += 1
+        term *= x / n
+        total += term
+    return total
+
+
+def _fraction(a: float, x: float) -> float:
+    tiny = 1e-300
+    b = x + 1 - a
+    c, d = 1 / tiny, 1 / b
+    h = d
+    for i in range(1, 100_000):
+        an = -i * (i - a)
+        b += 2
+        d = 1 / (an * d + b or tiny)
+        c = b + an / c or tiny
+        step = d * c
+        h *= step
+        if abs(step - 1) < 1e-16:
+            break
+    return h
+
+
+def kolmogorov_sf(statistic: float, n: int, m: int) -> float:
+    """The asymptotic p-value of the two-sample Kolmogorov-Smirnov statistic (Kolmogorov's distribution)."""
+    t = statistic * math.sqrt(n * m / (n + m))
+    if t < 0.2:  # 1 - 1e-12
+        return 1.0
+    if t < 1.2:  # the other series converges quickly here: Marsaglia, Tsang and Wang (2003)
+        total = sum(math.exp(-((2 * k - 1) ** 2) * math.pi**2 / (8 * t * t)) for k in range(1, 20))
+        return max(0.0, 1 - math.sqrt(2 * math.pi) / t * total)
+    return min(1.0, max(0.0, 2 * sum((-1) ** (k - 1) * math.exp(-2 * k * k * t * t) for k in range(1, 101))))
+
+
+def psi(reference: Counts, current: Counts) -> float:
+    """Population stability index over bins: Σ (q - p) ln(q / p), with half a row added to each count.
+
+    Without a drift, psi / (1/n + 1/m) is about χ² with (bins - 1) degrees of freedom; see `psi_p_value`.
+    """
+    p, q = _smoothed(reference), _smoothed(current)
+    return float(np.sum((q - p) * np.log(q / p)))
+
+
+def psi_p_value(value: float, n: int, m: int, bins: int) -> float:
+    """The probability of at least this population stability index between two samples of one population."""
+    return chi2_sf(value / (1 / n + 1 / m), bins - 1) if n and m and bins > 1 else 1.0
+
+
+def jensen_shannon(reference: Counts, current: Counts) -> float:
+    """The Jensen-Shannon distance, natural logarithm: the root of the mean divergence from the middle."""
+    p, q = reference / reference.sum(), current / current.sum()
+    middle = (p + q) / 2
+    return math.sqrt(max(0.0, (_divergence(p, middle) + _divergence(q, middle)) / 2))
+
+
+def total_variation(reference: Counts, current: Counts) -> float:
+    """Half the sum of the differences of shares."""
+    return float(np.abs(reference / reference.sum() - current / current.sum()).sum() / 2)
+
+
+def largest_difference(reference: Counts, current: Counts) -> float:
+    """The largest difference of a share."""
+    return float(np.abs(reference / reference.sum() - current / current.sum()).max())
+
+
+def chi_squared(reference: Counts, current: Counts) -> tuple[float, float]:
+    """Pearson's χ² statistic of the two rows of counts, and its p-value. Bins without a row take no part."""
+    known = (reference + current) > 0
+    observed = np.vstack([reference[known], current[known]])
+    if observed.shape[1] < 2 or not observed.sum(axis=1).all():
+        return 0.0, 1.0
+    expected = observed.sum(axis=1, keepdims=True) * observed.sum(axis=0, keepdims=True) / observed.sum()
+    statistic = float(((observed - expected) ** 2 / expected).sum())
+    return statistic, chi2_sf(statistic, observed.shape[1] - 1)
+
+
+def kolmogorov_smirnov(reference: Counts, current: Counts) -> tuple[float, float]:
+    """The two-sample statistic on bins in order: what it is at least, and what it can be at most.
+
+    Within a bin the order is not known: the true statistic is not above the second number. Where a bin is one value, it is
+    the first.
+    """
+    p, q = reference / reference.sum(), current / current.sum()
+    below, other = np.cumsum(p), np.cumsum(q)
+    least = np.abs(below - other).max()
+    most = np.maximum(np.abs(below - (other - q)), np.abs((below - p) - other)).max()
+    return float(least), float(max(least, most))
+
+
+def wasserstein(reference: Counts, current: Counts, edges: Counts) -> float:
+    """The first Wasserstein distance: the area between the two distribution functions, which are straight within a bin.
+
+    Args:
+        reference: counts of bins in order.
+        current: counts of the same bins.
+        edges: of the bins, one more than there are bins.
+    """
+    gap = np.concatenate([[0.0], np.cumsum(reference / reference.sum() - current / current.sum())])
+    left, right, width = gap[:-1], gap[1:], np.diff(edges)
+    crosses = left * right < 0
+    straight = (np.abs(left) + np.abs(right)) / 2
+    size = np.abs(left) + np.abs(right)
+    bent = np.divide(left**2 + right**2, 2 * size, out=np.zeros_like(size), where=size > 0)
+    return float(np.sum(width * np.where(crosses, bent, straight)))
+
+
+def benjamini_hochberg(p_values: list[float], rate: float) -> list[bool]:
+    """Which hypotheses are rejected so that the expected share of false ones among them is `rate` (1995)."""
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    passed = [place for place, index in enumerate(order, 1) if p_values[index] <= rate * place / len(p_values)]
+    last = max(passed, default=0)
+    rejected = set(order[:last])
+    return [index in rejected for index in range(len(p_values))]
+
+
+def _smoothed(counts: Counts) -> Counts:
+    return (counts + 0.5) / (counts.sum() + 0.5 * len(counts))
+
+
+def _divergence(p: Counts, q: Counts) -> float:
+    known = p > 0
+    return float(np.sum(p[known] * np.log(p[known] / q[known])))
