@@ -145,8 +145,8 @@ def test_only_what_came_since_is_looked_at_until_the_data_changes(world):
 def test_an_older_row_never_takes_the_place_of_a_newer_one(tmp_path):
     store = SqliteStore(tmp_path / "online.db")
     table = OnlineTable(keys=(("k", "int64"),), columns=(("v", "int64"),), as_of=1, data_version=0)
-    store.update("t", table, [(b"[1]", 20, b"new")])
-    store.update("t", table, [(b"[1]", 10, b"old"), (b"[2]", 5, b"x")])
+    store.replace("t", table, [(b"[1]", 20, b"new")], expected=None)
+    store.update("t", table, [(b"[1]", 10, b"old"), (b"[2]", 5, b"x")], expected=table)
     assert [row.packed for row in store.read("t", [b"[1]", b"[2]"])] == [b"new", b"x"]
     assert store.read("t", [b"[3]", b"[1]", b"[3]"])[0] is None
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    Rows = Iterable[tuple[bytes, int, bytes]]  # key, time, packed values
+
 
 @dataclass(frozen=True, kw_only=True)
 class OnlineTable:
@@ -18,12 +20,14 @@ class OnlineTable:
         columns: pairs (column, type), in the order in which values are packed.
         as_of: the moment up to which rows were published, microseconds since 1970 UTC.
         data_version: of the feature table, that they were published from.
+        source: which table that was; one that was made anew counts its versions anew.
     """
 
     keys: tuple[tuple[str, str], ...]
     columns: tuple[tuple[str, str], ...]
     as_of: int
     data_version: int
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +43,64 @@ class OnlineRow:
     packed: bytes
 
 
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What a write changed: rows added or made different, and rows removed."""
+
+    rows: int
+    removed: int = 0
+
+
 class OnlineStore(Protocol):
-    """Rows by table and key. Safe to be used by several processes at once; a write appears whole or not at all."""
+    """Rows by table and key.
+
+    May be used by several threads and processes at once. A write appears whole or not at all, to readers and after the
+    death of the writer, and its rows together with its description.
+    """
 
     def table(self, name: str) -> OnlineTable | None:
-        """What is known of a table; None before it was published."""
+        """What is known of a table; None before it was published. Quick enough to be asked for each request."""
         ...
 
-    def replace(self, name: str, described: OnlineTable, rows: Iterable[tuple[bytes, int, bytes]]) -> int:
-        """Makes these (key, time, values) all that there is of a table; gives how many. Again changes nothing."""
+    def replace(self, name: str, described: OnlineTable, rows: Rows, *, expected: OnlineTable | None) -> Written:
+        """Makes these rows all that there is of a table, also where they are older than those that were there.
+
+        Args:
+            name: the table.
+            described: what is known of it from now on.
+            rows: where a key comes twice, the later time stays.
+            expected: what the rows were computed against.
+
+        Raises:
+            ConflictError: something else than `expected` is described there now, or another writer does not come to an
+                end. Nothing was written.
+            DataError: the store cannot be written.
+        """
         ...
 
-    def update(self, name: str, described: OnlineTable, rows: Iterable[tuple[bytes, int, bytes]]) -> int:
-        """Adds rows. An older one never takes the place of a newer one. `as_of` of the table only rises."""
+    def update(self, name: str, described: OnlineTable, rows: Rows, *, expected: OnlineTable) -> Written:
+        """Adds rows. An older one never takes the place of a newer one; again changes nothing.
+
+        Keys and columns are those that are there: rows that are packed otherwise need `replace`.
+
+        Raises:
+            ConflictError, DataError: as `replace`.
+        """
         ...
 
     def read(self, name: str, keys: Sequence[bytes]) -> list[OnlineRow | None]:
         """The rows of keys, in their order; None for a key that is not there.
 
+        Rows of two calls, or of a call and a `table` before it, may be of different publications. Who needs them to be of
+        one asks `table` before and after.
+
         Raises:
-            DataError: the table was never published.
+            DataError: the table was never published, or the store cannot be read.
         """
+        ...
+
+    def drop(self, name: str) -> None:
+        """Forgets a table; without effect where there is none."""
         ...
 
     def close(self) -> None:

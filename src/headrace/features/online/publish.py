@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from headrace.core.errors import DeclarationError
+from headrace.core.errors import ConflictError, DataError, DeclarationError
+from headrace.features import point_in_time
 from headrace.features.online.base import OnlineTable
-from headrace.features.online.packing import EPOCH, MICROSECOND, Packing, key, microseconds
+from headrace.features.online.encoding import encoded
+from headrace.features.online.packing import CODES, EPOCH, MICROSECOND, Packing, microseconds
 from headrace.features.rows import WRITTEN
 from headrace.lakehouse.columns import type_name
 from headrace.lakehouse.sql import column, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
     from headrace.features.online.base import OnlineStore
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.lakehouse.snapshot import Snapshot
+
+EVENT, AT = "__event", "__at"
+ATTEMPTS = 20  # each that fails, another publisher got through
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,97 +33,140 @@ class Published:
     """What a publication did.
 
     Attributes:
-        rows: that were written.
-        mode: `all` of the table, only what came `since` the last time, or `nothing`, because a later moment stands there.
-        as_of: the moment that stands there now.
+        rows: that were added or changed.
+        mode: `all` of the table was looked at, only what came `since` the last time, or `nothing`, because the store
+            stands at this moment or a later one already.
+        as_of: the moment at which the store stands now; later than the one asked for where it stood there before.
+        removed: rows of keys that the table has no longer.
     """
 
     table: str
     rows: int
     mode: str
     as_of: datetime
+    removed: int = 0
 
 
-def publish(lakehouse: Lakehouse, table: str, store: OnlineStore, *, as_of: datetime) -> Published:
+def publish(
+    lakehouse: Lakehouse, table: str, store: OnlineStore, *, as_of: datetime, version: int | None = None
+) -> Published:
     """Publishes a feature table as of a moment.
 
-    Only rows that became available since the last publication are looked at, unless the table's data changed: then all,
-    so that deletions and corrections reach the store. An earlier moment than the one that stands there changes nothing.
+    From then on the store answers a decision at `as_of` as the point-in-time join does. Only rows that became available
+    since the last publication are looked at, unless the table's data changed: then all, so that deletions and corrections
+    reach the store. The store never goes back: where it stands at a later moment it stays there, and takes over changed
+    data as of that moment. May run in several processes at once.
+
+    Columns that can be no feature (lists, structs, bytes) are left out.
+
+    Args:
+        lakehouse: where the table is.
+        table: its name.
+        store: to write.
+        as_of: an instant.
+        version: of the table; None for the latest.
 
     Raises:
-        NotFoundError: no such table.
+        NotFoundError: no such table or version.
         DeclarationError: it is no feature table.
-        DataError: a column's type cannot be kept online.
+        DataError: a key's type cannot be kept online, or a time cannot be served. Nothing was written.
+        ConflictError: other publishers came first again and again. Nothing was written.
     """
-    snapshot = lakehouse.snapshot(table)
-    described, time = _describe(snapshot, as_of)
-    before = store.table(table)
-    if before is not None and before.as_of > described.as_of:
-        stands = EPOCH + before.as_of * MICROSECOND
-        return Published(table=table, rows=0, mode="nothing", as_of=stands)
-    same = before is not None and (before.keys, before.columns, before.data_version) == (
-        described.keys,
-        described.columns,
-        described.data_version,
+    if as_of.tzinfo is None:
+        raise ValueError(f"{as_of!r} has no time zone.")
+    for _ in range(ATTEMPTS):
+        snapshot, before = lakehouse.snapshot(table, version), store.table(table)
+        described, time = _describe(snapshot, microseconds(as_of), before)
+        stands = EPOCH + described.as_of * MICROSECOND
+        if described == before:
+            return Published(table=table, rows=0, mode="nothing", as_of=stands)
+        try:
+            if before is not None and _same_data(before, described):
+                rows = _latest(lakehouse, snapshot, described, time, since=before.as_of)
+                found = encoded(rows, described.keys, EVENT, Packing(described.columns))
+                done, mode = store.update(table, described, found, expected=before), "since"
+            else:
+                rows = _latest(lakehouse, snapshot, described, time, since=None)
+                found = encoded(rows, described.keys, EVENT, Packing(described.columns))
+                done, mode = store.replace(table, described, found, expected=before), "all"
+        except ConflictError:
+            continue
+        return Published(table=table, rows=done.rows, mode=mode, as_of=stands, removed=done.removed)
+    raise ConflictError(
+        f"{table}: other publishers came first {ATTEMPTS} times.", hint="Nothing was written; trying again is safe."
     )
-    since = before.as_of if same and before is not None else None
-    rows = _rows(_latest(lakehouse, snapshot, described, time, since=since, as_of=as_of), described, time)
-    if since is None:
-        return Published(table=table, rows=store.replace(table, described, rows), mode="all", as_of=as_of)
-    return Published(table=table, rows=store.update(table, described, rows), mode="since", as_of=as_of)
 
 
-def _describe(snapshot: Snapshot, as_of: datetime) -> tuple[OnlineTable, str]:
+def _same_data(one: OnlineTable, other: OnlineTable) -> bool:
+    return (one.keys, one.columns, one.data_version, one.source) == (
+        other.keys,
+        other.columns,
+        other.data_version,
+        other.source,
+    )
+
+
+def _describe(snapshot: Snapshot, as_of: int, before: OnlineTable | None) -> tuple[OnlineTable, str]:
+    """What the store will know of the table, and the table's column with the time."""
     properties = snapshot.properties
     if properties.get("headrace.kind") != "feature":
         raise DeclarationError(f"{snapshot.name!r} is no feature table.", hint="`headrace feature list` shows them.")
     keys, time = properties["headrace.key"].split(","), properties["headrace.time"]
-    schema = {field.name: _kind(field.type) for field in snapshot.schema}
+    schema = {field.name: type_name(field.type) for field in snapshot.schema}
+    for name in keys:
+        if schema[name] not in CODES:
+            raise DataError(
+                f"{snapshot.name}: key {name!r} is {schema[name]}, by which nothing can be looked up online.",
+                hint=f"Cast it in the table's SQL; one of {', '.join(CODES)}.",
+            )
+    decimals = {field.name for field in snapshot.schema if pa.types.is_decimal(field.type)}
+    kinds = {name: "float64" if name in decimals else kind for name, kind in schema.items()}  # as the matrix reads it
     described = OnlineTable(
         keys=tuple((name, schema[name]) for name in keys),
-        columns=tuple((name, kind) for name, kind in schema.items() if name not in (*keys, time, WRITTEN)),
-        as_of=microseconds(as_of),
+        columns=tuple(
+            (name, kind) for name, kind in kinds.items() if kind in CODES and name not in (*keys, time, WRITTEN)
+        ),
+        as_of=as_of if before is None else max(as_of, before.as_of),
         data_version=snapshot.data_version,
+        source=str(snapshot.table.metadata().id),
     )
     return described, time
 
 
-def _kind(found: pa.DataType) -> str:
-    """The type in which a column is kept; a decimal as the float64 that the model's matrix makes of it."""
-    return "float64" if pa.types.is_decimal(found) else type_name(found)
-
-
 def _latest(
-    lakehouse: Lakehouse,
-    snapshot: Snapshot,
-    described: OnlineTable,
-    time: str,
-    *,
-    since: int | None,
-    as_of: datetime,
+    lakehouse: Lakehouse, snapshot: Snapshot, described: OnlineTable, time: str, *, since: int | None
 ) -> pa.Table:
-    keys = [column(name) for name, _ in described.keys]
-    wanted = ", ".join([*keys, column(time), *(column(name) for name, _ in described.columns)])
-    after = "" if since is None else f"and {column(time)} > timestamptz '{(EPOCH + since * MICROSECOND).isoformat()}'"
-    written = f", {WRITTEN} desc" if WRITTEN in snapshot.schema.names else ""
+    """The latest row of each key at a moment, by the join that finds it for training and batch scoring.
+
+    Args:
+        lakehouse: where the table is.
+        snapshot: of the table.
+        described: with the moment.
+        time: the table's column with the time.
+        since: only rows that became available after this, in microseconds.
+    """
+    available = f"cast({column(time)} as timestamptz)"
+    after = "" if since is None else f"and {available} > make_timestamptz({since})"
+    keys = [name for name, _ in described.keys]
+    columns = [name for name, _ in described.columns]
+    written = [WRITTEN] if WRITTEN in snapshot.schema.names else []
+    rows = f"""(
+        select {", ".join(column(name) for name in (*keys, *columns, *written))}, {available} as {EVENT}
+        from {quoted(snapshot.name)}
+        where {available} <= make_timestamptz({described.as_of}) {after}
+    )"""
+    decisions = f"""(
+        select distinct {", ".join(column(name) for name in keys)}, make_timestamptz({described.as_of}) as {AT}
+        from {rows}
+    )"""
+    lookup = point_in_time.Lookup(
+        relation=rows,
+        on={name: name for name in keys},
+        time=EVENT,
+        columns={name: name for name in (EVENT, *columns)},
+        look_back=None,
+        written=WRITTEN if written else None,
+    )
     with lakehouse.connect({snapshot.name: snapshot.version}) as connection:
-        return connection.sql(
-            f"""
-            select {wanted}
-            from {quoted(snapshot.name)}
-            where {column(time)} <= timestamptz '{as_of.isoformat()}' {after}
-                and {" and ".join(f"{each} is not null" for each in keys)}
-            qualify row_number() over (partition by {", ".join(keys)} order by {column(time)} desc{written}) = 1
-            """
-        ).to_arrow_table()
-
-
-def _rows(latest: pa.Table, described: OnlineTable, time: str) -> Iterator[tuple[bytes, int, bytes]]:
-    packing = Packing(described.columns)
-    keys = zip(*(latest.column(name).to_pylist() for name, _ in described.keys), strict=True)
-    values = [latest.column(name).to_pylist() for name in packing.names]
-    for place, (found, moment) in enumerate(zip(keys, latest.column(time).to_pylist(), strict=True)):
-        row: list[Any] = [each[place] for each in values]
-        known = key(described.keys, found)
-        assert known is not None  # the query leaves keys with nulls out
-        yield known, microseconds(moment), packing.pack(row)
+        found = point_in_time.join(connection, decisions, at=AT, lookups=[lookup], keep=keys)
+    return found.filter(pc.field(EVENT).is_valid())  # a key with a null in it matches nothing

@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from headrace.core.clock import now
-from headrace.core.errors import DataError
-from headrace.features.online.packing import Packing, key, microseconds, moment
+from headrace.core.errors import ConflictError, DataError
+from headrace.features.online.packing import MICROSECOND, Packing, key, microseconds, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from headrace.features.online.base import OnlineStore, OnlineTable
+    from headrace.features.online.base import OnlineRow, OnlineStore, OnlineTable
+    from headrace.features.online.packing import Value
     from headrace.features.plan import FeaturePlan, LookUp
 
-SECOND = 1_000_000
+ATTEMPTS = 100  # each that fails, a publication came in between
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LookUp:
+    """A look-up, made ready for a table as it was published.
+
+    Attributes:
+        on: columns of the request, in the order of the table's key.
+        names: in the full row.
+        take: their values, out of a packed row.
+        reach: how old a row may be, in microseconds; None for any age.
+    """
+
+    on: tuple[str, ...]
+    names: tuple[str, ...]
+    take: Callable[[bytes], list[Value]]
+    reach: int | None
 
 
 class OnlineFeatures:
-    """Completes requests. What a table looks like is read again when it was published anew.
+    """Completes requests, with the values that the point-in-time join of `features.rows` finds.
+
+    What a store holds is the latest row of each key as of its last publication, so for a decision before that moment a
+    row may be missing (and is None), but never one from the future there.
 
     Args:
         store: where features are.
@@ -31,67 +53,107 @@ class OnlineFeatures:
         needed = dict.fromkeys(
             (*plan.keys, *plan.spine_columns, *(name for lookup in plan.lookups for _, name in lookup.on))
         )
+        needed.pop(plan.at, None)  # it has a default
         self.needed = tuple(needed)
+        self._local = any(column.name == plan.at and column.kind == "timestamp" for column in plan.inputs)
+        self._tables: dict[str, list[LookUp]] = {}
+        for lookup in plan.lookups:
+            self._tables.setdefault(lookup.table, []).append(lookup)
+        self._ready: dict[str, tuple[OnlineTable, list[_LookUp]]] = {}
 
     def full_rows(self, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """The plan's inputs, the keys and the moment, for each request.
+        """The plan's inputs, the keys and the moment (UTC), for each request.
 
         A request gives the spine's key, the columns of the spine that are features or that look-ups go by, and, unless it
-        is now, the moment. A row that is not there, or older than its look-back, leaves None.
+        is now, the moment. A row that is not there, or older than its look-back, leaves None; so does a null in a key.
 
         Raises:
-            DataError: a column is missing or not of its type, or a table was never published. Says which row.
+            DataError: a column is missing or not of its type (says which row), or a table was never published.
         """
-        moments = [self._moment(place, request) for place, request in enumerate(requests)]
-        rows = [
-            {**{name: request[name] for name in self.needed}, self.plan.at: at}
-            for request, at in zip(requests, moments, strict=True)
-        ]
-        for lookup in self.plan.lookups:
-            self._look_up(lookup, requests, [microseconds(at) for at in moments], rows)
+        rows = [self._given(place, request) for place, request in enumerate(requests)]
+        at = [microseconds(row[self.plan.at]) for row in rows]
+        for table, lookups in self._tables.items():
+            self._look_up(table, lookups, at, rows)
         return rows
 
-    def _moment(self, place: int, request: Mapping[str, Any]) -> datetime:
-        absent = [name for name in self.needed if name not in request]
-        if absent:
-            raise DataError(f"row {place}: {absent[0]!r} is missing.")
+    def _given(self, place: int, request: Mapping[str, Any]) -> dict[str, Any]:
+        """What a request says itself."""
+        for name in self.needed:
+            if name not in request:
+                raise DataError(f"row {place}: {name!r} is missing.")
         given = request.get(self.plan.at)
-        if given is None:
-            return now()
-        if isinstance(given, str):
-            return moment(given, self.plan.at)
-        if isinstance(given, datetime):
-            return given
-        raise DataError(f"row {place}: {self.plan.at!r} is no time in ISO 8601.")
+        try:
+            at = now() if given is None else moment(given, self.plan.at)
+        except DataError as error:
+            raise DataError(f"row {place}: {error.what}") from None
+        return {
+            **{name: request[name] for name in self.needed},
+            self.plan.at: at.replace(tzinfo=None) if self._local else at,
+        }
 
-    def _look_up(
-        self, lookup: LookUp, requests: Sequence[Mapping[str, Any]], at: Sequence[int], rows: list[dict[str, Any]]
-    ) -> None:
-        table = self.store.table(lookup.table)
-        if table is None:
-            raise DataError(f"features of {lookup.table!r} were never published.", hint="headrace run publish")
-        keys = [_key(table, lookup, place, request) for place, request in enumerate(requests)]
-        wanted = list(dict.fromkeys(known for known in keys if known is not None))
-        found = dict(zip(wanted, self.store.read(lookup.table, wanted), strict=True))
+    def _look_up(self, name: str, lookups: Sequence[LookUp], at: Sequence[int], rows: list[dict[str, Any]]) -> None:
+        """Adds what all look-ups in one table find, out of one publication."""
+        for _ in range(ATTEMPTS):
+            table = self.store.table(name)
+            if table is None:
+                raise DataError(f"features of {name!r} were never published.", hint="headrace run publish")
+            ready = self._made_ready(name, table, lookups)
+            keys = [[_key(table, lookup, place, row) for place, row in enumerate(rows)] for lookup in ready]
+            wanted = list(dict.fromkeys(known for each in keys for known in each if known is not None))
+            found: dict[bytes | None, OnlineRow | None] = dict(
+                zip(wanted, self.store.read(name, wanted) if wanted else (), strict=True)
+            )
+            if self.store.table(name) == table:
+                break
+        else:
+            raise ConflictError(f"{name!r} is published again and again; no row could be read in between.")
+        for lookup, known in zip(ready, keys, strict=True):
+            nothing = dict.fromkeys(lookup.names)
+            for row, moment_asked, each in zip(rows, at, known, strict=True):
+                there = found.get(each)
+                if there is None or not _is_fresh(there.time, moment_asked, lookup.reach):
+                    row.update(nothing)
+                else:
+                    row.update(zip(lookup.names, lookup.take(there.packed), strict=True))
+
+    def _made_ready(self, name: str, table: OnlineTable, lookups: Sequence[LookUp]) -> list[_LookUp]:
+        known = self._ready.get(name)
+        if known is not None and known[0] is table:
+            return known[1]
         packing = Packing(table.columns)
-        places = [(packing.names.index(column), name) for column, name in lookup.columns]
-        oldest = None if lookup.look_back is None else round(lookup.look_back * SECOND)
-        for row, known, moment_asked in zip(rows, keys, at, strict=True):
-            there = found.get(known) if known is not None else None
-            if (
-                there is None
-                or there.time > moment_asked
-                or (oldest is not None and there.time < moment_asked - oldest)
-            ):
-                row.update((name, None) for _, name in places)
-            else:
-                values = packing.unpack(there.packed)
-                row.update((name, values[place]) for place, name in places)
+        ready = [_ready(table, packing, lookup) for lookup in lookups]
+        self._ready[name] = (table, ready)
+        return ready
 
 
-def _key(table: OnlineTable, lookup: LookUp, place: int, request: Mapping[str, Any]) -> bytes | None:
+def _ready(table: OnlineTable, packing: Packing, lookup: LookUp) -> _LookUp:
     spine = dict(lookup.on)
+    if set(spine) != {name for name, _ in table.keys}:
+        raise DataError(
+            f"{lookup.table!r} is looked up by {', '.join(spine)}, and was published by {', '.join(name for name, _ in table.keys)}.",
+            hint="Its key has changed since the model was trained: train and deploy it again.",
+        )
     try:
-        return key(table.keys, [request[spine[name]] for name, _ in table.keys])
+        take = packing.taking([theirs for theirs, _ in lookup.columns])
+    except DataError as error:
+        raise DataError(
+            f"{lookup.table!r}: {error.what}",
+            hint="It has changed since the model was trained: train and deploy again.",
+        ) from None
+    return _LookUp(
+        on=tuple(spine[name] for name, _ in table.keys),
+        names=tuple(ours for _, ours in lookup.columns),
+        take=take,
+        reach=None if lookup.look_back is None else timedelta(seconds=lookup.look_back) // MICROSECOND,
+    )
+
+
+def _is_fresh(time: int, at: int, reach: int | None) -> bool:
+    return time <= at and (reach is None or time >= at - reach)
+
+
+def _key(table: OnlineTable, lookup: _LookUp, place: int, row: Mapping[str, Any]) -> bytes | None:
+    try:
+        return key(table.keys, [row[name] for name in lookup.on])
     except DataError as error:
         raise DataError(f"row {place}: {error.what}") from None

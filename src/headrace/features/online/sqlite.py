@@ -3,138 +3,244 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import time
 from contextlib import contextmanager
+from dataclasses import asdict
 from threading import local
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from headrace.core.errors import DataError
+from headrace.core.errors import ConflictError, DataError
 from headrace.core.failpoints import reach
-from headrace.features.online.base import OnlineRow, OnlineTable
+from headrace.features.online.base import OnlineRow, OnlineTable, Written
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
+
+    from headrace.features.online.base import Rows
 
 PATIENCE = 30.0  # seconds that a writer waits for another one
 AT_ONCE = 500  # keys of one statement
 
+TABLES = "create table if not exists online_tables (name text primary key, described text not null) without rowid"
+ROWS = "create table if not exists {table} (key blob primary key, time integer not null, packed blob not null) without rowid"
 NEWER = """
 insert into {table} (key, time, packed) values (?, ?, ?)
-on conflict (key) do update set time = excluded.time, packed = excluded.packed where excluded.time >= time
+on conflict (key) do update set time = excluded.time, packed = excluded.packed
+where excluded.time > time or excluded.time = time and excluded.packed is not packed
 """
+GONE = "delete from {table} where key not in (select key from temp.staged)"
+CHANGED = """
+insert into {table} (key, time, packed) select key, time, packed from temp.staged where true
+on conflict (key) do update set time = excluded.time, packed = excluded.packed
+where excluded.time <> time or excluded.packed is not packed
+"""
+
+_inherited: list[object] = []  # what a parent process had opened is neither used nor closed in its child
 
 
 class SqliteStore:
     """See OnlineStore. Each thread has a connection of its own.
 
     Args:
-        file: of the database; made when something is published.
+        file: of the database; made when something is published. To begin anew, `drop` its tables: SQLite does not
+            promise anything where a file is removed or replaced while somebody has it open. (One that was removed and
+            made again is noticed all the same.)
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self._mine = local()
+        self._mine = _Mine()
 
     def table(self, name: str) -> OnlineTable | None:
         """See OnlineStore."""
-        if not self.file.exists():
-            return None
-        try:
-            row = self._connection.execute("select described from online_tables where name = ?", (name,)).fetchone()
-        except sqlite3.OperationalError:  # somebody made the file this moment, and not yet the table
-            return None
-        return None if row is None else _described(row[0])
+        with self._explained("read"):
+            connection = self._connection()
+            if connection is None:
+                return None
+            (changes,) = connection.execute("pragma data_version").fetchone()  # moves when somebody else commits
+            if changes != self._mine.changes:
+                self._mine.changes, self._mine.tables = changes, {}
+            if name not in self._mine.tables:
+                self._mine.tables[name] = _known(connection, name)
+            return self._mine.tables[name]
 
-    def replace(self, name: str, described: OnlineTable, rows: Iterable[tuple[bytes, int, bytes]]) -> int:
-        """See OnlineStore."""
-        with self._writing(name) as connection:
-            connection.execute(f"delete from {_quoted(name)}")
-            count = self._write(connection, name, rows)
-            self._describe(connection, name, described)
-        return count
+    def replace(self, name: str, described: OnlineTable, rows: Rows, *, expected: OnlineTable | None) -> Written:
+        """See OnlineStore. Writes only what differs, so that the log stays short."""
+        table = _quoted(name)
+        with self._writing(name, described, expected) as connection:
+            if connection.execute(f"select 1 from {table} limit 1").fetchone() is None:
+                return Written(rows=_count(connection.executemany(NEWER.format(table=table), rows)))
+            connection.execute(ROWS.format(table="temp.staged"))
+            connection.executemany(NEWER.format(table="temp.staged"), rows)
+            removed = _count(connection.execute(GONE.format(table=table)))
+            changed = _count(connection.execute(CHANGED.format(table=table)))
+            connection.execute("drop table temp.staged")
+            return Written(rows=changed, removed=removed)
 
-    def update(self, name: str, described: OnlineTable, rows: Iterable[tuple[bytes, int, bytes]]) -> int:
+    def update(self, name: str, described: OnlineTable, rows: Rows, *, expected: OnlineTable) -> Written:
         """See OnlineStore."""
-        with self._writing(name) as connection:
-            count = self._write(connection, name, rows)
-            self._describe(connection, name, described)
-        return count
+        assert (described.keys, described.columns) == (expected.keys, expected.columns)
+        with self._writing(name, described, expected) as connection:
+            return Written(rows=_count(connection.executemany(NEWER.format(table=_quoted(name)), rows)))
 
     def read(self, name: str, keys: Sequence[bytes]) -> list[OnlineRow | None]:
         """See OnlineStore."""
         found: dict[bytes, OnlineRow] = {}
-        try:
+        with self._explained("read"):
+            connection = self._connection()
+            if connection is None:
+                raise sqlite3.OperationalError("there is no such file")
             for start in range(0, len(keys), AT_ONCE):
                 part = keys[start : start + AT_ONCE]
-                marks = ",".join("?" * len(part))
-                query = f"select key, time, packed from {_quoted(name)} where key in ({marks})"
-                found |= {key: OnlineRow(time, packed) for key, time, packed in self._connection.execute(query, part)}
-        except sqlite3.OperationalError as error:
-            raise DataError(
-                f"{name!r} cannot be read from the online store {str(self.file)!r}: {error}.",
-                hint="headrace run publish fills it.",
-            ) from error
+                query = f"select key, time, packed from {_quoted(name)} where key in ({','.join('?' * len(part))})"
+                found |= {key: OnlineRow(time, packed) for key, time, packed in connection.execute(query, part)}
         return [found.get(key) for key in keys]
 
-    def close(self) -> None:
-        """Closes this thread's connection."""
-        connection = self._mine.__dict__.pop("connection", None)
-        if connection is not None:
-            connection.close()
+    def drop(self, name: str) -> None:
+        """See OnlineStore."""
+        if self.table(name) is not None:
+            with self._transaction() as connection:
+                connection.execute("delete from online_tables where name = ?", (name,))
+                connection.execute(f"drop table if exists {_quoted(name)}")
 
-    @property
-    def _connection(self) -> sqlite3.Connection:
-        known = self._mine.__dict__.get("connection")
-        if known is None:
-            known = sqlite3.connect(self.file, timeout=PATIENCE, isolation_level=None)
-            self._mine.connection = known
-        return known
+    def close(self) -> None:
+        """See OnlineStore."""
+        if self._mine.connection is not None and self._mine.process == os.getpid():
+            self._mine.connection.close()
+        self._mine.connection = None
+
+    # ------------------------------------------------------------------------------------------ writing
 
     @contextmanager
-    def _writing(self, name: str) -> Generator[sqlite3.Connection]:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        connection = self._connection
-        connection.execute("pragma journal_mode = wal")
-        connection.execute("pragma synchronous = normal")
-        connection.execute("begin immediate")
-        try:
-            connection.execute(
-                "create table if not exists online_tables (name text primary key, described text not null) without rowid"
-            )
-            connection.execute(
-                f"create table if not exists {_quoted(name)} "
-                "(key blob primary key, time integer not null, packed blob not null) without rowid"
-            )
+    def _writing(
+        self, name: str, described: OnlineTable, expected: OnlineTable | None
+    ) -> Generator[sqlite3.Connection]:
+        with self._transaction() as connection:
+            connection.execute(TABLES)
+            connection.execute(ROWS.format(table=_quoted(name)))
+            if _known(connection, name) != expected:
+                raise ConflictError(
+                    f"{name} was published by somebody else meanwhile.",
+                    hint="Nothing was written; trying again is safe.",
+                )
             yield connection
+            text = json.dumps(asdict(described))
+            connection.execute("insert or replace into online_tables (name, described) values (?, ?)", (name, text))
             reach(f"online.written:{name}")
-            connection.execute("commit")
-        except BaseException:
-            connection.execute("rollback")
-            raise
+        reach(f"online.committed:{name}")
 
-    def _write(self, connection: sqlite3.Connection, name: str, rows: Iterable[tuple[bytes, int, bytes]]) -> int:
-        written = connection.executemany(NEWER.format(table=_quoted(name)), rows)
-        return max(written.rowcount, 0)
+    @contextmanager
+    def _transaction(self) -> Generator[sqlite3.Connection]:
+        """Committed at the end, rolled back by an error; alone from the first statement on."""
+        with self._explained("written"):
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            connection = self._connection(make=True)
+            assert connection is not None
+            _wal(connection)
+            connection.execute("pragma synchronous = normal")
+            connection.execute("begin immediate")
+            try:
+                yield connection
+                connection.execute("commit")
+            finally:
+                self._mine.changes = None  # its own commits do not move what tells it of those of others
+                if connection.in_transaction:
+                    connection.execute("rollback")
 
-    def _describe(self, connection: sqlite3.Connection, name: str, described: OnlineTable) -> None:
+    # ------------------------------------------------------------------------------------------ the connection
+
+    def _connection(self, *, make: bool = False) -> sqlite3.Connection | None:
+        """This thread's; None when there is no file."""
+        mine = self._mine
+        try:
+            status = self.file.stat()
+        except FileNotFoundError:
+            if not make:
+                return None
+            self._open(make=True)
+            status = self.file.stat()
+            mine.file = (status.st_dev, status.st_ino)
+            return mine.connection
+        if mine.connection is None or mine.process != os.getpid() or mine.file != (status.st_dev, status.st_ino):
+            self._open()
+            mine.file = (status.st_dev, status.st_ino)
+        return mine.connection
+
+    def _open(self, *, make: bool = False) -> None:
+        mine = self._mine
+        if mine.connection is not None and mine.process != os.getpid():
+            _inherited.append(mine.connection)
+        else:
+            self.close()
+        url = f"file:{quote(str(self.file.absolute()))}?mode={'rwc' if make else 'rw'}"
+        mine.connection = sqlite3.connect(url, timeout=PATIENCE, isolation_level=None, uri=True)
+        mine.process, mine.changes = os.getpid(), None
+
+    @contextmanager
+    def _explained(self, done: str) -> Generator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            if "locked" in str(error):
+                raise ConflictError(
+                    f"the online store {str(self.file)!r} has been written by somebody else for {PATIENCE:.0f} s.",
+                    hint="Nothing was written; trying again is safe.",
+                ) from error
+            raise DataError(
+                f"the online store {str(self.file)!r} cannot be {done}: {error}.",
+                hint="headrace run publish fills it." if done == "read" else "",
+            ) from error
+
+
+class _Mine(local):
+    """A thread's connection, and what it has read of the tables since somebody last changed one."""
+
+    def __init__(self) -> None:
+        self.connection: sqlite3.Connection | None = None
+        self.process = 0
+        self.file: tuple[int, int] | None = None  # device and inode
+        self.changes: int | None = None
+        self.tables: dict[str, OnlineTable | None] = {}
+
+
+def _wal(connection: sqlite3.Connection) -> None:
+    """Turns the write-ahead log on. SQLite does not wait for a lock here, so two first openers must try again."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection.execute("pragma journal_mode = wal")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _known(connection: sqlite3.Connection, name: str) -> OnlineTable | None:
+    try:
         row = connection.execute("select described from online_tables where name = ?", (name,)).fetchone()
-        as_of = described.as_of if row is None else max(described.as_of, _described(row[0]).as_of)
-        text = json.dumps(
-            {**{each: getattr(described, each) for each in ("keys", "columns", "data_version")}, "as_of": as_of}
-        )
-        connection.execute("insert or replace into online_tables (name, described) values (?, ?)", (name, text))
-
-
-def _described(text: str) -> OnlineTable:
-    stored = json.loads(text)
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):  # nothing was ever published
+            return None
+        raise
+    if row is None:
+        return None
+    stored = json.loads(row[0])
+    pairs = {each: tuple((name, kind) for name, kind in stored[each]) for each in ("keys", "columns")}
     return OnlineTable(
-        keys=tuple((name, kind) for name, kind in stored["keys"]),
-        columns=tuple((name, kind) for name, kind in stored["columns"]),
-        as_of=stored["as_of"],
-        data_version=stored["data_version"],
+        **pairs, as_of=stored["as_of"], data_version=stored["data_version"], source=stored.get("source", "")
     )
 
 
+def _count(cursor: sqlite3.Cursor) -> int:
+    return max(cursor.rowcount, 0)  # -1 where `executemany` was given nothing
+
+
 def _quoted(name: str) -> str:
+    """As `lakehouse.sql.quoted`, which would bring a parser of SQL into the server."""
     return '"' + name.replace('"', '""') + '"'
