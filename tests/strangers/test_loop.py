@@ -125,7 +125,7 @@ def test_regression_scores_and_their_quality_are_what_sklearn_says(ran_shop, sho
     joined = predictions.join(last, how="inner")
     april = joined[joined["predicted_for"].dt.strftime("%Y-%m") == "2024-04"]
     kept = table(ran_shop, "metrics.model_quality")
-    rmse = kept[(kept["month"] == "2024-04") & (kept["metric"] == "rmse")].iloc[0]
+    rmse = kept[(kept["window_start"] == "2024-04-01") & (kept["metric"] == "rmse")].iloc[0]
 
     assert rmse["labelled"] == len(april)
     assert rmse["value"] == pytest.approx(root_mean_squared_error(april["days"], april["prediction"]), rel=1e-12)

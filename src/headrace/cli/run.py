@@ -228,6 +228,70 @@ def deploy(
     sys.exit({"in production": 0, "waits for approval": 3}.get(found.ending, 1))
 
 
+@command.command()
+@env_option
+@release_option
+@model_option
+@as_of_option
+@dry_option
+@json_option
+def monitor(
+    env: str | None, release: str | None, model: str | None, as_of: datetime | None, dry_run: bool, as_json: bool
+) -> None:
+    """Profile, drift, quality and alerts of what was predicted. Exit 1 when an alert holds."""
+    from headrace.workspace import start
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env, release=release) as workspace:
+        if dry_run:
+            from headrace.pipelines.monitor import outline
+
+            _plan(outline(start.one_deployment(workspace.project, model)), as_json=as_json)
+            return
+        story = _story(workspace, "monitor", as_json=as_json)
+        run, holding = start.monitor(workspace, model, as_of=as_of, listen=story.tell)
+        if as_json:
+            emit({"run": run.id, "alerts": [vars(alert) for alert in holding], "steps": _steps(workspace, run.id)})
+        elif holding:
+            for alert in holding:
+                wrong(f"alert {alert.id}: {alert.model} version {alert.version}: {alert.rule}")
+            say(f"Next: {bold(f'headrace alert list --env {workspace.environment.name}')}")
+        else:
+            _end(workspace, run.id, as_json=False, following="headrace status")
+    if holding:
+        sys.exit(1)
+
+
+@command.command()
+@env_option
+@release_option
+@model_option
+@as_of_option
+@click.option("--by-hand", is_flag=True, help="Train without an alert, whatever the cool-down says.")
+@json_option
+def retrain(
+    env: str | None, release: str | None, model: str | None, as_of: datetime | None, by_hand: bool, as_json: bool
+) -> None:
+    """Train again when an alert or the schedule asks for it and no guard stands in the way; then the same gates."""
+    from headrace.workspace import start
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env, release=release) as workspace:
+        story = _story(workspace, "retrain", as_json=as_json)
+        verdict, found = start.retrain(workspace, model, as_of=as_of, by_hand=by_hand, listen=story.tell)
+        name = start.one_deployment(workspace.project, model).name
+        if as_json:
+            emit({"model": name, **vars(verdict), "delivered": vars(found) if found else None})
+        elif found is not None:
+            _told(workspace, name, found)
+        else:
+            say(f"{name} is not trained again: {'; '.join(verdict.against) or 'nothing asks for it'}.")
+    if found is not None:
+        sys.exit({"in production": 0, "waits for approval": 3}.get(found.ending, 1))
+    if verdict.against:
+        sys.exit(3)
+
+
 def _told(workspace: Workspace, model: str, found: Delivered) -> None:
     env = workspace.environment.name
     said = f"{model} version {found.version}"

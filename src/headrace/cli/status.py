@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from headrace.cli.output import emit, env_option, heading, json_option, show, table
@@ -11,7 +13,7 @@ from headrace.cli.output import emit, env_option, heading, json_option, show, ta
 @env_option
 @json_option
 def command(env: str | None, as_json: bool) -> None:
-    """What needs a person, and where tables, runs and models stand."""
+    """What needs a person, and where tables, runs and models stand. Exit 1 when something needs a person."""
     from headrace.workspace.overview import overview
     from headrace.workspace.workspace import open_workspace
 
@@ -20,11 +22,15 @@ def command(env: str | None, as_json: bool) -> None:
     name = workspace.environment.name
     if as_json:
         emit({"project": workspace.config.name, "env": name, **found})
-        return
+    else:
+        _show(found, workspace.config.name, name)
+    if found["needs_a_person"]:
+        sys.exit(1)
+
+
+def _show(found: dict[str, list[dict[str, object]]], project: str, name: str) -> None:
     needs = found["needs_a_person"]
-    heading(
-        f"{workspace.config.name} in {name}: {f'{len(needs)} needs a person' if needs else 'nothing needs a person'}"
-    )
+    heading(f"{project} in {name}: {f'{len(needs)} needs a person' if needs else 'nothing needs a person'}")
     for need in needs:
         click.echo(f"  {need['what']}, {show(need['since'])}: {need['why']}")
         click.echo(f"    {need['next']}")

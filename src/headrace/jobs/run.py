@@ -143,6 +143,13 @@ class Run:
             callback(outcome)
         return outcome
 
+    def outputs(self, *, prefix: str = "", suffix: str = "") -> list[dict[str, Any]]:
+        """What the steps of this run gave so far, of those whose name begins and ends like this, in order."""
+        mine = select(STEPS.c.name, STEPS.c.output).where(STEPS.c.run_id == self.id).order_by(STEPS.c.seq)
+        with self._state.read() as connection:
+            rows = connection.execute(mine).all()
+        return [row.output for row in rows if row.output and row.name.startswith(prefix) and row.name.endswith(suffix)]
+
     def _execute(self, name: str, known: str, do: Callable[[StepContext], Mapping[str, Json]]) -> dict[str, Json]:
         write_id = self._running(name, known)
         reach(f"step.started:{name}")

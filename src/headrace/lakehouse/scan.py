@@ -103,6 +103,7 @@ def count(snapshot: Snapshot) -> int:
 def _settings(threads: int) -> dict[str, str | bool | int | float | list[str]]:
     return {
         "threads": threads,
+        "perfect_ht_threshold": 16,  # bits: histograms of a thousand bins are counted in an array
         "temp_directory": str(_spill_folder() / new_id()),
         "python_enable_replacements": False,
         "autoinstall_known_extensions": False,

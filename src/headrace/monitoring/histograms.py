@@ -65,7 +65,6 @@ def collect(
         window: SQL for the beginning of the window of a row; None for one window.
     """
     began = window or "null::timestamptz"
-    connection.execute("set perfect_ht_threshold = 16").fetchall()
     parts = [
         _number(column, grids[column.name], relation, began)
         if column.kind == "number"

@@ -226,7 +226,7 @@ def _replace(lakehouse: Lakehouse, name: str, there: Snapshot | None, rows: pa.T
             """,
             [first["model"], first["model_version"], first["log_type"], first["window_key"], rows.num_rows],
         ).to_arrow_table()
-    return Upsert(numbered, key=key, delete=gone if gone.num_rows else None)
+    return Upsert(numbered, key=key, delete=gone)
 
 
 def _key(start: datetime | None) -> str:

@@ -1,126 +1,647 @@
-"""Realised quality: predictions joined to labels that have become known, measured by calendar month of the decision."""
+"""Realised quality: predictions joined to the labels that have become known, by windows of the decisions' time.
+
+A prediction counts in the window of its decision (`predicted_for`), whenever its label comes. What is known at a moment
+decides: labels of a later time do not exist yet, of several the latest known one counts, and labels of decisions that
+nobody predicted are counted and left alone. Only windows whose rows or labels changed since are measured again; one that
+had been judged before is then marked as reopened and keeps the earlier value beside the new one.
+
+A window is **mature** when it has ended and either 95 % of its labels are there, or as much time has passed since its end
+as 99 % of the labels known so far took to come. That time is believed only while it is at most half of the time since
+the first decision: early on only the quick labels can be there, whatever the slow ones will take. A window that is not
+mature, or has too few labels, is shown and not judged.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from headrace.core.clock import now
+from headrace.core.errors import DeclarationError, NotFoundError
+from headrace.core.ids import digest
 from headrace.lakehouse.commit import Upsert
-from headrace.lakehouse.sql import column, quoted
-from headrace.training.declarations import Binary
-from headrace.training.metrics import evaluate
+from headrace.lakehouse.sql import column, literal, quoted
+from headrace.monitoring import windows
+from headrace.monitoring.alerts import Measured
+from headrace.monitoring.estimated import Outcome, estimate, refusal
+from headrace.training.declarations import Binary, Multiclass
+from headrace.training.intervals import interval
+from headrace.training.labels import checked
+from headrace.training.metrics import evaluate, places_by_value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+    from collections.abc import Collection, Mapping, Sequence
 
+    import duckdb
     import pandas as pd
 
+    from headrace.core.ids import Json
     from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.monitoring.declarations import Granularity
     from headrace.training.declarations import Model
 
 TABLE = "metrics.model_quality"
-IDENTITY = ("model", "version", "month", "metric")
+IDENTITY = ("model", "version", "granularity", "window_start", "slice_key", "slice_value", "metric")
+MOSTLY = 0.95  # of a window's labels: then it is mature at once
+USUAL = 0.99  # of the known labels took at most the time that is waited for
+MIN_ROWS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Window:
-    """A month of decisions.
+class Realised:
+    """A metric in one window, on all rows or on a slice of them.
 
     Attributes:
-        month: `2013-05`, by the decision's UTC time.
+        slice_key: a feature or a column of the predictions; None for all rows.
+        slice_value: its value as text.
+        value: None where it is not defined, such as an AUC of one class.
+        low: of the 95 % interval.
+        high: of the 95 % interval.
         rows: predictions.
         labelled: those whose label is known.
-        label_mean: mean of the label (the rate of a binary one); None for classes, or without labels.
-        metrics: metric → value; None where it is not defined, such as an AUC of one class.
+        judged: whether it counts: the window is mature and has enough labels.
+        why: why there is no value, or why it does not count.
+        earlier: what it was when the window was judged before labels came late.
+        estimated: what was to be expected without labels, on all rows of the window; see `estimated`.
+        estimated_error: estimated - value, where the value is judged.
+        not_estimated: why there is no estimate.
     """
 
-    month: str
+    metric: str
+    slice_key: str | None = None
+    slice_value: str | None = None
+    value: float | None
+    low: float | None
+    high: float | None
+    rows: int
+    labelled: int
+    judged: bool
+    why: str = ""
+    earlier: float | None = None
+    estimated: float | None = None
+    estimated_error: float | None = None
+    not_estimated: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """Decisions of one stretch of time.
+
+    Attributes:
+        start: UTC.
+        end: the first moment after it.
+        rows: predictions.
+        labelled: those whose label is known.
+        label_mean: mean of the known labels (the rate of a binary one); None for classes, or without labels.
+        prediction_mean: mean of the predictions for the same rows.
+        mature: whether its labels have had time to come.
+        reopened: whether it had been judged before labels came late.
+        measures: on all rows first.
+        state: changes with every prediction and label in it.
+        basis: changes with what is measured and how it is judged.
+        as_of: the moment by which labels were known.
+    """
+
+    granularity: Granularity
+    start: datetime
+    end: datetime
     rows: int
     labelled: int
     label_mean: float | None
-    metrics: dict[str, float | None]
+    prediction_mean: float | None
+    mature: bool
+    reopened: bool
+    measures: tuple[Realised, ...]
+    state: str
+    basis: str
+    as_of: datetime
+
+    @property
+    def month(self) -> str:
+        """Of its beginning: `2013-05`."""
+        return f"{self.start:%Y-%m}"
+
+    @property
+    def coverage(self) -> float:
+        """The share of the predictions whose label is known."""
+        return self.labelled / self.rows
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """Metric → value on all rows."""
+        return {each.metric: each.value for each in self.measures if each.slice_key is None}
+
+    def value(self, metric: str) -> Realised:
+        """A metric on all rows.
+
+        Raises:
+            NotFoundError: it was not measured.
+        """
+        overall = {each.metric: each for each in self.measures if each.slice_key is None}
+        if metric not in overall:
+            raise NotFoundError("measured metric", metric, overall)
+        return overall[metric]
+
+    def to_json(self) -> dict[str, Json]:
+        """For the output of a step."""
+        overall = [each for each in self.measures if each.slice_key is None]
+        intervals: dict[str, Json] = {
+            each.metric: None if each.low is None else [each.low, each.high] for each in overall
+        }
+        return {
+            "month": self.month,
+            "start": self.start.isoformat(),
+            "end": self.end.isoformat(),
+            "rows": self.rows,
+            "labelled": self.labelled,
+            "label_coverage": self.coverage,
+            "label_mean": self.label_mean,
+            "prediction_mean": self.prediction_mean,
+            "metrics": dict(self.metrics),
+            "intervals": intervals,
+            "judged": any(each.judged for each in overall),
+            "reopened": self.reopened,
+            "earlier": {each.metric: each.earlier for each in overall if each.earlier is not None},
+            "estimated": {each.metric: each.estimated for each in overall},
+            "not_estimated": next((each.not_estimated for each in overall if each.not_estimated), ""),
+        }
 
 
-def realised(lakehouse: Lakehouse, model: Model, predictions: str, *, version: int, as_of: datetime) -> list[Window]:
-    """Quality by month of one model version's predictions, with the labels known at `as_of`."""
-    label = model.task.label
-    keys = label.table.keys
-    on = " and ".join(f"p.{column(key)} = l.{column(key)}" for key in keys)
-    moment = f"timestamptz '{as_of.isoformat()}'"
-    known = f"where {column(label.table.time)} <= {moment}" if label.table.time else ""
-    latest = f"order by {column(label.table.time)} desc" if label.table.time else "order by 1"
-    with lakehouse.connect({predictions: None, label.table.name: None}) as connection:
-        frame = connection.execute(
-            f"""
-            with labels as (
-                select * exclude (_rank) from (
-                    select {", ".join(column(key) for key in keys)}, {column(label.name)} as _label,
-                        row_number() over (partition by {", ".join(column(key) for key in keys)} {latest}) as _rank
-                    from {quoted(label.table.name)} {known}
-                ) where _rank = 1 and _label is not null
-            )
-            select p.* exclude (features), l._label, strftime(p.predicted_for, '%Y-%m') as _month
-            from {quoted(predictions)} p left join labels l on {on}
-            where p.model_version = {int(version)} and p.predicted_for < {moment}
-            order by p.prediction_id
-            """
-        ).df()
-    return [_window(model, str(month), rows) for month, rows in frame.groupby("_month", sort=True)]
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All windows of a version as of a moment.
+
+    Attributes:
+        windows: in order of time.
+        measured: beginnings of those that were measured now; the others stand as they were.
+        unknown: labels of decisions that no version predicted.
+        replaced: labels that a later one of the same decision replaced.
+        not_yet: labels of a later time, which do not exist yet.
+    """
+
+    windows: tuple[Quality, ...]
+    measured: frozenset[datetime]
+    unknown: int
+    replaced: int
+    not_yet: int
+
+    @property
+    def changed(self) -> list[Quality]:
+        """Windows that were measured now: their predictions, their labels or the way they are judged have changed."""
+        return [window for window in self.windows if window.start in self.measured]
 
 
-def keep(lakehouse: Lakehouse, model: str, version: int, windows: Sequence[Window], *, id: str) -> None:  # noqa: A002
-    """Writes windows into `metrics.model_quality`, one row a metric; a window that was measured before is replaced."""
+def realised(
+    lakehouse: Lakehouse,
+    model: Model,
+    predictions: str,
+    *,
+    version: int,
+    as_of: datetime,
+    granularity: Granularity = "1mo",
+    min_rows: int = MIN_ROWS,
+    slices: Sequence[str] = (),
+) -> Report:
+    """Quality of one version's predictions with the labels known at a moment; measures what changed since it was kept.
+
+    Args:
+        lakehouse: the tables.
+        model: says the label, the task and the metrics.
+        predictions: a table of predictions, of batch scoring or of a server.
+        version: of the model.
+        as_of: the moment; decisions of a later time do not exist either.
+        granularity: of the windows.
+        min_rows: with fewer labelled rows a window is not judged.
+        slices: features or columns of the predictions.
+
+    Raises:
+        NotFoundError: there is no such table, feature or column.
+        DeclarationError: the label's table has no time.
+        DataError: a label is not what the task predicts.
+    """
+    before = {window.start: window for window in stored(lakehouse, model.name, version, granularity)}
+    with lakehouse.connect({predictions: None, model.task.label.table.name: None}) as connection:
+        schema = lakehouse.snapshot(predictions).schema
+        outputs = [name for name in schema.names if name == "prediction" or name.startswith("probability")]
+        labels = _labels(connection, model, predictions, schema, as_of)
+        _joined(connection, model, predictions, schema, outputs, slices, version, as_of, granularity)
+        wait = _wait(connection, as_of)
+        basis = [list(model.metrics), list(slices), min_rows]
+        found = [
+            _unmeasured(row, granularity, as_of, wait, basis, before.get(row["start"]))
+            for row in _states(connection, outputs)
+        ]
+        now_measured: set[datetime] = set()
+        made: list[Quality] = []
+        for each in found:
+            known = before.get(each.start)
+            if known is not None and (each.state, each.basis) == (known.state, known.basis):
+                made.append(known)
+                continue
+            rows = _rows(connection, each)
+            measured = _measured(model, each, rows, min_rows, known)
+            made.append(_with_estimates(model, measured, rows, made, min_rows))
+            now_measured.add(each.start)
+    return Report(windows=tuple(made), measured=frozenset(now_measured), **labels)
+
+
+def measure(
+    lakehouse: Lakehouse,
+    model: Model,
+    predictions: str,
+    *,
+    version: int,
+    as_of: datetime,
+    id: str,  # noqa: A002  # of the commit
+    granularity: Granularity = "1mo",
+    min_rows: int = MIN_ROWS,
+    slices: Sequence[str] = (),
+) -> Report:
+    """`realised`, kept in `metrics.model_quality`."""
+    report = realised(
+        lakehouse,
+        model,
+        predictions,
+        version=version,
+        as_of=as_of,
+        granularity=granularity,
+        min_rows=min_rows,
+        slices=slices,
+    )
+    keep(lakehouse, model.name, version, report, id=id)
+    return report
+
+
+def stored(lakehouse: Lakehouse, model: str, version: int, granularity: Granularity) -> list[Quality]:
+    """The windows of a version as they were kept last, in order of time."""
+    if not lakehouse.exists(TABLE, own=True):
+        return []
+    where = f"model = {literal(model)} and version = {int(version)} and granularity = {literal(granularity)}"
+    with lakehouse.connect({TABLE: None}) as connection:
+        rows = connection.sql(f"select * from {quoted(TABLE)} where {where} order by window_start, place")
+        kept = rows.to_arrow_table().to_pylist()
+    grouped: dict[datetime, list[dict[str, Any]]] = {}
+    for row in kept:
+        grouped.setdefault(row["window_start"].astimezone(UTC), []).append(row)
+    return [_read(start, rows) for start, rows in grouped.items()]
+
+
+def keep(lakehouse: Lakehouse, model: str, version: int, report: Report, *, id: str) -> None:  # noqa: A002
+    """Writes what was measured now into `metrics.model_quality`, one row a window, slice and metric."""
     at = now()
     rows = [
         {
             "model": model,
             "version": version,
+            "granularity": window.granularity,
+            "window_start": window.start,
+            "window_end": window.end,
             "month": window.month,
-            "metric": metric,
-            "value": value,
-            "rows": window.rows,
-            "labelled": window.labelled,
+            "place": place,
+            **vars(measure),
+            "label_coverage": measure.labelled / measure.rows,
             "label_mean": window.label_mean,
+            "prediction_mean": window.prediction_mean,
+            "mature": window.mature,
+            "reopened": window.reopened,
+            "window_rows": window.rows,
+            "window_labelled": window.labelled,
+            "state": window.state,
+            "basis": window.basis,
+            "as_of": window.as_of,
             "measured_at": at,
         }
-        for window in windows
-        for metric, value in window.metrics.items()
+        for window in report.changed
+        for place, measure in enumerate(window.measures)
     ]
-    made = pa.Table.from_pylist(rows, schema=SCHEMA)
-    if made.num_rows:
+    if rows:
+        made = pa.Table.from_pylist(rows, schema=SCHEMA)
         lakehouse.commit(TABLE, id, lambda _: Upsert(made, key=IDENTITY))
 
 
-def _window(model: Model, month: str, rows: pd.DataFrame) -> Window:
-    labelled = rows[rows["_label"].notna()]
-    measures = {}
-    if len(labelled):
-        measured = evaluate(model.task, labelled["_label"], labelled, metrics=model.metrics)
-        measures = {measure.metric: measure.value for measure in measured}
-    numeric = isinstance(model.task, Binary)
-    return Window(
-        month=month,
-        rows=len(rows),
-        labelled=len(labelled),
-        label_mean=float(labelled["_label"].astype(float).mean()) if len(labelled) and numeric else None,
-        metrics={metric: measures.get(metric) for metric in model.metrics},
+def seen(kept: Sequence[Quality], metric: str, *, min_rows: int = MIN_ROWS) -> list[Measured]:
+    """What a rule on a metric, or on `label_coverage`, looks at in each window."""
+    return [_seen(window, metric, min_rows) for window in kept]
+
+
+def _seen(window: Quality, metric: str, min_rows: int) -> Measured:
+    if metric == "label_coverage":
+        judged = window.mature and window.rows >= min_rows
+        return Measured(start=window.start, end=window.end, value=window.coverage, judged=judged)
+    for each in window.measures:
+        if each.metric == metric and each.slice_key is None:
+            return Measured(
+                start=window.start,
+                end=window.end,
+                value=each.value,
+                low=each.low,
+                high=each.high,
+                judged=each.judged,
+                told=each.why,
+            )
+    return Measured(start=window.start, end=window.end, value=None, judged=False, told=f"{metric} was not measured")
+
+
+# ------------------------------------------------------------------------------------------ predictions and their labels
+
+
+def _labels(
+    connection: duckdb.DuckDBPyConnection, model: Model, predictions: str, schema: pa.Schema, as_of: datetime
+) -> dict[str, int]:
+    """Makes the table `known`, the latest label of each decision; gives how many labels do not count."""
+    label = model.task.label
+    if label.table.time is None:
+        raise DeclarationError(
+            f"{label.table.where}: {label.table.name!r} holds the label {label.name!r} and needs time=, the column with the moment when it became known."
+        )
+    keys = ", ".join(column(key) for key in label.table.keys)
+    time, value, moment = column(label.table.time), column(label.name), _moment(as_of)
+    connection.execute(
+        f"""
+        create temp table known as
+        select {keys}, {value} as _label,
+            min({time}) over (partition by {keys}) as _first_known,
+            row_number() over (partition by {keys} order by {time} desc, {value} desc) as _place
+        from {quoted(label.table.name)} where {time} <= {moment}
+        """
+    )
+    counted = connection.sql(
+        f"""
+        select
+            (select count(*) from known anti join {quoted(predictions)} p on {_on(model, schema)}) as unknown,
+            (select count(*) from known where _place > 1) as replaced,
+            (select count(*) from {quoted(label.table.name)} where {time} > {moment}) as not_yet
+        """
+    )
+    return {name: int(value) for name, value in counted.to_arrow_table().to_pylist()[0].items()}
+
+
+def _joined(
+    connection: duckdb.DuckDBPyConnection,
+    model: Model,
+    predictions: str,
+    schema: pa.Schema,
+    outputs: Sequence[str],
+    slices: Sequence[str],
+    version: int,
+    as_of: datetime,
+    granularity: Granularity,
+) -> None:
+    """Makes the table `joined`: each prediction of the version once, its window, its label where that is known."""
+    at = "p.predicted_for::timestamptz"
+    chosen = ["p.prediction_id", *(f"p.{column(name)}" for name in outputs)]
+    chosen += [f"{_slice(predictions, schema, name)} as {column(f'_slice {name}')}" for name in slices]
+    # a server may have been asked for the same decision several times: the last answer counts
+    asked_at = f"{column('asked_at')} desc, " if "asked_at" in schema.names else ""
+    connection.execute(
+        f"""
+        create temp table joined as
+        select {", ".join(chosen)}, {windows.sql(at, granularity)} as _start, known._label,
+            {at} as _at, greatest(epoch(known._first_known::timestamptz - {at}), 0) as _delay
+        from {quoted(predictions)} p
+            left join known on {_on(model, schema)} and known._place = 1 and known._label is not null
+        where p.model_version = {int(version)} and {at} < {_moment(as_of)}
+        qualify row_number() over (partition by p.prediction_id order by {asked_at}p.prediction_id) = 1
+        """
     )
 
 
+def _on(model: Model, schema: pa.Schema) -> str:
+    """Labels and predictions are of the same decision; a server keeps the keys that it was asked for as JSON."""
+    return " and ".join(
+        f"p.{column(key)} = known.{column(key)}"
+        if key in schema.names
+        else f"json_extract_string(p.keys, {literal(f'$.{column(key)}')}) = known.{column(key)}::varchar"
+        for key in model.task.label.table.keys
+    )
+
+
+def _slice(predictions: str, schema: pa.Schema, name: str) -> str:
+    if name in schema.names:
+        return f"p.{column(name)}"
+    features = schema.field("features").type if "features" in schema.names else pa.struct([])
+    fields = (
+        [features.field(place).name for place in range(features.num_fields)] if pa.types.is_struct(features) else []
+    )
+    if name not in fields:
+        raise NotFoundError(f"feature or column of {predictions}", name, [*fields, *schema.names])
+    return f"p.features.{column(name)}"
+
+
+def _moment(as_of: datetime) -> str:
+    return f"timestamptz '{as_of.isoformat()}'"
+
+
+def _wait(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> timedelta | None:
+    """How long labels take to come; None while that cannot be told yet."""
+    delay, first = connection.sql(f"select quantile_cont(_delay, {USUAL}), epoch(min(_at)) from joined").fetchall()[0]
+    if delay is None or delay > (as_of.timestamp() - first) / 2:
+        return None
+    return timedelta(seconds=delay)
+
+
+def _states(connection: duckdb.DuckDBPyConnection, outputs: Sequence[str]) -> list[dict[str, Any]]:
+    """Windows with their counts and a checksum that any other prediction or label changes."""
+    parts = ["prediction_id", *(column(name) for name in outputs), "_label"]
+    text = " || '|' || ".join(f"coalesce({part}::varchar, '')" for part in parts)
+    rows = connection.sql(
+        f"""
+        select _start as start, count(*) as rows, count(_label) as labelled,
+            to_hex(bit_xor(md5_number_lower({text}))) as checksum
+        from joined group by _start order by _start
+        """
+    )
+    return [{**row, "start": row["start"].astimezone(UTC)} for row in rows.to_arrow_table().to_pylist()]
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, window: Quality) -> pd.DataFrame:
+    """The predictions of a window, in an order that is always the same."""
+    where = f"_start = {_moment(window.start)}"
+    return connection.sql(
+        f"select * exclude (_start, _at, _delay) from joined where {where} order by prediction_id"
+    ).df()
+
+
+# ------------------------------------------------------------------------------------------------------------ one window
+
+
+def _unmeasured(
+    row: Mapping[str, Any],
+    granularity: Granularity,
+    as_of: datetime,
+    wait: timedelta | None,
+    basis: Sequence[object],
+    before: Quality | None,
+) -> Quality:
+    """A window without its measures."""
+    end = windows.end_of(row["start"], granularity)
+    waited = wait is not None and end + wait <= as_of
+    mature = end <= as_of and (row["labelled"] >= MOSTLY * row["rows"] or waited)
+    state = f"{row['rows']}-{row['labelled']}-{row['checksum']}"
+    changed = before is not None and before.state != state and as_of >= before.as_of
+    judged = before is not None and any(each.judged for each in before.measures)
+    return Quality(
+        granularity=granularity,
+        start=row["start"],
+        end=end,
+        rows=row["rows"],
+        labelled=row["labelled"],
+        label_mean=None,
+        prediction_mean=None,
+        mature=mature,
+        reopened=(changed and judged) or (before is not None and before.reopened),
+        measures=(),
+        state=state,
+        basis=digest([*basis, mature]),
+        as_of=as_of,
+    )
+
+
+def _measured(model: Model, window: Quality, rows: pd.DataFrame, min_rows: int, before: Quality | None) -> Quality:
+    measures = [_measure(model, metric, window, rows, min_rows) for metric in model.metrics]
+    sliced = [name for name in rows.columns if name.startswith("_slice ")]
+    for key, value, places in places_by_value(rows[sliced] if sliced else None):
+        named = (key.removeprefix("_slice "), value)
+        measures += [_measure(model, metric, window, rows.iloc[places], min_rows, named) for metric in model.metrics]
+    known = rows[rows["_label"].notna()]
+    label_mean, prediction_mean = None, None
+    if len(known) and not isinstance(model.task, Multiclass):
+        output = "probability" if isinstance(model.task, Binary) else "prediction"
+        label_mean, prediction_mean = float(known["_label"].astype("float64").mean()), float(known[output].mean())
+    if window.reopened and before is not None:
+        measures = [_with_earlier(each, before, again=window.state != before.state) for each in measures]
+    return replace(window, measures=tuple(measures), label_mean=label_mean, prediction_mean=prediction_mean)
+
+
+def _with_earlier(measure: Realised, before: Quality, *, again: bool) -> Realised:
+    """Beside the value the one of before: as it stood until now, or, when no row changed, as it was told already."""
+    for each in before.measures:
+        if (each.metric, each.slice_key, each.slice_value) == (measure.metric, measure.slice_key, measure.slice_value):
+            return replace(measure, earlier=each.value if again else each.earlier)
+    return measure
+
+
+def _with_estimates(
+    model: Model, window: Quality, rows: pd.DataFrame, before: Sequence[Quality], min_rows: int
+) -> Quality:
+    """What was to be expected of all rows of the window, by what is known of the windows before."""
+    recent = [
+        Outcome(labelled=each.labelled, label_mean=each.label_mean, prediction_mean=each.prediction_mean)
+        for each in before
+        if each.mature
+        and each.labelled >= min_rows
+        and each.label_mean is not None
+        and each.prediction_mean is not None
+    ]
+    why = refusal(model.task, len(rows), recent, min_rows=min_rows)
+    expected = {} if why else estimate(rows["probability"].to_numpy(dtype="float64"))
+    return replace(
+        window,
+        measures=tuple(
+            replace(
+                each,
+                estimated=expected.get(each.metric),
+                estimated_error=expected[each.metric] - each.value
+                if each.metric in expected and each.judged and each.value is not None
+                else None,
+                not_estimated=why,
+            )
+            if each.slice_key is None
+            else each
+            for each in window.measures
+        ),
+    )
+
+
+def _measure(
+    model: Model,
+    metric: str,
+    window: Quality,
+    rows: pd.DataFrame,
+    min_rows: int,
+    named: tuple[str | None, str | None] = (None, None),
+) -> Realised:
+    known = rows[rows["_label"].notna()].reset_index(drop=True)
+    value, low, high, why = None, None, None, "no label is known"
+    if len(known):
+        y = checked(known["_label"], model.task)
+        found = interval(model.task, metric, y, known)
+        if found is None:
+            (single,) = evaluate(model.task, y, known, metrics=[metric])
+            value, why = single.value, single.reason
+        else:
+            value, low, high, why = found.value, found.low, found.high, ""
+    if value is not None and len(known) < min_rows:
+        why = f"{len(known):,} labelled rows; {min_rows:,} are needed"
+    elif value is not None and not window.mature:
+        why = f"its labels have not had time to come: {window.coverage:.0%} are known"
+    return Realised(
+        metric=metric,
+        slice_key=named[0],
+        slice_value=named[1],
+        value=value,
+        low=low,
+        high=high,
+        rows=len(rows),
+        labelled=len(known),
+        judged=value is not None and not why,
+        why=why,
+    )
+
+
+def _read(start: datetime, rows: Sequence[Mapping[str, Any]]) -> Quality:
+    first = rows[0]
+    measures = (Realised(**{name: row[name] for name in MEASURE}) for row in rows if row["basis"] == first["basis"])
+    return Quality(
+        start=start,
+        end=first["window_end"].astimezone(UTC),
+        as_of=first["as_of"].astimezone(UTC),
+        rows=first["window_rows"],
+        labelled=first["window_labelled"],
+        measures=tuple(measures),
+        **{name: first[name] for name in WINDOW},
+    )
+
+
+MEASURE: Collection[str] = tuple(Realised.__annotations__)
+WINDOW = ("granularity", "label_mean", "prediction_mean", "mature", "reopened", "state", "basis")
+UTC_US = pa.timestamp("us", "UTC")
 SCHEMA = pa.schema(
     [
         ("model", pa.string()),
         ("version", pa.int64()),
+        ("granularity", pa.string()),
+        ("window_start", UTC_US),
+        ("window_end", UTC_US),
         ("month", pa.string()),
+        ("slice_key", pa.string()),
+        ("slice_value", pa.string()),
+        ("place", pa.int64()),
         ("metric", pa.string()),
         ("value", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
         ("rows", pa.int64()),
         ("labelled", pa.int64()),
+        ("label_coverage", pa.float64()),
         ("label_mean", pa.float64()),
-        ("measured_at", pa.timestamp("us", "UTC")),
+        ("prediction_mean", pa.float64()),
+        ("judged", pa.bool_()),
+        ("why", pa.string()),
+        ("mature", pa.bool_()),
+        ("reopened", pa.bool_()),
+        ("earlier", pa.float64()),
+        ("estimated", pa.float64()),
+        ("estimated_error", pa.float64()),
+        ("not_estimated", pa.string()),
+        ("window_rows", pa.int64()),
+        ("window_labelled", pa.int64()),
+        ("state", pa.string()),
+        ("basis", pa.string()),
+        ("as_of", UTC_US),
+        ("measured_at", UTC_US),
     ]
 )

@@ -8,6 +8,7 @@ from headrace.core.clock import instant
 from headrace.core.errors import NotFoundError
 from headrace.inference import batch
 from headrace.monitoring import quality
+from headrace.monitoring.declarations import Monitor
 from headrace.scoring.version import load
 
 if TYPE_CHECKING:
@@ -96,22 +97,59 @@ def score(
 
 
 def measure(lakehouse: Lakehouse, run: Run, deployment: Deployment, chosen: Version, *, as_of: datetime) -> None:
-    """The last step: realised quality by month, of all that this version has predicted."""
+    """The last step: realised quality by window, where predictions or labels are new."""
     model, into = deployment.model, deployment.score.into
+    monitor = deployment.monitor or Monitor(window="1mo")
 
     def do(step: StepContext) -> dict[str, Json]:
-        windows = quality.realised(lakehouse, model, into, version=chosen.version, as_of=as_of)
-        quality.keep(lakehouse, model.name, chosen.version, windows, id=step.key)
-        main = model.metrics[0]
-        values = [window.metrics[main] for window in windows]
-        known = [value for value in values if value is not None]
-        says = f"{main} {min(known):.4f} to {max(known):.4f} in {len(known)} months" if known else "no labels yet"
-        return {"months": [vars(window) for window in windows], "says": says}
+        found = quality.measure(
+            lakehouse,
+            model,
+            into,
+            version=chosen.version,
+            as_of=as_of,
+            granularity=monitor.window,
+            min_rows=monitor.min_rows,
+            slices=monitor.slices,
+            id=step.key,
+        )
+        return {
+            "months": [window.to_json() for window in found.windows],
+            "says": say_quality(model.metrics[0], found),
+        }
 
-    if lakehouse.exists(into):
-        inputs = {name: lakehouse.data_version(name) for name in (into, model.task.label.table.name)}
-        key = {"version": chosen.version, "inputs": inputs, "as_of": as_of.isoformat(), "metrics": list(model.metrics)}
-        run.step("quality", key, do)
+    if lakehouse.exists(into, own=True):
+        key: dict[str, Json] = {
+            "version": chosen.version,
+            "inputs": {name: lakehouse.data_version(name) for name in (into, model.task.label.table.name)},
+            "as_of": as_of.isoformat(),
+            "metrics": list(model.metrics),
+            "monitor": repr(monitor),
+        }
+        run.step(f"quality of version {chosen.version}", key, do)
+
+
+def tell_labels(step: StepContext, found: quality.Report) -> None:
+    """Labels that do not count, in the log of the step."""
+    if found.unknown:
+        step.log(f"{found.unknown:,} labels are of decisions that nobody predicted")
+    if found.replaced:
+        step.log(f"{found.replaced:,} labels were replaced by a later one of the same decision")
+    if found.not_yet:
+        step.log(f"{found.not_yet:,} labels are of a later time and do not exist yet")
+
+
+def say_quality(metric: str, found: quality.Report) -> str:
+    """What was measured, in one line."""
+    values = [each.value(metric).value for each in found.changed]
+    known = [value for value in values if value is not None]
+    if not found.changed:
+        return f"no window of {len(found.windows)} has changed" if found.windows else "no predictions"
+    if not known:
+        return f"{len(values)} windows, no labels yet"
+    again = sum(each.reopened for each in found.changed)
+    told = f"{metric} {known[0]:.4f}" if len(known) == 1 else f"{metric} {min(known):.4f} to {max(known):.4f}"
+    return f"{told} in {len(known)} windows" + (f", {again} reopened" if again else "")
 
 
 def choose(registry: Registry, model: str, version: int | None) -> Version:

@@ -66,7 +66,7 @@ def attach(decisions: pd.DataFrame, labels: pd.DataFrame, *, task: Task, as_of: 
             findings=[", ".join(f"{key}={row[key]!r}" for key in keys) for _, row in null.head(SHOWN).iterrows()],
             hint="A decision without a label has no row in the label's table: filter it in the table's SQL.",
         )
-    known["value"] = _values(known["value"], task)
+    known["value"] = checked(known["value"], task)
     known = known.sort_values("time", kind="stable")
     grouped = known.groupby(keys, sort=False, dropna=True)
     latest = grouped.agg(value=("value", "last"), first=("time", "first"))
@@ -85,23 +85,28 @@ def instants(values: pd.Series) -> pd.Series:
     return pd.Series(pd.to_datetime(values, utc=True), index=values.index).astype(pd.DatetimeTZDtype("us", "UTC"))
 
 
-def _values(values: pd.Series, task: Task) -> pd.Series:
+def checked(values: pd.Series, task: Task) -> pd.Series:
+    """Labels as the task needs them: 0.0 and 1.0, numbers, or classes.
+
+    Raises:
+        DataError: a value is none.
+    """
     if isinstance(task, Binary):
-        return _checked(values, task, values.isin([0, 1, True, False]), "neither true nor false (nor 1 or 0)").astype(
+        return _fitting(values, task, values.isin([0, 1, True, False]), "neither true nor false (nor 1 or 0)").astype(
             "float64"
         )
     if isinstance(task, Regression):
         numbers = pd.Series(pd.to_numeric(values, errors="coerce"), index=values.index).astype("float64")
-        return _checked(numbers, task, pd.Series(np.isfinite(numbers), index=numbers.index), "no finite number")
+        return _fitting(numbers, task, pd.Series(np.isfinite(numbers), index=numbers.index), "no finite number")
     if values.dtype.kind == "b":
         values = values.astype("int64")
     if values.dtype.kind == "f":
-        _checked(values, task, values == np.trunc(values), "no class: a fraction (is it a Regression?)")
+        _fitting(values, task, values == np.trunc(values), "no class: a fraction (is it a Regression?)")
         values = values.astype("int64")
     return values.astype(object)
 
 
-def _checked(values: pd.Series, task: Task, fits: pd.Series, wrong: str) -> pd.Series:
+def _fitting(values: pd.Series, task: Task, fits: pd.Series, wrong: str) -> pd.Series:
     if not fits.all():
         odd = values[~fits]
         shown = ", ".join(repr(value) for value in odd.unique()[:SHOWN].tolist())

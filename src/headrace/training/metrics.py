@@ -70,7 +70,7 @@ def evaluate(
     label = y.reset_index(drop=True)
     result = output.reset_index(drop=True)
     measures = [_measure(task, name, label, result) for name in names]
-    for key, value, places in _slices(slices):
+    for key, value, places in places_by_value(slices):
         measures += [
             _measure(task, name, label.iloc[places], result.iloc[places], key=key, value=value) for name in names
         ]
@@ -82,7 +82,8 @@ def by_name(measures: Sequence[Measure]) -> dict[str, float | None]:
     return {measure.metric: measure.value for measure in measures if measure.slice_key is None}
 
 
-def _slices(columns: pd.DataFrame | None) -> Iterator[tuple[str, str, Any]]:
+def places_by_value(columns: pd.DataFrame | None) -> Iterator[tuple[str, str, Any]]:
+    """Column, value as text and the positions of its rows, for the values of each column that have the most rows."""
     if columns is None:
         return
     for key in columns.columns:

@@ -12,8 +12,16 @@ if TYPE_CHECKING:
 
 
 def follow(workspace: Workspace, *, patient: bool = False) -> Sequence[Trouble]:
-    """Delivers what was not delivered yet; gives one entry for each channel that still has something to take."""
-    return workspace.outbox.deliver(channels(workspace), patient=patient)
+    """Delivers what was not delivered yet, and sets aliases right that were moved by hand in MLflow.
+
+    Gives one entry for each channel that still has something to take.
+    """
+    troubles = workspace.outbox.deliver(channels(workspace), patient=patient)
+    if not any(trouble.channel == "mlflow" for trouble in troubles):
+        from headrace.registry import projection
+
+        projection.repair(workspace.registry)
+    return troubles
 
 
 def channels(workspace: Workspace) -> dict[str, Callable[[Event], None]]:

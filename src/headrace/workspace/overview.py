@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from headrace.core.clock import now
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from headrace.workspace.workspace import Workspace
 
 LATEST = 200  # runs looked at for the last one of each job
+RECENT = timedelta(days=1)
 
 Row = dict[str, object]
 
@@ -27,7 +29,12 @@ def overview(workspace: Workspace) -> dict[str, list[Row]]:
     workspace.ledger.sweep()
     last = {run.job: run for run in reversed(workspace.ledger.runs(limit=LATEST))}
     return {
-        "needs_a_person": _needs(list(last.values()), workspace.environment.name),
+        "needs_a_person": [
+            *_requests(workspace),
+            *_alerts(workspace),
+            *_repairs(workspace),
+            *_needs(list(last.values()), workspace.environment.name),
+        ],
         "tables": [_table(workspace.lakehouse, name.name) for name in workspace.lakehouse.names()],
         "jobs": [
             {
@@ -50,6 +57,48 @@ def overview(workspace: Workspace) -> dict[str, list[Row]]:
             for version in workspace.registry.versions()
         ],
     }
+
+
+def _requests(workspace: Workspace) -> list[Row]:
+    env = workspace.environment.name
+    return [
+        {
+            "what": f"{request.model} version {request.version} asks for {request.to}",
+            "since": request.at,
+            "why": f"{request.by} asks; it takes the approval of {', '.join(request.missing)}",
+            "next": f"headrace request show {request.id} --env {env}",
+        }
+        for request in workspace.registry.requests.list(status="open")
+        if request.missing
+    ]
+
+
+def _alerts(workspace: Workspace) -> list[Row]:
+    env = workspace.environment.name
+    return [
+        {
+            "what": f"{alert.model} version {alert.version}: {alert.rule}",
+            "since": alert.window,
+            "why": f"owner {alert.owner or 'nobody'}, seen by nobody yet",
+            "next": f"headrace alert show {alert.id} --env {env}",
+        }
+        for alert in workspace.alerts.list(status="open")
+    ]
+
+
+def _repairs(workspace: Workspace) -> list[Row]:
+    """Aliases that somebody moved by hand lately: set right, but somebody should know why."""
+    env = workspace.environment.name
+    return [
+        {
+            "what": f"MLflow's alias {entry.details['alias']!r} of {entry.object} was moved by hand",
+            "since": entry.at,
+            "why": f"it pointed at {entry.details['found']}, and was set back to {entry.details['set_to']}",
+            "next": f"headrace model history {entry.object} --env {env}",
+        }
+        for entry in workspace.audit.entries(limit=LATEST)
+        if entry.action == "alias.repaired" and now() - entry.at < RECENT
+    ]
 
 
 def _needs(runs: Sequence[RunRecord], env: str) -> list[Row]:

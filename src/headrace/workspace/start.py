@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from headrace.core.clock import instant, now
 from headrace.core.errors import DeclarationError, NotFoundError
 from headrace.deployment.declarations import Deployment
+from headrace.deployment.retraining import Verdict
 from headrace.lakehouse.declarations import Source, Table
 from headrace.training.declarations import Model, Params
 
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 
     from headrace.core.ids import Json
     from headrace.environments.project import Project
-    from headrace.jobs.run import Outcome, Run
+    from headrace.jobs.run import Outcome, Run, StepContext
+    from headrace.monitoring.alerts import Alert
     from headrace.pipelines.deploy import Delivered
+    from headrace.registry.records import Version
     from headrace.workspace.workspace import Workspace
 
 Listener = Callable[["Outcome"], None]
@@ -215,6 +218,124 @@ def deploy(
             follow=lambda: follow(workspace),
         )
     return run, delivered
+
+
+def monitor(
+    workspace: Workspace,
+    name: str | None = None,
+    *,
+    as_of: datetime | None = None,
+    listen: Listener | None = None,
+) -> tuple[Run, list[Alert]]:
+    """Runs the monitoring pipeline of one model, on every version that has predicted; gives the alerts that hold.
+
+    Args:
+        workspace: the environment.
+        name: the model; may be left out when there is only one that has a deployment.
+        as_of: nothing later exists; the project's moment, or the present, unless said.
+        listen: told of each step.
+    """
+    from headrace.pipelines import monitor as pipeline
+    from headrace.workspace.follow import follow
+
+    deployment = one_deployment(workspace.project, name)
+    with open_job(workspace, f"monitor {deployment.name}", {"as_of": _text(workspace, as_of)}, listen) as run:
+        holding = pipeline.monitor(
+            workspace.lakehouse,
+            workspace.alerts,
+            run,
+            deployment,
+            _predicted(workspace, deployment),
+            spool=workspace.environment.root / "spool" / deployment.name,
+            as_of=moment(run),
+        )
+    follow(workspace)
+    return run, holding
+
+
+def retrain(
+    workspace: Workspace,
+    name: str | None = None,
+    *,
+    as_of: datetime | None = None,
+    by_hand: bool = False,
+    listen: Listener | None = None,
+) -> tuple[Verdict, Delivered | None]:
+    """Trains again when something asks for it and no guard stands in the way, then goes through the same gates.
+
+    Args:
+        workspace: the environment.
+        name: the model; may be left out when there is only one that has a deployment.
+        as_of: the training moment; the project's, or the present, unless said.
+        by_hand: a person asks: no alert is needed, cool-down and giving up do not bind.
+        listen: told of each step.
+
+    Returns:
+        What the guards say, and how far the new version came; None when it was not trained.
+    """
+    from headrace.deployment.declarations import Retrain
+    from headrace.deployment.retraining import may_retrain
+
+    deployment = one_deployment(workspace.project, name)
+    declared = deployment.retrain or Retrain()
+    registry, model = workspace.registry, deployment.model
+    at = as_of or workspace.project.as_of or now()
+    versions = registry.versions(model.name) if model.name in registry.models() else []
+    asked: dict[str, Json] = {"as_of": at.isoformat(), "by_hand": by_hand}
+    with open_job(workspace, f"retrain {model.name}", asked, listen) as run:
+
+        def guard(step: StepContext) -> dict[str, Json]:
+            found = may_retrain(
+                declared,
+                alerts=workspace.alerts.living(model.name),
+                versions=versions,
+                history=registry.history(model.name),
+                refreshes=workspace.ledger.runs("refresh", limit=1),
+                coverage=_coverage(workspace, deployment),
+                as_of=at,
+                by_hand=by_hand,
+            )
+            for line in found.against:
+                step.log(line)
+            says = found.because if found.allowed else "; ".join(found.against) or "nothing asks for it"
+            return {"because": found.because, "against": list(found.against), "says": says}
+
+        output = run.step("guards", {"run": run.id}, guard).output
+    verdict = Verdict(because=str(output["because"]), against=tuple(cast("list[str]", output["against"])))
+    if not verdict.allowed:
+        return verdict, None
+    current = registry.current(model.name, "Production")
+    params = None if declared.tune or current is None else current.params
+    train(workspace, model.name, as_of=at, params=params, listen=listen)
+    _, delivered = deploy(workspace, model.name, as_of=at, listen=listen)
+    return verdict, delivered
+
+
+def _coverage(workspace: Workspace, deployment: Deployment) -> float | None:
+    """The share of the decisions of the last judged window whose label is known."""
+    from headrace.monitoring import quality
+    from headrace.monitoring.declarations import Monitor
+
+    current = workspace.registry.current(deployment.name, "Production")
+    if current is None:
+        return None
+    window = (deployment.monitor or Monitor()).window
+    kept = quality.stored(workspace.lakehouse, deployment.name, current.version, window)
+    mature = [each for each in kept if each.mature]
+    return mature[-1].coverage if mature else None
+
+
+def _predicted(workspace: Workspace, deployment: Deployment) -> list[Version]:
+    """The versions that have predictions, the one in Production last."""
+    from headrace.lakehouse.sql import quoted
+
+    into = deployment.score.into
+    if not workspace.lakehouse.exists(into, own=True):
+        raise NotFoundError("table of predictions", into, (), hint="Score first: headrace run score")
+    with workspace.lakehouse.connect({into: None}) as connection:
+        found = connection.sql(f"select distinct model_version as v from {quoted(into)}").to_arrow_table()
+    versions = [workspace.registry.get(deployment.name, number) for number in sorted(found.column("v").to_pylist())]
+    return sorted(versions, key=lambda version: version.stage == "Production")
 
 
 def moment(run: Run) -> datetime:

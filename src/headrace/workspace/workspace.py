@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from headrace.features.online.base import OnlineStore
     from headrace.jobs.ledger import Ledger
     from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.monitoring.alerts import Alerts
     from headrace.registry.registry import Registry
     from headrace.tracking.tracking import Tracking
 
@@ -124,6 +125,13 @@ class Workspace:
         from headrace.core.events import Outbox
 
         return Outbox(self.state)
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        """Alerts."""
+        from headrace.monitoring.alerts import Alerts
+
+        return Alerts(self.state)
 
     @cached_property
     def online(self) -> OnlineStore:

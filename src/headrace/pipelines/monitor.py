@@ -1,0 +1,324 @@
+"""Monitor: the log of answers, the baseline, profile and drift of each new window, quality, estimates, alerts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+from headrace.core.clock import instant
+from headrace.inference.ingest import ingest, table_name
+from headrace.lakehouse.sql import column, quoted
+from headrace.monitoring import drift, grid, histograms, profile, quality, windows
+from headrace.monitoring.alerts import Measured
+from headrace.monitoring.declarations import Monitor
+from headrace.pipelines.score import measure
+from headrace.training.training_set import PART
+from headrace.training.training_set import table_name as training_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from headrace.core.ids import Json
+    from headrace.deployment.declarations import Deployment
+    from headrace.jobs.run import Run, StepContext
+    from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.monitoring.alerts import Alert, Alerts
+    from headrace.monitoring.declarations import AlertRule
+    from headrace.monitoring.grid import Grid, MonitoredColumn
+    from headrace.monitoring.histograms import Histograms
+    from headrace.registry.records import Version
+
+Output = dict[str, Any]
+BASELINE = "BASELINE"
+
+
+def outline(deployment: Deployment) -> list[dict[str, object]]:
+    """What monitoring does, for a dry run."""
+    into, model = deployment.score.into, deployment.model
+    monitor = deployment.monitor or Monitor()
+    return [
+        {"step": "log", "reads": "the spool of the servers", "writes": table_name(model.name)},
+        {"step": "baseline", "reads": training_table(model), "writes": f"{into}_profile_metrics, …_histograms"},
+        {"step": f"window of {monitor.window}", "reads": into, "writes": f"{into}_profile_metrics, …_drift_metrics"},
+        {"step": "quality", "reads": f"{into}, {model.task.label.table.name}", "writes": quality.TABLE},
+        {"step": "alerts", "reads": ", ".join(rule.name for rule in monitor.alerts), "writes": "alerts"},
+    ]
+
+
+def monitor(
+    lakehouse: Lakehouse,
+    alerts: Alerts,
+    run: Run,
+    deployment: Deployment,
+    versions: Sequence[Version],
+    *,
+    spool: Path,
+    as_of: datetime,
+) -> list[Alert]:
+    """Watches what versions have predicted up to a moment; gives the alerts that hold.
+
+    Args:
+        lakehouse: the tables.
+        alerts: of the environment.
+        run: of the ledger.
+        deployment: what to watch.
+        versions: which have predicted, the one in Production last.
+        spool: of the servers of this model.
+        as_of: nothing later exists.
+    """
+    collect_log(lakehouse, run, deployment, spool)
+    holding: list[Alert] = []
+    for version in versions:
+        watch = Watch(lakehouse, run, deployment, version, as_of)
+        watch.profile_windows()
+        watch.measure()
+        holding += watch.judge(alerts)
+    return holding
+
+
+def collect_log(lakehouse: Lakehouse, run: Run, deployment: Deployment, spool: Path) -> None:
+    """What servers have answered since the last time, into the inference table."""
+
+    def do(step: StepContext) -> Output:
+        done = ingest(lakehouse, spool, table_name(deployment.name))
+        if done.bad:
+            step.log(f"{done.bad} records could not be read; they are kept as .bad files in {spool}")
+        return {"rows": done.rows, "segments": done.segments, "says": f"{done.rows:,} answers"}
+
+    run.step("log", {"run": run.id}, do)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """One version under watch; each step gives its output, which the ledger keeps."""
+
+    lakehouse: Lakehouse
+    run: Run
+    deployment: Deployment
+    version: Version
+    as_of: datetime
+
+    @cached_property
+    def declared(self) -> Monitor:
+        """How it is to be watched."""
+        return self.deployment.monitor or Monitor()
+
+    @cached_property
+    def inputs(self) -> list[MonitoredColumn]:
+        """The features, as columns of the training set and of the predictions."""
+        schema = self.lakehouse.snapshot(self.deployment.score.into).schema.field("features").type
+        kinds = {field.name: "string" if str(field.type) == "string" else "number" for field in schema}
+        return [
+            grid.MonitoredColumn(name=name, expression=f"features.{column(name)}", kind=cast("grid.Kind", kind))
+            for name, kind in kinds.items()
+        ]
+
+    @cached_property
+    def outputs(self) -> list[MonitoredColumn]:
+        """What the version predicts."""
+        fields = self.lakehouse.snapshot(self.deployment.score.into).schema
+        found = [name for name in fields.names if name == "prediction" or name.startswith("probability")]
+        return [
+            grid.MonitoredColumn(
+                name=name,
+                expression=column(name),
+                kind="string" if str(fields.field(name).type) == "string" else "number",
+            )
+            for name in found
+        ]
+
+    @cached_property
+    def about(self) -> profile.Written:
+        """What rows of metric tables are about."""
+        return profile.Written(
+            table=self.deployment.score.into,
+            model=self.version.model,
+            version=self.version.version,
+            granularity=self.declared.window,
+        )
+
+    def profile_windows(self) -> None:
+        """Profile and drift of every window whose predictions are new, against the baseline and the window before."""
+        marks = self._marks()
+        if not marks:
+            return
+        grids = self.baseline(min(marks))
+        for start in sorted(marks):
+            self.window(start, marks[start], grids)
+
+    def baseline(self, first: datetime) -> dict[str, Grid]:
+        """Bins over the reference, kept in the ledger: features of the fitting rows, predictions of the first window."""
+
+        def do(step: StepContext) -> Output:
+            grids = self._grids(first)
+            kept = self._reference(grids, first)
+            profile.keep(self.lakehouse, replace(self.about, log_type=BASELINE), None, None, kept, [], id=step.key)
+            return {
+                "grids": {name: vars(each) for name, each in grids.items()},
+                "says": f"{len(self.inputs)} features, {len(self.outputs)} outputs",
+            }
+
+        key: dict[str, Json] = {
+            "artifact": self.version.artifact_hash,
+            "first": first.isoformat(),
+            "window": self.declared.window,
+        }
+        made = self.run.step(f"baseline of {self._name}", key, do).output["grids"]
+        return {name: grid.Grid(**each) for name, each in cast("dict[str, dict[str, Any]]", made).items()}
+
+    def window(self, start: datetime, mark: str, grids: Mapping[str, Grid]) -> None:
+        """One window."""
+        end = windows.end_of(start, self.declared.window)
+
+        def do(step: StepContext) -> Output:
+            first = self._first()
+            reference, current = self._reference(grids, first), self._collect(grids, start)
+            drifts = drift.compare(reference, current)
+            beside: list[tuple[str, datetime | None, datetime | None, list[drift.Drift]]] = [
+                ("BASELINE", None, None, drifts)
+            ]
+            before = windows.start_of(start - windows.LENGTHS["1h"], self.declared.window)
+            earlier = self._collect(grids, before)
+            if earlier.rows.num_rows:
+                beside.append(("CONSECUTIVE", before, start, drift.compare(earlier, current)))
+            profile.keep(self.lakehouse, self.about, start, end, current, beside, id=step.key)
+            judged = drift.judge(drifts, min_rows=self.declared.min_rows)
+            for each in judged:
+                if each.reasons and each.verdict != "not judged":
+                    step.log(f"{each.verdict}: {each.drift.column}: {'; '.join(each.reasons)}")
+            loud = [each for each in judged if each.verdict in ("warn", "alert")]
+            worst = f"{loud[0].drift.column} {loud[0].reasons[0]}" if loud else "no drift"
+            return {
+                "start": start.isoformat(),
+                "end": end.isoformat(),
+                "columns": [each.to_json() for each in judged],
+                "says": f"{len(loud)} of {len(judged)} columns drifted; {worst}" if loud else worst,
+            }
+
+        key: dict[str, Json] = {
+            "artifact": self.version.artifact_hash,
+            "window": [start.isoformat(), end.isoformat()],
+            "mark": mark,
+            "min_rows": self.declared.min_rows,
+        }
+        self.run.step(f"window {start:%Y-%m-%d %H:%M} of {self._name}", key, do)
+
+    def measure(self) -> None:
+        """Realised quality of the windows whose predictions or labels are new."""
+        measure(self.lakehouse, self.run, self.deployment, self.version, as_of=self.as_of)
+
+    def judge(self, alerts: Alerts) -> list[Alert]:
+        """The rules, on all windows so far."""
+
+        def do(step: StepContext) -> Output:
+            found: list[Alert] = []
+            for rule in self.declared.alerts:
+                measured = self._measured(rule)
+                found += alerts.evaluate(
+                    self.version.model, self.version.version, rule, measured, owner=self.deployment.owner
+                )
+            for alert in found:
+                step.log(f"alert {alert.id}: {alert.rule}, since the window of {alert.window:%Y-%m-%d}")
+            told = ", ".join(f"{alert.rule} is broken" for alert in found)
+            return {"alerts": [alert.id for alert in found], "says": told or f"{len(self.declared.alerts)} rules hold"}
+
+        output = self.run.step(
+            f"alerts of {self._name}", {"run": self.run.id, "version": self.version.version}, do
+        ).output
+        return [alerts.get(number) for number in cast("list[int]", output["alerts"])]
+
+    def _measured(self, rule: AlertRule) -> list[Measured]:
+        """What a rule looks at, a window each."""
+        if rule.metric in ("psi", "null_share"):
+            return self._drifted(rule.metric)
+        kept = quality.stored(self.lakehouse, self.version.model, self.version.version, self.declared.window)
+        ended = [window for window in kept if window.end <= self.as_of]
+        return quality.seen(ended, rule.metric, min_rows=self.declared.min_rows)
+
+    def _drifted(self, metric: str) -> list[Measured]:
+        """`psi` or `null_share` of the worst judged column of each window."""
+        found: list[Measured] = []
+        for step in self.run.outputs(prefix="window ", suffix=f" of {self._name}"):
+            columns = [each for each in step["columns"] if each["verdict"] != "not judged"]
+            worst = max(columns, key=lambda each: each[metric], default=None)
+            found.append(
+                Measured(
+                    start=instant(step["start"]),
+                    end=instant(step["end"]),
+                    value=worst[metric] if worst else None,
+                    judged=worst is not None,
+                    told=f"{worst['column']}: {'; '.join(worst['reasons'])}" if worst else "",
+                )
+            )
+        return found
+
+    def _marks(self) -> dict[datetime, str]:
+        """Window → what its predictions are, for the windows that have ended."""
+        into = self.deployment.score.into
+        with self.lakehouse.connect({into: None}) as connection:
+            rows = connection.sql(
+                f"""
+                select
+                    {windows.sql("predicted_for", self.declared.window)} as start, count(*) as predicted,
+                    max(scored_at) as latest
+                from {quoted(into)}
+                where model_version = {self.version.version}
+                    and predicted_for < timestamptz '{self.as_of.isoformat()}'
+                group by start
+                """
+            ).to_arrow_table()
+        return {
+            row["start"]: f"{row['predicted']} {row['latest'].isoformat()}"
+            for row in rows.to_pylist()
+            if windows.end_of(row["start"], self.declared.window) <= self.as_of
+        }
+
+    def _first(self) -> datetime:
+        return min(self._marks())
+
+    def _grids(self, first: datetime) -> dict[str, Grid]:
+        table, plain = training_table(self.deployment.model), self._plain()
+        with self.lakehouse.connect({table: self.version.training_set}, threads=1) as connection:
+            found = grid.make_grids(connection, f"(from {quoted(table)} where {PART} = 'fit')", plain)
+        into = self.deployment.score.into
+        with self.lakehouse.connect({into: None}, threads=1) as connection:
+            found |= grid.make_grids(connection, self._rows_of(first), self.outputs)
+        return found
+
+    def _plain(self) -> list[MonitoredColumn]:
+        """The features as the training set holds them; on-demand ones it does not hold."""
+        there = self.lakehouse.snapshot(training_table(self.deployment.model), self.version.training_set).schema.names
+        return [
+            grid.MonitoredColumn(name=each.name, expression=column(each.name), kind=each.kind)
+            for each in self.inputs
+            if each.name in there
+        ]
+
+    def _reference(self, grids: Mapping[str, Grid], first: datetime) -> Histograms:
+        """The fitting rows; for what the training set does not hold, the first window."""
+        table, plain = training_table(self.deployment.model), self._plain()
+        with self.lakehouse.connect({table: self.version.training_set}) as connection:
+            relation = f"(from {quoted(table)} where {PART} = 'fit')"
+            features = histograms.collect(connection, relation, grids, plain)
+        with self.lakehouse.connect({self.deployment.score.into: None}) as connection:
+            outputs = histograms.collect(connection, self._rows_of(first), grids, self.outputs)
+        return histograms.merge([features, outputs])
+
+    def _collect(self, grids: Mapping[str, Grid], start: datetime) -> Histograms:
+        watched = [each for each in (*self.inputs, *self.outputs) if each.kind == "string" or each.name in grids]
+        with self.lakehouse.connect({self.deployment.score.into: None}) as connection:
+            return histograms.collect(connection, self._rows_of(start), grids, watched)
+
+    def _rows_of(self, start: datetime) -> str:
+        end = windows.end_of(start, self.declared.window)
+        return (
+            f"(from {quoted(self.deployment.score.into)} where model_version = {self.version.version} "
+            f"and predicted_for >= timestamptz '{start.isoformat()}' and predicted_for < timestamptz '{end.isoformat()}')"
+        )
+
+    @property
+    def _name(self) -> str:
+        return f"version {self.version.version}"
