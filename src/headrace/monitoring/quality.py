@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from headrace.core.ids import Json
     from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.lakehouse.snapshot import Snapshot
     from headrace.monitoring.declarations import Granularity
     from headrace.training.declarations import Model
 
@@ -317,9 +318,31 @@ def keep(lakehouse: Lakehouse, model: str, version: int, report: Report, *, id: 
         for window in report.changed
         for place, measure in enumerate(window.measures)
     ]
-    if rows:
-        made = pa.Table.from_pylist(rows, schema=SCHEMA)
-        lakehouse.commit(TABLE, id, lambda _: Upsert(made, key=IDENTITY))
+    if not rows:
+        return
+    made = pa.Table.from_pylist(rows, schema=SCHEMA)
+    starts = frozenset(window.start for window in report.changed)
+    lakehouse.commit(
+        TABLE, id, lambda before: Upsert(made, key=IDENTITY, delete=_gone(before, made, model, version, starts))
+    )
+
+
+def _gone(
+    before: Snapshot | None, made: pa.Table, model: str, version: int, starts: Collection[datetime]
+) -> pa.Table | None:
+    """The keys of what these windows had and do not have any more: a metric or a slice that is not asked for now."""
+    if before is None:
+        return None
+    mine = f"model = {literal(model)} and version = {int(version)}"
+    there = before.to_arrow(columns=IDENTITY, where=mine).to_pylist()
+    new = {tuple(row.values()) for row in made.select(IDENTITY).to_pylist()}
+    granularity = made.column("granularity")[0].as_py()
+    gone = [
+        row
+        for row in there
+        if row["granularity"] == granularity and row["window_start"] in starts and tuple(row.values()) not in new
+    ]
+    return pa.Table.from_pylist(gone, schema=made.select(IDENTITY).schema)
 
 
 def seen(kept: Sequence[Quality], metric: str, *, min_rows: int = MIN_ROWS) -> list[Measured]:
@@ -594,7 +617,7 @@ def _measure(
 
 def _read(start: datetime, rows: Sequence[Mapping[str, Any]]) -> Quality:
     first = rows[0]
-    measures = (Realised(**{name: row[name] for name in MEASURE}) for row in rows if row["basis"] == first["basis"])
+    measures = (Realised(**{name: row[name] for name in MEASURE}) for row in rows)
     return Quality(
         start=start,
         end=first["window_end"].astimezone(UTC),
