@@ -1,12 +1,14 @@
 """Alerts: rules that were broken often enough, each told once, open until it is better again.
 
-The state of a rule follows from the windows alone, in their order: evaluated one by one, all at once or twice, the same
-alerts come out.
+The state of a rule follows from the judged windows of a version alone, in their order: evaluated one by one, all at once
+or twice, the same alerts come out. An alert opens with a broken window when `broken` of the last `windows` are; it closes
+when `windows` in a row are not, and then none opens with a window that begins before the cool-down is over. Labels that
+come late may change windows of the past: then the alert that stands is kept, closed or opened again, and never doubled.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import JSON, Column, Integer, MetaData, String, Table, Text, UniqueConstraint, insert, select, update
@@ -15,10 +17,11 @@ from headrace.access.audit import AUDIT, record
 from headrace.core.clock import duration, now
 from headrace.core.errors import NotFoundError, RefusedError
 from headrace.core.events import CHANNELS, EVENTS, publish
+from headrace.core.failpoints import reach
 from headrace.core.state import Instant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -46,6 +49,7 @@ ALERTS = Table(
     Column("acknowledged_by", String(200)),
     Column("note", Text, nullable=False),
     Column("closed", Instant),
+    Column("better_since", Instant),  # the window that closed it; null: closed without one
     UniqueConstraint("model", "version", "rule", "window"),  # one alert for one cause, however often it is looked at
 )
 
@@ -79,6 +83,8 @@ class Alert:
         window: beginning of the window with which it was broken often enough.
         evidence: the windows that were looked at.
         opened: when it was found.
+        note: of whoever acknowledged it.
+        better_since: beginning of the window with which it was better again.
     """
 
     id: int
@@ -94,6 +100,7 @@ class Alert:
     acknowledged_by: str | None
     note: str
     closed: datetime | None
+    better_since: datetime | None
 
     @property
     def living(self) -> bool:
@@ -111,17 +118,37 @@ class Alerts:
     def evaluate(
         self, model: str, version: int, rule: AlertRule, windows: Sequence[Measured], *, owner: str = ""
     ) -> list[Alert]:
-        """Opens and closes alerts of a rule by all windows of a version so far; gives those that hold at the end.
+        """Opens and closes alerts of a rule; gives those that hold at the end, at most one.
 
-        Windows that are not judged are passed over: they neither break a rule nor mend it.
+        Args:
+            model: its name.
+            version: whose windows they are.
+            rule: declared.
+            windows: all windows of the version so far. Those that are not judged neither break a rule nor mend it.
+            owner: who is told.
         """
-        spans = _spans(rule, sorted((each for each in windows if each.judged and each.value is not None), key=_start))
+        judged = sorted((each for each in windows if each.judged and each.value is not None), key=_start)
         with self.state.begin() as connection:
-            for seen, until in spans:
-                self._note(connection, model, version, rule, seen, until, owner)
-        return [
-            each for each in self.list(model=model) if each.living and (each.version, each.rule) == (version, rule.name)
-        ]
+            _Rule(connection, model, version, rule, owner).bring_to(_spans(rule, judged), judged)
+            reach(f"alerts.evaluated:{rule.name}")
+        return [each for each in self.living(model) if (each.version, each.rule) == (version, rule.name)]
+
+    def retire(self, model: str, judged: Collection[tuple[int, str]]) -> list[Alert]:
+        """Closes alerts that nobody looks at any more: of another version, or of a rule that is not declared now.
+
+        Args:
+            model: its name.
+            judged: (version, name of a rule) that are still evaluated.
+
+        Returns:
+            Those that were closed.
+        """
+        with self.state.begin() as connection:
+            mine = select(ALERTS).where(ALERTS.c.model == model, ALERTS.c.status != "closed")
+            gone = [row for row in connection.execute(mine).mappings() if (row["version"], row["rule"]) not in judged]
+            for row in gone:
+                _close(connection, row, None, "it is not judged any more")
+        return [self.get(row["id"]) for row in gone]
 
     def list(self, *, status: Status | None = None, model: str | None = None) -> list[Alert]:
         """Alerts, the latest first."""
@@ -157,71 +184,140 @@ class Alerts:
             NotFoundError: there is none of this number.
             RefusedError: it does not hold any more.
         """
-        found = self.get(alert)
-        if not found.living:
-            raise RefusedError(f"alert {alert} was closed at {found.closed:%Y-%m-%d %H:%M} UTC: it is better again.")
+        self.get(alert)
         with self.state.begin() as connection:
+            found = _alert(connection.execute(select(ALERTS).where(ALERTS.c.id == alert)).mappings().one())
+            if not found.living:
+                raise RefusedError(
+                    f"alert {alert} was closed at {found.closed:%Y-%m-%d %H:%M} UTC: it is better again."
+                )
             values = {"status": "acknowledged", "acknowledged": now(), "acknowledged_by": by, "note": note}
-            connection.execute(update(ALERTS).where(ALERTS.c.id == alert, ALERTS.c.status != "closed").values(**values))
-            record(
-                connection, by, "alert.acknowledged", f"{found.model}/{found.version}", {"alert": alert, "note": note}
-            )
-            publish(connection, "alert.acknowledged", f"{found.model}/{found.version}", {"alert": alert, "by": by})
+            connection.execute(update(ALERTS).where(ALERTS.c.id == alert).values(**values))
+            told: dict[str, Json] = {"alert": alert, "rule": found.rule, "note": note}
+            subject = f"{found.model}/{found.version}"
+            record(connection, by, "alert.acknowledged", subject, told)
+            publish(connection, "alert.acknowledged", subject, {**told, "by": by})
         return self.get(alert)
 
-    def _note(
-        self,
-        connection: Connection,
-        model: str,
-        version: int,
-        rule: AlertRule,
-        seen: Sequence[Measured],
-        until: Measured | None,
-        owner: str,
-    ) -> None:
-        """One span during which the rule is broken: opened once, closed once."""
-        last = seen[-1]
-        mine = (
-            ALERTS.c.model == model,
-            ALERTS.c.version == version,
-            ALERTS.c.rule == rule.name,
-            ALERTS.c.window == last.start,
-        )
-        row = connection.execute(select(ALERTS).where(*mine)).mappings().first()
-        subject, at = f"{model}/{version}", now()
-        told: dict[str, Json] = {
-            "rule": rule.name,
-            "window": last.start.isoformat(),
-            "value": last.value,
-            "owner": owner,
-        }
-        if row is None:
-            windows: list[Json] = [_evidence(rule, each) for each in seen]
-            evidence: dict[str, Json] = {"windows": windows}
-            opened = {"model": model, "version": version, "rule": rule.name, "window": last.start, "owner": owner}
-            connection.execute(insert(ALERTS).values(**opened, status="open", evidence=evidence, opened=at, note=""))
-            publish(connection, "alert.opened", subject, {**told, "evidence": evidence})
-        if until is not None and (row is None or row["status"] != "closed"):
-            connection.execute(update(ALERTS).where(*mine).values(status="closed", closed=at))
-            publish(connection, "alert.closed", subject, {**told, "better_since": until.start.isoformat()})
 
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A stretch during which a rule is broken.
 
-def _spans(rule: AlertRule, windows: Sequence[Measured]) -> list[tuple[Sequence[Measured], Measured | None]]:
-    """The stretches during which a rule is broken: (windows that broke it, the window with which it was better again).
-
-    It is better again when none of the last windows breaks it. After that it is silent for the cool-down.
+    Attributes:
+        seen: the windows that were looked at when it began; the last one broke it.
+        better: the window with which it was better again; None while it holds.
     """
-    spans: list[tuple[Sequence[Measured], Measured | None]] = []
+
+    seen: Sequence[Measured]
+    better: Measured | None
+
+    @property
+    def start(self) -> datetime:
+        """Beginning of the window with which the rule was broken."""
+        return self.seen[-1].start
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """A rule of a version within one transaction."""
+
+    connection: Connection
+    model: str
+    version: int
+    rule: AlertRule
+    owner: str
+
+    def bring_to(self, spans: Sequence[Span], windows: Sequence[Measured]) -> None:
+        """Makes the alerts that stand what the windows say.
+
+        One that lies after all windows that were given is left alone: then somebody looks at an earlier moment.
+        """
+        left = {row["window"]: row for row in self._standing()}
+        taken = [left.pop(span.start, None) for span in spans]
+        for place, span in enumerate(spans):
+            overlapping = [row for row in left.values() if taken[place] is None and _overlaps(row, span)]
+            if overlapping:  # labels that came late made the stretch begin with another window
+                taken[place] = left.pop(overlapping[0]["window"])
+        for row, span in zip(taken, spans, strict=True):
+            self._bring(row, span, windows)
+        for row in left.values():
+            if row["status"] != "closed" and windows and row["window"] <= windows[-1].start:
+                _close(self.connection, row, windows[-1], "labels that came late say otherwise")
+
+    def _standing(self) -> Sequence[Any]:
+        mine = (ALERTS.c.model == self.model, ALERTS.c.version == self.version, ALERTS.c.rule == self.rule.name)
+        return self.connection.execute(select(ALERTS).where(*mine).order_by(ALERTS.c.id)).mappings().all()
+
+    def _bring(self, row: Any, span: Span, windows: Sequence[Measured]) -> None:
+        if row is None:
+            row = self._open(span)
+        elif span.better is None and row["status"] == "closed" and _has_come_back(row, windows):
+            values = {"status": "open", "closed": None, "better_since": None}
+            self.connection.execute(update(ALERTS).where(ALERTS.c.id == row["id"]).values(**values))
+            told: dict[str, Json] = {"rule": self.rule.name, "owner": self.owner, "again": True}
+            publish(
+                self.connection,
+                "alert.opened",
+                _subject(row),
+                {"alert": row["id"], **told, "evidence": dict(row["evidence"])},
+            )
+        if span.better is not None and row["status"] != "closed":
+            _close(self.connection, row, span.better, f"unbroken in the last {self.rule.windows} judged windows")
+
+    def _open(self, span: Span) -> Any:
+        evidence = _evidence(self.rule, span)
+        values = {"model": self.model, "version": self.version, "rule": self.rule.name, "window": span.start}
+        self.connection.execute(
+            insert(ALERTS).values(**values, status="open", evidence=evidence, owner=self.owner, opened=now(), note="")
+        )
+        row = next(row for row in self._standing() if row["window"] == span.start)
+        told: dict[str, Json] = {"rule": self.rule.name, "owner": self.owner, "again": False}
+        publish(self.connection, "alert.opened", _subject(row), {"alert": row["id"], **told, "evidence": evidence})
+        return row
+
+
+def _overlaps(row: Any, span: Span) -> bool:
+    end = row["better_since"] or (row["window"] if row["status"] == "closed" else None)
+    return (end is None or span.start <= end) and (span.better is None or row["window"] < span.better.start)
+
+
+def _has_come_back(row: Any, windows: Sequence[Measured]) -> bool:
+    """Whether the windows reach what closed an alert: given fewer of them, it is still the past that is looked at."""
+    return row["better_since"] is None or windows[-1].start >= row["better_since"]
+
+
+def _close(connection: Connection, row: Any, better: Measured | None, why: str) -> None:
+    since = better.start if better else None
+    values = {"status": "closed", "closed": now(), "better_since": since}
+    connection.execute(update(ALERTS).where(ALERTS.c.id == row["id"]).values(**values))
+    told: dict[str, Json] = {
+        "alert": row["id"],
+        "rule": row["rule"],
+        "owner": row["owner"],
+        "better_since": since.isoformat() if since else None,
+        "why": why,
+    }
+    publish(connection, "alert.closed", _subject(row), told)
+
+
+def _subject(row: Any) -> str:
+    return f"{row['model']}/{row['version']}"
+
+
+def _spans(rule: AlertRule, windows: Sequence[Measured]) -> list[Span]:
+    """The stretches during which a rule is broken, by judged windows in their order."""
+    spans: list[Span] = []
     silent_until = None
     for place, window in enumerate(windows):
         latest = windows[max(0, place + 1 - rule.windows) : place + 1]
-        bad = [each for each in latest if _broken(rule, each)]
-        if spans and spans[-1][1] is None:
-            if not bad:
-                spans[-1] = (spans[-1][0], window)
-                silent_until = window.start + duration(rule.cool_down)
-        elif len(bad) >= rule.broken and (silent_until is None or window.start >= silent_until):
-            spans.append((latest, None))
+        broken = sum(_broken(rule, each) for each in latest)
+        if spans and spans[-1].better is None:
+            if not broken:
+                spans[-1] = replace(spans[-1], better=window)
+                silent_until = window.end + duration(rule.cool_down)
+        elif broken >= rule.broken and _broken(rule, window) and (silent_until is None or window.start >= silent_until):
+            spans.append(Span(seen=latest, better=None))
     return spans
 
 
@@ -230,13 +326,19 @@ def _broken(rule: AlertRule, window: Measured) -> bool:
     return window.value < rule.below if rule.below is not None else window.value > (rule.above or 0.0)
 
 
-def _evidence(rule: AlertRule, window: Measured) -> dict[str, Json]:
-    """A window as it was seen; significant: the whole interval is beyond the limit."""
-    beyond = (
-        (window.high is not None and window.high < rule.below)
-        if rule.below is not None
-        else (window.low is not None and rule.above is not None and window.low > rule.above)
-    )
+def _evidence(rule: AlertRule, span: Span) -> dict[str, Json]:
+    """What was seen when an alert opened, and how much of it chance could have done."""
+    windows: list[Json] = [_window(rule, each) for each in span.seen]
+    broken = [each for each in span.seen if _broken(rule, each)]
+    certain = sum(_significant(rule, each) is True for each in broken)
+    unknown = all(_significant(rule, each) is None for each in broken)
+    limit = f"{'below' if rule.below is not None else 'above'} {rule.below if rule.below is not None else rule.above:g}"
+    told = f"{rule.metric} was {limit} in {len(broken)} of the last {len(span.seen)} judged windows"
+    told += "" if unknown else f", in {certain} of them with the whole 95 % interval"
+    return {"metric": rule.metric, "below": rule.below, "above": rule.above, "says": told, "windows": windows}
+
+
+def _window(rule: AlertRule, window: Measured) -> dict[str, Json]:
     return {
         "start": window.start.isoformat(),
         "end": window.end.isoformat(),
@@ -244,9 +346,16 @@ def _evidence(rule: AlertRule, window: Measured) -> dict[str, Json]:
         "low": window.low,
         "high": window.high,
         "broken": _broken(rule, window),
-        "significant": beyond,
+        "significant": _significant(rule, window),
         "told": window.told,
     }
+
+
+def _significant(rule: AlertRule, window: Measured) -> bool | None:
+    """Whether the whole interval is beyond the limit; None without an interval."""
+    if window.low is None or window.high is None:
+        return None
+    return window.high < rule.below if rule.below is not None else window.low > (rule.above or 0.0)
 
 
 def _start(window: Measured) -> datetime:
