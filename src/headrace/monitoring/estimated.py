@@ -91,7 +91,7 @@ def _roc_auc(p: Floats) -> float:
     true, false = _counts(p)
     if not true[-1] or not false[-1]:
         return np.nan
-    return float(np.trapezoid(true, false) / (true[-1] * false[-1]))
+    return float(np.diff(false) @ (true[1:] + true[:-1]) / (2 * true[-1] * false[-1]))  # trapezoids
 
 
 def _average_precision(p: Floats) -> float:
