@@ -304,7 +304,7 @@ def _requests(body: bytes) -> list[dict[str, Any]]:
 
 def _known(serving: Serving, row: dict[str, Any]) -> dict[str, Any]:
     plan = serving.plan
-    return {"keys": {name: row[name] for name in plan.keys}, "at": row[plan.at].astimezone(UTC)}
+    return {"keys": {name: row[name] for name in plan.keys}, "at": row[plan.at]}
 
 
 def _ids(serving: Serving, request_id: str, known: list[dict[str, Any]] | None, rows: int) -> list[str]:

@@ -209,10 +209,8 @@ def _ask_all(workspace: Workspace, model: str, found: Sequence[Asked]) -> dict[s
     from headrace.pipelines.publish import online_tables
 
     tables = [name for name in _plan(workspace, model).tables if name in online_tables(workspace.project)]
-    workspace.online.close()
-    (workspace.environment.root / "online.db").unlink(
-        missing_ok=True
-    )  # a rehearsal begins with the first of its moments
+    for table in tables:  # a rehearsal begins with the first of its moments; a server may have the store open
+        workspace.online.drop(table)
     differ: list[str] = []
     ids: list[str] = []
     with _server(workspace.home(model)) as port, ThreadPoolExecutor(AT_ONCE) as pool:
