@@ -1,4 +1,4 @@
-"""What is read online at a moment is what the point-in-time join gives for it; and the contract of a store."""
+"""Publishing and asking: what is looked at, what is told, and death in between."""
 
 import signal
 import subprocess
@@ -8,14 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import headrace as hr
 from headrace.core.errors import DataError, DeclarationError
-from headrace.features.matrix import read
 from headrace.features.online.base import OnlineTable
-from headrace.features.online.packing import Packing, key
+from headrace.features.online.packing import key
 from headrace.features.online.publish import publish
 from headrace.features.online.rows import OnlineFeatures
 from headrace.features.online.sqlite import SqliteStore
@@ -58,24 +55,6 @@ def minutes(number):
     return START + timedelta(minutes=number)
 
 
-ROW = st.fixed_dictionaries(
-    {
-        "shop": st.sampled_from(["a", "b", 'quo"te', None]),
-        "number": st.integers(0, 1),
-        "at": st.integers(0, 300).map(minutes),
-        "speed": st.none() | st.floats(allow_nan=False, allow_infinity=False),
-        "count": st.none() | st.integers(-(2**53), 2**53),
-        "name": st.none() | st.text(max_size=5).filter(lambda text: "\x00" not in text),
-        "open": st.none() | st.booleans(),
-        "seen": st.none() | st.integers(0, 300).map(minutes),
-    }
-)
-
-
-def unique(rows):
-    return list({(row["shop"], row["number"], row["at"]): row for row in rows}.values())
-
-
 class World:
     def __init__(self, folder):
         self.lakehouse = Lakehouse("dev", str(folder / "lakehouse"))
@@ -105,28 +84,6 @@ def world(tmp_path):
 
 
 KEYS = [(shop, number) for shop in ("a", "b", 'quo"te', None, "never") for number in (0, 1)]
-
-
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    first=st.lists(ROW, max_size=12).map(unique),
-    second=st.none() | st.lists(ROW, max_size=12).map(unique),
-    moments=st.lists(st.integers(0, 400), min_size=1, max_size=4).map(sorted),
-)
-def test_online_is_what_the_point_in_time_join_gives(tmp_path_factory, first, second, moments):
-    """Published step by step, with a change of the data in between: late rows, corrections, deletions."""
-    world = World(tmp_path_factory.mktemp("world"))
-    stamp = {"_written_at": START}
-    world.write("f.pace", [row | stamp for row in first], SCHEMA, PROPERTIES)
-    for turn, number in enumerate(moments):
-        if turn == 1 and second is not None:
-            world.write("f.pace", [row | stamp for row in second], SCHEMA, PROPERTIES)
-        at = minutes(number)
-        publish(world.lakehouse, "f.pace", world.store, as_of=at)
-        planned, expected = world.offline(at, KEYS)
-        asked = [{"id": place, "shop": shop, "number": n, "at": at.isoformat()} for place, (shop, n) in enumerate(KEYS)]
-        found = pd.DataFrame(OnlineFeatures(world.store, planned).full_rows(asked))
-        pd.testing.assert_frame_equal(read(planned, found), read(planned, expected.to_pandas()))
 
 
 def test_only_what_came_since_is_looked_at_until_the_data_changes(world):
@@ -181,22 +138,6 @@ def test_a_wrong_request_is_told_by_row_and_name(world, request_, said):
     good = {"id": 0, "shop": "a", "number": 1}
     with pytest.raises(DataError, match=said):
         OnlineFeatures(world.store, planned).full_rows([good, request_])
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.none() | st.floats(allow_nan=False),
-            st.none() | st.text(),
-            st.none() | st.booleans(),
-            st.none() | st.integers(-(2**31), 2**31 - 1),
-            st.none() | st.datetimes(),
-        )
-    )
-)
-def test_packed_values_come_back(rows):
-    packing = Packing([("d", "float64"), ("s", "string"), ("b", "bool"), ("i", "int32"), ("t", "timestamp")])
-    assert [tuple(packing.unpack(packing.pack(row))) for row in rows] == rows
 
 
 PUBLISH = """
