@@ -123,7 +123,7 @@ def _verdict(drift: Drift, moved: bool, missing: bool) -> Judged:
     verdict: Verdict = "ok"
     if moved and drift.psi > WARN:
         verdict = "alert" if drift.psi > ALERT else "warn"
-        reasons.append(f"population stability index {drift.psi:.2f}")
+        reasons.append(f"PSI {drift.psi:.2f}")
     if missing and abs(drift.null_share_delta) > JUMP:
         verdict = "alert" if verdict == "alert" else "warn"
         was = drift.null_share - drift.null_share_delta

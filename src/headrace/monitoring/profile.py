@@ -219,12 +219,12 @@ def _replace(lakehouse: Lakehouse, name: str, there: Snapshot | None, rows: pa.T
         return Upsert(numbered, key=key)
     first = rows.slice(0, 1).to_pylist()[0]
     with lakehouse.connect({name: there.version}) as connection:
-        gone = connection.execute(
+        gone = connection.sql(
             f"""
             select {", ".join(key)} from {quoted(name)}
             where model = ? and model_version = ? and log_type = ? and window_key = ? and place >= ?
             """,
-            [first["model"], first["model_version"], first["log_type"], first["window_key"], rows.num_rows],
+            params=[first["model"], first["model_version"], first["log_type"], first["window_key"], rows.num_rows],
         ).to_arrow_table()
     return Upsert(numbered, key=key, delete=gone)
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 Output = dict[str, Any]
 BASELINE = "BASELINE"
+FORMATS = {"1h": "%Y-%m-%d %H:00", "1d": "%Y-%m-%d", "1w": "%Y-%m-%d", "1mo": "%Y-%m"}
 
 
 def outline(deployment: Deployment) -> list[dict[str, object]]:
@@ -190,12 +191,12 @@ class Watch:
                 if each.reasons and each.verdict != "not judged":
                     step.log(f"{each.verdict}: {each.drift.column}: {'; '.join(each.reasons)}")
             loud = [each for each in judged if each.verdict in ("warn", "alert")]
-            worst = f"{loud[0].drift.column} {loud[0].reasons[0]}" if loud else "no drift"
+            worst = f"{loud[0].drift.column}: {loud[0].reasons[0]}" if loud else "no drift"
             return {
                 "start": start.isoformat(),
                 "end": end.isoformat(),
                 "columns": [each.to_json() for each in judged],
-                "says": f"{len(loud)} of {len(judged)} columns drifted; {worst}" if loud else worst,
+                "says": f"{len(loud)} of {len(judged)} drifted, most {worst}" if loud else worst,
             }
 
         key: dict[str, Json] = {
@@ -204,7 +205,7 @@ class Watch:
             "mark": mark,
             "min_rows": self.declared.min_rows,
         }
-        self.run.step(f"window {start:%Y-%m-%d %H:%M} of {self._name}", key, do)
+        self.run.step(f"window {self._when(start)} of {self._name}", key, do)
 
     def measure(self) -> None:
         """Realised quality of the windows whose predictions or labels are new."""
@@ -318,6 +319,9 @@ class Watch:
             f"(from {quoted(self.deployment.score.into)} where model_version = {self.version.version} "
             f"and predicted_for >= timestamptz '{start.isoformat()}' and predicted_for < timestamptz '{end.isoformat()}')"
         )
+
+    def _when(self, start: datetime) -> str:
+        return f"{start:{FORMATS[self.declared.window]}}"
 
     @property
     def _name(self) -> str:

@@ -33,11 +33,17 @@ def outline(deployment: Deployment) -> list[dict[str, object]]:
             "reads": f"{model.spine.table.name} and the model's feature tables",
             "writes": deployment.score.into,
         },
-        {
-            "step": "quality",
-            "reads": f"{deployment.score.into}, {model.task.label.table.name}",
-            "writes": quality.TABLE,
-        },
+        *(
+            []
+            if deployment.monitor
+            else [
+                {
+                    "step": "quality",
+                    "reads": f"{deployment.score.into}, {model.task.label.table.name}",
+                    "writes": quality.TABLE,
+                }
+            ]
+        ),
     ]
 
 
@@ -93,7 +99,8 @@ def score(
             do,
             holds=lambda was: was["rows"] == 0 or lakehouse.exists(into),
         )
-    measure(lakehouse, run, deployment, chosen, as_of=as_of)
+    if deployment.monitor is None:  # otherwise monitoring measures
+        measure(lakehouse, run, deployment, chosen, as_of=as_of)
 
 
 def measure(lakehouse: Lakehouse, run: Run, deployment: Deployment, chosen: Version, *, as_of: datetime) -> None:

@@ -31,6 +31,7 @@ def channels(workspace: Workspace) -> dict[str, Callable[[Event], None]]:
         "serving": lambda event: (
             serve_current(workspace, str(event.payload["model"])) if event.name == "stage.changed" else None
         ),
+        **workspace.environment.channels(),
     }
 
 

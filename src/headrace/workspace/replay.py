@@ -1,0 +1,253 @@
+"""Replays a stretch of the past as it would have happened, month by month, with every moment's knowledge and no more.
+
+Train, deploy through the gates with a second person, serve, and then each month: score, monitor, and when an alert fires
+train again, promote, roll back and forward. It is made of the same jobs that a scheduler starts; run again it goes on
+where it was stopped, and does nothing twice.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from headrace.access.identity import VARIABLE
+from headrace.core.clock import instant
+from headrace.core.errors import HeadraceError
+from headrace.deployment.rollback import roll_back
+from headrace.pipelines.score import months
+from headrace.workspace import rehearsal, start
+from headrace.workspace.follow import follow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from datetime import datetime
+
+    from headrace.core.ids import Json
+    from headrace.jobs.run import Outcome, Run
+    from headrace.pipelines.deploy import Delivered
+    from headrace.workspace.workspace import Workspace
+
+GOVERNANCE = "governance"
+LABELS_COME = timedelta(days=1)  # after the end of a month, before it is judged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is replayed.
+
+    Attributes:
+        train_as_of: of the first version.
+        since: beginning of the first month that is scored.
+        until: the end.
+        as_of: the present of the replay, when the last labels are in.
+        approver: who approves, with the role `governance`.
+    """
+
+    model: str
+    train_as_of: datetime
+    since: datetime
+    until: datetime
+    as_of: datetime
+    approver: str
+
+
+@dataclass
+class Replay:
+    """The jobs of one replay, in an environment.
+
+    Attributes:
+        begin: called with the name of each part.
+        listen: told of each step.
+        served: what the rehearsal of serving found.
+        quality: the last output of the quality step of the first version.
+        windows: outputs of the window steps of the first version.
+        backtested: month → metrics of retraining.
+    """
+
+    workspace: Workspace
+    plan: Plan
+    begin: Callable[[str], None]
+    listen: start.Listener
+    served: dict[str, Json] = field(default_factory=dict[str, Any])
+    quality: dict[str, Any] = field(default_factory=dict[str, Any])
+    windows: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    backtested: dict[str, dict[str, float | None]] = field(default_factory=dict[str, Any])
+
+    def run(self) -> None:
+        """Everything, in order of time."""
+        plan = self.plan
+        self.begin("refresh")
+        start.refresh(self.workspace, listen=self.listen)
+        self.begin("train")
+        start.train(self.workspace, plan.model, as_of=plan.train_as_of, listen=self.listen)
+        self.begin("deploy")
+        self.deploy(1, plan.train_as_of)
+        for since, until in months(plan.since, plan.until):
+            self.month(since, until)
+        self.begin("back-test: what retraining each month would have given")
+        run = start.backtest(
+            self.workspace, plan.model, since=plan.since, until=plan.until, as_of=plan.as_of, listen=self.listen
+        )
+        outputs = run.outputs(prefix="retrained ")
+        self.backtested = {
+            f"{begin:%Y-%m}": output["metrics"]
+            for (begin, _), output in zip(months(plan.since, plan.until), outputs, strict=True)
+        }
+        self.begin("the year as it turned out")
+        self.monitor(plan.as_of)
+
+    def month(self, since: datetime, until: datetime) -> None:
+        """One month: scored as it went, watched when its labels are in, and what follows from that."""
+        self.begin(f"{since:%B %Y}")
+        later = self._version(2)
+        if later is None or not self._served(2) or instant(later.as_of) >= until:
+            self.score(1, since, until)
+        else:
+            self.score(1, since, until)  # as shadow
+            self.score(2, max(since, instant(later.as_of)), until)
+        if not self.served:
+            self.rehearse(since, until)
+        alerts = self.monitor(until + LABELS_COME)
+        if alerts and not self._rolled():
+            self.retrain(until + LABELS_COME)
+
+    def score(self, version: int, since: datetime, until: datetime) -> None:
+        """Decisions of a stretch by one version."""
+        start.score(
+            self.workspace,
+            self.plan.model,
+            version=version,
+            since=since,
+            until=until,
+            as_of=until,
+            listen=self.listen,
+        )
+
+    def rehearse(self, since: datetime, until: datetime) -> None:
+        """A real server is asked what batch scoring has answered."""
+        run = self._done(f"serve {self.plan.model}", {"since": since.isoformat(), "until": until.isoformat()})
+        if run is None:
+            _, self.served = rehearsal.rehearse(
+                self.workspace, self.plan.model, since=since, until=until, listen=self.listen
+            )
+            return
+        steps = [step.output or {} for step in self.workspace.ledger.steps(run)]
+        asked = next(step for step in steps if "instants" in step)
+        logged = next(step for step in steps if "logged" in step)
+        self.served = {
+            **{name: asked[name] for name in ("requests", "instants", "mismatches")},
+            "logged": logged["logged"],
+        }
+
+    def monitor(self, as_of: datetime) -> bool:
+        """Watches at a moment; gives whether an alert on the version in Production holds."""
+        done = self._done(f"monitor {self.plan.model}", {"as_of": as_of.isoformat()})
+        if done is None:
+            run, _ = start.monitor(self.workspace, self.plan.model, as_of=as_of, listen=self._news)
+            done = run.id
+        outputs = {step.name: step.output or {} for step in self.workspace.ledger.steps(done)}
+        self.quality = outputs["quality of version 1"]
+        self.windows = [
+            output for name, output in outputs.items() if name.startswith("window ") and name.endswith(" of version 1")
+        ]
+        return bool(outputs["alerts of version 1"]["alerts"])
+
+    def _news(self, outcome: Outcome) -> None:
+        """Windows that stand as they were are not told again each month."""
+        if outcome.state == "done" and not outcome.name == "log":
+            self.listen(outcome)
+
+    def retrain(self, as_of: datetime) -> None:
+        """On the alert: a second version through the same gates, then back to the first and forward again."""
+        workspace, model = self.workspace, self.plan.model
+        if self._version(2) is None:
+            self.begin(f"retrain on the alert, as of {as_of:%Y-%m-%d}")
+            verdict, delivered = start.retrain(workspace, model, as_of=as_of, listen=self.listen)
+            if delivered is None:
+                raise HeadraceError(f"{model} was not trained again: {'; '.join(verdict.against)}.")
+        self.deploy(2, as_of)
+        self._roll(1, "rehearsed: back to what is known")
+        self._roll(2, "rehearsed: forward again")
+        for alert in workspace.alerts.list(status="open", model=model):
+            workspace.alerts.ack(alert.id, by=workspace.access.me().name, note="version 2 is in Production")
+
+    def deploy(self, version: int, as_of: datetime) -> None:
+        """Through the gates, with the approval of somebody else."""
+        if self._served(version):
+            return
+        _, delivered = start.deploy(self.workspace, self.plan.model, version=version, as_of=as_of, listen=self.listen)
+        if delivered.ending == "waits for approval":
+            self._approve(delivered)
+            _, delivered = start.deploy(
+                self.workspace, self.plan.model, version=version, as_of=as_of, listen=self.listen
+            )
+        if delivered.ending != "in production":
+            raise HeadraceError(
+                f"{self.plan.model} version {version} is not in Production: {delivered.ending}.",
+                findings=delivered.findings,
+            )
+
+    def _approve(self, delivered: Delivered) -> None:
+        """Somebody else signs, known by a token of their own."""
+        access = self.workspace.access
+        assert delivered.request is not None  # waiting for approval, there is one
+        access.grant(self.plan.approver, GOVERNANCE)
+        with _bearing(access.token(self.plan.approver)):
+            self.workspace.registry.requests.approve(
+                delivered.request, access.me(), reason="the evidence is sufficient"
+            )
+
+    def _roll(self, to: int, reason: str) -> None:
+        done = [change.version for change in self._productions()]
+        if (to == 1 and len(done) < 3) or (to == 2 and len(done) < 4):
+            roll_back(
+                self.workspace.registry, self.plan.model, to=to, reason=reason, identity=self.workspace.access.me()
+            )
+            follow(self.workspace)
+
+    def _rolled(self) -> bool:
+        return len(self._productions()) >= 4
+
+    def _productions(self) -> list[Any]:
+        return [change for change in self.workspace.registry.history(self.plan.model) if change.stage == "Production"]
+
+    def _served(self, version: int) -> bool:
+        return any(change.version == version for change in self._productions())
+
+    def _version(self, number: int) -> Any:
+        known = {each.version: each for each in self.workspace.registry.versions(self.plan.model)}
+        return known.get(number)
+
+    def _done(self, job: str, params: dict[str, str]) -> str | None:
+        """A run of this job with these parameters that came to its end."""
+        for run in self.workspace.ledger.runs(job, limit=1000):
+            if run.status == "done" and all(run.params.get(name) == value for name, value in params.items()):
+                return run.id
+        return None
+
+
+def smoke(workspace: Workspace, plan: Plan, listen: start.Listener) -> Run:
+    """Every pipeline once, in an environment that takes a share of the decisions: refresh, train, gates, score."""
+    start.refresh(workspace, listen=listen)
+    start.train(workspace, plan.model, as_of=plan.train_as_of, listen=listen)
+    _, delivered = start.deploy(workspace, plan.model, version=1, as_of=plan.train_as_of, listen=listen)
+    if delivered.ending == "refused":
+        raise HeadraceError("the smoke run failed its gates.", findings=delivered.findings)
+    first = next(iter(months(plan.since, plan.until)))
+    return start.score(workspace, plan.model, version=1, since=first[0], until=first[1], as_of=first[1], listen=listen)
+
+
+@contextmanager
+def _bearing(token: str) -> Generator[None]:
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = token
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
