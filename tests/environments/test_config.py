@@ -121,6 +121,18 @@ def test_an_unknown_environment_gets_a_suggestion(read):
         ("[env.dev]\nlakehouse = 'x'\n[env.prod]\nlakehouse = 'x/y'\n", 6, "share their lakehouse"),
         ("[env.dev]\nstate = 'sqlite:///x'\n[env.prod]\nstate = 'sqlite:///x'\n", 6, "share their state"),
         ("[env]\ndev = 3\n", 5, "must be a table"),
+        ("[env.dev]\nnotify = 'https://example.org'\n", 5, "not a table"),
+        ("[env.dev]\nnotify = {webhok = 'https://example.org'}\n", 5, "Did you mean 'webhook'?"),
+        ("[env.dev.notify]\nwebhok = 'https://example.org'\n", 5, "Did you mean 'webhook'?"),
+        ("[env.dev.notify]\nwebhook = 'ftp://example.org/x'\n", 5, "https://"),
+        ("[env.dev.notify]\nwebhook = 'example.org'\n", 5, "https://"),
+        ("[env.dev.notify]\nwebhook = 3\n", 5, "neither a text nor a secret"),
+        ("[env.dev.notify]\nsigned_with = {secret = 'A'}\n", 5, "no webhook"),
+        ("[env.dev.notify]\nemail = 'team@example.org'\n", 5, "not a table"),
+        ("[env.dev.notify]\nemail = {host = 'x', sender = 'a@x'}\n", 5, "no 'to'"),
+        ("[env.dev.notify]\nemail = {hots = 'x', sender = 'a@x', to = ['b@x']}\n", 5, "Did you mean 'host'?"),
+        ("[env.dev.notify.email]\nhost = 'x'\nsender = 'a@x'\nto = 'b@x'\n", 7, "not a list of addresses"),
+        ("[env.dev.notify.email]\nhost = 'x'\nsender = 'a@x'\nto = ['b@x']\nport = 'smtp'\n", 8, "not a port"),
     ],
 )
 def test_what_is_wrong_is_said_with_file_line_and_a_way_out(refused, tmp_path, text, line, said):
@@ -214,6 +226,57 @@ def test_a_password_from_a_variable_is_not_shown(read, monkeypatch):
 @pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "azure_storage_account_key", "aws_session_token"])
 def test_a_secret_in_the_file_is_refused(refused, name):
     assert "does not belong in a file" in refused(f"[env.dev]\nstorage_options = {{{name} = 'hush'}}\n")
+
+
+NOTIFY = """
+[env.dev]
+[env.prod.notify]
+webhook = {secret = "HOOK"}
+signed_with = {secret = "SIGN"}
+email = {host = "smtp.example.org", port = 465, sender = "a@x", to = ["b@x", "c@x"], user = "me", password = {secret = "PASS"}}
+"""
+
+
+def test_who_is_told_is_said_by_the_environment(read):
+    config = read(NOTIFY)
+
+    assert list(config.environment("prod").channels()) == ["webhook", "email"]
+    assert config.environment("dev").channels() == {}
+    mail = config.environment("prod").notify.email
+    assert (mail.host, mail.port, mail.sender, mail.to, mail.user) == (
+        "smtp.example.org",
+        465,
+        "a@x",
+        ("b@x", "c@x"),
+        "me",
+    )
+
+
+def test_a_secret_that_is_missing_is_the_trouble_of_its_channel(read, monkeypatch):
+    channels = read(NOTIFY).environment("prod").channels()
+
+    with pytest.raises(ConfigError, match="export HOOK="):
+        channels["webhook"](None)
+    monkeypatch.setenv("HOOK", "https://hooks.example.org/token")
+    with pytest.raises(ConfigError, match="export SIGN="):
+        channels["webhook"](None)
+    with pytest.raises(ConfigError, match="export PASS="):
+        channels["email"](None)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "webhook = 'https://me:hush@example.org'",
+        "webhook = 'https://example.org'\nsigned_with = 'hush'",
+        "email = {host = 'x', sender = 'a@x', to = ['b@x'], password = 'hush'}",
+    ],
+)
+def test_a_secret_of_a_channel_in_the_file_is_refused_and_not_repeated(refused, written):
+    message = refused(f"[env.dev.notify]\n{written}\n")
+
+    assert "does not belong in a file" in message
+    assert "hush" not in message
 
 
 def test_the_path_of_a_token_file_is_no_secret(read):

@@ -112,21 +112,28 @@ class Outbox:
 
     def _deliver(self, channel: str, take: Callable[[Event], None], *, patient: bool) -> Trouble | None:
         known = self._known(channel)
-        for event in self.events(after=known["delivered"]):
-            if patient and known["again"] is not None and known["again"] > now():
-                return Trouble(
-                    channel=channel, event=event, attempts=known["attempts"], error=known["error"], again=known["again"]
-                )
-            try:
-                take(event)
-            except Exception as error:  # noqa: BLE001  # whatever a channel's far side does, the event stays
-                attempts = known["attempts"] + 1
-                again = now() + min(FIRST_WAIT * 2 ** min(attempts - 1, 20), LONGEST_WAIT)
-                text = f"{type(error).__name__}: {error}"[:2000]
-                self._note(channel, attempts=attempts, again=again, error=text)
-                return Trouble(channel=channel, event=event, attempts=attempts, error=text, again=again)
-            self._note(channel, delivered=event.id, attempts=0, again=None, error=None)
-            known = self._known(channel)
+        while events := self.events(after=known["delivered"]):
+            for event in events:
+                if event.id <= known["delivered"]:  # another dispatcher was faster
+                    continue
+                if patient and known["again"] is not None and known["again"] > now():
+                    told = {name: known[name] for name in ("attempts", "error", "again")}
+                    return Trouble(channel=channel, event=event, **told)
+                if (trouble := self._hand(channel, take, event, known["attempts"] + 1)) is not None:
+                    return trouble
+                known = self._known(channel)
+        return None
+
+    def _hand(self, channel: str, take: Callable[[Event], None], event: Event, attempts: int) -> Trouble | None:
+        """One event to one channel."""
+        try:
+            take(event)
+        except Exception as error:  # noqa: BLE001  # whatever a channel's far side does, the event stays
+            again = now() + min(FIRST_WAIT * 2 ** min(attempts - 1, 20), LONGEST_WAIT)
+            text = f"{type(error).__name__}: {error}"[:2000]
+            self._note(channel, event, attempts=attempts, again=again, error=text)
+            return Trouble(channel=channel, event=event, attempts=attempts, error=text, again=again)
+        self._note(channel, event, delivered=event.id, attempts=0, again=None, error=None)
         return None
 
     def _known(self, channel: str) -> dict[str, Any]:
@@ -134,10 +141,14 @@ class Outbox:
             row = connection.execute(select(CHANNELS).where(CHANNELS.c.channel == channel)).mappings().first()
         return dict(row) if row else {"delivered": 0, "attempts": 0, "again": None, "error": None}
 
-    def _note(self, channel: str, **values: object) -> None:
+    def _note(self, channel: str, event: Event, **values: object) -> None:
+        """What came of an event, unless another dispatcher has come past it."""
+        mine = CHANNELS.c.channel == channel
         with self.state.begin() as connection:
-            changed = connection.execute(update(CHANNELS).where(CHANNELS.c.channel == channel).values(**values))
-            if changed.rowcount == 0:
+            known = connection.execute(select(CHANNELS.c.delivered).where(mine)).scalar()
+            if known is None:
                 connection.execute(
                     insert(CHANNELS).values(channel=channel, **{"delivered": 0, "attempts": 0, **values})
                 )
+            elif known < event.id:
+                connection.execute(update(CHANNELS).where(mine).values(**values))

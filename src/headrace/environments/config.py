@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 from urllib.parse import urlsplit
 
+from headrace.core.channels import Email, Webhook
 from headrace.core.clock import instant
 from headrace.core.errors import ConfigError, NotFoundError
 from headrace.environments.toml import Source, Table, suggest
+
+if TYPE_CHECKING:
+    from headrace.core.events import Event
 
 FILE = "headrace.toml"
 VARIABLE = "HEADRACE_ENV__"
@@ -37,6 +41,7 @@ ENV_KEYS = (
     "tracking",
     "artifacts",
     "storage_options",
+    "notify",
 )
 SPLIT_KEYS = "storage_options"  # the one key that is a table: HEADRACE_ENV__prod__storage_options__AWS_REGION
 DEFAULT_ENVIRONMENTS = ("dev", "staging", "prod")
@@ -70,6 +75,33 @@ Value = str | Secret
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mail:
+    """An SMTP server and who is written to."""
+
+    host: str
+    port: int
+    sender: str
+    to: tuple[str, ...]
+    user: str | None
+    password: Secret | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notify:
+    """Who is told of events.
+
+    Attributes:
+        webhook: the URL that they are posted to.
+        signed_with: the secret that signs what is posted.
+        email: who is written to.
+    """
+
+    webhook: Value | None = field(default=None, repr=False)
+    signed_with: Secret | None = None
+    email: Mail | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Environment:
     """One place where code runs, with stores of its own.
 
@@ -94,6 +126,7 @@ class Environment:
     state: Value = field(repr=False)
     tracking: Value = field(repr=False)
     options: Mapping[str, Value] = field(repr=False)
+    notify: Notify = field(default_factory=Notify)
 
     @property
     def state_url(self) -> str:
@@ -113,6 +146,34 @@ class Environment:
             ConfigError: a secret's environment variable is not set.
         """
         return {name: self._read(value, f"storage_options.{name}") for name, value in self.options.items()}
+
+    def channels(self) -> dict[str, Callable[[Event], None]]:
+        """What `[env.<name>.notify]` asks for, by name, for `Outbox.deliver`.
+
+        Secrets are read when an event is delivered, so that a missing one is the trouble of that channel alone.
+        """
+        found: dict[str, Callable[[Event], None]] = {}
+        if self.notify.webhook is not None:
+            found["webhook"] = self._post
+        if self.notify.email is not None:
+            found["email"] = self._mail
+        return found
+
+    def _post(self, event: Event) -> None:
+        assert self.notify.webhook is not None
+        signed = self.notify.signed_with
+        webhook = Webhook(
+            url=self._read(self.notify.webhook, "notify.webhook"),
+            secret=self._read(signed, "notify.signed_with") if signed else None,
+        )
+        webhook(event)
+
+    def _mail(self, event: Event) -> None:
+        mail = self.notify.email
+        assert mail is not None
+        password = self._read(mail.password, "notify.email.password") if mail.password else None
+        email = Email(host=mail.host, port=mail.port, sender=mail.sender, to=mail.to, user=mail.user, password=password)
+        email(event)
 
     def _read(self, value: Value, key: str) -> str:
         return value.read(f"[env.{self.name}] {key}") if isinstance(value, Secret) else value
@@ -324,6 +385,7 @@ class _Reader:
             state=self.url("state", _sqlite(root / "state.db")),
             tracking=self.url("tracking", _sqlite(root / "mlflow.db")),
             options=self.options(),
+            notify=self.notify(),
         )
 
     def error(self, key: str, what: str, *, hint: str = "") -> ConfigError:
@@ -398,6 +460,80 @@ class _Reader:
             if key.startswith(f"{SPLIT_KEYS}__")
         }
         return {**written, **given}
+
+    def notify(self) -> Notify:
+        """`[env.<name>.notify]`: `webhook`, `signed_with` and `email`."""
+        given = self.table.get("notify", {})
+        if not isinstance(given, Mapping):
+            raise self.error("notify", f"{given!r} is not a table.", hint='notify = {webhook = "https://…"}')
+        inside = f"{self.section}.notify"
+        table = cast("Table", given)
+        self.source.only(table, ("webhook", "signed_with", "email"), inside)
+        reader = _Reader(self.source, self.folder, inside, table, frozenset())
+        if "signed_with" in table and "webhook" not in table:
+            raise reader.error("signed_with", "there is no webhook to sign for.")
+        return Notify(
+            webhook=reader.webhook() if "webhook" in table else None,
+            signed_with=reader.secret("signed_with"),
+            email=reader.mail() if "email" in table else None,
+        )
+
+    def webhook(self) -> Value:
+        """A URL; one that holds a password only by reference."""
+        value = self.secret_or_text("webhook", self.table["webhook"])
+        if isinstance(value, Secret):
+            return value
+        if urlsplit(value).password:
+            raise self.clear("webhook", "a password")
+        try:
+            Webhook(url=value)
+        except ConfigError as error:
+            raise self.error("webhook", error.what, hint=error.hint) from None
+        return value
+
+    def mail(self) -> Mail:
+        """`{host, port, sender, to, user, password}`; host, sender and to are needed."""
+        value = self.table["email"]
+        if not isinstance(value, Mapping):
+            hint = 'email = {host = "smtp.example.org", sender = "headrace@example.org", to = ["team@example.org"]}'
+            raise self.error("email", f"{value!r} is not a table.", hint=hint)
+        inside, table = f"{self.section}.email", cast("Table", value)
+        self.source.only(table, ("host", "port", "sender", "to", "user", "password"), inside)
+        reader = _Reader(self.source, self.folder, inside, table, frozenset())
+        for key in ("host", "sender", "to"):
+            if key not in table:
+                raise self.error("email", f"there is no {key!r}.")
+        port, to = table.get("port", 25), table["to"]
+        if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
+            raise reader.error(
+                "port", f"{port!r} is not a port.", hint="465 begins encrypted; 25 or 587 may turn it on."
+            )
+        if not isinstance(to, list) or not to or not all(isinstance(each, str) and "@" in each for each in to):
+            raise reader.error("to", f"{to!r} is not a list of addresses.", hint='to = ["team@example.org"]')
+        return Mail(
+            host=reader.text("host", ""),
+            port=port,
+            sender=reader.text("sender", ""),
+            to=tuple(cast("list[str]", to)),
+            user=reader.text("user", "") if "user" in table else None,
+            password=reader.secret("password"),
+        )
+
+    def secret(self, key: str) -> Secret | None:
+        """A secret by reference, never in clear; None where there is none."""
+        if key not in self.table:
+            return None
+        value = self.secret_or_text(key, self.table[key])
+        if not isinstance(value, Secret):
+            raise self.clear(key, "a secret")
+        return value
+
+    def clear(self, key: str, what: str) -> ConfigError:
+        """An error about something that must not be written down; the line is not shown again."""
+        return ConfigError(
+            f"{self.source.path}: [{self.section}] {key}: {what} does not belong in a file.",
+            hint=f'Name an environment variable instead: {key} = {{secret = "NAME"}}.',
+        )
 
     def reads(self, name: str, names: list[str], usual: tuple[str, ...]) -> tuple[str, ...]:
         value = self.table.get("reads", list(usual))

@@ -93,7 +93,7 @@ def line_of(text: str, section: str, key: str | None) -> int | None:
                 return number
         elif inside and key is not None and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[.=]", line):
             return number
-    if key is None and "." in section:  # written as a key of the table above
+    if "." in section:  # written as a key of the table above
         return line_of(text, *section.rsplit(".", 1))
     return None
 
