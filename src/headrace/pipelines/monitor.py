@@ -77,6 +77,8 @@ def monitor(
         watch.profile_windows()
         watch.measure()
         holding += watch.judge(alerts)
+    rules = (deployment.monitor or Monitor()).alerts
+    alerts.retire(deployment.name, {(version.version, rule.name) for version in versions for rule in rules})
     return holding
 
 

@@ -120,6 +120,7 @@ def measure(lakehouse: Lakehouse, run: Run, deployment: Deployment, chosen: Vers
             slices=monitor.slices,
             id=step.key,
         )
+        tell_labels(step, found)
         return {
             "months": [window.to_json() for window in found.windows],
             "says": say_quality(model.metrics[0], found),
