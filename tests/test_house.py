@@ -42,7 +42,11 @@ def test_headrace_knows_nothing_of_flights():
 def test_the_flights_program_is_short():
     program = PACKAGE / "examples" / "flights" / "flights"
     lines = [
-        line for path in program.iterdir() if path.suffix in (".py", ".sql") for line in path.read_text().splitlines()
+        line
+        for path in program.iterdir()
+        if path.suffix in (".py", ".sql")
+        for line in path.read_text().splitlines()
+        if line.strip()
     ]
 
     assert len(lines) < 200

@@ -202,7 +202,7 @@ def test_labels_of_a_later_time_do_not_exist(lakehouse, frame):
     mine = frame[frame["known_at"] <= START + 12 * HOUR]
     assert report.windows[0].labelled == len(mine)
     assert report.windows[0].rows == (frame["at"] < START + 12 * HOUR).sum()
-    assert report.not_yet == len(frame) - len(mine)
+    assert report.not_counted.not_yet == len(frame) - len(mine)
 
 
 def test_of_labels_that_came_twice_the_latest_known_one_counts(lakehouse, frame):
@@ -212,7 +212,7 @@ def test_of_labels_that_came_twice_the_latest_known_one_counts(lakehouse, frame)
     before = look(lakehouse, START + 9 * DAY)
     after = look(lakehouse, START + 11 * DAY)
 
-    assert (before.replaced, before.not_yet, after.replaced) == (0, 120, 120)
+    assert (before.not_counted.replaced, before.not_counted.not_yet, after.not_counted.replaced) == (0, 120, 120)
     assert after.windows[0].rows == after.windows[0].labelled == 120
     assert after.windows[0].value("roc_auc").value == pytest.approx(1 - before.windows[0].value("roc_auc").value)
 
@@ -222,7 +222,7 @@ def test_labels_of_unknown_decisions_are_counted_and_change_nothing(lakehouse, f
     add(lakehouse, LABELS, known(decisions(days=1, seed=5)), "strangers")
     after = look(lakehouse, START + 7 * DAY, id="after")
 
-    assert (before.unknown, after.unknown) == (0, 120)
+    assert (before.not_counted.unknown, after.not_counted.unknown) == (0, 120)
     assert after.windows == before.windows
     assert not after.changed
 

@@ -90,7 +90,7 @@ def documented() -> Documented:
 
 
 def forbid_inputs(*columns: str) -> ForbidInputs:
-    """No feature is one of these columns: `hr.forbid_inputs("tailnum")`."""
+    """No feature is one of these columns: `hr.forbid_inputs("date_of_birth")`."""
     if not columns:
         raise DeclarationError("forbid_inputs() names no column.")
     return ForbidInputs(columns)

@@ -14,19 +14,20 @@ mature, or has too few labels, is shown and not judged.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from headrace.core.clock import now
-from headrace.core.errors import DeclarationError, NotFoundError
+from headrace.core.errors import NotFoundError
 from headrace.core.ids import digest
 from headrace.lakehouse.commit import Upsert
-from headrace.lakehouse.sql import column, literal, quoted
+from headrace.lakehouse.sql import literal, quoted
 from headrace.monitoring import windows
 from headrace.monitoring.alerts import Measured
 from headrace.monitoring.estimated import Outcome, estimate, refusal
+from headrace.monitoring.labelled import LABEL, SLICE, labelled
 from headrace.training.declarations import Binary, Multiclass
 from headrace.training.intervals import interval
 from headrace.training.labels import checked
@@ -34,20 +35,20 @@ from headrace.training.metrics import evaluate, places_by_value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from datetime import timedelta
 
-    import duckdb
     import pandas as pd
 
     from headrace.core.ids import Json
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.lakehouse.snapshot import Snapshot
     from headrace.monitoring.declarations import Granularity
+    from headrace.monitoring.labelled import NotCounted, State
     from headrace.training.declarations import Model
 
 TABLE = "metrics.model_quality"
 IDENTITY = ("model", "version", "granularity", "window_start", "slice_key", "slice_value", "metric")
 MOSTLY = 0.95  # of a window's labels: then it is mature at once
-USUAL = 0.99  # of the known labels took at most the time that is waited for
 MIN_ROWS = 500
 
 
@@ -178,16 +179,12 @@ class Report:
     Attributes:
         windows: in order of time.
         measured: beginnings of those that were measured now; the others stand as they were.
-        unknown: labels of decisions that no version predicted.
-        replaced: labels that a later one of the same decision replaced.
-        not_yet: labels of a later time, which do not exist yet.
+        not_counted: labels that make no difference.
     """
 
     windows: tuple[Quality, ...]
     measured: frozenset[datetime]
-    unknown: int
-    replaced: int
-    not_yet: int
+    not_counted: NotCounted
 
     @property
     def changed(self) -> list[Quality]:
@@ -224,29 +221,24 @@ def realised(
         DataError: a label is not what the task predicts.
     """
     before = {window.start: window for window in stored(lakehouse, model.name, version, granularity)}
-    with lakehouse.connect({predictions: None, model.task.label.table.name: None}) as connection:
-        schema = lakehouse.snapshot(predictions).schema
-        outputs = [name for name in schema.names if name == "prediction" or name.startswith("probability")]
-        labels = _labels(connection, model, predictions, schema, as_of)
-        _joined(connection, model, predictions, schema, outputs, slices, version, as_of, granularity)
-        wait = _wait(connection, as_of)
+    kept: list[Quality] = []
+    changed: set[datetime] = set()
+    with labelled(
+        lakehouse, model, predictions, version=version, as_of=as_of, granularity=granularity, slices=slices
+    ) as joined:
+        wait = joined.wait()
         basis = [list(model.metrics), list(slices), min_rows]
-        found = [
-            _unmeasured(row, granularity, as_of, wait, basis, before.get(row["start"]))
-            for row in _states(connection, outputs)
-        ]
-        now_measured: set[datetime] = set()
-        made: list[Quality] = []
-        for each in found:
-            known = before.get(each.start)
-            if known is not None and (each.state, each.basis) == (known.state, known.basis):
-                made.append(known)
+        for state in joined.states():
+            known = before.get(state.start)
+            window = _unmeasured(state, granularity, as_of, wait, basis, known)
+            if known is not None and (window.state, window.basis) == (known.state, known.basis):
+                kept.append(known)
                 continue
-            rows = _rows(connection, each)
-            measured = _measured(model, each, rows, min_rows, known)
-            made.append(_with_estimates(model, measured, rows, made, min_rows))
-            now_measured.add(each.start)
-    return Report(windows=tuple(made), measured=frozenset(now_measured), **labels)
+            rows = joined.rows(state.start)
+            measured = _measured(model, window, rows, min_rows, known)
+            kept.append(_with_estimates(model, measured, rows, kept, min_rows))
+            changed.add(state.start)
+    return Report(windows=tuple(kept), measured=frozenset(changed), not_counted=joined.not_counted)
 
 
 def measure(
@@ -368,131 +360,8 @@ def _seen(window: Quality, metric: str, min_rows: int) -> Measured:
     return Measured(start=window.start, end=window.end, value=None, judged=False, told=f"{metric} was not measured")
 
 
-# ------------------------------------------------------------------------------------------ predictions and their labels
-
-
-def _labels(
-    connection: duckdb.DuckDBPyConnection, model: Model, predictions: str, schema: pa.Schema, as_of: datetime
-) -> dict[str, int]:
-    """Makes the table `known`, the latest label of each decision; gives how many labels do not count."""
-    label = model.task.label
-    if label.table.time is None:
-        raise DeclarationError(
-            f"{label.table.where}: {label.table.name!r} holds the label {label.name!r} and needs time=, the column with the moment when it became known."
-        )
-    keys = ", ".join(column(key) for key in label.table.keys)
-    time, value, moment = column(label.table.time), column(label.name), _moment(as_of)
-    connection.execute(
-        f"""
-        create temp table known as
-        select {keys}, {value} as _label,
-            min({time}) over (partition by {keys}) as _first_known,
-            row_number() over (partition by {keys} order by {time} desc, {value} desc) as _place
-        from {quoted(label.table.name)} where {time} <= {moment}
-        """
-    )
-    counted = connection.sql(
-        f"""
-        select
-            (select count(*) from known anti join {quoted(predictions)} p on {_on(model, schema)}) as unknown,
-            (select count(*) from known where _place > 1) as replaced,
-            (select count(*) from {quoted(label.table.name)} where {time} > {moment}) as not_yet
-        """
-    )
-    return {name: int(value) for name, value in counted.to_arrow_table().to_pylist()[0].items()}
-
-
-def _joined(
-    connection: duckdb.DuckDBPyConnection,
-    model: Model,
-    predictions: str,
-    schema: pa.Schema,
-    outputs: Sequence[str],
-    slices: Sequence[str],
-    version: int,
-    as_of: datetime,
-    granularity: Granularity,
-) -> None:
-    """Makes the table `joined`: each prediction of the version once, its window, its label where that is known."""
-    at = "p.predicted_for::timestamptz"
-    chosen = ["p.prediction_id", *(f"p.{column(name)}" for name in outputs)]
-    chosen += [f"{_slice(predictions, schema, name)} as {column(f'_slice {name}')}" for name in slices]
-    # a server may have been asked for the same decision several times: the last answer counts
-    asked_at = f"{column('asked_at')} desc, " if "asked_at" in schema.names else ""
-    connection.execute(
-        f"""
-        create temp table joined as
-        select {", ".join(chosen)}, {windows.sql(at, granularity)} as _start, known._label,
-            {at} as _at, greatest(epoch(known._first_known::timestamptz - {at}), 0) as _delay
-        from {quoted(predictions)} p
-            left join known on {_on(model, schema)} and known._place = 1 and known._label is not null
-        where p.model_version = {int(version)} and {at} < {_moment(as_of)}
-        qualify row_number() over (partition by p.prediction_id order by {asked_at}p.prediction_id) = 1
-        """
-    )
-
-
-def _on(model: Model, schema: pa.Schema) -> str:
-    """Labels and predictions are of the same decision; a server keeps the keys that it was asked for as JSON."""
-    return " and ".join(
-        f"p.{column(key)} = known.{column(key)}"
-        if key in schema.names
-        else f"json_extract_string(p.keys, {literal(f'$.{column(key)}')}) = known.{column(key)}::varchar"
-        for key in model.task.label.table.keys
-    )
-
-
-def _slice(predictions: str, schema: pa.Schema, name: str) -> str:
-    if name in schema.names:
-        return f"p.{column(name)}"
-    features = schema.field("features").type if "features" in schema.names else pa.struct([])
-    fields = (
-        [features.field(place).name for place in range(features.num_fields)] if pa.types.is_struct(features) else []
-    )
-    if name not in fields:
-        raise NotFoundError(f"feature or column of {predictions}", name, [*fields, *schema.names])
-    return f"p.features.{column(name)}"
-
-
-def _moment(as_of: datetime) -> str:
-    return f"timestamptz '{as_of.isoformat()}'"
-
-
-def _wait(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> timedelta | None:
-    """How long labels take to come; None while that cannot be told yet."""
-    delay, first = connection.sql(f"select quantile_cont(_delay, {USUAL}), epoch(min(_at)) from joined").fetchall()[0]
-    if delay is None or delay > (as_of.timestamp() - first) / 2:
-        return None
-    return timedelta(seconds=delay)
-
-
-def _states(connection: duckdb.DuckDBPyConnection, outputs: Sequence[str]) -> list[dict[str, Any]]:
-    """Windows with their counts and a checksum that any other prediction or label changes."""
-    parts = ["prediction_id", *(column(name) for name in outputs), "_label"]
-    text = " || '|' || ".join(f"coalesce({part}::varchar, '')" for part in parts)
-    rows = connection.sql(
-        f"""
-        select _start as start, count(*) as rows, count(_label) as labelled,
-            to_hex(bit_xor(md5_number_lower({text}))) as checksum
-        from joined group by _start order by _start
-        """
-    )
-    return [{**row, "start": row["start"].astimezone(UTC)} for row in rows.to_arrow_table().to_pylist()]
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, window: Quality) -> pd.DataFrame:
-    """The predictions of a window, in an order that is always the same."""
-    where = f"_start = {_moment(window.start)}"
-    return connection.sql(
-        f"select * exclude (_start, _at, _delay) from joined where {where} order by prediction_id"
-    ).df()
-
-
-# ------------------------------------------------------------------------------------------------------------ one window
-
-
 def _unmeasured(
-    row: Mapping[str, Any],
+    found: State,
     granularity: Granularity,
     as_of: datetime,
     wait: timedelta | None,
@@ -500,18 +369,18 @@ def _unmeasured(
     before: Quality | None,
 ) -> Quality:
     """A window without its measures."""
-    end = windows.end_of(row["start"], granularity)
+    end = windows.end_of(found.start, granularity)
     waited = wait is not None and end + wait <= as_of
-    mature = end <= as_of and (row["labelled"] >= MOSTLY * row["rows"] or waited)
-    state = f"{row['rows']}-{row['labelled']}-{row['checksum']}"
+    mature = end <= as_of and (found.labelled >= MOSTLY * found.rows or waited)
+    state = f"{found.rows}-{found.labelled}-{found.checksum}"
     changed = before is not None and before.state != state and as_of >= before.as_of
     judged = before is not None and any(each.judged for each in before.measures)
     return Quality(
         granularity=granularity,
-        start=row["start"],
+        start=found.start,
         end=end,
-        rows=row["rows"],
-        labelled=row["labelled"],
+        rows=found.rows,
+        labelled=found.labelled,
         label_mean=None,
         prediction_mean=None,
         mature=mature,
@@ -525,15 +394,15 @@ def _unmeasured(
 
 def _measured(model: Model, window: Quality, rows: pd.DataFrame, min_rows: int, before: Quality | None) -> Quality:
     measures = [_measure(model, metric, window, rows, min_rows) for metric in model.metrics]
-    sliced = [name for name in rows.columns if name.startswith("_slice ")]
+    sliced = [name for name in rows.columns if name.startswith(SLICE)]
     for key, value, places in places_by_value(rows[sliced] if sliced else None):
-        named = (key.removeprefix("_slice "), value)
+        named = (key.removeprefix(SLICE), value)
         measures += [_measure(model, metric, window, rows.iloc[places], min_rows, named) for metric in model.metrics]
-    known = rows[rows["_label"].notna()]
+    known = rows[rows[LABEL].notna()]
     label_mean, prediction_mean = None, None
     if len(known) and not isinstance(model.task, Multiclass):
         output = "probability" if isinstance(model.task, Binary) else "prediction"
-        label_mean, prediction_mean = float(known["_label"].astype("float64").mean()), float(known[output].mean())
+        label_mean, prediction_mean = float(known[LABEL].astype("float64").mean()), float(known[output].mean())
     if window.reopened and before is not None:
         measures = [_with_earlier(each, before, again=window.state != before.state) for each in measures]
     return replace(window, measures=tuple(measures), label_mean=label_mean, prediction_mean=prediction_mean)
@@ -587,10 +456,10 @@ def _measure(
     min_rows: int,
     named: tuple[str | None, str | None] = (None, None),
 ) -> Realised:
-    known = rows[rows["_label"].notna()].reset_index(drop=True)
+    known = rows[rows[LABEL].notna()].reset_index(drop=True)
     value, low, high, why = None, None, None, "no label is known"
     if len(known):
-        y = checked(known["_label"], model.task)
+        y = checked(known[LABEL], model.task)
         found = interval(model.task, metric, y, known)
         if found is None:
             (single,) = evaluate(model.task, y, known, metrics=[metric])

@@ -139,12 +139,13 @@ def measure(lakehouse: Lakehouse, run: Run, deployment: Deployment, chosen: Vers
 
 def tell_labels(step: StepContext, found: quality.Report) -> None:
     """Labels that do not count, in the log of the step."""
-    if found.unknown:
-        step.log(f"{found.unknown:,} labels are of decisions that nobody predicted")
-    if found.replaced:
-        step.log(f"{found.replaced:,} labels were replaced by a later one of the same decision")
-    if found.not_yet:
-        step.log(f"{found.not_yet:,} labels are of a later time and do not exist yet")
+    apart = found.not_counted
+    if apart.unknown:
+        step.log(f"{apart.unknown:,} labels are of decisions that nobody predicted")
+    if apart.replaced:
+        step.log(f"{apart.replaced:,} labels were replaced by a later one of the same decision")
+    if apart.not_yet:
+        step.log(f"{apart.not_yet:,} labels are of a later time and do not exist yet")
 
 
 def say_quality(metric: str, found: quality.Report) -> str:

@@ -157,7 +157,7 @@ class Replay:
 
     def _news(self, outcome: Outcome) -> None:
         """Windows that stand as they were are not told again each month."""
-        if outcome.state == "done" and not outcome.name == "log":
+        if outcome.state == "done" and outcome.name != "log":
             self.listen(outcome)
 
     def retrain(self, as_of: datetime) -> None:

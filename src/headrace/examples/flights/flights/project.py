@@ -42,7 +42,7 @@ departures = hr.Table(
 # Gold: what is to be predicted, and when it became known.
 arrivals = hr.Table(
     "gold.arrivals",
-    description="Whether a flight came more than 15 minutes late, from when that was known; none for one that never came.",
+    description="Did it come more than 15 minutes late, and since when is that known?",
     key="flight_id",
     time="known_at",
     sql=hr.sql_file("arrivals.sql"),
@@ -51,7 +51,7 @@ arrivals = hr.Table(
 # Features: a row counts from the moment when it became available, for as long as it still says something.
 weather = hr.FeatureTable(
     "features.weather",
-    description="Hourly weather at the three airports of New York, from when it was reported.",
+    description="Hourly weather at New York's airports.",
     online=True,
     key="airport",
     time="available_at",
@@ -61,7 +61,7 @@ weather = hr.FeatureTable(
 )
 carrier_delays = hr.FeatureTable(
     "features.carrier_delays",
-    description="How late a carrier's flights out of an airport arrived, over the hours and days before.",
+    description="How late a carrier's flights arrived lately, by origin.",
     online=True,
     key=["carrier", "origin"],
     time="available_at",
@@ -70,7 +70,7 @@ carrier_delays = hr.FeatureTable(
 )
 origin_delays = hr.FeatureTable(
     "features.origin_delays",
-    description="How late flights left an airport, over the two hours before.",
+    description="How late flights left an airport in the last two hours.",
     online=True,
     key="origin",
     time="available_at",
@@ -79,7 +79,7 @@ origin_delays = hr.FeatureTable(
 )
 aircraft_delays = hr.FeatureTable(
     "features.aircraft_delays",
-    description="How late an aircraft left on its flight before.",
+    description="How late an aircraft left on its last flight.",
     online=True,
     key="tailnum",
     time="available_at",
@@ -120,16 +120,10 @@ arrival_delay = hr.Model(
     evaluate=hr.Evaluate(test="30d", metrics=["roc_auc", "log_loss", "brier"], slices=["carrier", "origin"]),
 )
 
+compliance = [hr.signature(), hr.documented(), hr.forbid_inputs("tailnum")]
 delivery = hr.Deployment(
     arrival_delay,
-    gates=[
-        hr.signature(),
-        hr.documented(),
-        hr.forbid_inputs("tailnum"),
-        hr.at_least("roc_auc", 0.60),
-        hr.not_worse("roc_auc", margin=0.005),
-        hr.approval("governance"),
-    ],
+    gates=[*compliance, hr.at_least("roc_auc", 0.60), hr.not_worse("roc_auc", margin=0.005), hr.approval("governance")],
     serve=hr.Serve(p95="20ms", log="required"),
     score=hr.Score(into="gold.arrival_delay_predictions", every=hr.cron("0 4 * * *")),
     monitor=hr.Monitor(window="1mo", alerts=[hr.alert("roc_auc", below=0.73, for_="2 of 3")]),

@@ -1,0 +1,82 @@
+"""What `headrace up` does each round: jobs that are due, events that want to be told, answers that wait in the spool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from headrace.core.clock import now
+from headrace.deployment.declarations import Deployment
+from headrace.inference.ingest import ingest, table_name
+from headrace.workspace.follow import follow
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from headrace.jobs.schedule import Cron
+    from headrace.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """A command of `headrace run` that is due, and why."""
+
+    arguments: tuple[str, ...]
+    why: str
+
+
+def due(workspace: Workspace, *, since: datetime) -> list[Due]:
+    """The jobs that are due, in the order in which they are to run.
+
+    Args:
+        workspace: the environment.
+        since: when the scheduler began: a job that has never run is due the first time after it.
+    """
+    found: list[Due] = []
+    for deployment in workspace.project.all(Deployment):
+        model = ("--model", deployment.name)
+        schedule = deployment.score.every
+        if schedule is not None and _is_due(workspace, f"score {deployment.name}", schedule, since):
+            why = f"scoring of {deployment.name} is due: {schedule.expression}"
+            found += [Due(arguments=("refresh",), why=why), Due(arguments=("publish",), why=why)]
+            found.append(Due(arguments=("score", *model), why=why))
+            if deployment.monitor is not None:
+                found.append(Due(arguments=("monitor", *model), why=why))
+        found += _retraining(workspace, deployment, since)
+    return found
+
+
+def _retraining(workspace: Workspace, deployment: Deployment, since: datetime) -> list[Due]:
+    declared = deployment.retrain
+    if declared is None or declared.on == "manual":
+        return []
+    arguments = ("retrain", "--model", deployment.name)
+    if declared.every is not None:
+        late = _is_due(workspace, f"retrain {deployment.name}", declared.every, since)
+        return [Due(arguments=arguments, why=f"due: {declared.every.expression}")] if late else []
+    current = (
+        workspace.registry.current(deployment.name, "Production")
+        if deployment.name in workspace.registry.models()
+        else None
+    )
+    alerts = [
+        alert
+        for alert in workspace.alerts.list(status="open", model=deployment.name)
+        if current and alert.version == current.version
+    ]
+    last = next(iter(workspace.ledger.runs(f"retrain {deployment.name}", limit=1)), None)
+    if not alerts or (last is not None and last.started > alerts[0].opened):
+        return []  # one training an alert: what the guards refused is refused until something changes
+    return [Due(arguments=arguments, why=f"alert {alerts[0].id}: {alerts[0].rule}")]
+
+
+def _is_due(workspace: Workspace, job: str, schedule: Cron, since: datetime) -> bool:
+    last = next(iter(workspace.ledger.runs(job, limit=1)), None)
+    return schedule.after(max(last.started, since) if last and last.started > since else since) <= now()
+
+
+def tend(workspace: Workspace) -> list[str]:
+    """Takes over what servers have answered, and tells what wants to be told; gives what did not work, in words."""
+    for deployment in workspace.project.all(Deployment):
+        ingest(workspace.lakehouse, workspace.environment.root / "spool" / deployment.name, table_name(deployment.name))
+    return [f"{trouble.channel}: {trouble.error}" for trouble in follow(workspace, patient=True)]
