@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
 import headrace as hr
@@ -400,6 +402,57 @@ def test_once_more_comes_than_was_predicted_estimates_are_refused(lakehouse):
     assert said[0] == said[1] == ""
     assert "labels have shifted" in said[3]
     assert windows[3].value("roc_auc").estimated is None
+
+
+def test_an_estimate_that_was_made_stands_though_labels_show_later_that_it_should_not_have_been(lakehouse):
+    frame = decisions(days=3, a_day=600)
+    frame["late"] |= np.random.default_rng(2).random(1800) < 0.4
+    add(lakehouse, PREDICTIONS, predicted(frame), "predictions")
+    add(lakehouse, LABELS, known(frame.head(1)), "labels")
+    before = look(lakehouse, START + 3 * DAY, min_rows=500).windows[2].value("roc_auc")
+    add(lakehouse, LABELS, known(frame.tail(-1)), "all labels")
+    after = look(lakehouse, START + 4 * DAY, min_rows=500).windows[2].value("roc_auc")
+
+    assert (after.estimated, after.not_estimated) == (before.estimated, "")
+    assert after.estimated_error == after.estimated - after.value
+
+
+def told(window):
+    """A window without what depends on when it was looked at."""
+    return [
+        (window.start, window.state, window.mature, each.metric, each.value, each.low, each.high, each.judged, each.why)
+        for each in window.measures
+    ]
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.integers(1, 200), max_size=4, unique=True).map(sorted),
+    st.integers(0, 10_000),
+    st.lists(st.integers(0, 10), min_size=1, max_size=4),
+)
+def test_looked_at_often_or_once_the_last_figures_are_the_same(tmp_path_factory, hours, seed, waits):
+    """Labels come after some days, some twice; what was measured on the way leaves no trace in the figures."""
+    draw = np.random.default_rng(seed)
+    frame = decisions(days=4, a_day=20, seed=seed)
+    frame["known_at"] = frame["at"] + pd.to_timedelta(draw.choice(waits, len(frame)), unit="D")
+    again = frame.sample(10, random_state=seed)
+    again = again.assign(known_at=again["known_at"] + DAY, late=draw.random(10) < 0.5)
+    lakehouses = []
+    for name in ("often", "once"):
+        lakehouse = Lakehouse("prod", str(tmp_path_factory.mktemp(name)))
+        add(lakehouse, PREDICTIONS, predicted(frame), "predictions")
+        add(lakehouse, LABELS, known(pd.concat([frame, again])), "labels")
+        lakehouses.append(lakehouse)
+    often, once = lakehouses
+
+    for hour in hours:
+        look(often, START + hour * HOUR, min_rows=10)
+    last = START + 9 * DAY
+    found = [[told(window) for window in look(each, last, min_rows=10).windows] for each in (often, once)]
+
+    assert found[0] == found[1]
+    assert [told(window) for window in quality.stored(often, "late", 1, "1d")] == found[1]
 
 
 def test_what_a_rule_looks_at(lakehouse, frame):

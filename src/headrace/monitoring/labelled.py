@@ -165,7 +165,7 @@ def _latest_labels(connection: duckdb.DuckDBPyConnection, model: Model, as_of: d
     connection.execute(
         f"""
         create temp table known as
-        select {keys}, arg_max({{label: {value}}}, {{at: {time}, label: {value}}}).label as {LABEL},
+        select {keys}, arg_max(struct_pack(_value := {value}), struct_pack(_time := {time}, _value := {value}))._value as {LABEL},
             min({time}) as _first, count(*) as _labels
         from {quoted(label.table.name)} where {time} <= {_moment(as_of)}
         group by {keys}

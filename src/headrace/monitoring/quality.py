@@ -13,14 +13,13 @@ mature, or has too few labels, is shown and not judged.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from headrace.core.clock import now
-from headrace.core.errors import NotFoundError
 from headrace.core.ids import digest
 from headrace.lakehouse.commit import Upsert
 from headrace.lakehouse.sql import literal, quoted
@@ -28,6 +27,7 @@ from headrace.monitoring import windows
 from headrace.monitoring.alerts import Measured
 from headrace.monitoring.estimated import Outcome, estimate, refusal
 from headrace.monitoring.labelled import LABEL, SLICE, labelled
+from headrace.monitoring.realised import Quality, Realised, Report
 from headrace.training.declarations import Binary, Multiclass
 from headrace.training.intervals import interval
 from headrace.training.labels import checked
@@ -39,157 +39,16 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from headrace.core.ids import Json
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.lakehouse.snapshot import Snapshot
     from headrace.monitoring.declarations import Granularity
-    from headrace.monitoring.labelled import NotCounted, State
+    from headrace.monitoring.labelled import State
     from headrace.training.declarations import Model
 
 TABLE = "metrics.model_quality"
 IDENTITY = ("model", "version", "granularity", "window_start", "slice_key", "slice_value", "metric")
 MOSTLY = 0.95  # of a window's labels: then it is mature at once
 MIN_ROWS = 500
-
-
-@dataclass(frozen=True, kw_only=True)
-class Realised:
-    """A metric in one window, on all rows or on a slice of them.
-
-    Attributes:
-        slice_key: a feature or a column of the predictions; None for all rows.
-        slice_value: its value as text.
-        value: None where it is not defined, such as an AUC of one class.
-        low: of the 95 % interval.
-        high: of the 95 % interval.
-        rows: predictions.
-        labelled: those whose label is known.
-        judged: whether it counts: the window is mature and has enough labels.
-        why: why there is no value, or why it does not count.
-        earlier: what it was when the window was judged before labels came late.
-        estimated: what was to be expected without labels, on all rows of the window; see `estimated`.
-        estimated_error: estimated - value, where the value is judged.
-        not_estimated: why there is no estimate.
-    """
-
-    metric: str
-    slice_key: str | None = None
-    slice_value: str | None = None
-    value: float | None
-    low: float | None
-    high: float | None
-    rows: int
-    labelled: int
-    judged: bool
-    why: str = ""
-    earlier: float | None = None
-    estimated: float | None = None
-    estimated_error: float | None = None
-    not_estimated: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quality:
-    """Decisions of one stretch of time.
-
-    Attributes:
-        start: UTC.
-        end: the first moment after it.
-        rows: predictions.
-        labelled: those whose label is known.
-        label_mean: mean of the known labels (the rate of a binary one); None for classes, or without labels.
-        prediction_mean: mean of the predictions for the same rows.
-        mature: whether its labels have had time to come.
-        reopened: whether it had been judged before labels came late.
-        measures: on all rows first.
-        state: changes with every prediction and label in it.
-        basis: changes with what is measured and how it is judged.
-        as_of: the moment by which labels were known.
-    """
-
-    granularity: Granularity
-    start: datetime
-    end: datetime
-    rows: int
-    labelled: int
-    label_mean: float | None
-    prediction_mean: float | None
-    mature: bool
-    reopened: bool
-    measures: tuple[Realised, ...]
-    state: str
-    basis: str
-    as_of: datetime
-
-    @property
-    def month(self) -> str:
-        """Of its beginning: `2013-05`."""
-        return f"{self.start:%Y-%m}"
-
-    @property
-    def coverage(self) -> float:
-        """The share of the predictions whose label is known."""
-        return self.labelled / self.rows
-
-    @property
-    def metrics(self) -> dict[str, float | None]:
-        """Metric → value on all rows."""
-        return {each.metric: each.value for each in self.measures if each.slice_key is None}
-
-    def value(self, metric: str) -> Realised:
-        """A metric on all rows.
-
-        Raises:
-            NotFoundError: it was not measured.
-        """
-        overall = {each.metric: each for each in self.measures if each.slice_key is None}
-        if metric not in overall:
-            raise NotFoundError("measured metric", metric, overall)
-        return overall[metric]
-
-    def to_json(self) -> dict[str, Json]:
-        """For the output of a step."""
-        overall = [each for each in self.measures if each.slice_key is None]
-        intervals: dict[str, Json] = {
-            each.metric: None if each.low is None else [each.low, each.high] for each in overall
-        }
-        return {
-            "month": self.month,
-            "start": self.start.isoformat(),
-            "end": self.end.isoformat(),
-            "rows": self.rows,
-            "labelled": self.labelled,
-            "label_coverage": self.coverage,
-            "label_mean": self.label_mean,
-            "prediction_mean": self.prediction_mean,
-            "metrics": dict(self.metrics),
-            "intervals": intervals,
-            "judged": any(each.judged for each in overall),
-            "reopened": self.reopened,
-            "earlier": {each.metric: each.earlier for each in overall if each.earlier is not None},
-            "estimated": {each.metric: each.estimated for each in overall},
-            "not_estimated": next((each.not_estimated for each in overall if each.not_estimated), ""),
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """All windows of a version as of a moment.
-
-    Attributes:
-        windows: in order of time.
-        measured: beginnings of those that were measured now; the others stand as they were.
-        not_counted: labels that make no difference.
-    """
-
-    windows: tuple[Quality, ...]
-    measured: frozenset[datetime]
-    not_counted: NotCounted
-
-    @property
-    def changed(self) -> list[Quality]:
-        """Windows that were measured now: their predictions, their labels or the way they are judged have changed."""
-        return [window for window in self.windows if window.start in self.measured]
 
 
 def realised(
@@ -236,7 +95,8 @@ def realised(
                 continue
             rows = joined.rows(state.start)
             measured = _measured(model, window, rows, min_rows, known)
-            kept.append(_with_estimates(model, measured, rows, kept, min_rows))
+            why, expected = _expected(model, window, rows, kept, min_rows, known)
+            kept.append(_with_estimates(measured, why, expected))
             changed.add(state.start)
     return Report(windows=tuple(kept), measured=frozenset(changed), not_counted=joined.not_counted)
 
@@ -416,10 +276,22 @@ def _with_earlier(measure: Realised, before: Quality, *, again: bool) -> Realise
     return measure
 
 
-def _with_estimates(
-    model: Model, window: Quality, rows: pd.DataFrame, before: Sequence[Quality], min_rows: int
-) -> Quality:
-    """What was to be expected of all rows of the window, by what is known of the windows before."""
+def _expected(
+    model: Model,
+    window: Quality,
+    rows: pd.DataFrame,
+    before: Sequence[Quality],
+    min_rows: int,
+    known: Quality | None,
+) -> tuple[str, dict[str, float]]:
+    """What is to be expected of all rows of a window, by what is known of the windows before; or why that cannot be said.
+
+    What was said once of the rows of a window that had ended stands: its error is that of an estimate without labels.
+    """
+    if known is not None and known.end <= known.as_of and known.rows == window.rows:
+        said = {each.metric: each.estimated for each in known.measures if each.estimated is not None}
+        if set(said) == set(known.metrics) == set(model.metrics):
+            return "", said
     recent = [
         Outcome(labelled=each.labelled, label_mean=each.label_mean, prediction_mean=each.prediction_mean)
         for each in before
@@ -429,23 +301,20 @@ def _with_estimates(
         and each.prediction_mean is not None
     ]
     why = refusal(model.task, len(rows), recent, min_rows=min_rows)
-    expected = {} if why else estimate(rows["probability"].to_numpy(dtype="float64"))
-    return replace(
-        window,
-        measures=tuple(
-            replace(
-                each,
-                estimated=expected.get(each.metric),
-                estimated_error=expected[each.metric] - each.value
-                if each.metric in expected and each.judged and each.value is not None
-                else None,
-                not_estimated=why,
-            )
-            if each.slice_key is None
-            else each
-            for each in window.measures
-        ),
-    )
+    return why, {} if why else estimate(rows["probability"].to_numpy(dtype="float64"))
+
+
+def _with_estimates(window: Quality, why: str, expected: Mapping[str, float]) -> Quality:
+    """With estimates on all rows, and their errors where the truth is known."""
+
+    def told(each: Realised) -> Realised:
+        if each.slice_key is not None:
+            return each
+        value = expected.get(each.metric)
+        error = value - each.value if value is not None and each.judged and each.value is not None else None
+        return replace(each, estimated=value, estimated_error=error, not_estimated=why)
+
+    return replace(window, measures=tuple(told(each) for each in window.measures))
 
 
 def _measure(
