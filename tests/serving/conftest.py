@@ -1,0 +1,170 @@
+"""A small project with a LightGBM model in Production, and servers that are real processes."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+TOML = """\
+[project]
+name = "bikes"
+module = "bikes"
+as_of = "2024-03-01"
+
+[env.dev]
+[env.live]
+"""
+PROGRAM = """\
+import headrace as hr
+
+raw = hr.Source("raw.rides", files="data/*.csv", schema=hr.Schema(asked_at="timestamp_utc", back_at="timestamp_utc"))
+asked = hr.Table("city.asked", key="ride", sql="select ride, station, kind, asked_at, battery from raw.rides")
+back = hr.Table("city.back", key="ride", time="back_at", sql="select ride, back_at, late from raw.rides")
+busy = hr.FeatureTable(
+    "stats.busy", key="station", time="at", look_back="3d", online=True,
+    sql="select station, asked_at as at, count(*) over w as rides, avg(battery) over w as charge from raw.rides "
+    "window w as (partition by station order by asked_at)",
+)
+
+
+def fit(data, params):
+    from lightgbm import LGBMClassifier
+
+    return LGBMClassifier(n_jobs=1, verbose=-1, deterministic=True, random_state=0, **params).fit(data.X, data.y)
+
+
+model = hr.Model(
+    "late", fit=fit, task=hr.Binary(label=back["late"], calibrate="isotonic"), spine=asked.at("asked_at"),
+    features=[asked.select("kind", "battery"), busy.select("rides", "charge")],
+    params={"n_estimators": 20, "min_child_samples": 10, "seed": 0}, evaluate=hr.Evaluate(test="10d"),
+)
+delivery = hr.Deployment(model, gates=[hr.signature()], score=hr.Score(into="answers.late"), serve=hr.Serve(log="required"))
+"""
+
+
+def write(folder):
+    (folder / "data").mkdir(parents=True)
+    (folder / "headrace.toml").write_text(TOML)
+    (folder / "bikes.py").write_text(PROGRAM)
+    lines = ["ride,station,kind,asked_at,back_at,battery,late"]
+    for ride in range(1200):
+        at = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=1.2 * ride)
+        battery = (ride * 37) % 101 / 10
+        kind = ("city", "cargo", "e")[ride % 3]
+        late = int((ride * 7919) % 100 < 20 + 5 * (10 - battery) + 15 * (kind == "cargo"))
+        known = at + timedelta(hours=3)
+        lines.append(f"{ride},s{ride % 5},{kind},{at.isoformat()},{known.isoformat()},{battery},{late}")
+    (folder / "data" / "rides.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bikes(headrace, tmp_path_factory):
+    """The project with version 1 in Production, features published, decisions scored."""
+    folder = write(tmp_path_factory.mktemp("bikes") / "bikes")
+    for arguments in (
+        ["refresh"],
+        ["train", "--as-of", "2024-02-15"],
+        ["deploy", "--as-of", "2024-02-15"],
+        ["score", "--as-of", "2024-02-25"],
+    ):
+        done = headrace.run(folder, "run", *arguments)
+        assert done.code == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def home(bikes, tmp_path):
+    """A copy of what a server of version 1 starts from, to spoil."""
+    import shutil
+
+    root = tmp_path / "dev"
+    shutil.copytree(bikes / ".headrace" / "dev" / "serving", root / "serving")
+    return root / "serving" / "late"
+
+
+def manifest(home, **changes):
+    """Rewrites serving.json."""
+    file = home / "serving.json"
+    stored = json.loads(file.read_text())
+    for name, value in changes.items():
+        if name in stored["serve"]:
+            stored["serve"][name] = value
+        else:
+            stored[name] = value
+    making = file.with_suffix(".new")
+    making.write_text(json.dumps(stored))
+    making.replace(file)
+
+
+def samples(home):
+    """Full rows and what MLflow's pyfunc answered for them."""
+    (file,) = home.glob("versions/*/parity.json")
+    parity = json.loads(file.read_text())
+    return parity["columns"], parity["rows"], parity["outputs"]
+
+
+class Server:
+    def __init__(self, home, **options):
+        self.said = None
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        command = [sys.executable, "-m", "headrace.serving", "--home", str(home), "--port", str(self.port)]
+        self.process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env={**os.environ, **options.pop("env", {})}, **options
+        )
+
+    def ask(self, path, body=None, *, headers=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        given = {"content-type": "application/json", **(headers or {})}
+        try:
+            connection.request("GET" if body is None else "POST", path, data, given)
+            answer = connection.getresponse()
+            text = answer.read()
+        finally:
+            connection.close()
+        kind = answer.headers.get("content-type", "")
+        return answer.status, json.loads(text) if kind == "application/json" else text.decode(), dict(answer.headers)
+
+    def wait(self, until):
+        """Waits until something holds of what /ready says."""
+        for _ in range(600):
+            assert self.process.poll() is None, self.process.stderr.read()
+            try:
+                status, told, _ = self.ask("/ready")
+            except OSError:
+                time.sleep(0.02)
+                continue
+            if until(status, told):
+                return told
+            time.sleep(0.02)
+        raise AssertionError(f"not in time: {told}")
+
+    def end(self, how=signal.SIGTERM):
+        if self.said is None:
+            if self.process.poll() is None:
+                self.process.send_signal(how)
+            self.said = self.process.communicate()[1]
+        return self.process.returncode, self.said
+
+
+@contextmanager
+def serving(home: Path, *, wait=True, **options):
+    server = Server(home, **options)
+    try:
+        if wait:
+            server.wait(lambda status, _: status == 200)
+        yield server
+    finally:
+        server.end(signal.SIGKILL)
