@@ -47,7 +47,7 @@ model = hr.Model(
     task=hr.Regression(label=labels["days"]),
     spine=orders.at("placed_at"),
     features=[orders.select("amount"), features.select("orders")],
-    evaluate=hr.Evaluate(test="10d"),
+    evaluate=hr.Evaluate(test="10d", slices=["customer"]),
 )
 deployment = hr.Deployment(model, score=hr.Score(into="answers.days"))
 """

@@ -1,6 +1,12 @@
 """Every command in a project that works: answers on stdout, talk on stderr, the right exit code, no colours off a terminal."""
 
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,7 +47,7 @@ def test_a_read_answers_people_and_programs(headrace, ran, command):
     assert json.loads(for_programs.stdout)
     assert for_people.stdout.strip()
     assert "\x1b" not in for_people.stdout + for_people.stderr
-    assert max(map(len, for_people.stdout.splitlines())) <= 250
+    assert max(map(len, for_people.stdout.splitlines())) <= (120 if "list" in command or "status" in command else 200)
 
 
 def test_the_answers_are_true(headrace, ran):
@@ -72,7 +78,8 @@ def test_a_run_its_steps_and_its_log_can_be_looked_at(headrace, ran):
 @pytest.mark.parametrize("pipeline", ["refresh", "train", "score"])
 def test_a_dry_run_changes_nothing(headrace, ran, pipeline):
     def state():
-        return {path: path.stat().st_mtime_ns for path in (ran / ".headrace" / "dev" / "lakehouse").rglob("*")}
+        places = [path for path in (ran / ".headrace" / "dev").rglob("*") if "state.db" not in path.name]
+        return {path: path.stat().st_mtime_ns for path in places}
 
     before = state(), headrace.run(ran, "job", "list", "--json").json()
     done = headrace.run(ran, "run", pipeline, "--dry-run", "--json")
@@ -103,8 +110,98 @@ def test_python_opens_what_the_command_line_sees(ran, monkeypatch):
         assert [version.version for version in dev.registry.versions("days")] == [1]
 
 
-def test_help_is_there_for_every_command(headrace, tmp_path):
+def test_the_program_of_the_workspace_page_runs(ran, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "workspace.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(ran)
+    exec(program.replace('"prod"', '"dev"').replace("silver.departures", "shop.orders"), {})
+
+    assert capsys.readouterr().out == "120\n"
+
+
+def test_help_is_there_for_every_command_and_is_not_cut(headrace, tmp_path):
     done = headrace.run(tmp_path, "--help")
     for name in ("demo", "run", "status", "table", "feature", "model", "sql", "job", "doctor"):
         assert f"\n  {name} " in done.stdout
-        assert headrace.run(tmp_path, name, "--help").code == 0
+        told = headrace.run(tmp_path, name, "--help")
+        assert told.code == 0
+        assert "..." not in told.stdout.replace("[ARGS]...", "")
+
+
+def test_an_empty_project_says_what_comes_first(headrace, tmp_path):
+    folder = write(tmp_path / "mini")
+    for command, way in (
+        (["table", "list"], "run refresh"),
+        (["job", "list"], "run refresh"),
+        (["model", "list"], "run train"),
+    ):
+        done = headrace.run(folder, *command)
+        assert (done.code, done.stdout) == (0, "")
+        assert f"headrace {way} --env dev" in done.stderr
+        assert headrace.run(folder, *command, "--json").json() == []
+
+
+def test_status_says_first_what_needs_a_person_and_how_fresh_tables_are(headrace, tmp_path):
+    folder = write(tmp_path / "mini")
+    assert headrace.run(folder, "run", "refresh").code == 0
+    assert headrace.run(folder, "run", "train", "--as-of", "2000-01-01").code == 1
+    found = headrace.run(folder, "status", "--json").json()
+    told = headrace.run(folder, "status").stdout.splitlines()
+    tables = {row["table"]: row for row in found["tables"]}
+
+    (need,) = found["needs_a_person"]
+    assert need["what"] == "train days failed"
+    assert "no labelled decision" in need["why"]
+    assert headrace.run(folder, *need["next"].split()[1:]).code == 0
+    assert "needs a person" in told[0]
+    assert "train days failed" in told[1]
+    assert tables["shop.labels"]["newest"].startswith("2024-03-05T12:00")
+    assert tables["shop.orders"]["changed"] is not None
+    listed = headrace.run(folder, "job", "list").stdout
+    assert len(listed.splitlines()) == 3, listed  # an error of several lines takes one
+
+
+def test_a_version_is_shown_with_its_slices(headrace, ran):
+    shown = headrace.run(ran, "model", "show", "days", "--json").json()
+    (kept,) = headrace.run(
+        ran,
+        "sql",
+        "select count(distinct slice_value) as n from metrics.evaluations where slice_key = 'customer'",
+        "--json",
+    ).json()
+
+    assert len(shown["slices"]) == kept["n"] > 1
+    assert {"slice", "rows", "rmse"} <= set(shown["slices"][0])
+    assert "customer c0" in headrace.run(ran, "model", "show", "days").stdout
+
+
+def test_numbers_that_json_lacks_are_null_and_data_is_shown_as_it_is(headrace, ran):
+    query = "select 'nan'::double as a, 'inf'::double as b, 2013 as year, 1e-7 as small"
+    assert headrace.run(ran, "sql", query, "--json").json() == [{"a": None, "b": None, "year": 2013, "small": 1e-7}]
+    assert headrace.run(ran, "sql", query).stdout.split()[-2:] == ["2013", "1e-07"]
+
+
+@pytest.mark.parametrize(("env", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)], ids=["colours", "NO_COLOR"])
+def test_on_a_terminal_answers_fit_and_colours_can_be_refused(ran, env, coloured):
+    master, slave = pty.openpty()
+    kept = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    command = [sys.executable, "-m", "headrace.cli", "status"]
+    done = subprocess.run(
+        command, cwd=ran, stdout=slave, stderr=slave, env={**kept, "COLUMNS": "70", **env}, check=False
+    )
+    os.close(slave)
+    told = b""
+    while part := _read(master):
+        told += part
+    os.close(master)
+
+    assert done.returncode == 0, told.decode()
+    assert ("\x1b[" in told.decode()) is coloured
+    assert max(len(re.sub(r"\x1b\[\d*m", "", line)) for line in told.decode().splitlines()) <= 70
+
+
+def _read(terminal):
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # what Linux says at the end
+        return b""

@@ -4,8 +4,11 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -20,7 +23,16 @@ def refreshed(headrace, tmp_path_factory):
     folder = write(tmp_path_factory.mktemp("mini") / "mini")
     done = headrace.run(folder, *REFRESH)
     assert done.code == 0, done.stderr
+    edit(folder / "mini.py", "    return Mean()", "    raise ValueError\n    return Mean()")
+    assert headrace.run(folder, *TRAIN).code == 1  # MLflow takes seconds to make its store: here once for all
+    edit(folder / "mini.py", "    raise ValueError\n    return Mean()", "    return Mean()")
     return folder
+
+
+@pytest.fixture(scope="module")
+def tables(headrace, refreshed):
+    """What the lakehouse holds after the refresh."""
+    return headrace.run(refreshed, "table", "list", "--json").json()
 
 
 @pytest.fixture
@@ -40,6 +52,7 @@ def kindly(done, code, *says):
     assert done.code == code, done.stderr
     for words in says:
         assert words.lower() in done.stderr.lower(), done.stderr
+    assert done.stdout == ""
     assert "Traceback" not in done.stderr
     assert not re.search(r"headrace/(?!examples)\w+/\w+\.py", done.stderr), done.stderr
 
@@ -63,6 +76,15 @@ def kindly(done, code, *says):
         (["sql", "select * from read_csv('/etc/passwd')"], ["read_csv"]),
         (["sql", "copy shop.orders to '/tmp/x'"], ["SELECT"]),
         (["sql", "selct 1"], ["syntax error"]),
+        (["sql", "select id, id from shop.orders"], ["more than one column 'id'"]),
+        (["table", "show", "orders"], ["'orders' is not a table name", "schema.table"]),
+        (["table", "show", "shop.orders", "--version", "9"], ["no version of shop.orders '9'", "'0', '1'"]),
+        (["table", "load", "nothing.csv"], ["nothing.csv"]),
+        (["model", "show", "days", "--version", "0"], ["--version"]),
+        (["run", "score"], ["no version of a model called 'days'", "headrace run train"]),
+        (["run", "score", "--from", "2024-02-02", "--to", "2024-02-01"], ["--from", "is not before --to"]),
+        (["run", "refersh"], ["refersh", "did you mean 'refresh'?"]),
+        (["run", "train", "--asof", "2024-01-01"], ["--asof", "--as-of"]),
         (["tabel", "list"], ["no command 'tabel'", "did you mean 'table'?"]),
     ],
 )
@@ -78,12 +100,29 @@ def test_a_wrong_name_or_word_is_told_with_the_right_one(headrace, refreshed, ar
         ("[env.live]", '[env.live]\nread = ["dev"]', ["read", "did you mean 'reads'?"]),
         ("[env.live]", '[env.live]\ncode = "anything"', ["headrace.toml:8", "anything", "did you mean 'any'?"]),
         ("[env.live]", '[env.live]\nreads = ["prod"]', ["prod"]),
+        ("[env.live]", '[env.live]\nroot = ".headrace/dev"', ["headrace.toml:7", "'dev' and 'live'"]),
+        ('as_of = "2024-03-01"', 'as_of = "soon"', ["headrace.toml:4", "'soon' is not a date or time"]),
+        ("[env.dev]", '[env.dev]\nlakehouse = "foo://bucket"', ["foo://bucket", "Unknown scheme", "s3://"]),
+        ("[env.dev]", '[env.dev]\nstate = "foo://host"', ["foo://host", "sqlite:///"]),
         ('module = "mini"', 'module = "maxi"', ["[project] module", "maxi", "did you mean 'mini'?"]),
     ],
 )
 def test_a_malformed_configuration_is_told_with_its_place(headrace, mini, old, new, says):
     edit(mini / "headrace.toml", old, new)
     kindly(headrace.run(mini, *REFRESH), 2, *says)
+
+
+def test_a_store_that_mlflow_cannot_open_is_told(headrace, mini):
+    edit(mini / "headrace.toml", "[env.dev]", '[env.dev]\ntracking = "foo://host"')
+    kindly(headrace.run(mini, *TRAIN), 2, "MLflow's store cannot be opened", "foo://host", "tracking = ")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"), [("dv__state", "did you mean 'dev'?"), ("dev__stat", "did you mean 'state'?")]
+)
+def test_a_misspelt_variable_is_told(headrace, refreshed, given, says):
+    done = headrace.run(refreshed, "status", env={f"HEADRACE_ENV__{given}": "x"})
+    kindly(done, 2, f"HEADRACE_ENV__{given}", says)
 
 
 ORDERS = "select id, customer, placed_at, amount from raw.orders"
@@ -107,6 +146,17 @@ ORDERS = "select id, customer, placed_at, amount from raw.orders"
             2,
             ["shop.orders"],
         ),
+        (
+            "labels = hr",
+            'a, b = (\n    hr.Table("x.a", key="id", sql="select id from x.b"),\n    hr.Table("x.b", key="id", sql="select id from x.a"),\n)\nlabels = hr',
+            2,
+            ["x.a → x.b → x.a", "mini.py:18", "mini.py:19"],
+        ),
+        ('placed_at="timestamp_utc"', 'placed_at="timestamptz"', 2, ["mini.py:15", "did you mean 'timestamp'?"]),
+        ('files="data/*.csv"', 'files="dta/*.csv"', 2, ["mini.py:15", "no file matches 'dta/*.csv'"]),
+        ("import headrace as hr", "import headrace as hr\nimport nowhere", 1, ["mini.py:2", "'nowhere'"]),
+        ("class Mean:", "class Mean", 1, ["mini.py:4", "SyntaxError"]),
+        (ORDERS, "select 1 as id, customer, placed_at, amount from raw.orders", 1, ["agree in (id)", "id=1"]),
         ('"shop.labels", key="id"', '"shop.orders", key="id"', 2, ["shop.orders", "mini.py:16", "mini.py:17"]),
         (' time="at",', "", 2, ["stats.customers", "needs time=", "mini.py:"]),
         ('    key="customer",\n', "", 2, ["stats.customers", "needs a key", "mini.py:"]),
@@ -125,21 +175,32 @@ ORDERS = "select id, customer, placed_at, amount from raw.orders"
         ),
     ],
 )
-def test_a_table_that_cannot_be_is_refused_and_nothing_is_lost(headrace, mini, old, new, code, says):
+def test_a_table_that_cannot_be_is_refused_and_nothing_is_lost(headrace, mini, tables, old, new, code, says):
     program = (mini / "mini.py").read_text()
-    before = headrace.run(mini, "table", "list", "--json").json()
     edit(mini / "mini.py", old, new)
     kindly(headrace.run(mini, *REFRESH), code, *says)
 
     (mini / "mini.py").write_text(program)
     assert headrace.run(mini, *REFRESH).code == 0
     after = headrace.run(mini, "table", "list", "--json").json()
-    assert [(row["table"], row["rows"]) for row in after] == [(row["table"], row["rows"]) for row in before]
+    assert after == tables
 
 
 @pytest.mark.parametrize(
     ("old", "new", "code", "says"),
     [
+        ("evaluate=", 'tune=hr.Tune({"a": 3}),\n    evaluate=', 2, ["mini.py:36", "search space of 'a'", "hr.uniform"]),
+        ('orders.at("placed_at")', 'orders.at("placed")', 2, ["mini.py:30", "did you mean 'placed_at'?"]),
+        ('orders.at("placed_at")', 'orders.at("customer")', 2, ["mini.py:16", "'customer'", "not a time"]),
+        ('slices=["customer"]', 'slices=["custmer"]', 2, ["mini.py:30", "did you mean 'customer'?", "slices="]),
+        ('slices=["customer"]', 'metrics=["rmsee"]', 2, ["mini.py:30", "did you mean 'rmse'?"]),
+        ('features.select("orders")', "features", 2, ["mini.py:30", "'stats.customers'", "table.select("]),
+        (
+            'features.select("orders")',
+            'hr.feature_table("stats.x").select("y")',
+            2,
+            ["mini.py:30", "no table 'stats.x'"],
+        ),
         ('features.select("orders")', 'features.select("order")', 2, ["order", "did you mean 'orders'?"]),
         ('orders.select("amount")', 'orders.select("amont")', 2, ["amont", "did you mean 'amount'?"]),
         ('labels["days"]', 'labels["day"]', 2, ["day", "days"]),
@@ -188,9 +249,59 @@ def test_a_label_from_the_future_does_not_exist_yet(headrace, mini):
     kindly(headrace.run(mini, *TRAIN), 1, "no labelled decision", "not_yet 120")
 
 
+def test_labels_of_after_the_training_moment_are_left_out_and_counted(headrace, mini):
+    moment = datetime(2024, 2, 10, tzinfo=UTC)
+    begun = datetime(2024, 1, 1, tzinfo=UTC)
+    placed = [begun + timedelta(hours=12 * number) for number in range(120)]
+    known = [at + timedelta(days=1 + number % 5) <= moment for number, at in enumerate(placed)]
+    done = headrace.run(mini, *TRAIN, "--as-of", f"{moment:%Y-%m-%d}")
+    assert done.code == 0, done.stderr
+    (run, *_) = headrace.run(mini, "job", "list", "--json").json()
+    log = {line["line"] for line in headrace.run(mini, "job", "logs", run["run"], "--json").json()}
+    kept = headrace.run(mini, "sql", "select max(id) as last, count(*) as n from training.days", "--json").json()
+
+    assert f"not_yet: {known.count(False)}" in log
+    assert kept == [{"last": max(n for n, there in enumerate(known) if there), "n": known.count(True)}]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("1 / 0", ["ZeroDivisionError", "mini.py:32"]),
+        ("placed_at.dt.hour.to_frame('hour')", ["['hour']", "declared: ['h']"]),
+    ],
+)
+def test_an_on_demand_feature_that_raises_or_has_another_shape_is_told(headrace, mini, body, says):
+    marked = f"@hr.on_demand(hr.Schema(h='int32'))\ndef hour(placed_at):\n    return {body}\n\n\nmodel = hr.Model"
+    edit(mini / "mini.py", "model = hr.Model", marked)
+    edit(mini / "mini.py", 'features.select("orders")]', 'features.select("orders"), hour]')
+    kindly(headrace.run(mini, *TRAIN), 1, "hour()", *says)
+
+
 def test_a_project_outside_git_runs_in_dev_only(headrace, mini):
-    kindly(headrace.run(mini, *REFRESH, "--env", "live"), 3, "git")
+    kindly(headrace.run(mini, *REFRESH, "--env", "live"), 3, "not in a git repository", "git init", "git tag v0.1.0")
     assert headrace.run(mini, *REFRESH).code == 0
+    assert headrace.run(mini, "doctor", "--env", "live").code == 1
+    assert headrace.run(mini, "status", "--env", "live").code == 0
+
+
+def test_a_file_is_not_mixed_into_a_table_that_is_made(headrace, mini):
+    kindly(headrace.run(mini, "table", "load", "data/orders.csv", "--into", "shop.orders"), 3, "shop.orders", "--into")
+
+
+def test_a_damaged_table_is_named(headrace, mini):
+    next((mini / ".headrace/dev/lakehouse/shop/orders/_delta_log").glob("*0.json")).write_text("{")
+    kindly(headrace.run(mini, "table", "list"), 1, "lakehouse/shop/orders: the Delta log cannot be read")
+
+
+def test_a_defect_of_headrace_shows_itself_as_one(headrace, mini):
+    with closing(sqlite3.connect(mini / ".headrace" / "dev" / "state.db")) as connection, connection:
+        connection.execute("update job_runs set params = '{'")  # nothing but Headrace writes there
+    done = headrace.run(mini, "job", "list")
+
+    assert done.code == 70
+    assert "Traceback" in done.stderr
+    assert "defect of Headrace" in done.stderr.splitlines()[-1]
 
 
 def test_outside_of_a_project_the_way_in_is_told(headrace, tmp_path):
@@ -204,7 +315,7 @@ def test_dev_reads_the_tables_of_the_highest_environment_and_never_writes_them(h
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"], ["tag", "v1"]):
         subprocess.run([*git, *arguments], cwd=folder, check=True)
     assert headrace.run(folder, *REFRESH, "--env", "live").code == 0
-    live = folder / ".headrace" / "live" / "lakehouse"
+    live, dev = folder / ".headrace" / "live", folder / ".headrace" / "dev"
     before = {path: path.stat().st_mtime_ns for path in live.rglob("*")}
     done = headrace.run(folder, *TRAIN)
 
@@ -213,15 +324,37 @@ def test_dev_reads_the_tables_of_the_highest_environment_and_never_writes_them(h
     tables = headrace.run(folder, "table", "list", "--json").json()
     assert {row["env"] for row in tables if row["table"] in ("shop.orders", "stats.customers")} == {"live"}
     assert {row["env"] for row in tables if row["table"] == "training.days"} == {"dev"}
+    (dev / "lakehouse" / "shop").mkdir()
+    (dev / "lakehouse" / "shop" / "orders").symlink_to(live / "lakehouse" / "shop" / "orders")
+    edit(folder / "mini.py", ORDERS, f"{ORDERS} limit 5")
+    kindly(headrace.run(folder, *REFRESH), 3, "'shop.orders' of 'dev'", "is not written")
+    assert {path: path.stat().st_mtime_ns for path in live.rglob("*")} == before
+    (dev / "lakehouse" / "shop" / "orders").unlink()
     edit(folder / "headrace.toml", "[env.dev]", "[env.dev]\nreads = []")
     kindly(headrace.run(folder, *TRAIN), 2, "no table")
+
+
+SLOW = """\
+import pathlib
+import time
+
+import pyarrow as pa
+
+
+def rows():
+    pathlib.Path("waiting").touch()
+    while not pathlib.Path("go").exists():
+        time.sleep(0.01)
+    yield pa.RecordBatch.from_pydict({"x": [1]})
+
+
+"""
 
 
 def test_ctrl_c_keeps_what_was_finished_and_the_same_command_goes_on(headrace, tmp_path):
     folder = write(tmp_path / "mini")
     program = (folder / "mini.py").read_text()
-    waiting = "import pathlib, time\n\n\ndef rows():\n    pathlib.Path('waiting').touch()\n    time.sleep(60)\n    yield None\n\n\n"
-    (folder / "mini.py").write_text(waiting + program + 'slow = hr.Source("raw.slow", read=rows)\n')
+    (folder / "mini.py").write_text(SLOW + program + 'slow = hr.Source("raw.slow", read=rows)\n')
     command = [sys.executable, "-m", "headrace.cli", *REFRESH]
     running = subprocess.Popen(
         command, cwd=folder, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONFAULTHANDLER": "1"}
@@ -240,8 +373,12 @@ def test_ctrl_c_keeps_what_was_finished_and_the_same_command_goes_on(headrace, t
     assert "Traceback" not in said
     (job,) = headrace.run(folder, "job", "list", "--json").json()
     assert job["status"] == "interrupted"
-    (folder / "mini.py").write_text(program)
+    assert "refresh interrupted" in headrace.run(folder, "status").stdout.splitlines()[1]
+    (folder / "go").touch()
     assert headrace.run(folder, *REFRESH).code == 0
+    tables = {row["table"]: row["rows"] for row in headrace.run(folder, "table", "list", "--json").json()}
+    assert (tables["raw.orders"], tables["raw.slow"], tables["shop.orders"]) == (120, 1, 120)
+    assert "nothing needs a person" in headrace.run(folder, "status").stdout
 
 
 def test_a_source_function_that_raises_shows_the_users_line(headrace, mini):
