@@ -128,8 +128,10 @@ class Alerts:
             owner: who is told.
         """
         judged = sorted((each for each in windows if each.judged and each.value is not None), key=_start)
+        last = max((each.start for each in windows), default=None)
         with self.state.begin() as connection:
-            _Rule(connection, model, version, rule, owner).bring_to(_spans(rule, judged), judged)
+            if last is not None:
+                _Rule(connection, model, version, rule, owner).bring_to(_spans(rule, judged), last)
             reach(f"alerts.evaluated:{rule.name}")
         return [each for each in self.living(model) if (each.version, each.rule) == (version, rule.name)]
 
@@ -228,10 +230,10 @@ class _Rule:
     rule: AlertRule
     owner: str
 
-    def bring_to(self, spans: Sequence[Span], windows: Sequence[Measured]) -> None:
+    def bring_to(self, spans: Sequence[Span], last: datetime) -> None:
         """Makes the alerts that stand what the windows say.
 
-        One that lies after all windows that were given is left alone: then somebody looks at an earlier moment.
+        What lies after the last window that was given is left alone: then somebody looks at an earlier moment.
         """
         left = {row["window"]: row for row in self._standing()}
         taken = [left.pop(span.start, None) for span in spans]
@@ -239,20 +241,20 @@ class _Rule:
             overlapping = [row for row in left.values() if taken[place] is None and _overlaps(row, span)]
             if overlapping:  # labels that came late made the stretch begin with another window
                 taken[place] = left.pop(overlapping[0]["window"])
-        for row, span in zip(taken, spans, strict=True):
-            self._bring(row, span, windows)
         for row in left.values():
-            if row["status"] != "closed" and windows and row["window"] <= windows[-1].start:
-                _close(self.connection, row, windows[-1], "labels that came late say otherwise")
+            if row["status"] != "closed" and row["window"] <= last:
+                _close(self.connection, row, last, "labels that came late say otherwise")
+        for row, span in zip(taken, spans, strict=True):
+            self._bring(row, span, last)
 
     def _standing(self) -> Sequence[Any]:
         mine = (ALERTS.c.model == self.model, ALERTS.c.version == self.version, ALERTS.c.rule == self.rule.name)
         return self.connection.execute(select(ALERTS).where(*mine).order_by(ALERTS.c.id)).mappings().all()
 
-    def _bring(self, row: Any, span: Span, windows: Sequence[Measured]) -> None:
+    def _bring(self, row: Any, span: Span, last: datetime) -> None:
         if row is None:
             row = self._open(span)
-        elif span.better is None and row["status"] == "closed" and _has_come_back(row, windows):
+        elif span.better is None and row["status"] == "closed" and _has_come_back(row, last):
             values = {"status": "open", "closed": None, "better_since": None}
             self.connection.execute(update(ALERTS).where(ALERTS.c.id == row["id"]).values(**values))
             told: dict[str, Json] = {"rule": self.rule.name, "owner": self.owner, "again": True}
@@ -263,7 +265,7 @@ class _Rule:
                 {"alert": row["id"], **told, "evidence": dict(row["evidence"])},
             )
         if span.better is not None and row["status"] != "closed":
-            _close(self.connection, row, span.better, f"unbroken in the last {self.rule.windows} judged windows")
+            _close(self.connection, row, span.better.start, f"unbroken in the last {self.rule.windows} judged windows")
 
     def _open(self, span: Span) -> Any:
         evidence = _evidence(self.rule, span)
@@ -279,16 +281,15 @@ class _Rule:
 
 def _overlaps(row: Any, span: Span) -> bool:
     end = row["better_since"] or (row["window"] if row["status"] == "closed" else None)
-    return (end is None or span.start <= end) and (span.better is None or row["window"] < span.better.start)
+    return (end is None or span.start <= end) and (span.better is None or row["window"] <= span.better.start)
 
 
-def _has_come_back(row: Any, windows: Sequence[Measured]) -> bool:
+def _has_come_back(row: Any, last: datetime) -> bool:
     """Whether the windows reach what closed an alert: given fewer of them, it is still the past that is looked at."""
-    return row["better_since"] is None or windows[-1].start >= row["better_since"]
+    return row["better_since"] is None or last >= row["better_since"]
 
 
-def _close(connection: Connection, row: Any, better: Measured | None, why: str) -> None:
-    since = better.start if better else None
+def _close(connection: Connection, row: Any, since: datetime | None, why: str) -> None:
     values = {"status": "closed", "closed": now(), "better_since": since}
     connection.execute(update(ALERTS).where(ALERTS.c.id == row["id"]).values(**values))
     told: dict[str, Json] = {
