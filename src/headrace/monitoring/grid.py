@@ -1,8 +1,9 @@
 """Fixed bins of a column, laid once over a reference and kept: what makes histograms of any windows add up.
 
 Numbers have 1,022 inner bins between the 0.05 and the 99.95 percentile of the reference, on a linear scale, or on an
-inverse hyperbolic sine where the tails are long; whole numbers within a thousand have a bin each. Beyond the ends, for NaN
-and for null there is a bin each. Texts have a bin for each value of the reference, and for those that come later.
+inverse hyperbolic sine where a tail is long; whole numbers have a bin each, around the middle. Below and above, for
+NaN, for the two infinities and for null there is a bin each. Texts have a bin for each value of the reference and for
+those that come later; of a column with very many values, the most frequent have one, and the others share one.
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from headrace.core.ids import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import duckdb
 
-INNER = 1022  # with what is below, above and NaN fewer than 2^10 + 1: a perfect hash aggregate
-UNDER, OVER, NAN = 0, INNER + 1, INNER + 2
+    from headrace.core.ids import Json
+
+INNER = 1022
+UNDER, OVER, NAN, MINUS_INFINITY, PLUS_INFINITY = 0, INNER + 1, INNER + 2, INNER + 3, INNER + 4
 TAIL = 8.0  # a tail longer than so many interquartile ranges asks for the other scale
-SAMPLE = 100_000  # rows of the reference that the bins are laid over
+SAMPLE = 100_000  # rows of the reference that the bins of numbers are laid over
+VALUES = 2**14  # of a text column that have a bin each; of a column with more, only the most frequent have
+LISTED = 1_000  # values of such a column that have
 
 Kind = Literal["number", "string"]
 
@@ -42,14 +47,14 @@ class MonitoredColumn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
+class Bins:
     """The bins of a numeric column.
 
     Attributes:
         scale: `linear`, or `asinh` of (x - shift) / spread.
         low: beginning of the first inner bin, on the scale.
         width: of a bin, on the scale.
-        shift: near the middle of the values; sums are kept around it.
+        shift: near the middle of the values; sums are kept around it, so that few digits are lost.
         spread: a robust width of the values.
     """
 
@@ -65,68 +70,138 @@ class Grid:
         """Histograms of the same id add up."""
         return digest(asdict(self))
 
-    def sql(self, expression: str) -> str:
-        """SQL for the bin of a value; null for null."""
-        value = f"({expression})::double"
-        scaled = value if self.scale == "linear" else f"asinh(({value} - ({self.shift!r})) / ({self.spread!r}))"
-        place = f"1 + floor(({scaled} - ({self.low!r})) / ({self.width!r}))"
+    def sql(self, value: str) -> str:
+        """SQL for the bin of a double; null for null."""
+        low, width, shift, spread = map(double, (self.low, self.width, self.shift, self.spread))
+        scaled = value if self.scale == "linear" else f"asinh(({value} - {shift}) / {spread})"
+        place = f"1 + floor(({scaled} - {low}) / {width})"  # a cast to a whole number would round
         return (
-            f"case when {value} is null then null when isnan({value}) then {NAN} "
-            f"when isinf({value}) then case when {value} > 0 then {OVER} else {UNDER} end "
-            f"else greatest({UNDER}, least({OVER}, {place})) end::usmallint"
+            f"case when isfinite({value}) then greatest({UNDER}, least({OVER}, {place})) "
+            f"when isnan({value}) then {NAN} when {value} > 0 then {PLUS_INFINITY} "
+            f"when {value} < 0 then {MINUS_INFINITY} end::usmallint"
         )
 
-    def upper(self, place: int) -> float:
-        """The upper edge of a bin, `UNDER` to the last inner one."""
-        edge = self.low + place * self.width
-        return edge if self.scale == "linear" else self.shift + self.spread * math.sinh(edge)
+    def to_json(self) -> dict[str, Json]:
+        """For the run ledger; `from_json` reads it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Categories:
+    """The bins of a text column.
+
+    Attributes:
+        values: that have a bin each, where the reference has too many; None: each value has one, a new one too.
+    """
+
+    column: str
+    values: tuple[str, ...] | None = None
+
+    @property
+    def id(self) -> str:
+        """Histograms of the same id add up."""
+        return digest({"column": self.column, "values": self.values})
+
+    def to_json(self) -> dict[str, Json]:
+        """For the run ledger; `from_json` reads it."""
+        return {"column": self.column, "values": None if self.values is None else list(self.values)}
+
+
+Grid = Bins | Categories
+
+
+def from_json(kept: Mapping[str, Any]) -> Grid:
+    """What `to_json` of either kind gave."""
+    if "scale" in kept:
+        return Bins(**kept)
+    return Categories(column=kept["column"], values=None if kept["values"] is None else tuple(kept["values"]))
 
 
 def make_grids(
     connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[MonitoredColumn]
 ) -> dict[str, Grid]:
-    """Lays the bins of the numeric columns over a reference.
+    """Lays the bins of columns over a reference.
 
     Args:
         connection: in which `relation` can be read.
-        relation: SQL of the reference.
+        relation: SQL of the reference, as it stands after FROM.
         columns: to lay bins for.
     """
+    return {**_number_grids(connection, relation, columns), **_text_grids(connection, relation, columns)}
+
+
+def double(value: float) -> str:
+    """A number as SQL: in parentheses, since `--` begins a comment; with an exponent, since without one it is a decimal."""
+    text = repr(value)
+    return f"({text if 'e' in text else text + 'e0'})"
+
+
+def _number_grids(
+    connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[MonitoredColumn]
+) -> dict[str, Grid]:
     numbers = [column for column in columns if column.kind == "number"]
     if not numbers:
         return {}
-    asked: list[str] = []
-    for column in numbers:
-        value = f"({column.expression})::double"
-        finite = f"case when isfinite({value}) then {value} end"
-        asked.append(
-            f"quantile_cont({finite}, [0.0005, 0.25, 0.5, 0.75, 0.9995]), bool_and({finite} = floor({finite}))"
-        )
+    values = ", ".join(f"({column.expression})::double as v{place}" for place, column in enumerate(numbers))
+    asked = ", ".join(
+        f"quantile_cont(v{place}, [0.0005, 0.25, 0.5, 0.75, 0.9995]) filter (isfinite(v{place})), "
+        f"bool_and(v{place} = floor(v{place})) filter (isfinite(v{place}))"
+        for place in range(len(numbers))
+    )
     found = connection.execute(
-        f"select {', '.join(asked)} from (select * from {relation} using sample {SAMPLE} rows (reservoir, 7))"
+        f"select {asked} from (select {values} from {relation} using sample {SAMPLE} rows (reservoir, 7))"
     ).fetchall()[0]
-    return {
-        column.name: _grid(column.name, found[2 * place], found[2 * place + 1]) for place, column in enumerate(numbers)
-    }
+    return {column.name: _bins(column.name, *found[2 * place : 2 * place + 2]) for place, column in enumerate(numbers)}
 
 
-def _grid(name: str, quantiles: list[float] | None, whole: Any) -> Grid:
-    if quantiles is None:  # nothing but nulls
-        return Grid(column=name, scale="linear", low=-0.5, width=1.0, shift=0.0, spread=1.0)
+def _bins(name: str, quantiles: list[float] | None, whole: bool | None) -> Bins:
+    if quantiles is None:  # no finite number
+        return Bins(column=name, scale="linear", low=-0.5, width=1.0, shift=0.0, spread=1.0)
     low, lower, middle, upper, high = quantiles
-    if whole and high - low < INNER:
-        return Grid(
-            column=name, scale="linear", low=math.floor(low) - 0.5, width=1.0, shift=float(round(middle)), spread=1.0
+    if whole and high - low < INNER and max(abs(low), abs(high)) < 2**52:  # a half is exact below
+        first = math.floor((low + high) / 2) - INNER // 2
+        return Bins(
+            column=name, scale="linear", low=first - 0.5, width=1.0, shift=float(math.floor(middle)), spread=1.0
         )
     spread = max(upper - lower, 1e-12 * max(abs(middle), 1.0))
-    if max(high - middle, middle - low) > TAIL * spread:
+    if max(high - middle, middle - low) > TAIL * spread and math.isfinite(high - low):
         first, last = (math.asinh((end - middle) / spread) for end in (low, high))
-        return Grid(column=name, scale="asinh", low=first, width=_width(first, last), shift=middle, spread=spread)
-    return Grid(column=name, scale="linear", low=low, width=_width(low, high), shift=middle, spread=spread)
+        return Bins(column=name, scale="asinh", low=first, width=_width(first, last), shift=middle, spread=spread)
+    return Bins(column=name, scale="linear", low=low, width=_width(low, high), shift=middle, spread=spread)
 
 
 def _width(low: float, high: float) -> float:
     """Of a bin, wide enough that the highest value is an inner one; of a constant, of its own size."""
     if high > low:
-        return (high - low) / INNER * (1 + 1e-12)
+        return (high / INNER - low / INNER) * (1 + 1e-12)
     return max(abs(low), 1.0) * 1e-9
+
+
+def _text_grids(
+    connection: duckdb.DuckDBPyConnection, relation: str, columns: Sequence[MonitoredColumn]
+) -> dict[str, Grid]:
+    texts = [column for column in columns if column.kind == "string"]
+    if not texts:
+        return {}
+    asked = ", ".join(f"approx_count_distinct(({column.expression})::varchar)" for column in texts)
+    found = connection.execute(f"select {asked} from {relation}").fetchall()[0]
+    return {
+        column.name: Categories(
+            column=column.name, values=_frequent(connection, relation, column) if distinct > VALUES else None
+        )
+        for column, distinct in zip(texts, found, strict=True)
+    }
+
+
+def _frequent(connection: duckdb.DuckDBPyConnection, relation: str, column: MonitoredColumn) -> tuple[str, ...]:
+    found = connection.execute(
+        f"""
+        select value
+        from (select ({column.expression})::varchar as value from {relation})
+        where value is not null
+        group by value
+        order by count(*) desc, value
+        limit {LISTED}
+        """
+    ).fetchall()
+    return tuple(value for (value,) in found)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 Counts = np.ndarray[Any, np.dtype[np.float64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 def chi2_sf(x: float, degrees: int) -> float:
@@ -17,9 +18,9 @@ def chi2_sf(x: float, degrees: int) -> float:
 
     By its series below the mean, by Lentz's continued fraction above (Numerical Recipes, 6.2).
     """
-    if x <= 0 or degrees < 1:
-        return 1.0
     a, half = degrees / 2, x / 2
+    if half <= 0 or degrees < 1:
+        return 1.0
     scale = a * math.log(half) - half - math.lgamma(a)
     if half < a + 1:
         return max(0.0, 1.0 - _series(a, half) * math.exp(scale))
@@ -106,34 +107,63 @@ def chi_squared(reference: Counts, current: Counts) -> tuple[float, float]:
     return statistic, chi2_sf(statistic, observed.shape[1] - 1)
 
 
-def kolmogorov_smirnov(reference: Counts, current: Counts) -> tuple[float, float]:
+def kolmogorov_smirnov(reference: Counts, current: Counts, single: Flags) -> tuple[float, float]:
     """The two-sample statistic on bins in order: what it is at least, and what it can be at most.
 
-    Within a bin the order is not known: the true statistic is not above the second number. Where a bin is one value, it is
-    the first.
-    """
-    p, q = reference / reference.sum(), current / current.sum()
-    below, other = np.cumsum(p), np.cumsum(q)
-    least = np.abs(below - other).max()
-    most = np.maximum(np.abs(below - (other - q)), np.abs((below - p) - other)).max()
-    return float(least), float(max(least, most))
-
-
-def wasserstein(reference: Counts, current: Counts, edges: Counts) -> float:
-    """The first Wasserstein distance: the area between the two distribution functions, which are straight within a bin.
+    Within a bin the order is not known: the true statistic is between the two numbers. They are the same where every bin
+    with rows of both is one value.
 
     Args:
         reference: counts of bins in order.
         current: counts of the same bins.
-        edges: of the bins, one more than there are bins.
+        single: bins in which all rows of both have one value.
     """
-    gap = np.concatenate([[0.0], np.cumsum(reference / reference.sum() - current / current.sum())])
-    left, right, width = gap[:-1], gap[1:], np.diff(edges)
-    crosses = left * right < 0
-    straight = (np.abs(left) + np.abs(right)) / 2
-    size = np.abs(left) + np.abs(right)
-    bent = np.divide(left**2 + right**2, 2 * size, out=np.zeros_like(size), where=size > 0)
-    return float(np.sum(width * np.where(crosses, bent, straight)))
+    p, q = reference / reference.sum(), current / current.sum()
+    below, other = np.cumsum(p), np.cumsum(q)
+    least = float(np.abs(below - other).max())
+    inside = np.maximum(np.abs(below - (other - q)), np.abs((below - p) - other))
+    return least, max(least, float(inside[~single].max(initial=0.0)))
+
+
+def wasserstein(reference: Counts, current: Counts, places: Counts, others: Counts) -> float:
+    """The first Wasserstein distance, with all rows of a bin at their mean.
+
+    Moving rows to the mean of their bin moves each sample by half a bin's width at most, so the result is not further
+    than the widest bin from the true distance; where a bin is one value it is that distance.
+
+    Args:
+        reference: counts of bins.
+        current: counts of bins.
+        places: the mean of each bin of the reference; not looked at where the bin is empty.
+        others: the mean of each bin of the current rows.
+    """
+    there, here = reference > 0, current > 0
+    values = np.concatenate([places[there], others[here]])
+    shares = np.concatenate([reference[there] / reference.sum(), -current[here] / current.sum()])
+    order = np.argsort(values, kind="stable")
+    return float(np.sum(np.abs(np.cumsum(shares[order])[:-1]) * np.diff(values[order])))
+
+
+def new_values_p_value(counts: Counts, missed: Counts, share: float) -> float:
+    """The probability that chance alone leaves this much of a sample outside the other sample's values.
+
+    If both are drawn from one population, a value with c rows in the two together has all of them in the current sample
+    with a probability of at most `share`^c. So one as frequent as the most frequent new value exists with at most the
+    sum of that over all values as frequent (Boole), and the number of new values exceeds its mean by Chernoff's bound,
+    since such events are negatively associated. The smaller of the two counts, twice.
+
+    Args:
+        counts: rows of each value in both samples together.
+        missed: those of the values that only the current sample has.
+        share: of the current rows among all.
+    """
+    if not len(missed):
+        return 1.0
+    chances = share**counts
+    largest = float(chances[counts >= missed.max()].sum())
+    found, mean = len(missed), float(chances.sum())
+    several = math.exp(found - mean - found * math.log(found / mean)) if 0 < mean < found else float(mean > 0)
+    return min(1.0, 2 * min(largest, several))
 
 
 def benjamini_hochberg(p_values: list[float], rate: float) -> list[bool]:

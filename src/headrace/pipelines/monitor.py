@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from headrace.core.clock import instant
 from headrace.inference.ingest import ingest, table_name
 from headrace.lakehouse.sql import column, quoted
-from headrace.monitoring import drift, grid, histograms, profile, quality, windows
+from headrace.monitoring import drift, grid, histograms, metric_tables, quality, windows
 from headrace.monitoring.alerts import Measured
 from headrace.monitoring.declarations import Monitor
 from headrace.pipelines.score import measure
@@ -134,9 +134,9 @@ class Watch:
         ]
 
     @cached_property
-    def about(self) -> profile.Written:
+    def about(self) -> metric_tables.Written:
         """What rows of metric tables are about."""
-        return profile.Written(
+        return metric_tables.Written(
             table=self.deployment.score.into,
             model=self.version.model,
             version=self.version.version,
@@ -158,9 +158,11 @@ class Watch:
         def do(step: StepContext) -> Output:
             grids = self._grids(first)
             kept = self._reference(grids, first)
-            profile.keep(self.lakehouse, replace(self.about, log_type=BASELINE), None, None, kept, [], id=step.key)
+            metric_tables.keep(
+                self.lakehouse, replace(self.about, log_type=BASELINE), None, None, kept, [], id=step.key
+            )
             return {
-                "grids": {name: vars(each) for name, each in grids.items()},
+                "grids": {name: each.to_json() for name, each in grids.items()},
                 "says": f"{len(self.inputs)} features, {len(self.outputs)} outputs",
             }
 
@@ -170,7 +172,7 @@ class Watch:
             "window": self.declared.window,
         }
         made = self.run.step(f"baseline of {self._name}", key, do).output["grids"]
-        return {name: grid.Grid(**each) for name, each in cast("dict[str, dict[str, Any]]", made).items()}
+        return {name: grid.from_json(each) for name, each in cast("dict[str, dict[str, Any]]", made).items()}
 
     def window(self, start: datetime, mark: str, grids: Mapping[str, Grid]) -> None:
         """One window."""
@@ -187,7 +189,7 @@ class Watch:
             earlier = self._collect(grids, before)
             if earlier.rows.num_rows:
                 beside.append(("CONSECUTIVE", before, start, drift.compare(earlier, current)))
-            profile.keep(self.lakehouse, self.about, start, end, current, beside, id=step.key)
+            metric_tables.keep(self.lakehouse, self.about, start, end, current, beside, id=step.key)
             judged = drift.judge(drifts, min_rows=self.declared.min_rows)
             for each in judged:
                 if each.reasons and each.verdict != "not judged":
