@@ -82,13 +82,20 @@ def be_contestant(prepare: Contestant, data: Path, answer: Callable[[object], An
     print(json.dumps({"wall_s": wall, "cpu_s": cpu, "peak_rss_mb": peak, "answer": answer(given)}))
 
 
-def compete(script: str, contestants: Sequence[str], data: Path, runs: int) -> dict[str, list[Figures]]:
-    """Runs `script --child WHO DATA` for each contestant in turn, `runs` times over."""
+def compete(
+    script: str, contestants: Sequence[str], data: Path, runs: int, *, pythons: Mapping[str, Path] | None = None
+) -> dict[str, list[Figures]]:
+    """Runs `script --child WHO DATA` for each contestant in turn, `runs` times over.
+
+    Args:
+        pythons: contestant → the interpreter of its own environment, where it has one.
+    """
     found: dict[str, list[Figures]] = {who: [] for who in contestants}
     for number in range(runs):
         for who in contestants:
             print(f"run {number + 1} of {runs}: {who}", file=sys.stderr)
-            _, said = run([sys.executable, script, "--child", who, str(data)])
+            python = (pythons or {}).get(who, sys.executable)
+            _, said = run([str(python), script, "--child", who, str(data)])
             found[who].append(Figures(**json.loads(said)))
     return found
 
@@ -100,6 +107,20 @@ def made(script: str, data: Path) -> None:
         print(f"making the data, once: {data}", file=sys.stderr)
         run([sys.executable, script, "--child", "data", str(data)])
         (data / "made").touch()
+
+
+def environment(peer: str) -> Path:
+    """The interpreter of a peer's own environment, made once from `peers/<peer>.txt`."""
+    wanted = Path(__file__).parent / "peers" / f"{peer}.txt"
+    folder = WORK / "peers" / peer
+    python = folder / "bin" / "python"
+    if not (folder / "made").exists():
+        print(f"making the environment of {peer}, once", file=sys.stderr)
+        uv = Path(sys.executable).with_name("uv")
+        subprocess.run([uv, "venv", "-q", "--clear", "--python", sys.executable, folder], check=True)
+        subprocess.run([uv, "pip", "install", "-q", "--compile-bytecode", "--python", python, "-r", wanted], check=True)
+        (folder / "made").touch()
+    return python
 
 
 def _cpu(used: resource.struct_rusage) -> float:

@@ -57,7 +57,7 @@ class TestBins:
         draw = np.random.default_rng(0)
         connection.register("rows", pa.table({"x": draw.lognormal(0, 2, 5_000), "n": draw.normal(size=5_000)}))
         grids = make_grids(connection, "rows", [number("x"), number("n")])
-        assert {name: each.scale for name, each in grids.items()} == {"x": "asinh", "n": "linear"}
+        assert {name: each.scale for name, each in grids.items()} == {"x": "log", "n": "linear"}
         counts = collect(connection, "rows", grids, [number("x")]).columns["x"].counts
         assert counts[1] + counts[-2] < 20  # outside of the inner bins
         assert counts.max() < 250  # 5 %: a decile is several bins
@@ -96,7 +96,7 @@ class TestBins:
         assert (found.counts.sum(), found.nulls) == (2, 1)
 
     def test_negative_constants_do_not_begin_a_comment(self):
-        bins = Bins(column="x", scale="asinh", low=-0.5, width=1e-7, shift=-2.5, spread=0.1)
+        bins = Bins(column="x", scale="log", low=-0.5, width=1e-7, shift=-2.5, spread=0.1)
         assert "--" not in bins.sql("x")
         assert duckdb.sql(f"select {bins.sql('x')} from (select -2.5::double as x)").fetchall() == [(1022 + 1,)]
 
@@ -145,7 +145,7 @@ class TestCategories:
 
 def test_bins_survive_the_ledger():
     for each in (
-        Bins(column="x", scale="asinh", low=-0.1, width=1 / 3, shift=1e-7, spread=2.0),
+        Bins(column="x", scale="log", low=-0.1, width=1 / 3, shift=1e-7, spread=2.0),
         Categories(column="c"),
         Categories(column="c", values=("a", "b")),
     ):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from headrace.lakehouse.sql import literal
 from headrace.monitoring.grid import MINUS_INFINITY, NAN, OVER, PLUS_INFINITY, UNDER, VALUES, Bins, Categories, double
@@ -130,23 +129,16 @@ class Histograms:
     @cached_property
     def columns(self) -> dict[str, Numbers | Texts]:
         """Column → what it holds; of one window and one slice."""
-        by_name = self.rows.sort_by("column_name")
-        runs = by_name.column("column_name").value_counts().to_pylist()
         found: dict[str, Numbers | Texts] = {}
-        begin = 0
-        for run in runs:
-            rows, grid = by_name.slice(begin, run["counts"]), self.grids.get(run["values"])
-            found[run["values"]] = _dense(rows, grid) if isinstance(grid, Bins) else _texts(rows)
-            begin += run["counts"]
+        for (name,), rows in _split(self.rows, "column_name"):
+            grid = self.grids.get(name or "")
+            found[name or ""] = _dense(rows, grid) if isinstance(grid, Bins) else _texts(rows)
         return found
 
     def slices(self) -> Iterator[tuple[str | None, str | None, Histograms]]:
         """Each slice: what it is cut by, the value, its histograms. First all rows, by nothing."""
-        keys = self.rows.select(["slice_key", "slice_value"]).group_by(["slice_key", "slice_value"]).aggregate([])
-        pairs = [(row["slice_key"], row["slice_value"]) for row in keys.to_pylist()]
-        for key, value in sorted(pairs, key=lambda pair: (pair[0] or "", pair[1] is not None, pair[1] or "")):
-            chosen = _is("slice_key", key) & _is("slice_value", value)
-            yield key, value, Histograms(rows=self.rows.filter(chosen), grids=self.grids)
+        for (key, value), rows in _split(self.rows, "slice_key", "slice_value"):
+            yield key, value, Histograms(rows=rows, grids=self.grids)
 
 
 def collect(
@@ -198,7 +190,8 @@ def merge(several: Sequence[Histograms], *, window: object = None) -> Histograms
 
 def of_window(histograms: Histograms, window: object) -> Histograms:
     """The histograms of one window; None for the one that has no beginning."""
-    return Histograms(rows=histograms.rows.filter(_is("window_start", window)), grids=histograms.grids)
+    chosen = [each == window for each in histograms.rows.column("window_start").to_pylist()]
+    return Histograms(rows=histograms.rows.filter(pa.array(chosen, pa.bool_())), grids=histograms.grids)
 
 
 # ---------------------------------------------------------------------------------------------- counting
@@ -282,9 +275,27 @@ def _added(rows: pa.Table) -> pa.Table:
     return added.rename_columns([*IDENTITY, "count", "sum", "squares", "min", "max", "zeros"]).cast(SCHEMA)
 
 
-def _is(name: str, wanted: object) -> pc.Expression:
-    """Rows in which a column is a value; None is itself."""
-    return pc.field(name).is_null() if wanted is None else pc.field(name) == wanted
+def _split(rows: pa.Table, *names: str) -> Iterator[tuple[tuple[str | None, ...], pa.Table]]:
+    """The rows of each combination of values, in the order of the values, null first."""
+    codes = np.zeros(rows.num_rows, dtype=np.int64)
+    values: list[list[str | None]] = []
+    for name in names:
+        encoded = rows.column(name).combine_chunks().dictionary_encode()
+        known = encoded.dictionary.to_pylist()
+        order = sorted(range(len(known)), key=known.__getitem__)
+        places = np.empty(len(known) + 1, dtype=np.int64)
+        places[order] = np.arange(1, len(known) + 1)
+        places[-1] = 0  # null has the code -1
+        codes = codes * (len(known) + 1) + places[encoded.indices.fill_null(-1).to_numpy()]
+        values.append([None, *(known[place] for place in order)])
+    found = np.unique(codes)
+    for code in found.tolist():
+        chosen = rows if len(found) == 1 else rows.take(pa.array(np.flatnonzero(codes == code)))
+        key: list[str | None] = []
+        for several in reversed(values):
+            code, place = divmod(code, len(several))  # noqa: PLW2901
+            key.append(several[place])
+        yield tuple(reversed(key)), chosen
 
 
 # ---------------------------------------------------------------------------------------------- one column
