@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -106,6 +106,7 @@ class TestAgainstScipy:
     values=st.lists(st.one_of(st.none(), st.floats(), st.sampled_from([0.0, 1.0])), min_size=1, max_size=50),
     words=st.lists(st.one_of(st.none(), st.sampled_from("abc")), min_size=1, max_size=50),
 )
+@example(values=[-1.7e308, 1.7e308, 0.0, 1.7e308], words=["a"] * 4)
 @settings(max_examples=60)
 def test_a_column_is_not_far_from_itself(connection, values, words):
     count = min(len(values), len(words))

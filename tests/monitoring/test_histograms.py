@@ -95,6 +95,23 @@ class TestBins:
         found = numbers(connection, [1.0, 5.0, None], reference=[None, math.nan, math.inf])
         assert (found.counts.sum(), found.nulls) == (2, 1)
 
+    @pytest.mark.parametrize(
+        "reference",
+        [
+            [1.7976931348623157e308],
+            [-1.7e308, 0.0, 1.7e308],
+            [1e308, 1.1e308, 1.2e308],
+            [0.0, 1e-308, 1e308] + [1e-5] * 9,
+            [5e-324, 0.0, 0.1],
+        ],
+    )
+    def test_the_largest_and_smallest_numbers_have_their_place(self, connection, reference):
+        values = [*reference, -1.7976931348623157e308, 1.7976931348623157e308, 5e-324, 0.0, 1.0, -1.0, 1e300]
+        found = numbers(connection, values, reference)
+        inner = found.counts > 0
+        assert found.counts.sum() == len(values)
+        assert (found.lows[inner][1:] > found.highs[inner][:-1]).all()
+
     def test_negative_constants_do_not_begin_a_comment(self):
         bins = Bins(column="x", scale="log", low=-0.5, width=1e-7, shift=-2.5, spread=0.1)
         assert "--" not in bins.sql("x")

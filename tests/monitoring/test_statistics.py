@@ -119,6 +119,21 @@ def test_benjamini_hochberg_is_scipys(p_values, rate):
     ]
 
 
+@given(n=st.integers(1, 3_000), m=st.integers(1, 3_000), share=st.floats(0, 1), other=st.floats(0, 1))
+def test_rare_rows_are_compared_by_fishers_exact_test(n, m, share, other):
+    a, b = round(share * n), round(other * m)
+    assume(min(a + b, n + m - a - b) <= statistics.EXACT)
+    tails = [stats.fisher_exact([[b, m - b], [a, n - a]], alternative=tail).pvalue for tail in ("less", "greater")]
+    assert statistics.shares_p_value(a, n, b, m) == pytest.approx(min(1, 2 * min(tails)), rel=1e-6, abs=1e-9)
+
+
+@given(a=st.integers(600, 9_000), b=st.integers(600, 9_000))
+def test_of_many_rows_the_normal_tail_is_near_enough(a, b):
+    found = statistics.shares_p_value(a, 10_000, b, 10_000)
+    expected = stats.chi2_contingency([[a, 10_000 - a], [b, 10_000 - b]], correction=False).pvalue
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
 class TestNewValues:
     def test_none_is_certain(self):
         assert statistics.new_values_p_value(np.array([5.0, 6.0]), np.array([]), 0.5) == 1

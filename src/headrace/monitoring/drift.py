@@ -8,7 +8,6 @@ reference does not have, and a column that has stopped moving.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -275,15 +274,8 @@ def _common(before: Counts, after: Counts, missing: tuple[int, int]) -> dict[str
         "l_infinity": statistics.largest_difference(before, after),
         "null_share": share,
         "null_share_delta": share - was,
-        "null_p_value": _shares_differ(missing[0], n, missing[1], m),
+        "null_p_value": statistics.shares_p_value(missing[0], n, missing[1], m),
     }
-
-
-def _shares_differ(a: int, n: int, b: int, m: int) -> float:
-    """The p-value of two shares being one: the pooled z-test."""
-    pooled = (a + b) / (n + m)
-    error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
-    return math.erfc(abs(b / m - a / n) / error / math.sqrt(2)) if error else 1.0
 
 
 def _deciles(reference: Counts) -> np.ndarray[Any, np.dtype[np.intp]]:
@@ -323,4 +315,4 @@ def _still(there: float, n: int, m: int) -> bool:
     A value that most rows have anyway says little: a week without rain is not a broken gauge.
     """
     share = (there + 1) / (n + 1)
-    return share <= RARE and m * math.log(share) < math.log(STILL)
+    return share <= RARE and share**m < STILL

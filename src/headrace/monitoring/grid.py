@@ -91,10 +91,9 @@ class Bins:
 
     def _value(self, scaled: float) -> float:
         """The number at a place of the scale."""
-        if self.scale == "linear":
-            return scaled
         far = math.expm1(min(abs(scaled), 709.0))  # e^710 is infinite
-        return min(max(self.shift + self.spread * math.copysign(far, scaled), -LARGEST), LARGEST)
+        value = scaled if self.scale == "linear" else self.shift + self.spread * math.copysign(far, scaled)
+        return min(max(value, -LARGEST), LARGEST)
 
     def to_json(self) -> dict[str, Json]:
         """For the run ledger; `from_json` reads it."""
@@ -172,14 +171,16 @@ def _number_grids(
 def _bins(name: str, quantiles: list[float] | None, whole: bool | None) -> Bins:
     if quantiles is None:  # no finite number
         return Bins(column=name, scale="linear", low=-0.5, width=1.0, shift=0.0, spread=1.0)
-    low, lower, middle, upper, high = quantiles
+    # beyond a quarter of what a double can hold, differences would be infinite
+    low, lower, middle, upper, high = (min(max(value, -LARGEST / 4), LARGEST / 4) for value in quantiles)
     if whole and high - low < INNER and max(abs(low), abs(high)) < 2**52:  # a half is exact below
         first = math.floor((low + high) / 2) - INNER // 2
         return Bins(
             column=name, scale="linear", low=first - 0.5, width=1.0, shift=float(math.floor(middle)), spread=1.0
         )
-    spread = max(upper - lower, 1e-12 * max(abs(middle), 1.0))
-    if max(high - middle, middle - low) > TAIL * spread and math.isfinite(high - low):
+    tail = max(high - middle, middle - low)
+    spread = max(upper - lower, 1e-12 * max(abs(middle), 1.0), 1e-300 * tail)
+    if tail > TAIL * spread:
         first, last = (_logarithm((end - middle) / spread) for end in (low, high))
         return Bins(column=name, scale="log", low=first, width=_width(first, last), shift=middle, spread=spread)
     return Bins(column=name, scale="linear", low=low, width=_width(low, high), shift=middle, spread=spread)
@@ -192,7 +193,7 @@ def _logarithm(value: float) -> float:
 def _width(low: float, high: float) -> float:
     """Of a bin, wide enough that the highest value is an inner one; of a constant, of its own size."""
     if high > low:
-        return (high / INNER - low / INNER) * (1 + 1e-12)
+        return (high - low) / INNER * (1 + 1e-12)
     return max(abs(low), 1.0) * 1e-9
 
 

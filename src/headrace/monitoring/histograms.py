@@ -52,7 +52,7 @@ class Numbers:
 
     Attributes:
         counts: from minus infinity over the bins of the grid to plus infinity.
-        means: of the values of a bin; NaN where it is empty or infinite.
+        means: of the values of a bin; NaN where it is empty, or of infinities.
         lows: the smallest value of a bin.
         highs: the largest.
         squares: the sum of the squared distances from the grid's shift, over all finite values.
@@ -301,6 +301,7 @@ def _split(rows: pa.Table, *names: str) -> Iterator[tuple[tuple[str | None, ...]
 # ---------------------------------------------------------------------------------------------- one column
 
 
+@np.errstate(invalid="ignore", over="ignore")  # sums of the largest numbers are infinite
 def _dense(rows: pa.Table, grid: Bins) -> Numbers:
     given = {name: rows.column(name).to_numpy() for name in ("count", "sum", "squares", "min", "max", "zeros")}
     places = rows.column("bin").fill_null(-1).to_numpy()
@@ -314,7 +315,9 @@ def _dense(rows: pa.Table, grid: Bins) -> Numbers:
     np.maximum.at(highs, places[measured], given["max"][measured])
     in_order = np.r_[MINUS_INFINITY, UNDER : OVER + 1, PLUS_INFINITY]
     lows[[MINUS_INFINITY, PLUS_INFINITY]] = highs[[MINUS_INFINITY, PLUS_INFINITY]] = -np.inf, np.inf
-    means = grid.shift + np.divide(sums, counts, out=np.full(width, np.nan), where=(counts > 0) & (lows <= highs))
+    filled = counts > 0
+    means = grid.shift + np.divide(sums, counts, out=np.full(width, np.nan), where=filled)
+    means = np.where(filled & ~np.isfinite(means), lows / 2 + highs / 2, means)  # a sum was too large for a double
     means[[MINUS_INFINITY, PLUS_INFINITY]] = np.nan
     return Numbers(
         counts=counts[in_order],

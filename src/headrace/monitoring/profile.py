@@ -18,7 +18,8 @@ FREQUENT = 10
 class Profile:
     """One column of one window and slice. What does not apply to its kind is None.
 
-    Mean, standard deviation, extremes and quantiles are of the finite values; NaN is neither null nor a zero.
+    Mean, standard deviation, extremes and quantiles are of the finite values; NaN is neither null nor a zero. A mean or
+    deviation whose sum is beyond what a double can hold is None.
 
     Attributes:
         count: rows with a value, NaN and infinities among them.
@@ -89,7 +90,7 @@ def _numbers(name: str, column: Numbers, shift: float) -> Profile:
     low, high = float(column.lows[measured].min()), float(column.highs[measured].max())
     return replace(
         found,
-        avg=shift + column.moved / finite,
+        avg=shift + column.moved / finite if math.isfinite(column.moved) else None,
         stddev=0.0 if low == high and finite > 1 else _deviation(column, finite),
         min=low,
         max=high,

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+EXACT = 300  # rows of a kind up to which two shares are compared exactly
+
 Counts = np.ndarray[Any, np.dtype[np.float64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -141,7 +143,35 @@ def wasserstein(reference: Counts, current: Counts, places: Counts, others: Coun
     values = np.concatenate([places[there], others[here]])
     shares = np.concatenate([reference[there] / reference.sum(), -current[here] / current.sum()])
     order = np.argsort(values, kind="stable")
-    return float(np.sum(np.abs(np.cumsum(shares[order])[:-1]) * np.diff(values[order])))
+    gaps = np.abs(np.cumsum(shares[order])[:-1])
+    with np.errstate(over="ignore"):  # from one end of what a double can hold to the other it is infinitely far
+        steps = np.diff(values[order])
+    return float(np.sum(gaps[gaps > 0] * steps[gaps > 0]))
+
+
+def shares_p_value(a: int, n: int, b: int, m: int) -> float:
+    """The p-value of a of n and b of m being one share, twice the smaller tail.
+
+    Fisher's exact test while either kind of row is rare, since a normal tail is far too thin there; else the pooled z-test.
+    """
+    both = a + b
+    if min(both, n + m - both) > EXACT:
+        pooled = both / (n + m)
+        error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
+        return math.erfc(abs(b / m - a / n) / error / math.sqrt(2))
+    if both > n + m - both:
+        a, b, both = n - a, m - b, n + m - both
+    logs = [
+        _choose(n, both - k) + _choose(m, k) - _choose(n + m, both) for k in range(max(0, both - n), min(both, m) + 1)
+    ]
+    here = b - max(0, both - n)
+    chances = [math.exp(each) for each in logs]
+    return min(1.0, 2 * min(math.fsum(chances[: here + 1]), math.fsum(chances[here:])))
+
+
+def _choose(n: int, k: int) -> float:
+    """The logarithm of the binomial coefficient."""
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
 def new_values_p_value(counts: Counts, missed: Counts, share: float) -> float:
