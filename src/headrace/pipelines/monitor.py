@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from headrace.core.clock import instant
+from headrace.core.errors import NotFoundError
 from headrace.inference.ingest import ingest, table_name
 from headrace.lakehouse.sql import column, quoted
 from headrace.monitoring import drift, grid, histograms, metric_tables, quality, windows
@@ -134,6 +135,20 @@ class Watch:
         ]
 
     @cached_property
+    def slices(self) -> list[MonitoredColumn]:
+        """What the predictions are cut by as well.
+
+        Raises:
+            NotFoundError: no such feature or column.
+        """
+        there = {name: column(name) for name in self.lakehouse.snapshot(self.deployment.score.into).schema.names}
+        there |= {each.name: each.expression for each in self.inputs}
+        for name in self.declared.slices:
+            if name not in there:
+                raise NotFoundError(f"feature or column of {self.deployment.score.into}", name, sorted(there))
+        return [grid.MonitoredColumn(name=name, expression=there[name], kind="string") for name in self.declared.slices]
+
+    @cached_property
     def about(self) -> metric_tables.Written:
         """What rows of metric tables are about."""
         return metric_tables.Written(
@@ -170,6 +185,7 @@ class Watch:
             "artifact": self.version.artifact_hash,
             "first": first.isoformat(),
             "window": self.declared.window,
+            "slices": list(self.declared.slices),
         }
         made = self.run.step(f"baseline of {self._name}", key, do).output["grids"]
         return {name: grid.from_json(each) for name, each in cast("dict[str, dict[str, Any]]", made).items()}
@@ -190,7 +206,8 @@ class Watch:
             if earlier.rows.num_rows:
                 beside.append(("CONSECUTIVE", before, start, drift.compare(earlier, current)))
             metric_tables.keep(self.lakehouse, self.about, start, end, current, beside, id=step.key)
-            judged = drift.judge(drifts, min_rows=self.declared.min_rows)
+            whole = [each for each in drifts if each.slice_key is None]
+            judged = drift.judge(whole, min_rows=self.declared.min_rows)
             for each in judged:
                 if each.reasons and each.verdict != "not judged":
                     step.log(f"{each.verdict}: {each.drift.column}: {'; '.join(each.reasons)}")
@@ -208,6 +225,7 @@ class Watch:
             "window": [start.isoformat(), end.isoformat()],
             "mark": mark,
             "min_rows": self.declared.min_rows,
+            "slices": list(self.declared.slices),
         }
         self.run.step(f"window {self._when(start)} of {self._name}", key, do)
 
@@ -307,15 +325,17 @@ class Watch:
         table, plain = training_table(self.deployment.model), self._plain()
         with self.lakehouse.connect({table: self.version.training_set}) as connection:
             relation = f"(from {quoted(table)} where {PART} = 'fit')"
-            features = histograms.collect(connection, relation, grids, plain)
+            there = connection.sql(f"from {quoted(table)}").columns
+            cuts = [replace(each, expression=column(each.name)) for each in self.slices if each.name in there]
+            features = histograms.collect(connection, relation, grids, plain, slices=cuts)
         with self.lakehouse.connect({self.deployment.score.into: None}) as connection:
-            outputs = histograms.collect(connection, self._rows_of(first), grids, self.outputs)
+            outputs = histograms.collect(connection, self._rows_of(first), grids, self.outputs, slices=self.slices)
         return histograms.merge([features, outputs])
 
     def _collect(self, grids: Mapping[str, Grid], start: datetime) -> Histograms:
         watched = [each for each in (*self.inputs, *self.outputs) if each.kind == "string" or each.name in grids]
         with self.lakehouse.connect({self.deployment.score.into: None}) as connection:
-            return histograms.collect(connection, self._rows_of(start), grids, watched)
+            return histograms.collect(connection, self._rows_of(start), grids, watched, slices=self.slices)
 
     def _rows_of(self, start: datetime) -> str:
         end = windows.end_of(start, self.declared.window)
