@@ -137,8 +137,14 @@ class Histograms:
 
     def slices(self) -> Iterator[tuple[str | None, str | None, Histograms]]:
         """Each slice: what it is cut by, the value, its histograms. First all rows, by nothing."""
-        for (key, value), rows in _split(self.rows, "slice_key", "slice_value"):
-            yield key, value, Histograms(rows=rows, grids=self.grids)
+        yield from self._slices
+
+    @cached_property
+    def _slices(self) -> list[tuple[str | None, str | None, Histograms]]:
+        return [
+            (key, value, Histograms(rows=rows, grids=self.grids))
+            for (key, value), rows in _split(self.rows, "slice_key", "slice_value")
+        ]
 
 
 def collect(
