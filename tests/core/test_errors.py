@@ -29,11 +29,12 @@ def test_findings_are_kept_whole_and_printed_to_the_tenth():
         ("zzz", ["b", "a"], "there is 'a', 'b'."),
         ("zzz", [str(n) for n in range(20)], "'17' …"),
         ("zzz", [], "there is none yet."),
+        ("zzz", None, "no table 'zzz'."),
     ],
 )
 def test_a_name_that_is_not_there_is_met_with_what_is(name, known, says):
     error = NotFoundError("table", name, known)
-    assert str(error).startswith(f"no table {name!r}: ")
+    assert str(error).startswith(f"no table {name!r}")
     assert str(error).endswith(says)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 import traceback
@@ -10,7 +9,7 @@ from importlib import import_module
 
 import click
 
-from headrace.cli.output import wrong
+from headrace.cli.output import Commands, wrong
 from headrace.core.errors import HeadraceError
 
 COMMANDS = {
@@ -33,7 +32,7 @@ COMMANDS = {
 DEFECT = 70  # sysexits.h: an internal software error
 
 
-class Lazy(click.Group):
+class Lazy(Commands):
     """A group whose commands live in the module of their name and are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -50,17 +49,6 @@ class Lazy(click.Group):
         """Lists the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Suggests the nearest command for one that is not there."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "`headrace --help` lists the commands."
-            raise click.UsageError(f"no command {args[0]!r}: {hint}", ctx) from error
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})

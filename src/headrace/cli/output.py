@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import os
@@ -30,7 +31,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON doc
 
 
 class Commands(click.Group):
-    """A group that lists its commands as they are declared, each with its whole first sentence."""
+    """A group that lists its commands as they are declared, each with its whole first sentence, and knows misspelt ones."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """In the order of their declaration."""
@@ -40,6 +41,17 @@ class Commands(click.Group):
         """One line each, not cut."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, each.get_short_help_str(limit=WIDTH)) for name, each in self.commands.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggests the nearest command for one that is not there."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"`{ctx.command_path} --help` lists the commands."
+            raise click.UsageError(f"no command {args[0]!r}: {hint}", ctx) from error
 
 
 def emit(value: object) -> None:

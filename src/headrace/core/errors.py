@@ -75,20 +75,27 @@ class SqlError(HeadraceError):
 
 
 class NotFoundError(HeadraceError):
-    """A name (table, feature, model, environment, run…) that is not there; suggests the nearest one."""
+    """A name (table, feature, model, environment, run…) that is not there; suggests the nearest one.
+
+    Args:
+        kind: what was looked for.
+        name: the name that it was looked for by.
+        known: the names that there are; None when they are not listed, and the hint says where to look.
+        hint: the next step.
+    """
 
     exit_code = 2
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
-        names = sorted(set(known))
+    def __init__(self, kind: str, name: str, known: Iterable[str] | None, *, hint: str = "") -> None:
+        names = sorted(set(known or ()))
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         if near:
-            said = f"did you mean {near[0]!r}?"
+            said = f": did you mean {near[0]!r}?"
         elif names:
-            said = f"there is {', '.join(repr(n) for n in names[:SHOWN])}{' …' if len(names) > SHOWN else '.'}"
+            said = f": there is {', '.join(repr(n) for n in names[:SHOWN])}{' …' if len(names) > SHOWN else '.'}"
         else:
-            said = "there is none yet."
-        super().__init__(f"no {kind} {name!r}: {said}", hint=hint)
+            said = "." if known is None else ": there is none yet."
+        super().__init__(f"no {kind} {name!r}{said}", hint=hint)
         self.kind, self.name, self.near = kind, name, near[0] if near else None
 
 

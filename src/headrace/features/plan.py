@@ -254,7 +254,7 @@ class _Planner:
         if isinstance(declared, Selection):
             return declared
         if self.resolve is None:
-            raise NotFoundError("feature table", declared.name, (), hint=f"Asked for at {declared.where}.")
+            raise NotFoundError("feature table", declared.name, None, hint=f"Asked for at {declared.where}.")
         table = self.resolve(declared.name)
         return Selection(
             table,

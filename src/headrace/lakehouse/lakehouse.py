@@ -212,5 +212,6 @@ class Lakehouse:
                 return latest
             if 0 <= version < latest.version and (found := target.snapshot(version)) is not None:
                 return found
-            raise NotFoundError(f"version of {name}", str(version), [], hint=f"The latest version is {latest.version}.")
+            hint = f"The latest version is {latest.version}. `headrace table history {name}` lists them."
+            raise NotFoundError(f"version of {name}", str(version), None, hint=hint)
         raise NotFoundError("table", name, [each.name for each in self.names()])
