@@ -62,6 +62,9 @@ def monitor(
 ) -> list[Alert]:
     """Watches what versions have predicted up to a moment; gives the alerts that hold.
 
+    All of them are measured, so that a shadow can be compared; alerts are those of the version in Production, and of
+    the last one while none is. Alerts of a version that was replaced are closed.
+
     Args:
         lakehouse: the tables.
         alerts: of the environment.
@@ -72,14 +75,17 @@ def monitor(
         as_of: nothing later exists.
     """
     collect_log(lakehouse, run, deployment, spool)
+    current = [version for version in versions if version.stage == "Production"]
+    judged = current or [version for version in versions if version.stage != "Archived"][-1:]
     holding: list[Alert] = []
     for version in versions:
         watch = Watch(lakehouse, run, deployment, version, as_of)
         watch.profile_windows()
         watch.measure()
-        holding += watch.judge(alerts)
+        if version in judged:
+            holding += watch.judge(alerts)
     rules = (deployment.monitor or Monitor()).alerts
-    alerts.retire(deployment.name, {(version.version, rule.name) for version in versions for rule in rules})
+    alerts.retire(deployment.name, {(version.version, rule.name) for version in judged for rule in rules})
     return holding
 
 

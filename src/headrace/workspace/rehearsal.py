@@ -61,7 +61,7 @@ def rehearse(
     """Asks for at least so many decisions of at least so many moments in `since <= at < until`.
 
     Returns:
-        The run, and `requests`, `instants`, `mismatches`, `logged`.
+        The run, and `requests`, `instants`, `mismatches`, `logged` (0 where the declared log is `"none"`).
 
     Raises:
         DataError: an answer differs from the batch score, or is not in the inference table exactly once.
@@ -109,8 +109,10 @@ def rehearse(
                 )
             return {"rows": rows, "logged": logged, "says": f"{logged:,} requests in the inference table, once each"}
 
-        logged = run.step("collect the log", {**key, "requests": answered["requests"]}, collect).output["logged"]
         result: dict[str, Json] = {name: answered[name] for name in ("requests", "instants", "mismatches")}
+        if deployment.serve is not None and deployment.serve.log == "none":
+            return run, {**result, "logged": 0}
+        logged = run.step("collect the log", {**key, "requests": answered["requests"]}, collect).output["logged"]
     return run, {**result, "logged": logged}
 
 

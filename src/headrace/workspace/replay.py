@@ -153,7 +153,7 @@ class Replay:
         self.windows = [
             output for name, output in outputs.items() if name.startswith("window ") and name.endswith(" of version 1")
         ]
-        return bool(outputs["alerts of version 1"]["alerts"])
+        return any(output["alerts"] for name, output in outputs.items() if name.startswith("alerts of version "))
 
     def _news(self, outcome: Outcome) -> None:
         """Windows that stand as they were are not told again each month."""

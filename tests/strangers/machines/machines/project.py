@@ -30,6 +30,7 @@ machine_state = hr.FeatureTable(
     key=["site", "machine"],
     time="sent_at",
     look_back="12h",
+    online=True,
     sql=hr.sql_file("machine_state.sql"),
     expect=[hr.expect("temperature is null or temperature < 500", otherwise=hr.repair(temperature="null"))],
 )
@@ -80,5 +81,17 @@ breakdown = hr.Model(
     evaluate=hr.Evaluate(test="20d", metrics=["average_precision", "roc_auc"]),
 )
 
-fault_scores = hr.Deployment(fault, score=hr.Score(into="answers.fault"))
-breakdown_scores = hr.Deployment(breakdown, score=hr.Score(into="answers.breakdown"))
+fault_scores = hr.Deployment(
+    fault,
+    gates=[hr.signature(), hr.approval("governance")],
+    score=hr.Score(into="answers.fault"),
+    serve=hr.Serve(log="best_effort"),
+    monitor=hr.Monitor(window="1w", min_rows=20, slices=["plant"]),
+)
+breakdown_scores = hr.Deployment(
+    breakdown,
+    gates=[hr.at_least("roc_auc", 0.6), hr.not_worse("roc_auc", min_rows=50)],
+    score=hr.Score(into="answers.breakdown"),
+    serve=hr.Serve(log="none"),
+    monitor=hr.Monitor(window="1w", min_rows=20, alerts=[hr.alert("roc_auc", below=0.999, for_="1 of 1")]),
+)

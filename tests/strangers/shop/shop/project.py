@@ -43,10 +43,11 @@ warehouse_pace = hr.FeatureTable(
     key="warehouse_id",
     time="available_at",
     look_back="2d",
+    online=True,
     sql=hr.sql_file("warehouse_pace.sql"),
 )
 customer_orders = hr.FeatureTable(
-    "stats.customer_orders", key="customer_id", time="available_at", sql=hr.sql_file("customer_orders.sql")
+    "stats.customer_orders", key="customer_id", time="available_at", online=True, sql=hr.sql_file("customer_orders.sql")
 )
 
 
@@ -85,4 +86,10 @@ delivery_days = hr.Model(
     evaluate=hr.Evaluate(test="21d", metrics=["rmse", "mae", "r2"], slices=["region"]),
 )
 
-delivery = hr.Deployment(delivery_days, score=hr.Score(into="answers.delivery_days"))
+delivery = hr.Deployment(
+    delivery_days,
+    gates=[hr.signature(), hr.forbid_inputs("customer_id"), hr.at_least("rmse", 2.0), hr.not_worse("rmse", margin=0.05, min_rows=50)],
+    score=hr.Score(into="answers.delivery_days"),
+    serve=hr.Serve(),
+    monitor=hr.Monitor(window="1mo", min_rows=50, alerts=[hr.alert("rmse", above=2.0, for_="1 of 2")], slices=["region"]),
+)
