@@ -85,6 +85,7 @@ def make(folder: Path) -> None:
             rows=tuple(map(tuple, rows.to_numpy().tolist())),
             output_columns=("probability",),
             outputs=tuple((value,) for value in answers),
+            alone=tuple((value,) for value in answers[:20]),
         ),
     )
     write_manifest(

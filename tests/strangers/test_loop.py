@@ -18,14 +18,18 @@ NOW = datetime(2024, 6, 15, tzinfo=UTC)
 
 
 def loop(headrace, folder, *models):
-    """refresh, then train and score each model; gives the folder."""
-    runs = [["refresh"]]
+    """refresh, then the whole loop for each model; gives the folder."""
+    runs = [(["refresh"], 0)]
     for model in models:
-        runs.append(["train", "--model", model, "--as-of", TRAINED])
-        runs.append(["score", "--model", model, "--as-of", ENDED])
-    for arguments in runs:
+        runs += [
+            (["train", "--model", model, "--as-of", TRAINED], 0),
+            (["deploy", "--model", model, "--as-of", TRAINED], 3 if model == "fault" else 0),
+            (["score", "--model", model, "--version", "1", "--as-of", ENDED], 0),
+            (["monitor", "--model", model, "--as-of", ENDED], 0 if model == "fault" else 1),
+        ]
+    for arguments, code in runs:
         done = headrace.run(folder, "run", *arguments, "--env", "live")
-        assert done.code == 0, done.stderr
+        assert done.code == code, done.stderr
     return folder
 
 
@@ -149,12 +153,81 @@ def test_classes_come_with_probabilities_that_add_up(ran_machines, machines_fact
 def test_two_models_on_one_feature_table_have_versions_of_their_own(ran_machines, headrace):
     versions = headrace.run(ran_machines, "model", "list", "--env", "live", "--json").json()
 
-    assert [(version["model"], version["version"], version["stage"]) for version in versions] == [
-        ("breakdown", 1, "None"),
-        ("fault", 1, "None"),
-    ]
+    assert [(version["model"], version["version"]) for version in versions] == [("breakdown", 1), ("fault", 1)]
     used = headrace.run(ran_machines, "feature", "list", "--env", "live", "--json").json()
     assert [sorted(entry["used_by"]) for entry in used] == [["breakdown", "fault"]]
+
+
+def live(headrace, folder, *arguments, **options):
+    return headrace.run(folder, *arguments, "--env", "live", **options)
+
+
+def rehearsed(headrace, folder, model):
+    """Real servers are asked by key what was scored in batch."""
+    window = ["--from", "2024-04-01", "--to", "2024-05-01", "--rows", "15"]
+    done = live(headrace, folder, "run", "rehearse", "--model", model, *window, "--json")
+    assert done.code == 0, done.stderr
+    return done.json()
+
+
+def test_without_a_second_person_it_goes_through_its_gates_and_answers_as_it_scored(ran_shop, headrace):
+    (version,) = live(headrace, ran_shop, "model", "list", "--json").json()
+    history = live(headrace, ran_shop, "model", "history", "delivery_days", "--json").json()
+    found = rehearsed(headrace, ran_shop, "delivery_days")
+
+    assert version["stage"] == "Production"
+    assert [change["stage"] for change in history] == ["None", "Staging", "Production"]
+    assert (found["mismatches"], found["logged"]) == (0, found["requests"])
+    assert found["requests"] >= 15
+    assert found["instants"] >= 3
+
+
+def test_with_one_it_waits_for_somebody_else_who_signs(ran_machines, headrace):
+    (request,) = live(headrace, ran_machines, "request", "list", "--json").json()
+    mine = live(headrace, ran_machines, "request", "approve", request["request"])
+    assert live(headrace, ran_machines, "access", "grant", "eva", "governance").code == 0
+    token = live(headrace, ran_machines, "access", "token", "eva").stdout.strip()
+    hers = live(headrace, ran_machines, "request", "approve", request["request"], env={"HEADRACE_TOKEN": token})
+    again = live(headrace, ran_machines, "run", "deploy", "--model", "fault", "--as-of", TRAINED)
+    history = live(headrace, ran_machines, "model", "history", "fault", "--json").json()
+
+    assert (request["to"], request["missing"]) == ("Production", ["governance"])
+    assert mine.code == 3
+    assert hers.code == 0, hers.stderr
+    assert again.code == 0, again.stderr
+    assert history[-1]["stage"] == "Production"
+    assert rehearsed(headrace, ran_machines, "fault")["mismatches"] == 0
+
+
+def test_a_model_that_rounds_by_how_many_rows_it_is_asked_is_no_skew(ran_machines, headrace):
+    found = rehearsed(headrace, ran_machines, "breakdown")
+
+    assert (found["mismatches"], found["logged"]) == (0, 0)  # its declared log is "none"
+
+
+@pytest.mark.parametrize(
+    ("which", "table_name", "window", "metric"),
+    [("shop", "answers.delivery_days", "1mo", "rmse"), ("machines", "answers.breakdown", "1w", "roc_auc")],
+)
+def test_every_window_is_profiled_and_a_broken_rule_is_an_alert(which, table_name, window, metric, request, headrace):
+    folder = request.getfixturevalue(f"ran_{which}")
+    predictions = table(folder, table_name)
+    starts = (
+        predictions["predicted_for"]
+        .dt.tz_localize(None)
+        .dt.to_period({"1mo": "M", "1w": "W-SUN"}[window])
+        .dt.start_time
+    )
+    profiles = table(folder, f"{table_name}_profile_metrics").query("log_type != 'BASELINE' and slice_key.isna()")
+    counted = profiles[profiles["column_name"] == ":table"].sort_values("window_key")["count"]
+    (alert,) = [
+        each for each in live(headrace, folder, "alert", "list", "--json").json() if each["rule"].startswith(metric)
+    ]
+
+    assert counted.tolist() == starts.value_counts().sort_index().tolist()
+    assert alert["status"] == "open"
+    assert alert["evidence"]["windows"][-1]["broken"]
+    assert live(headrace, folder, "status").code == 1
 
 
 @pytest.mark.parametrize("which", ["shop", "machines"])

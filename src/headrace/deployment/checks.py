@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from headrace.core.text import counted
 from headrace.deployment.declarations import AtLeast, Documented, ForbidInputs, Signature
 from headrace.deployment.findings import Finding
 from headrace.training.declarations import METRICS
@@ -66,7 +67,7 @@ def _signature(staged: Staged) -> Finding:
 def _documented(model: Model, described: Mapping[str, str]) -> Finding:
     things = {f"model {model.name}": model.description, **described}
     silent = [name for name, text in things.items() if not text.strip()]
-    why = f"no description: {', '.join(silent)}" if silent else f"{len(things)} descriptions"
+    why = f"no description: {', '.join(silent)}" if silent else counted(len(things), "description")
     return Finding(gate="documented", result="failed" if silent else "passed", value=len(silent), limit=0, why=why)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from headrace.core.clock import now
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 SERVE = "serve.json"
 SAMPLES = 200
+ALONE = 20  # of the samples, also asked one by one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,15 +125,21 @@ def _answers(logged: Path, version: Version, samples: pd.DataFrame) -> Parity:
         rows=tuple(tuple(row) for row in rows),
         output_columns=(),
         outputs=(),
+        alone=(),
     )
-    given: Any = load_model(str(logged)).predict(_frame(asked, plan))
-    return Parity(
-        artifact_hash=version.artifact_hash,
-        columns=asked.columns,
-        rows=asked.rows,
+    model = load_model(str(logged))
+    given: Any = model.predict(_frame(asked, plan))
+    alone: list[Any] = [model.predict(_frame(replace(asked, rows=(row,)), plan)) for row in asked.rows[:ALONE]]
+    return replace(
+        asked,
         output_columns=tuple(str(name) for name in given.columns),
-        outputs=tuple(tuple(row) for row in given.astype(object).to_numpy().tolist()),
+        outputs=_tuples(given),
+        alone=tuple(row for each in alone for row in _tuples(each)),
     )
+
+
+def _tuples(frame: pd.DataFrame) -> tuple[tuple[Value, ...], ...]:
+    return tuple(tuple(row) for row in frame.astype(object).to_numpy().tolist())
 
 
 def promote(home: Path, version: Version | None, *, online: Path, spool: Path) -> None:
@@ -199,5 +206,4 @@ def _signature(folder: Path) -> tuple[str, ...]:
 def _mismatches(parity: Parity, ours: pd.DataFrame) -> int:
     if tuple(ours.columns) != parity.output_columns:
         return len(parity.rows)
-    given = ours.astype(object).to_numpy().tolist()
-    return sum(tuple(mine) != tuple(theirs) for mine, theirs in zip(given, parity.outputs, strict=True))
+    return sum(mine != theirs for mine, theirs in zip(_tuples(ours), parity.outputs, strict=True))

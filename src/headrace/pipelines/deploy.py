@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from headrace.core.clock import now
 from headrace.core.errors import HeadraceError, NotFoundError
+from headrace.core.text import counted
 from headrace.deployment import checks, comparison, staged
 from headrace.deployment.declarations import Approval, NotWorse
 from headrace.deployment.findings import Finding, together
@@ -97,9 +98,12 @@ def deploy(
     found = candidate(registry, deployment.name, version)
     delivery = Delivery(lakehouse, tracking, registry, run, deployment, found, as_of, home, by)
     if found.stage == "Production":
+        delivery.copy()
         delivery.follow(follow)
         return Delivered(version=found.version, ending="in production", request=None)
-    if found.stage == "None":
+    if found.stage == "Staging":
+        delivery.copy()
+    else:  # one that was archived begins again
         failed = delivery.to_staging()
         if failed:
             delivery.follow(follow)
@@ -134,7 +138,7 @@ def candidate(registry: Registry, model: str, version: int | None) -> Version:
     living = [each for each in registry.versions(model) if each.stage != "Archived"]
     if not living:
         raise NotFoundError(
-            "living version of model", model, (), hint="All were archived. Train another: headrace run train"
+            "living version of model", model, None, hint="All were archived. Train another: headrace run train"
         )
     return living[-1]
 
@@ -198,7 +202,7 @@ class Delivery:
             return {
                 "folder": str(made["copy"].folder),
                 "samples": made["copy"].samples,
-                "says": f"{made['copy'].samples} samples, {made['copy'].mismatches} mismatches",
+                "says": f"{counted(made['copy'].samples, 'sample')}, {made['copy'].mismatches} unlike MLflow's pyfunc",
             }
 
         serve = repr(self.deployment.serve)
@@ -396,4 +400,4 @@ def _summary(findings: Sequence[Finding]) -> str:
     if bad:
         return "; ".join(bad)
     last = [finding.why for finding in findings if finding.details]
-    return last[-1] if last else f"{len(findings)} gates passed"
+    return last[-1] if last else f"{counted(len(findings), 'gate')} passed"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from headrace.core.clock import instant
 from headrace.core.errors import NotFoundError
+from headrace.core.text import counted
 from headrace.inference.ingest import ingest, table_name
 from headrace.lakehouse.sql import column, quoted
 from headrace.monitoring import drift, grid, histograms, metric_tables, quality, windows
@@ -96,7 +97,7 @@ def collect_log(lakehouse: Lakehouse, run: Run, deployment: Deployment, spool: P
         done = ingest(lakehouse, spool, table_name(deployment.name))
         if done.bad:
             step.log(f"{done.bad} records could not be read; they are kept as .bad files in {spool}")
-        return {"rows": done.rows, "segments": done.segments, "says": f"{done.rows:,} answers"}
+        return {"rows": done.rows, "segments": done.segments, "says": counted(done.rows, "answer")}
 
     run.step("log", {"run": run.id}, do)
 
@@ -184,7 +185,7 @@ class Watch:
             )
             return {
                 "grids": {name: each.to_json() for name, each in grids.items()},
-                "says": f"{len(self.inputs)} features, {len(self.outputs)} outputs",
+                "says": f"{counted(len(self.inputs), 'feature')}, {counted(len(self.outputs), 'output')}",
             }
 
         key: dict[str, Json] = {
@@ -252,7 +253,10 @@ class Watch:
             for alert in found:
                 step.log(f"alert {alert.id}: {alert.rule}, since the window of {alert.window:%Y-%m-%d}")
             told = ", ".join(f"{alert.rule} is broken" for alert in found)
-            return {"alerts": [alert.id for alert in found], "says": told or f"{len(self.declared.alerts)} rules hold"}
+            return {
+                "alerts": [alert.id for alert in found],
+                "says": told or f"{counted(len(self.declared.alerts), 'rule')}, none broken",
+            }
 
         output = self.run.step(
             f"alerts of {self._name}", {"run": self.run.id, "version": self.version.version}, do

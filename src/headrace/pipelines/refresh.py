@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headrace.core.clock import now
+from headrace.core.text import counted
 from headrace.features.declarations import FeatureTable
 from headrace.lakehouse import graph, source
 from headrace.lakehouse.declarations import Source, Table
@@ -94,7 +95,7 @@ def build(lakehouse: Lakehouse, declared: Table, query: Query, run: Run) -> None
             "version": made.version,
             "rows": made.rows,
             **{action: dict(reasons) for action, reasons in counts.items()},
-            "says": ", ".join([f"{made.rows:,} rows", *said]),
+            "says": ", ".join([counted(made.rows, "row"), *said]),
         }
 
     key = {

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from headrace.core.clock import instant
 from headrace.core.errors import NotFoundError
+from headrace.core.text import counted
 from headrace.inference import batch
 from headrace.monitoring import quality
 from headrace.monitoring.declarations import Monitor
@@ -90,7 +91,7 @@ def score(
                 "table": into,
                 "version": commit.version if commit else None,
                 "rows": rows,
-                "says": f"{rows:,} decisions",
+                "says": counted(rows, "decision"),
             }
 
         run.step(
@@ -155,10 +156,10 @@ def say_quality(metric: str, found: quality.Report) -> str:
     if not found.changed:
         return f"no window of {len(found.windows)} has changed" if found.windows else "no predictions"
     if not known:
-        return f"{len(values)} windows, no labels yet"
+        return f"{counted(len(values), 'window')}, no labels yet"
     again = sum(each.reopened for each in found.changed)
     told = f"{metric} {known[0]:.4f}" if len(known) == 1 else f"{metric} {min(known):.4f} to {max(known):.4f}"
-    return f"{told} in {len(known)} windows" + (f", {again} reopened" if again else "")
+    return f"{told} in {counted(len(known), 'window')}" + (f", {again} reopened" if again else "")
 
 
 def choose(registry: Registry, model: str, version: int | None) -> Version:

@@ -49,13 +49,19 @@ class Manifest:
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """Full rows, and what MLflow's pyfunc answers for them. Missing values are None, times are ISO 8601 texts."""
+    """Full rows, and what MLflow's pyfunc answers for them. Missing values are None, times are ISO 8601 texts.
+
+    Attributes:
+        outputs: of all rows asked at once.
+        alone: of the first rows, each asked alone. A model made of matrix products may round the last bit otherwise.
+    """
 
     artifact_hash: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Value, ...], ...]
     output_columns: tuple[str, ...]
     outputs: tuple[tuple[Value, ...], ...]
+    alone: tuple[tuple[Value, ...], ...]
     format: int = FORMAT
 
 
@@ -93,6 +99,7 @@ def read_parity(file: Path) -> Parity:
             rows=tuple(tuple(row) for row in stored["rows"]),
             output_columns=tuple(stored["output_columns"]),
             outputs=tuple(tuple(row) for row in stored["outputs"]),
+            alone=tuple(tuple(row) for row in stored["alone"]),
         )
     except (TypeError, KeyError) as error:
         raise _broken(file, error) from error

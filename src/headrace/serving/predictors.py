@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Row = list[Any]
 Answer = list[Any]
-SINGLE = 20  # samples that are also asked one by one
 
 
 class UnfitError(Exception):
@@ -50,7 +49,7 @@ class Predictor(Protocol):
         ...
 
     def one(self, row: Row) -> Answer:
-        """The output of one row; the same bits as among many."""
+        """The output of one row asked alone."""
         ...
 
 
@@ -100,12 +99,11 @@ def _compare(predictor: Predictor, parity: Parity) -> None:
     if predictor.columns != parity.output_columns:
         raise UnfitError(f"gives {', '.join(predictor.columns)} for {', '.join(parity.output_columns)}")
     rows = [list(row) for row in parity.rows]
-    expected = [list(row) for row in parity.outputs]
     found = predictor.many(rows) if rows else []
-    differ = sum(mine != theirs for mine, theirs in zip(found, expected, strict=True))
-    alone = sum(predictor.one(row) != theirs for row, theirs in zip(rows[:SINGLE], expected, strict=False))
+    differ = sum(mine != list(theirs) for mine, theirs in zip(found, parity.outputs, strict=True))
+    alone = sum(predictor.one(row) != list(theirs) for row, theirs in zip(rows, parity.alone, strict=False))
     if differ or alone:
-        raise UnfitError(f"{differ} of {len(rows)} samples differ, {alone} of {min(len(rows), SINGLE)} asked alone")
+        raise UnfitError(f"{differ} of {len(rows)} samples differ, {alone} of {len(parity.alone)} asked alone")
 
 
 class Native:

@@ -88,8 +88,15 @@ delivery_days = hr.Model(
 
 delivery = hr.Deployment(
     delivery_days,
-    gates=[hr.signature(), hr.forbid_inputs("customer_id"), hr.at_least("rmse", 2.0), hr.not_worse("rmse", margin=0.05, min_rows=50)],
+    gates=[
+        hr.signature(),
+        hr.forbid_inputs("customer_id"),
+        hr.at_least("rmse", 2.0),
+        hr.not_worse("rmse", margin=0.05, min_rows=50),
+    ],
     score=hr.Score(into="answers.delivery_days"),
     serve=hr.Serve(),
-    monitor=hr.Monitor(window="1mo", min_rows=50, alerts=[hr.alert("rmse", above=2.0, for_="1 of 2")], slices=["region"]),
+    monitor=hr.Monitor(
+        window="1mo", min_rows=50, alerts=[hr.alert("rmse", above=1.0, for_="1 of 2")], slices=["region"]
+    ),
 )
