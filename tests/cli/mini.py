@@ -53,11 +53,16 @@ deployment = hr.Deployment(model, score=hr.Score(into="answers.days"))
 """
 
 
-def write(folder, *, orders=120):
-    """The project as it works."""
+def program(deployment=""):
+    """The project's module; `deployment` is what else its deployment declares."""
+    return PROGRAM.replace('"answers.days"))', f'"answers.days"), {deployment})')
+
+
+def write(folder, *, orders=120, deployment=""):
+    """The project as it works; `deployment` is what else its deployment declares."""
     (folder / "data").mkdir(parents=True)
     (folder / "headrace.toml").write_text(TOML)
-    (folder / "mini.py").write_text(PROGRAM)
+    (folder / "mini.py").write_text(program(deployment))
     lines = ["id,customer,placed_at,done_at,amount,days"]
     for number in range(orders):
         placed = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=12 * number)

@@ -98,8 +98,18 @@ def gather(
     )
 
 
-def judge(gate: NotWorse, model: Model, compared: Compared, *, champion: Version | None) -> Finding:
-    """Whether "worse by more than the margin" can be ruled out on these rows."""
+def judge(
+    gate: NotWorse, model: Model, compared: Compared, *, champion: Version | None, must_help: bool = False
+) -> Finding:
+    """Whether "worse by more than the margin" can be ruled out on these rows.
+
+    Args:
+        gate: says the metric and the margin.
+        model: says what the outputs mean.
+        compared: labelled decisions with the outputs of both.
+        champion: which version the champion is; None for a constant prediction.
+        must_help: "no better" must be ruled out as well.
+    """
     against = f"version {champion.version}" if champion else "a constant prediction"
     rows = len(compared.y)
     if rows < gate.min_rows:
@@ -110,15 +120,18 @@ def judge(gate: NotWorse, model: Model, compared: Compared, *, champion: Version
         why = f"{gate.metric} has no meaning on these {rows:,} decisions"
         return Finding(gate="not_worse", result="no decision", value=None, limit=-gate.margin, why=why)
     passed = found.not_worse(gate.margin, alpha=gate.alpha)
+    helps = found.better(alpha=gate.alpha)
     why = (
         f"{gate.metric} {found.challenger:.4f} against {found.champion:.4f} of {against} on {rows:,} decisions: "
         f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
     )
+    if must_help and passed and not helps:
+        why += "; it was trained to answer an alert, and does not help"
     return Finding(
         gate="not_worse",
-        result="passed" if passed else "failed",
+        result="passed" if passed and (helps or not must_help) else "failed",
         value=found.value,
-        limit=-gate.margin,
+        limit=0.0 if must_help else -gate.margin,
         why=why,
         details={
             "metric": gate.metric,

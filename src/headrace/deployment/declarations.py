@@ -123,6 +123,9 @@ def approval(role: str) -> Approval:
 class Retrain:
     """Training again.
 
+    A version that was trained on an alert must do better than the one in Production by every `not_worse` gate; otherwise it
+    does not help, and is archived.
+
     Args:
         on: `"alert"`: when an alert of the model is open; `"schedule"`: by `every`; `"manual"`.
         every: the schedule.

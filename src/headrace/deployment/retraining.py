@@ -25,10 +25,12 @@ class Verdict:
     Attributes:
         because: what asks for it.
         against: what stands in the way; empty when it may.
+        alert: the one that asks for it.
     """
 
     because: str
     against: tuple[str, ...]
+    alert: int | None = None
 
     @property
     def allowed(self) -> bool:
@@ -59,22 +61,23 @@ def may_retrain(
         as_of: the training moment.
         by_hand: a person asks; cool-down and giving up do not bind a person.
     """
-    because = _because(declared, alerts, versions, as_of=as_of, by_hand=by_hand)
+    alert = None if by_hand or declared.on != "alert" else _of_current(alerts, versions)
+    because = f"alert {alert.id}: {alert.rule}" if alert else _because(declared, versions, as_of=as_of, by_hand=by_hand)
     against = [*_data(declared, refreshes, coverage)]
     if not by_hand:
         against += [*_cool_down(declared, versions, as_of), *_gives_up(declared, versions, history)]
-    return Verdict(because=because, against=tuple(against))
+    return Verdict(because=because, against=tuple(against), alert=alert.id if alert else None)
 
 
-def _because(
-    declared: Retrain, alerts: Sequence[Alert], versions: Sequence[Version], *, as_of: datetime, by_hand: bool
-) -> str:
+def _of_current(alerts: Sequence[Alert], versions: Sequence[Version]) -> Alert | None:
+    """The first alert on the version in Production."""
+    current = next((each for each in reversed(versions) if each.stage == "Production"), None)
+    return next((alert for alert in alerts if current and alert.version == current.version), None)
+
+
+def _because(declared: Retrain, versions: Sequence[Version], *, as_of: datetime, by_hand: bool) -> str:
     if by_hand:
         return "asked for"
-    if declared.on == "alert":
-        current = next((each for each in reversed(versions) if each.stage == "Production"), None)
-        mine = [alert for alert in alerts if current and alert.version == current.version]
-        return f"alert {mine[0].id}: {mine[0].rule}" if mine else ""
     if declared.every is not None and versions:
         due = declared.every.after(instant(versions[-1].as_of))
         return f"due since {due:%Y-%m-%d %H:%M}" if due <= as_of else ""

@@ -240,7 +240,16 @@ class Delivery:
                 (champion, self._load(champion)) if champion else None,
                 as_of=self.as_of,
             )
-            findings = [comparison.judge(gate, self.deployment.model, compared, champion=champion) for gate in gates]
+            findings = [
+                comparison.judge(
+                    gate,
+                    self.deployment.model,
+                    compared,
+                    champion=champion,
+                    must_help=champion is not None and self.version.alert is not None,
+                )
+                for gate in gates
+            ]
             comparison.keep(self.lakehouse, self.version, findings, id=step.key)
             for finding in findings:
                 step.log(f"{finding.gate}: {finding.result}: {finding.why}")

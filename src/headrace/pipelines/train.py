@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from headrace.features.plan import on_demand_functions
 from headrace.pipelines.model_inputs import feature_plan, modules, origin, tables
@@ -55,9 +55,10 @@ def train(
     as_of: datetime,
     by: str,
     params: Params | None = None,
+    alert: int | None = None,
     sample: float = 1.0,
-) -> None:
-    """Trains one version of a model on what was known at a moment.
+) -> int:
+    """Trains one version of a model on what was known at a moment; gives its number.
 
     Args:
         project: whose code runs.
@@ -69,13 +70,14 @@ def train(
         as_of: the training moment.
         by: for whom.
         params: to fit with; searched for unless given.
+        alert: that asks for it.
         sample: the share of the decisions, by key.
     """
-    training = Training(project, lakehouse, tracking, registry, run, model, as_of, by, sample)
+    training = Training(project, lakehouse, tracking, registry, run, model, as_of, by, alert, sample)
     found = training.tune() if params is None else None
     logged = training.fit(found, params)
     metrics = training.evaluate(logged)
-    training.register(logged, metrics)
+    return training.register(logged, metrics)
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Training:
     model: Model
     as_of: datetime
     by: str
+    alert: int | None = None
     sample: float = 1.0
 
     @cached_property
@@ -211,8 +214,8 @@ class Training:
         key = {**self._on_set, "run": logged["run_id"], "metrics": list(self.model.metrics)}
         return self.run.step("evaluate", key, do).output["metrics"]  # pyright: ignore[reportReturnType]
 
-    def register(self, logged: Output, metrics: dict[str, float | None]) -> None:
-        """A version with stage None."""
+    def register(self, logged: Output, metrics: dict[str, float | None]) -> int:
+        """A version with stage None; gives its number."""
 
         def do(step: StepContext) -> Output:
             version = self.registry.register(
@@ -230,11 +233,13 @@ class Training:
                 as_of=self.as_of.isoformat(),
                 metrics=metrics,
                 by=self.by,
+                alert=self.alert,
                 description=self.model.description,
             )
             return {"version": version.version, "says": f"version {version.version}, stage {version.stage}"}
 
-        self.run.step("register", {"run": logged["run_id"], "artifact": logged["artifact_hash"]}, do)
+        key: dict[str, Json] = {"run": logged["run_id"], "artifact": logged["artifact_hash"]}
+        return cast("int", self.run.step("register", key, do).output["version"])
 
     @cached_property
     def data(self) -> TrainingSet:

@@ -33,6 +33,7 @@ class Version:
         fit_to: the last one.
         as_of: the training moment.
         metrics: on the test rows.
+        alert: that it was trained to answer; such a version must do better than the one in Production.
     """
 
     model: str
@@ -50,6 +51,7 @@ class Version:
     fit_to: str
     as_of: str
     metrics: Mapping[str, float | None]
+    alert: int | None
     created: datetime
 
     @property

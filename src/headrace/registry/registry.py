@@ -64,6 +64,7 @@ class Registry:
         as_of: str,
         metrics: Mapping[str, float | None],
         by: str,
+        alert: int | None = None,
         description: str = "",
     ) -> Version:
         """Makes a version with stage None; called again with the same `step_key` it gives the same one.
@@ -99,11 +100,13 @@ class Registry:
                     fit_to=fit_to,
                     as_of=as_of,
                     metrics=dict(metrics),
+                    alert=alert,
                     created=at,
                 )
             )
             first = {"model": model, "version": logged.version, "stage": "None", "at": at}
-            connection.execute(insert(STAGES).values(**first, by=by, why="registered by training"))
+            why = "registered by training" if alert is None else f"registered by training, on alert {alert}"
+            connection.execute(insert(STAGES).values(**first, by=by, why=why))
             record(connection, by, "version.registered", f"{model}/{logged.version}", {"artifact": artifact_hash})
             publish(connection, "version.registered", f"{model}/{logged.version}", {"by": by})
         return self.get(model, logged.version)

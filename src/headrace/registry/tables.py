@@ -26,6 +26,7 @@ VERSIONS = sa.Table(
     sa.Column("fit_to", sa.String(40), nullable=False),
     sa.Column("as_of", sa.String(40), nullable=False),
     sa.Column("metrics", sa.JSON, nullable=False),
+    sa.Column("alert", sa.Integer),
     sa.Column("created", Instant, nullable=False),
     sa.Index(
         "model_versions_production",

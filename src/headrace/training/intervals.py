@@ -77,6 +77,10 @@ class Difference:
         """Whether "worse by more than the margin" is ruled out at a one-sided level: a test of non-inferiority."""
         return self.p_worse(margin) <= alpha
 
+    def better(self, *, alpha: float) -> bool:
+        """Whether "no better" is ruled out at a one-sided level."""
+        return self.gain > 0 and self.p_worse(0.0) <= alpha
+
 
 def interval(task: Task, metric: str, y: pd.Series, output: pd.DataFrame, *, level: float = 0.95) -> Interval | None:
     """A metric with its interval; None where it has no meaning on these rows (one class, too few)."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, cast
 
 from headrace.core.clock import instant, now
 from headrace.core.errors import DeclarationError, NotFoundError
@@ -42,6 +43,7 @@ def train(
     *,
     as_of: datetime | None = None,
     params: Params | None = None,
+    alert: int | None = None,
     listen: Listener | None = None,
 ) -> Run:
     """Runs the training pipeline of one model.
@@ -51,6 +53,7 @@ def train(
         name: the model; may be left out when there is only one.
         as_of: the training moment: only decisions and labels up to it exist. The project's, or the present, unless said.
         params: to fit with; searched for unless given.
+        alert: that asks for it: the version must help then.
         listen: told of each step.
     """
     from headrace.pipelines import train as pipeline
@@ -59,6 +62,8 @@ def train(
     asked: dict[str, Json] = {"as_of": _text(workspace, as_of)}
     if params is not None:
         asked["params"] = dict(params)
+    if alert is not None:
+        asked["alert"] = alert
     with open_job(workspace, f"train {model.name}", asked, listen) as run:
         pipeline.train(
             workspace.project,
@@ -70,6 +75,7 @@ def train(
             as_of=moment(run),
             by=workspace.access.me().name,
             params=params,
+            alert=alert,
             sample=workspace.environment.sample,
         )
     return run
@@ -275,14 +281,16 @@ def retrain(
     """
     from headrace.deployment.declarations import Retrain
     from headrace.deployment.retraining import may_retrain
+    from headrace.pipelines.deploy import Delivered
 
     deployment = one_deployment(workspace.project, name)
     declared = deployment.retrain or Retrain()
     registry, model = workspace.registry, deployment.model
-    at = as_of or workspace.project.as_of or now()
     versions = registry.versions(model.name) if model.name in registry.models() else []
-    asked: dict[str, Json] = {"as_of": at.isoformat(), "by_hand": by_hand}
-    with open_job(workspace, f"retrain {model.name}", asked, listen) as run:
+    asked: dict[str, Json] = {"as_of": _text(workspace, as_of), "by_hand": by_hand}
+    with open_job(workspace, f"retrain {model.name}", asked, None) as run:
+        at = moment(run)
+        key: dict[str, Json] = {"run": run.id}
 
         def guard(step: StepContext) -> dict[str, Json]:
             found = may_retrain(
@@ -297,18 +305,43 @@ def retrain(
             )
             for line in found.against:
                 step.log(line)
+            current = registry.current(model.name, "Production")
             says = found.because if found.allowed else "; ".join(found.against) or "nothing asks for it"
-            return {"because": found.because, "against": list(found.against), "says": says}
+            return {
+                "because": found.because,
+                "against": list(found.against),
+                "alert": found.alert,
+                "params": None if declared.tune or current is None else dict(current.params),
+                "says": says,
+            }
 
-        output = run.step("guards", {"run": run.id}, guard).output
-    verdict = Verdict(because=str(output["because"]), against=tuple(cast("list[str]", output["against"])))
-    if not verdict.allowed:
-        return verdict, None
-    current = registry.current(model.name, "Production")
-    params = None if declared.tune or current is None else current.params
-    train(workspace, model.name, as_of=at, params=params, listen=listen)
-    _, delivered = deploy(workspace, model.name, as_of=at, listen=listen)
-    return verdict, delivered
+        def again(_: StepContext) -> dict[str, Json]:
+            number = train(
+                workspace, model.name, as_of=at, params=guards["params"], alert=guards["alert"], listen=listen
+            ).outputs(prefix="register")[0]["version"]
+            return {"version": number, "says": f"version {number}"}
+
+        def bring(_: StepContext) -> dict[str, Json]:
+            found = deploy(workspace, model.name, version=trained["version"], as_of=at, listen=listen)[1]
+            return {**asdict(found), "says": f"version {found.version}: {found.ending}"}
+
+        # the trainings and deployments are runs of their own, told by themselves
+        outcome = run.step("guards", key, guard)
+        guards = cast("dict[str, Any]", outcome.output)
+        if listen:
+            listen(outcome)
+        verdict = Verdict(because=guards["because"], against=tuple(guards["against"]), alert=guards["alert"])
+        if not verdict.allowed:
+            return verdict, None
+        trained = cast("dict[str, Any]", run.step("train", key, again).output)
+        came = cast("dict[str, Any]", run.step("deploy", key, bring).output)
+    return verdict, Delivered(
+        version=came["version"],
+        ending=came["ending"],
+        request=came["request"],
+        missing=tuple(came["missing"]),
+        findings=tuple(came["findings"]),
+    )
 
 
 def _coverage(workspace: Workspace, deployment: Deployment) -> float | None:
