@@ -56,8 +56,8 @@ def registry(tmp_path, empty_store):
     made = open_registry(tmp_path)
     for number in (1, 2, 3):
         folder = logged(tmp_path, number)
-        what = {**WHAT, "artifact_hash": folder_digest(folder / "data" / "package")}
-        made.register("days", step_key=f"k{number}", model_uri=str(folder), **what)
+        hashes = {"artifact_hash": folder_digest(folder / "data" / "package"), "logged_hash": folder_digest(folder)}
+        made.register("days", step_key=f"k{number}", model_uri=str(folder), **{**WHAT, **hashes})
     yield made
     made.state.close()
 
@@ -123,10 +123,12 @@ def test_two_roles_take_two_people(registry):
     assert decision.by == ("olga", "ben")
 
 
-def test_an_artifact_that_changed_after_the_approval_is_not_moved(registry, tmp_path):
+@pytest.mark.parametrize("file", ["data/package/weights", "MLmodel"])
+def test_an_artifact_that_changed_after_the_approval_is_not_moved(registry, tmp_path, file):
     request = ask(registry, 1)
     decision = registry.requests.approve(request.id, OLGA)
-    (tmp_path / "artifacts" / "model1" / "data" / "package" / "weights").write_text("better weights, honestly")
+    changed = tmp_path / "artifacts" / "model1" / file
+    changed.write_text(f"{changed.read_text()}\n# better, honestly")
     with pytest.raises(DataError, match="changed after it was registered"):
         registry.move(registry.get("days", 1), "Production", expect="None", decision=decision, by="ada")
     assert stages(registry)[0] == "None"
@@ -139,7 +141,8 @@ def test_an_artifact_hash_that_is_changed_along_with_the_files_does_not_fit_the_
     (package / "weights").write_text("other weights")
     with registry.state.begin() as connection:
         forged = sa.update(tables.VERSIONS).where(tables.VERSIONS.c.version == 1)
-        connection.execute(forged.values(artifact_hash=folder_digest(package)))
+        forged_hashes = {"artifact_hash": folder_digest(package), "logged_hash": folder_digest(package.parents[1])}
+        connection.execute(forged.values(**forged_hashes))
     with pytest.raises(RefusedError, match="another artifact"):
         registry.move(registry.get("days", 1), "Production", expect="None", decision=decision, by="ada")
 
@@ -170,7 +173,7 @@ def test_a_decision_moves_nothing_else(registry):
     for version, to in ((2, "Production"), (1, "Staging")):
         with pytest.raises(RefusedError, match="not for days"):
             registry.move(registry.get("days", version), to, expect="None", decision=decision, by="ada")
-    forged = replace(decision, version=2, artifact_hash=registry.get("days", 2).artifact_hash)
+    forged = replace(decision, version=2, seal=registry.get("days", 2).seal)
     with pytest.raises(RefusedError, match="not the one that is kept"):
         registry.move(registry.get("days", 2), "Production", expect="None", decision=forged, by="ada")
     assert stages(registry) == ["None", "None", "None"]

@@ -15,6 +15,7 @@ from headrace.tracking.tracking import Tracking
 WHAT = {
     "run_id": "r",
     "artifact_hash": "h",
+    "logged_hash": "l",
     "code": "c",
     "inputs": {"s.t": 3},
     "training_set": 0,

@@ -131,9 +131,16 @@ def rollback(name: str, to: int | None, reason: str, env: str | None, as_json: b
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
-        change = roll_back(workspace.registry, name, to=to, reason=reason, identity=workspace.access.me())
+        change = roll_back(
+            workspace.registry,
+            name,
+            home=workspace.home(name),
+            to=to,
+            reason=reason,
+            identity=workspace.access.me(),
+        )
         for trouble in follow(workspace):
-            wrong(f"{trouble.channel} was not told yet: {trouble.error}; it is tried again.")
+            wrong(f"{trouble.channel} was not told yet: {trouble.error.rstrip('.')}; it is tried again.")
     if as_json:
         emit(vars(change))
     else:

@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, TypeVar, cast
 
@@ -26,7 +27,20 @@ NARROWEST = 6  # a column is not cut below this
 GAP = "  "
 NUMBER = re.compile(r"[+-]?[\d,]+(\.\d+)?")
 
-env_option = click.option("--env", default=None, metavar="ENV", help="Environment; the lowest (dev) unless said.")
+COMMAND = re.compile(
+    r"headrace (?:(?:run|model|request|alert|table|feature|job|access) [a-z]+|status|serve|audit|up|sql)\b(?! \()"
+)
+_asked: ContextVar[str | None] = ContextVar("asked", default=None)  # the environment that --env named
+
+
+def _remember(_: click.Context, __: click.Parameter, env: str | None) -> str | None:
+    _asked.set(env)
+    return env
+
+
+env_option = click.option(
+    "--env", default=None, metavar="ENV", callback=_remember, help="Environment; the lowest (dev) unless said."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
 
@@ -173,8 +187,18 @@ def show(value: object, *, data: bool = False) -> str:
 
 
 def say(text: str = "") -> None:
-    """Talk, on stderr."""
-    click.echo(text, err=True)
+    """Talk, on stderr. Commands in it are of the environment that was asked for. When nobody listens any more, silence."""
+    try:
+        click.echo(_located(text), err=True)
+    except BrokenPipeError:  # `… 2>&1 | head`: the work goes on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def _located(text: str) -> str:
+    env = _asked.get()
+    if env is None or "--env" in text:
+        return text
+    return COMMAND.sub(lambda found: f"{found[0]} --env {env}", text)
 
 
 def colourful(stream: IO[str]) -> bool:
@@ -208,7 +232,8 @@ class Story:
 
     def tell(self, outcome: Outcome) -> None:
         """One step."""
-        self.seconds[f"{self.pipeline}: {outcome.name}"] = round(outcome.seconds, 2)
+        step = f"{self.pipeline}: {outcome.name}"
+        self.seconds[step] = round(self.seconds.get(step, 0.0) + outcome.seconds, 2)
         if self.quiet:
             return
         figure = _cut(_line(str(outcome.output.get("says", ""))), 60)

@@ -120,7 +120,7 @@ def _follow(workspace: Workspace) -> None:
     from headrace.workspace.follow import follow
 
     for trouble in follow(workspace):
-        wrong(f"{trouble.channel} was not told yet: {trouble.error}; it is tried again.")
+        wrong(f"{trouble.channel} was not told yet: {trouble.error.rstrip('.')}; it is tried again.")
 
 
 def _row(request: Request) -> dict[str, object]:
@@ -137,6 +137,6 @@ def _row(request: Request) -> dict[str, object]:
         "roles": list(request.roles),
         "missing": list(request.missing) if request.status == "open" else [],
         "expires": request.expires,
-        "artifact_hash": request.artifact_hash,
+        "seal": request.seal,
         "evidence_hash": request.evidence_hash,
     }

@@ -219,7 +219,9 @@ def deploy(
             _plan(outline(start.one_deployment(workspace.project, model)), as_json=as_json)
             return
         story = _story(workspace, "deploy", as_json=as_json)
-        run, found = start.deploy(workspace, model, version=version, as_of=as_of, listen=story.tell)
+        run, found = start.deploy(
+            workspace, model, version=version, as_of=as_of, revive=version is not None, listen=story.tell
+        )
         name = start.one_deployment(workspace.project, model).name
         if as_json:
             emit({"run": run.id, "model": name, **vars(found), "steps": _steps(workspace, run.id)})

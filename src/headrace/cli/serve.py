@@ -25,9 +25,17 @@ def command(model: str | None, host: str, port: int, env: str | None) -> None:
 
     found = config.load()
     environment = found.environment(env) if env else found.environments[0]
-    folder = home(environment, model)
+    folder = home(environment, model, declared=lambda: _declared(env))
     # a process of its own, with nothing imported that this command needed
     os.execv(  # noqa: S606
         sys.executable,
         [sys.executable, "-m", "headrace.serving", "--home", str(folder), "--host", host, "--port", str(port)],
     )
+
+
+def _declared(env: str | None) -> list[str]:
+    from headrace.deployment.declarations import Deployment
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        return [each.name for each in workspace.project.all(Deployment)]

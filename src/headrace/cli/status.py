@@ -28,12 +28,18 @@ def command(env: str | None, as_json: bool) -> None:
         sys.exit(1)
 
 
+def _needs(number: int) -> str:
+    return {0: "nothing needs a person", 1: "1 thing needs a person"}.get(number, f"{number} things need a person")
+
+
 def _show(found: dict[str, list[dict[str, object]]], project: str, name: str) -> None:
     needs = found["needs_a_person"]
-    heading(f"{project} in {name}: {f'{len(needs)} needs a person' if needs else 'nothing needs a person'}")
+    heading(f"{project} in {name}: {_needs(len(needs))}")
     for need in needs:
         click.echo(f"  {need['what']}, {show(need['since'])}: {need['why']}")
         click.echo(f"    {need['next']}")
+    for event in found["lately"]:
+        click.echo(f"  lately: {event['what']}, {show(event['at'])}")
     click.echo()
     table(found["tables"], empty=f"no tables yet. Next: headrace run refresh --env {name}")
     for part in ("jobs", "models"):

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
 import subprocess
 import sys
 import threading
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 from headrace.cli.output import bold, env_option, say, wrong
+from headrace.core.errors import BusyError, ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+    from datetime import datetime
+
     from headrace.workspace.workspace import Workspace
 
 ROUND = 5.0  # seconds
+SOON = 30.0  # seconds: a server that ends so soon, by what it was told, would end again
 
 
 @click.command(name="up")
@@ -23,51 +32,106 @@ ROUND = 5.0  # seconds
 @click.option("--port", type=click.IntRange(1, 65000), default=8080, show_default=True, help="Of the first server.")
 @click.option("--once", is_flag=True, help="One round of what is due, without servers.")
 def command(env: str | None, port: int, once: bool) -> None:
-    """Run what is due, serve what is in Production, take over the log, tell who wants to be told; until Ctrl-C."""
+    """Run what is due, serve what is in Production, take over the log, tell who wants to be told; until Ctrl-C.
+
+    A server that ends is started again; one that ends at once, because its port is taken, ends the rest too, exit 1.
+    """
     from headrace.core.clock import now
-    from headrace.workspace import upkeep
     from headrace.workspace.workspace import open_workspace
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     began = now()
-    with open_workspace(env) as workspace:
-        name = workspace.environment.name
-        servers = {} if once else _serve(workspace, port)
-        say(f"{bold(f'{workspace.config.name} is up in {name}')}; Ctrl-C ends it")
+    with open_workspace(env) as workspace, _alone(workspace):
+        say(
+            f"{bold(f'{workspace.config.name} is up in {workspace.environment.name}')}"
+            f"{': one round' if once else '; Ctrl-C ends it'}"
+        )
+        servers = Servers(workspace, port)
         try:
+            if not once:
+                servers.start()
             while not stop.is_set():
-                for job in upkeep.due(workspace, since=began):
-                    say(f"{job.why}: headrace run {' '.join(job.arguments)}")
-                    _run(name, job.arguments)
-                for trouble in upkeep.tend(workspace):
-                    wrong(trouble)
-                for model, server in servers.items():
-                    if server.poll() is not None:
-                        wrong(f"the server of {model} ended with {server.returncode}")
-                        stop.set()
-                if once or stop.wait(ROUND):
+                _round(workspace, began)
+                if once or not servers.tend() or stop.wait(ROUND):
                     break
         finally:
-            for server in servers.values():
-                server.terminate()
-            for server in servers.values():
-                server.wait()
+            servers.end()
+    if servers.failed:
+        sys.exit(1)
 
 
-def _serve(workspace: Workspace, port: int) -> dict[str, subprocess.Popen[bytes]]:
-    """A server for each deployment that declares one, on ports in a row."""
-    from headrace.deployment.declarations import Deployment
+@contextmanager
+def _alone(workspace: Workspace) -> Generator[None]:
+    """One scheduler in an environment of this machine."""
+    with (workspace.environment.root / "up.lock").open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(
+                f"{workspace.config.name} is up in {workspace.environment.name} already.", hint="One is enough."
+            ) from None
+        yield
 
-    served = [each for each in workspace.project.all(Deployment) if each.serve is not None]
-    started: dict[str, subprocess.Popen[bytes]] = {}
-    for place, deployment in enumerate(served):
-        home = workspace.home(deployment.name)
+
+def _round(workspace: Workspace, began: datetime) -> None:
+    from headrace.workspace import upkeep
+
+    due = upkeep.due(workspace, since=began)
+    for job in due:
+        say(f"{job.why}: headrace run {' '.join(job.arguments)}")
+        _run(workspace.environment.name, job.arguments)
+    for trouble in upkeep.tend(workspace):
+        wrong(trouble)
+
+
+class Servers:
+    """A server for each deployment that declares one, on ports in a row.
+
+    Attributes:
+        failed: one could not start.
+    """
+
+    def __init__(self, workspace: Workspace, port: int) -> None:
+        from headrace.deployment.declarations import Deployment
+
+        served = [each.name for each in workspace.project.all(Deployment) if each.serve is not None]
+        self._homes = {model: workspace.home(model) for model in served}
+        self._ports = {model: port + place for place, model in enumerate(served)}
+        self._running: dict[str, tuple[float, subprocess.Popen[bytes]]] = {}
+        self.failed = False
+
+    def start(self) -> None:
+        """All of them."""
+        for model in self._homes:
+            self._start(model)
+
+    def tend(self) -> bool:
+        """Starts again what has ended; gives False when one cannot start."""
+        for model, (began, server) in list(self._running.items()):
+            if server.poll() is None:
+                continue
+            wrong(f"the server of {model} ended with {server.returncode}")
+            if server.returncode == ConfigError.exit_code and time.monotonic() - began < SOON:
+                self.failed = True
+            else:
+                self._start(model)
+        return not self.failed
+
+    def end(self) -> None:
+        """Drains and ends them."""
+        for _, server in self._running.values():
+            server.terminate()
+        for _, server in self._running.values():
+            server.wait()
+
+    def _start(self, model: str) -> None:
+        home = self._homes[model]
         home.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "headrace.serving", "--home", str(home), "--port", str(port + place)]
-        started[deployment.name] = subprocess.Popen(command, start_new_session=True)
-    return started
+        command = [sys.executable, "-m", "headrace.serving", "--home", str(home), "--port", str(self._ports[model])]
+        command += ["--parent", str(os.getpid())]
+        self._running[model] = time.monotonic(), subprocess.Popen(command, start_new_session=True)
 
 
 def _run(env: str, arguments: tuple[str, ...]) -> None:

@@ -7,30 +7,39 @@ from typing import TYPE_CHECKING
 from headrace.access.identity import ADMIN, ENGINEER
 from headrace.core.errors import NotFoundError, RefusedError
 from headrace.core.ids import new_id
+from headrace.deployment.staged import folder_name, is_whole
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from headrace.access.identity import Identity
     from headrace.core.ids import Json
     from headrace.registry.records import StageChange
     from headrace.registry.registry import Registry
 
 
-def roll_back(registry: Registry, model: str, *, to: int | None, reason: str, identity: Identity) -> StageChange:
+def roll_back(
+    registry: Registry, model: str, *, home: Path, to: int | None, reason: str, identity: Identity
+) -> StageChange:
     """Brings a version back to Production that has been there, and so has passed its gates and approvals before.
 
     Args:
         registry: which moves.
         model: its name.
+        home: where servers of this model look.
         to: the version; the one that was in Production before, unless said.
         reason: kept with the request.
         identity: who does it; an ML engineer or an admin.
 
     Raises:
-        RefusedError: the role is missing, or the version has never been in Production.
+        RefusedError: the role is missing, there is no reason, the version has never been in Production, or servers could
+            not start from its copy.
         NotFoundError: no such version, or none has been in Production before.
         DataError: its artifact is not what was registered.
     """
     identity.require(ENGINEER, ADMIN, to=f"roll {model} back")
+    if not reason.strip():
+        raise RefusedError("a rollback without a reason.", hint="Say why: --reason, for whoever reads the record.")
     registry.versions(model)
     current = registry.current(model, "Production")
     number = to or _before(registry, model, current.version if current else None)
@@ -42,6 +51,11 @@ def roll_back(registry: Registry, model: str, *, to: int | None, reason: str, id
         raise RefusedError(
             f"{version.name} has never been in Production: there is nothing to go back to.",
             hint=f"It gets there through its gates: headrace run deploy --model {model} --version {number}",
+        )
+    if not is_whole(home / folder_name(version), version):
+        raise RefusedError(
+            f"the copy of {version.name} that servers start from is gone or was changed.",
+            hint=f"It is made again on the way through its gates: headrace run deploy --model {model} --version {number}",
         )
     evidence: dict[str, Json] = {"in_production": [change.at.isoformat() for change in served], "reason": reason}
     request = registry.requests.ask(

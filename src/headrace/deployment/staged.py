@@ -16,10 +16,21 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.core.clock import now
 from headrace.core.errors import DataError
-from headrace.core.ids import folder_digest
 from headrace.scoring.predictor import Predictor
 from headrace.serving.declarations import Serve
-from headrace.serving.manifest import FILE, PACKAGE, PARITY, Manifest, Parity, read_parity, write_manifest, write_parity
+from headrace.serving.manifest import (
+    FILE,
+    PACKAGE,
+    PARITY,
+    SERVE,
+    Manifest,
+    Parity,
+    copy_digest,
+    read_manifest,
+    read_parity,
+    write_manifest,
+    write_parity,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +42,6 @@ if TYPE_CHECKING:
     from headrace.serving.manifest import Value
     from headrace.tracking.tracking import Tracking
 
-SERVE = "serve.json"
 SAMPLES = 200
 ALONE = 20  # of the samples, also asked one by one
 
@@ -65,6 +75,11 @@ def folder_name(version: Version) -> str:
     return f"versions/{version.version}-{version.artifact_hash[:12]}"
 
 
+def is_whole(folder: Path, version: Version) -> bool:
+    """Whether a version's copy is there, with its samples, as it was registered."""
+    return (folder / PARITY).is_file() and copy_digest(folder) == version.logged_hash
+
+
 def stage(tracking: Tracking, version: Version, home: Path, *, samples: pd.DataFrame, serve: Serve | None) -> Staged:
     """Copies a version, and keeps what MLflow's pyfunc answers on some full rows.
 
@@ -81,7 +96,7 @@ def stage(tracking: Tracking, version: Version, home: Path, *, samples: pd.DataF
         DataError: the files are not those that were registered.
     """
     folder = home / folder_name(version)
-    if not (folder / PARITY).is_file():
+    if not is_whole(folder, version):
         _copy(tracking, version, folder, samples=samples, serve=serve or Serve())
     predictor = Predictor(folder / PACKAGE)
     parity = read_parity(folder / PARITY)
@@ -100,11 +115,11 @@ def _copy(tracking: Tracking, version: Version, folder: Path, *, samples: pd.Dat
     shutil.rmtree(making, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(tracking.download(version.model_uri), making, ignore=shutil.ignore_patterns("__pycache__"))
-    found = folder_digest(making / PACKAGE)
-    if found != version.artifact_hash:
+    found = copy_digest(making)
+    if found != version.logged_hash:
         shutil.rmtree(making)
         raise DataError(
-            f"the files of {version.name} changed after it was registered: {found} is not {version.artifact_hash}.",
+            f"the files of {version.name} changed after it was registered: {found} is not {version.logged_hash}.",
             hint="Do not use it. Train again, or restore the files from a backup.",
         )
     (making / SERVE).write_text(json.dumps(asdict(serve)), encoding="utf-8")
@@ -142,36 +157,49 @@ def _tuples(frame: pd.DataFrame) -> tuple[tuple[Value, ...], ...]:
     return tuple(tuple(row) for row in frame.astype(object).to_numpy().tolist())
 
 
-def promote(home: Path, version: Version | None, *, online: Path, spool: Path) -> None:
-    """Writes `serving.json` for the version that is in Production; without one it is removed.
+def promote(home: Path, version: Version | None, *, online: Path, spool: Path) -> bool:
+    """Writes `serving.json` for the version that is in Production, unless it says so already; without one it is removed.
+
+    Returns:
+        Whether it said something else.
 
     Raises:
-        DataError: the version has no copy.
+        DataError: the version has no whole copy.
     """
     file = home / FILE
     if version is None:
+        there = file.exists()
         file.unlink(missing_ok=True)
-        return
+        return there
     folder = home / folder_name(version)
-    if not (folder / PARITY).is_file():
+    if not is_whole(folder, version):
         raise DataError(
-            f"{version.name} has no copy for serving: {str(folder)!r} is not there.",
+            f"{version.name} has no whole copy for serving: {str(folder)!r} is not there, or was changed.",
             hint=f"headrace run deploy --version {version.version} makes it.",
         )
     serve = json.loads((folder / SERVE).read_text(encoding="utf-8"))
-    write_manifest(
-        file,
-        Manifest(
-            model=version.model,
-            version=version.version,
-            artifact_hash=version.artifact_hash,
-            folder=folder_name(version),
-            promoted_at=now().isoformat(),
-            serve=Serve(**serve),
-            online=os.path.relpath(online, home),
-            spool=os.path.relpath(spool, home),
-        ),
+    wanted = Manifest(
+        model=version.model,
+        version=version.version,
+        artifact_hash=version.artifact_hash,
+        logged_hash=version.logged_hash,
+        folder=folder_name(version),
+        promoted_at=now().isoformat(),
+        serve=Serve(**serve),
+        online=os.path.relpath(online, home),
+        spool=os.path.relpath(spool, home),
     )
+    if _says(file, wanted):
+        return False
+    write_manifest(file, wanted)
+    return True
+
+
+def _says(file: Path, wanted: Manifest) -> bool:
+    try:
+        return replace(read_manifest(file), promoted_at=wanted.promoted_at) == wanted
+    except DataError:
+        return False
 
 
 def _frame(parity: Parity, plan: FeaturePlan) -> pd.DataFrame:

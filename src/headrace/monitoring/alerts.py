@@ -133,7 +133,8 @@ class Alerts:
             if last is not None:
                 _Rule(connection, model, version, rule, owner).bring_to(_spans(rule, judged), last)
             reach(f"alerts.evaluated:{rule.name}")
-        return [each for each in self.living(model) if (each.version, each.rule) == (version, rule.name)]
+        mine = [each for each in self.living(model) if (each.version, each.rule) == (version, rule.name)]
+        return [each for each in mine if last is not None and each.window <= last]
 
     def retire(self, model: str, judged: Collection[tuple[int, str]]) -> list[Alert]:
         """Closes alerts that nobody looks at any more: of another version, or of a rule that is not declared now.
@@ -180,7 +181,7 @@ class Alerts:
         return known[alert]
 
     def ack(self, alert: int, *, by: str, note: str = "") -> Alert:
-        """Somebody has seen it and takes care. Again changes the note.
+        """Somebody has seen it and takes care. Again changes the note, where there is another one.
 
         Raises:
             NotFoundError: there is none of this number.
@@ -193,7 +194,12 @@ class Alerts:
                 raise RefusedError(
                     f"alert {alert} was closed at {found.closed:%Y-%m-%d %H:%M} UTC: it is better again."
                 )
-            values = {"status": "acknowledged", "acknowledged": now(), "acknowledged_by": by, "note": note}
+            values = {
+                "status": "acknowledged",
+                "acknowledged": now(),
+                "acknowledged_by": by,
+                "note": note or found.note,
+            }
             connection.execute(update(ALERTS).where(ALERTS.c.id == alert).values(**values))
             told: dict[str, Json] = {"alert": alert, "rule": found.rule, "note": note}
             subject = f"{found.model}/{found.version}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from headrace.core.clock import now
@@ -12,14 +13,13 @@ from headrace.core.text import counted
 from headrace.deployment import checks, comparison, staged
 from headrace.deployment.declarations import Approval, NotWorse
 from headrace.deployment.findings import Finding, together
-from headrace.pipelines.model_inputs import tables
+from headrace.pipelines.model_inputs import descriptions, tables
 from headrace.scoring.version import load
 from headrace.training.training_set import PART, table_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from headrace.core.events import Trouble
     from headrace.core.ids import Json
@@ -79,6 +79,7 @@ def deploy(
     as_of: datetime,
     home: Path,
     by: str,
+    revive: bool,
     follow: Callable[[], Sequence[Trouble]],
 ) -> Delivered:
     """Brings a version as far towards Production as its gates and approvals let it come.
@@ -93,6 +94,7 @@ def deploy(
         as_of: labels known by then count in the comparison.
         home: where servers of this model look.
         by: who asks.
+        revive: whether a version that was archived begins again at the first gate.
         follow: brings aliases and `serving.json` to where the stages are; gives what could not follow.
     """
     found = candidate(registry, deployment.name, version)
@@ -101,9 +103,12 @@ def deploy(
         delivery.copy()
         delivery.follow(follow)
         return Delivered(version=found.version, ending="in production", request=None)
+    if found.stage == "Archived" and (not revive or delivery.has_archived):
+        delivery.follow(follow)
+        return Delivered(version=found.version, ending="refused", request=None, findings=delivery.refused_for())
     if found.stage == "Staging":
         delivery.copy()
-    else:  # one that was archived begins again
+    else:
         failed = delivery.to_staging()
         if failed:
             delivery.follow(follow)
@@ -174,6 +179,19 @@ class Delivery:
                 return request
         return None
 
+    @property
+    def has_archived(self) -> bool:
+        """Whether it was this run, before it was taken over, that archived the version."""
+        return bool(self.run.outputs(prefix="decide on Archived"))
+
+    def refused_for(self) -> tuple[str, ...]:
+        """Why the version was archived the last time."""
+        for request in self.registry.requests.list(model=self.version.model):
+            if (request.version, request.to) == (self.version.version, "Archived"):
+                findings = [Finding(**each) for each in cast("list[dict[str, Any]]", request.evidence["findings"])]
+                return tuple(finding.why for finding in findings if finding.result != "passed")
+        return ()
+
     def to_staging(self) -> tuple[str, ...]:
         """Request, copy, checks, stage. Gives why not, for a version that is archived instead."""
         request = self._ask("Staging", {"metrics": dict(self.version.metrics)}, roles=())
@@ -206,15 +224,12 @@ class Delivery:
             }
 
         serve = repr(self.deployment.serve)
-        self.run.step(f"copy {self._name}", {**self._key, "serve": serve}, do, holds=lambda was: _lies(was["folder"]))
+        self.run.step(f"copy {self._name}", {**self._key, "serve": serve}, do, holds=self._lies)
         return made.get("copy") or stage()
 
     def check(self, found: staged.Staged) -> list[Finding]:
         """The gates that look at the version alone."""
-        described = {
-            name: self.lakehouse.snapshot(name).properties.get("headrace.description", "")
-            for name in tables(self.deployment.model)
-        }
+        described = descriptions(self.deployment.model, self.lakehouse)
 
         def do(step: StepContext) -> Output:
             findings = checks.comply(self.deployment.gates, self.deployment.model, self.version, found, described)
@@ -324,6 +339,9 @@ class Delivery:
 
         self.run.step("follow", {"run": self.run.id}, do)
 
+    def _lies(self, was: Output) -> bool:
+        return staged.is_whole(Path(was["folder"]), self.version)
+
     @property
     def _name(self) -> str:
         return f"version {self.version.version}"
@@ -367,7 +385,8 @@ class Delivery:
         return request.status == "open" or _good(self.registry.requests.decision(request.id))
 
     def _decide(self, to: Stage, request: Request, *, approved: bool, findings: Sequence[Finding]) -> None:
-        reasons = [finding.why for finding in findings if (finding.result == "passed") == approved]
+        good = approved and to != "Archived"
+        reasons = [finding.why for finding in findings if (finding.result == "passed") == good]
         reason = "; ".join(reasons) or "no gate stands in the way"
 
         def do(_: StepContext) -> Output:
@@ -392,12 +411,6 @@ class Delivery:
 def _good(decision: Decision | None) -> bool:
     """Whether a decision can still be spent."""
     return decision is not None and decision.approved and decision.spent is None and decision.expires > now()
-
-
-def _lies(folder: object) -> bool:
-    from pathlib import Path
-
-    return (Path(str(folder)) / staged.PARITY).is_file()
 
 
 def _findings(output: Output) -> list[Finding]:

@@ -30,6 +30,16 @@ def tables(model: Model) -> list[str]:
     return list(dict.fromkeys((model.spine.table.name, model.task.label.table.name, *looked_up)))
 
 
+def descriptions(model: Model, lakehouse: Lakehouse) -> dict[str, str]:
+    """Table → what it says it is, for the tables of `tables`: as declared; as built, where only its name is known."""
+    declared = [each.table for each in model.features if isinstance(each, Selection)]
+    said = {table.name: table.description for table in (model.spine.table, model.task.label.table, *declared)}
+    return {
+        name: said[name] if name in said else lakehouse.snapshot(name).properties.get("headrace.description", "")
+        for name in tables(model)
+    }
+
+
 def feature_plan(project: Project, lakehouse: Lakehouse, model: Model) -> FeaturePlan:
     """The plan of a model's features, by the schemas that its tables have now.
 

@@ -95,7 +95,7 @@ def score(
             }
 
         run.step(
-            f"score {start:%Y-%m}",
+            f"score {start:%Y-%m} by version {chosen.version}",
             {**basis, "from": start.isoformat(), "to": end.isoformat()},
             do,
             holds=lambda was: was["rows"] == 0 or lakehouse.exists(into),

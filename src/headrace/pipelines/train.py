@@ -224,6 +224,7 @@ class Training:
                 run_id=logged["run_id"],
                 model_uri=logged["model_uri"],
                 artifact_hash=logged["artifact_hash"],
+                logged_hash=self.tracking.digest(logged["model_uri"]),
                 code=self.project.code.commit or self.project.code.tree,
                 inputs=self.made["inputs"],
                 training_set=self.made["version"],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+from headrace.core.ids import digest
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -24,7 +26,8 @@ class Version:
         step_key: of the job step that registered it; one key is one version.
         run_id: of the MLflow run.
         model_uri: where MLflow keeps it.
-        artifact_hash: of all files of the package.
+        artifact_hash: of all files of the package; the same for the same training.
+        logged_hash: of all files that MLflow keeps of it, the package among them.
         code: commit, or the digest of a working tree.
         inputs: table → Delta version that it was made from.
         training_set: version of the table `training.<model>`.
@@ -43,6 +46,7 @@ class Version:
     run_id: str
     model_uri: str
     artifact_hash: str
+    logged_hash: str
     code: str
     inputs: Mapping[str, int]
     training_set: int
@@ -58,6 +62,11 @@ class Version:
     def name(self) -> str:
         """`arrival_delay/2`."""
         return f"{self.model}/{self.version}"
+
+    @property
+    def seal(self) -> str:
+        """What a decision on it is bound to."""
+        return digest([self.artifact_hash, self.logged_hash])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +109,7 @@ class Request:
     version: int
     to: Stage
     against: int | None
-    artifact_hash: str
+    seal: str
     evidence: Mapping[str, Json]
     evidence_hash: str
     roles: tuple[str, ...]
@@ -134,7 +143,7 @@ class Decision:
     to: Stage
     against: int | None
     approved: bool
-    artifact_hash: str
+    seal: str
     evidence_hash: str
     by: tuple[str, ...]
     reason: str

@@ -13,7 +13,7 @@ from headrace.core.clock import now
 from headrace.core.errors import ConflictError, DataError, NotFoundError, RefusedError
 from headrace.core.events import CHANNELS, EVENTS, publish
 from headrace.core.failpoints import reach
-from headrace.core.ids import digest, folder_digest
+from headrace.core.ids import digest
 from headrace.registry.records import Decision, Request, Stage, StageChange, Version
 from headrace.registry.requests import Requests
 from headrace.registry.tables import ALL, DECISIONS, STAGES, VERSIONS
@@ -55,6 +55,7 @@ class Registry:
         run_id: str,
         model_uri: str,
         artifact_hash: str,
+        logged_hash: str,
         code: str,
         inputs: Mapping[str, int],
         training_set: int,
@@ -92,6 +93,7 @@ class Registry:
                     run_id=run_id,
                     model_uri=model_uri,
                     artifact_hash=artifact_hash,
+                    logged_hash=logged_hash,
                     code=code,
                     inputs=dict(inputs),
                     training_set=training_set,
@@ -192,10 +194,10 @@ class Registry:
         if kept is None or replace(kept, spent=decision.spent) != decision:
             raise RefusedError(f"the decision on request {request.id} is not the one that is kept here.")
         _check_bound(version, to, kept, request)
-        found = folder_digest(self.tracking.logged_folder(version.model_uri))
-        if found != version.artifact_hash:
+        found = self.tracking.digest(version.model_uri)
+        if found != version.logged_hash:
             raise DataError(
-                f"the artifact of {version.name} changed after it was registered: {found} is not {version.artifact_hash}.",
+                f"the artifact of {version.name} changed after it was registered: {found} is not {version.logged_hash}.",
                 hint="It is not moved. Restore the files from a backup, or train again.",
             )
         reach(f"registry.moving:{version.name}")
@@ -237,7 +239,7 @@ def _check_bound(version: Version, to: Stage, decision: Decision, request: Reque
             f"the decision on request {decision.request} is for {decision.model}/{decision.version} to {decision.to}, "
             f"not for {version.name} to {to}."
         )
-    if decision.artifact_hash != version.artifact_hash:
+    if decision.seal != version.seal:
         raise RefusedError(f"the decision on request {decision.request} is for another artifact of {version.name}.")
     if digest(request.evidence) != decision.evidence_hash:
         raise RefusedError(

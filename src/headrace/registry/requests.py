@@ -68,7 +68,7 @@ class Requests:
                     version=version.version,
                     to=to,
                     against=against,
-                    artifact_hash=version.artifact_hash,
+                    seal=version.seal,
                     evidence=dict(evidence),
                     evidence_hash=digest(evidence),
                     roles=list(roles),
@@ -233,9 +233,7 @@ def _may_decide(asked: Request, identity: Identity, verb: str) -> str:
 def _decide(connection: Connection, asked: Request, *, approved: bool, by: Sequence[str], reason: str) -> Decision:
     status: Status = "approved" if approved else "rejected"
     connection.execute(update(REQUESTS).where(REQUESTS.c.id == asked.id).values(status=status))
-    bound = {
-        name: getattr(asked, name) for name in ("model", "version", "to", "against", "artifact_hash", "evidence_hash")
-    }
+    bound = {name: getattr(asked, name) for name in ("model", "version", "to", "against", "seal", "evidence_hash")}
     at = now()
     connection.execute(
         insert(DECISIONS).values(

@@ -12,9 +12,10 @@ if __name__ == "__main__":
     parser.add_argument("--home", type=Path, required=True, help="the folder with serving.json")
     parser.add_argument("--host", default=HOST)
     parser.add_argument("--port", type=int, default=PORT)
+    parser.add_argument("--parent", type=int, help="the process that started this one; ends when that has died")
     given = parser.parse_args()
     try:
-        serve(given.home, host=given.host, port=given.port)
+        serve(given.home, host=given.host, port=given.port, parent=given.parent)
     except HeadraceError as error:
         print(f"✗ {error}", file=sys.stderr)
         sys.exit(error.exit_code)

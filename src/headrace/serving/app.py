@@ -99,6 +99,9 @@ class App:
             status, headers, body = self._tell(scope.method, path)
             proto.response_bytes(status, headers, body)
 
+    def _version(self) -> int:
+        return self.serving.manifest.version if self.serving else 0
+
     def ready(self) -> bool:
         """Whether requests are answered with predictions."""
         return self.serving is not None and not self.draining
@@ -106,10 +109,11 @@ class App:
     async def _predict(self, scope: Scope, proto: Proto, path: str) -> None:
         began = time.perf_counter()
         self.in_flight += 1
-        rows = 0
+        rows = version = 0
         headers: list[tuple[str, str]] = [JSON]
         try:
             status, body, rows, headers = await self._answer(scope, proto, path)
+            version = int(headers[1][1])
         except RefusedRequestError as refused:
             status, body = refused.status, _error(refused.status, refused.message)
             if status == 503:
@@ -123,7 +127,7 @@ class App:
             _report(error)
         finally:
             self.in_flight -= 1
-        self.counters.answered(status, time.perf_counter() - began, rows)
+        self.counters.answered(version or self._version(), status, time.perf_counter() - began, rows)
         proto.response_bytes(status, headers, body)
 
     async def _answer(self, scope: Scope, proto: Proto, path: str) -> tuple[int, bytes, int, list[tuple[str, str]]]:
@@ -263,7 +267,14 @@ class App:
             return 200, [JSON], b'{"status":"alive"}'
         if path == "/ready":
             state = "draining" if self.draining else "ready" if serving else "waiting"
-            told = {"status": state, "version": serving.manifest.version if serving else None, "stale": self.trouble}
+            told = {
+                "status": state,
+                "version": serving.manifest.version if serving else None,
+                "stale": self.trouble,
+                "features": {name: at.isoformat() for name, at in serving.features.published().items()}
+                if serving
+                else {},
+            }
             return (200 if self.ready() else 503), [JSON], orjson.dumps(told)
         if path == "/version" and serving is not None:
             manifest = serving.manifest

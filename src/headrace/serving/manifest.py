@@ -19,6 +19,7 @@ from headrace.serving.declarations import Serve
 
 FILE = "serving.json"
 PARITY = "parity.json"
+SERVE = "serve.json"
 PACKAGE = Path("data") / "package"
 FORMAT = 1
 
@@ -30,6 +31,7 @@ class Manifest:
     """What is in Production, and how it is served. Relative paths start at the folder of the file.
 
     Attributes:
+        logged_hash: of all files of the copy but the samples and how it is to be served.
         folder: with the version's copy.
         promoted_at: ISO 8601.
         online: the online store.
@@ -39,6 +41,7 @@ class Manifest:
     model: str
     version: int
     artifact_hash: str
+    logged_hash: str
     folder: str
     promoted_at: str
     serve: Serve
@@ -110,6 +113,11 @@ def write_parity(file: Path, parity: Parity) -> None:
     _write(file, asdict(parity))
 
 
+def copy_digest(folder: Path) -> str:
+    """Of the files that MLflow keeps of a version, in its copy."""
+    return folder_digest(folder, without=(PARITY, SERVE, "registered_model_meta"))
+
+
 def version_folder(file: Path, manifest: Manifest) -> Path:
     """The folder of the version that a manifest names, after its hash was checked.
 
@@ -122,12 +130,12 @@ def version_folder(file: Path, manifest: Manifest) -> Path:
             f"{str(file)!r} names {manifest.model} version {manifest.version} in {str(folder)!r}, which is not there.",
             hint=f"headrace run deploy --model {manifest.model} --version {manifest.version} makes it again.",
         )
-    found = folder_digest(folder / PACKAGE)
-    if found != manifest.artifact_hash:
+    found = copy_digest(folder)
+    if found != manifest.logged_hash:
         raise DataError(
             f"the files of {manifest.model} version {manifest.version} in {str(folder)!r} changed after it was promoted: "
-            f"{found} is not {manifest.artifact_hash}.",
-            hint=f"Remove the folder; headrace run deploy --model {manifest.model} --version {manifest.version} makes it again.",
+            f"{found} is not {manifest.logged_hash}.",
+            hint=f"headrace run deploy --model {manifest.model} --version {manifest.version} makes it again.",
         )
     return folder
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import socket
 import sys
-from contextlib import suppress
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import ConfigError, HeadraceError, MissingExtraError
 from headrace.scoring.spool import Spool
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Generator
 
     from headrace.serving.app import App
 
@@ -23,8 +26,14 @@ DRAIN = 30.0  # seconds that requests may take to their end
 HOST, PORT = "127.0.0.1", 8080
 
 
-def serve(home: Path, *, host: str = HOST, port: int = PORT) -> None:
+def serve(home: Path, *, host: str = HOST, port: int = PORT, parent: int | None = None) -> None:
     """Serves what `<home>/serving.json` names, and follows it, until SIGTERM or SIGINT.
+
+    Args:
+        home: of the model.
+        host: to listen at.
+        port: to listen at.
+        parent: the process that started this one; when it has died, this one drains and ends too.
 
     Raises:
         ConfigError: the address cannot be had.
@@ -37,8 +46,21 @@ def serve(home: Path, *, host: str = HOST, port: int = PORT) -> None:
         import uvloop
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "granian", "serve", "Serving") from None
-    _check(host, port)
-    uvloop.run(_serve(home, host, port))
+    with _alone(host, port):
+        _check(host, port)
+        uvloop.run(_serve(home, host, port, parent))
+
+
+@contextmanager
+def _alone(host: str, port: int) -> Generator[None]:
+    """One server of this user at an address: between the try of an address and listening, another one could come."""
+    place = Path(tempfile.gettempdir()) / f"headrace-{os.getuid()}-{port}.lock"
+    with place.open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _taken(host, port, "another server of yours starts or listens there") from None
+        yield
 
 
 def _check(host: str, port: int) -> None:
@@ -49,13 +71,17 @@ def _check(host: str, port: int) -> None:
         try:
             tried.bind((host, port))
         except (OSError, OverflowError) as error:
-            raise ConfigError(
-                f"the address {host}:{port} cannot be had: {getattr(error, 'strerror', error)}.",
-                hint=f"Another server may listen there; choose another one with --port, or see `ss -ltnp 'sport = :{port}'`.",
-            ) from None
+            raise _taken(host, port, str(getattr(error, "strerror", error))) from None
 
 
-async def _serve(home: Path, host: str, port: int) -> None:
+def _taken(host: str, port: int, why: str) -> ConfigError:
+    return ConfigError(
+        f"the address {host}:{port} cannot be had: {why}.",
+        hint=f"Choose another one with --port, or see who listens: ss -ltnp 'sport = :{port}'",
+    )
+
+
+async def _serve(home: Path, host: str, port: int, parent: int | None) -> None:
     from granian.constants import Interfaces
     from granian.server.embed import Server
 
@@ -70,7 +96,8 @@ async def _serve(home: Path, host: str, port: int) -> None:
     running = asyncio.create_task(server.serve())
     watching = asyncio.create_task(_watch(app, home))
     _say(f"serving on http://{host}:{port}" + ("" if app.serving else f"; {app.trouble}"))
-    await asyncio.wait([running, asyncio.create_task(ended.wait())], return_when=asyncio.FIRST_COMPLETED)
+    ends = [running, asyncio.create_task(ended.wait()), asyncio.create_task(_orphaned(parent))]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     app.draining = True
     with suppress(TimeoutError):
         async with asyncio.timeout(DRAIN):
@@ -79,7 +106,8 @@ async def _serve(home: Path, host: str, port: int) -> None:
     if not running.done():
         server.stop()
         await running
-    watching.cancel()
+    for task in (watching, *ends[1:]):
+        task.cancel()
     if app.spool is not None:
         app.spool.close()
     _say("drained; nothing is lost")
@@ -96,6 +124,13 @@ async def _watch(app: App, home: Path) -> None:
             await _follow(app, home)
         if app.spool is not None:
             app.spool.tick()
+
+
+async def _orphaned(parent: int | None) -> None:
+    """Comes back when the process that started this one is gone; never without one."""
+    while parent is None or os.getppid() == parent:  # noqa: ASYNC110  # nobody tells of it
+        await asyncio.sleep(LOOK)
+    _say(f"process {parent}, which started this server, is gone")
 
 
 async def _follow(app: App, home: Path) -> None:
@@ -121,6 +156,11 @@ async def _follow(app: App, home: Path) -> None:
     app.serving, app.trouble = loaded, ""
     slower = f" ({'; '.join(loaded.slower)})" if loaded.slower else ""
     _say(f"{manifest.model} version {manifest.version}, {loaded.predictor.tier} tier{slower}")
+    if behind := loaded.features.behind():
+        _say(
+            f"by key, requests of now find nothing in {', '.join(behind)}: "
+            "never published, or longer ago than the look-back. Next: headrace run publish"
+        )
 
 
 def _mark(file: Path) -> tuple[int, int] | None:

@@ -13,35 +13,41 @@ class Counters:
     """Counts since the start of the process.
 
     Attributes:
-        answers: by status.
-        rows: predicted.
+        answers: by version (0 before there is one) and status.
+        rows: predicted, by version.
         unlogged: answers that a log with the policy `best_effort` could not take.
         swaps: versions that took over.
         failed_swaps: versions that did not load.
     """
 
-    answers: dict[int, int] = field(default_factory=dict[int, int])
-    rows: int = 0
+    answers: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
+    rows: dict[int, int] = field(default_factory=dict[int, int])
     unlogged: int = 0
     swaps: int = 0
     failed_swaps: int = 0
     seconds: float = 0.0
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
 
-    def answered(self, status: int, seconds: float, rows: int = 0) -> None:
+    def answered(self, version: int, status: int, seconds: float, rows: int = 0) -> None:
         """One request."""
-        self.answers[status] = self.answers.get(status, 0) + 1
-        self.rows += rows
+        self.answers[version, status] = self.answers.get((version, status), 0) + 1
+        if rows:
+            self.rows[version] = self.rows.get(version, 0) + rows
         self.seconds += seconds
         self.buckets[bisect_left(BUCKETS, seconds)] += 1
 
     def prometheus(self, *, model: str, version: int, in_flight: int) -> str:
         """In Prometheus' text format."""
-        label = f'model="{model}",version="{version}"'
-        lines = ["# TYPE headrace_requests_total counter"]
-        lines += [f'headrace_requests_total{{{label},status="{each}"}} {n}' for each, n in sorted(self.answers.items())]
+        label = f'model="{model}"'
+        lines = ["# TYPE headrace_version gauge", f"headrace_version{{{label}}} {version}"]
+        lines.append("# TYPE headrace_requests_total counter")
+        lines += [
+            f'headrace_requests_total{{{label},version="{each}",status="{status}"}} {count}'
+            for (each, status), count in sorted(self.answers.items())
+        ]
+        lines.append("# TYPE headrace_rows_total counter")
+        lines += [f'headrace_rows_total{{{label},version="{each}"}} {n}' for each, n in sorted(self.rows.items())]
         for name, value in (
-            ("rows", self.rows),
             ("unlogged_answers", self.unlogged),
             ("swaps", self.swaps),
             ("failed_swaps", self.failed_swaps),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from headrace.core.errors import DataError, NotFoundError
+from headrace.core.ids import folder_digest
 from headrace.tracking import store
 from headrace.tracking.autolog import autologging
 from headrace.tracking.records import Column, LoggedVersion, RunStatus, RunSummary
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from headrace.core.ids import Json
 
 STEP = "headrace.step"
+MLFLOWS_NOTES = ("registered_model_meta",)  # left in the folder when a model is registered
 MODEL_URI = "headrace.model_uri"
 BATCH = 90  # parameters in one request; MLflow takes 100
 
@@ -104,6 +106,21 @@ class Tracking:
         """The local folder of a logged model; an embedded store's own folder, which is not to be written to."""
         with store.current(self.url) as mlflow:
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+
+    def digest(self, uri: str) -> str:
+        """A digest of all files of a logged model, MLflow's own among them: what says which code loads it is there.
+
+        Raises:
+            DataError: it is gone.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return folder_digest(self.download(uri), without=MLFLOWS_NOTES)
+        except (OSError, MlflowException) as error:
+            raise DataError(
+                f"{uri} cannot be read: {error}", hint="Restore the artifacts from a backup, or train again."
+            ) from error
 
     def logged_folder(self, uri: str) -> Path:
         """The local copy of the folder that `TrackedRun.log_model` was given; not to be written to.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from headrace.access.audit import record
+from headrace.core.errors import DataError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -12,34 +15,58 @@ if TYPE_CHECKING:
 
 
 def follow(workspace: Workspace, *, patient: bool = False) -> Sequence[Trouble]:
-    """Delivers what was not delivered yet, and sets aliases right that were moved by hand in MLflow.
+    """Delivers what was not delivered yet, and sets right what was changed by hand: MLflow's aliases, `serving.json`.
 
     Gives one entry for each channel that still has something to take.
     """
     troubles = workspace.outbox.deliver(channels(workspace), patient=patient)
-    if not any(trouble.channel == "mlflow" for trouble in troubles):
+    late = {trouble.channel for trouble in troubles}
+    if "mlflow" not in late:
         from headrace.registry import projection
 
         projection.repair(workspace.registry)
+    if "serving" not in late:
+        _repair_serving(workspace)
     return troubles
+
+
+def _repair_serving(workspace: Workspace) -> None:
+    """What cannot be set right is left; `headrace status` tells of it."""
+    for model in workspace.registry.models():
+        if not workspace.home(model).is_dir():
+            continue
+        try:
+            changed = serve_current(workspace, model)
+        except DataError:
+            continue
+        if changed:
+            with workspace.state.begin() as connection:
+                record(connection, "headrace", "serving.repaired", model, {})
 
 
 def channels(workspace: Workspace) -> dict[str, Callable[[Event], None]]:
     """Every channel of an environment, by name."""
     return {
         "mlflow": lambda event: _alias(workspace, event),
-        "serving": lambda event: (
-            serve_current(workspace, str(event.payload["model"])) if event.name == "stage.changed" else None
-        ),
+        "serving": lambda event: _serving(workspace, event),
         **workspace.environment.channels(),
     }
 
 
-def serve_current(workspace: Workspace, model: str) -> None:
-    """`serving.json` says the version that is in Production now."""
+def _serving(workspace: Workspace, event: Event) -> None:
+    if event.name == "stage.changed":
+        serve_current(workspace, str(event.payload["model"]))
+
+
+def serve_current(workspace: Workspace, model: str) -> bool:
+    """`serving.json` says the version that is in Production now; gives whether it said something else.
+
+    Raises:
+        DataError: the version has no whole copy.
+    """
     from headrace.deployment import staged
 
-    staged.promote(
+    return staged.promote(
         workspace.home(model),
         workspace.registry.current(model, "Production"),
         online=workspace.environment.root / "online.db",

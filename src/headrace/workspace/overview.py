@@ -22,7 +22,7 @@ Row = dict[str, object]
 
 
 def overview(workspace: Workspace) -> dict[str, list[Row]]:
-    """Needs, tables, jobs and models of an environment, as rows.
+    """Needs, what was set right lately, tables, jobs and models of an environment, as rows.
 
     The project's code is not loaded: this also answers when it is broken.
     """
@@ -31,10 +31,12 @@ def overview(workspace: Workspace) -> dict[str, list[Row]]:
     return {
         "needs_a_person": [
             *_requests(workspace),
+            *_approved(workspace),
             *_alerts(workspace),
-            *_repairs(workspace),
+            *_serving(workspace),
             *_needs(list(last.values()), workspace.environment.name),
         ],
+        "lately": _repairs(workspace),
         "tables": [_table(workspace.lakehouse, name.name) for name in workspace.lakehouse.names()],
         "jobs": [
             {
@@ -86,19 +88,63 @@ def _alerts(workspace: Workspace) -> list[Row]:
     ]
 
 
+def _approved(workspace: Workspace) -> list[Row]:
+    """Approved for Production, and not there yet: the move was refused, or its process died."""
+    env, found = workspace.environment.name, list[Row]()
+    for request in workspace.registry.requests.list(status="approved"):
+        decision = workspace.registry.requests.decision(request.id)
+        if decision is None or not decision.approved or decision.spent is not None or decision.expires <= now():
+            continue
+        move = f"headrace run deploy --model {request.model} --version {request.version} --env {env}"
+        found.append(
+            {
+                "what": f"{request.model} version {request.version} is approved for {request.to} and not there",
+                "since": decision.at,
+                "why": f"approved by {', '.join(decision.by)}; the decision expires at {decision.expires:%Y-%m-%d %H:%M} UTC",
+                "next": move,
+            }
+        )
+    return found
+
+
+def _serving(workspace: Workspace) -> list[Row]:
+    """Models whose servers would start with something else than what is in Production."""
+    from headrace.core.errors import DataError
+    from headrace.serving.manifest import FILE, read_manifest, version_folder
+
+    env, found = workspace.environment.name, list[Row]()
+    for model in workspace.registry.models():
+        current, file = workspace.registry.current(model, "Production"), workspace.home(model) / FILE
+        if current is None:
+            continue
+        try:
+            manifest = read_manifest(file)
+            version_folder(file, manifest)
+            why = f"serving.json names version {manifest.version}" if manifest.version != current.version else ""
+        except DataError as error:
+            why = error.what
+        if why:
+            again = f"headrace run deploy --model {model} --version {current.version} --env {env}"
+            what = f"{current.name} is in Production and cannot be served"
+            found.append({"what": what, "since": current.created, "why": why, "next": again})
+    return found
+
+
 def _repairs(workspace: Workspace) -> list[Row]:
-    """Aliases that somebody moved by hand lately: set right, but somebody should know why."""
-    env = workspace.environment.name
-    return [
-        {
-            "what": f"MLflow's alias {entry.details['alias']!r} of {entry.object} was moved by hand",
-            "since": entry.at,
-            "why": f"it pointed at {entry.details['found']}, and was set back to {entry.details['set_to']}",
-            "next": f"headrace model history {entry.object} --env {env}",
-        }
-        for entry in workspace.audit.entries(limit=LATEST)
-        if entry.action == "alias.repaired" and now() - entry.at < RECENT
-    ]
+    """What was changed by hand lately, and set right: somebody may want to know why."""
+    found: list[Row] = []
+    for entry in workspace.audit.entries(limit=LATEST):
+        if now() - entry.at > RECENT:
+            continue
+        told = entry.details
+        if entry.action == "alias.repaired":
+            what = f"MLflow's alias {told['alias']!r} of {entry.object} was moved by hand to {told['found']}, and set back to {told['set_to']}"
+        elif entry.action == "serving.repaired":
+            what = f"serving.json of {entry.object} was changed by hand, and written again"
+        else:
+            continue
+        found.append({"what": what, "at": entry.at})
+    return found
 
 
 def _needs(runs: Sequence[RunRecord], env: str) -> list[Row]:

@@ -77,15 +77,15 @@ def rehearse(
     """
     put_back(workspace)
     deployment = start.one_deployment(workspace.project, name)
+    version = workspace.registry.current(deployment.name, "Production")
+    if version is None:
+        raise DataError(
+            f"no version of {deployment.name} is in Production.",
+            hint=f"headrace run deploy --env {workspace.environment.name}",
+        )
     asked: dict[str, Json] = {"since": since.isoformat(), "until": until.isoformat(), "rows": rows}
     with start.open_job(workspace, f"serve {deployment.name}", asked, listen) as run:
         serve_current(workspace, deployment.name)
-        version = workspace.registry.current(deployment.name, "Production")
-        if version is None:
-            raise DataError(
-                f"no version of {deployment.name} is in Production.",
-                hint=f"headrace run deploy --env {workspace.environment.name}",
-            )
         found = _decisions(
             workspace, deployment.name, deployment.score.into, version.version, since, until, rows, instants
         )
@@ -290,6 +290,7 @@ def _server(home: Path) -> Generator[int]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "headrace.serving", "--home", str(home), "--port", str(port)]
+    command += ["--parent", str(os.getpid())]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ) as process:
         try:
             _wait(port, process)

@@ -8,6 +8,7 @@ where it was stopped, and does nothing twice.
 from __future__ import annotations
 
 import os
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,6 +18,7 @@ from headrace.access.identity import VARIABLE
 from headrace.core.clock import instant
 from headrace.core.errors import HeadraceError
 from headrace.deployment.rollback import roll_back
+from headrace.jobs.run import Outcome
 from headrace.pipelines.score import months
 from headrace.workspace import rehearsal, start
 from headrace.workspace.follow import follow
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from headrace.core.ids import Json
-    from headrace.jobs.run import Outcome, Run
+    from headrace.jobs.run import Run
     from headrace.pipelines.deploy import Delivered
     from headrace.workspace.workspace import Workspace
 
@@ -98,6 +100,7 @@ class Replay:
         }
         self.begin("the year as it turned out")
         self.monitor(plan.as_of)
+        start.publish(self.workspace, as_of=plan.as_of, listen=self.listen)
 
     def month(self, since: datetime, until: datetime) -> None:
         """One month: scored as it went, watched when its labels are in, and what follows from that."""
@@ -203,10 +206,25 @@ class Replay:
     def _roll(self, to: int, reason: str) -> None:
         done = [change.version for change in self._productions()]
         if (to == 1 and len(done) < 3) or (to == 2 and len(done) < 4):
-            roll_back(
-                self.workspace.registry, self.plan.model, to=to, reason=reason, identity=self.workspace.access.me()
+            began = time.perf_counter()
+            change = roll_back(
+                self.workspace.registry,
+                self.plan.model,
+                home=self.workspace.home(self.plan.model),
+                to=to,
+                reason=reason,
+                identity=self.workspace.access.me(),
             )
             follow(self.workspace)
+            says = f"decision {change.decision} of {change.by}: {reason}"
+            self.listen(
+                Outcome(
+                    name=f"rollback to version {to}",
+                    output={"says": says},
+                    state="done",
+                    seconds=time.perf_counter() - began,
+                )
+            )
 
     def _rolled(self) -> bool:
         return len(self._productions()) >= 4

@@ -194,6 +194,7 @@ def deploy(
     *,
     version: int | None = None,
     as_of: datetime | None = None,
+    revive: bool = False,
     listen: Listener | None = None,
 ) -> tuple[Run, Delivered]:
     """Runs the deployment pipeline of one model.
@@ -203,12 +204,14 @@ def deploy(
         name: the model; may be left out when there is only one that has a deployment.
         version: its version; the newest that is not archived unless said.
         as_of: labels known by then count; the project's, or the present, unless said.
+        revive: whether a version that was archived begins again at the first gate.
         listen: told of each step.
     """
     from headrace.pipelines import deploy as pipeline
     from headrace.workspace.follow import follow
 
     deployment = one_deployment(workspace.project, name)
+    pipeline.candidate(workspace.registry, deployment.name, version)  # a version that is not there is no failed run
     params: dict[str, Json] = {"version": version, "as_of": _text(workspace, as_of)}
     with open_job(workspace, f"deploy {deployment.name}", params, listen) as run:
         delivered = pipeline.deploy(
@@ -221,6 +224,7 @@ def deploy(
             as_of=moment(run),
             home=workspace.home(deployment.name),
             by=workspace.access.me().name,
+            revive=revive,
             follow=lambda: follow(workspace),
         )
     return run, delivered
@@ -245,13 +249,14 @@ def monitor(
     from headrace.workspace.follow import follow
 
     deployment = one_deployment(workspace.project, name)
+    versions = _predicted(workspace, deployment)
     with open_job(workspace, f"monitor {deployment.name}", {"as_of": _text(workspace, as_of)}, listen) as run:
         holding = pipeline.monitor(
             workspace.lakehouse,
             workspace.alerts,
             run,
             deployment,
-            _predicted(workspace, deployment),
+            versions,
             spool=workspace.environment.root / "spool" / deployment.name,
             as_of=moment(run),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from headrace.core.clock import now
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from headrace.features.online.packing import Value
     from headrace.features.plan import FeaturePlan, LookUp
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ATTEMPTS = 100  # each that fails, a publication came in between
 
 
@@ -55,6 +56,7 @@ class OnlineFeatures:
         )
         needed.pop(plan.at, None)  # it has a default
         self.needed = tuple(needed)
+        self._takes = {*needed, plan.at}
         self._local = any(column.name == plan.at and column.kind == "timestamp" for column in plan.inputs)
         self._tables: dict[str, list[LookUp]] = {}
         for lookup in plan.lookups:
@@ -76,11 +78,31 @@ class OnlineFeatures:
             self._look_up(table, lookups, at, rows)
         return rows
 
+    def published(self) -> dict[str, datetime]:
+        """Table → the moment as of which its rows were published; a table that never was is left out."""
+        found = {name: self.store.table(name) for name in self._tables}
+        return {name: EPOCH + table.as_of * MICROSECOND for name, table in found.items() if table is not None}
+
+    def behind(self) -> list[str]:
+        """Tables that a request of now would find nothing in: never published, or longer ago than their look-back."""
+        there, found = self.published(), list[str]()
+        for name, lookups in self._tables.items():
+            reach = [timedelta(seconds=lookup.look_back) for lookup in lookups if lookup.look_back is not None]
+            if name not in there or (reach and there[name] < now() - max(reach)):
+                found.append(name)
+        return found
+
     def _given(self, place: int, request: Mapping[str, Any]) -> dict[str, Any]:
         """What a request says itself."""
         for name in self.needed:
             if name not in request:
                 raise DataError(f"row {place}: {name!r} is missing.")
+        for name in request:
+            if name not in self._takes:
+                raise DataError(f"row {place}: {name!r} is not asked for; there is {', '.join(sorted(self._takes))}.")
+        for name in self.plan.keys:
+            if request[name] is None:
+                raise DataError(f"row {place}: {name!r} is null: a decision is known by its key.")
         given = request.get(self.plan.at)
         try:
             at = now() if given is None else moment(given, self.plan.at)

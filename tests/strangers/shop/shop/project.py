@@ -99,4 +99,5 @@ delivery = hr.Deployment(
     monitor=hr.Monitor(
         window="1mo", min_rows=50, alerts=[hr.alert("rmse", above=1.0, for_="1 of 2")], slices=["region"]
     ),
+    retrain=hr.Retrain(on="alert", cool_down="7d"),
 )
