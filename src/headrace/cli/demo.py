@@ -78,6 +78,7 @@ def _plan(show: dict[str, Any]) -> Plan:
         since=instant(show["score"]["from"]),
         until=instant(show["score"]["to"]),
         as_of=instant(show["as_of"]),
+        ask_as_of=instant(show["ask_as_of"]),
         approver=show["approver"],
     )
 

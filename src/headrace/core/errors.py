@@ -103,6 +103,10 @@ class DataError(HeadraceError):
     """Data breaks a promise: an expectation, a key, a type, an empty training set. Nothing was written."""
 
 
+class UnavailableError(DataError):
+    """What is asked for cannot be read now; asking again later may work."""
+
+
 class UserCodeError(HeadraceError):
     """A function of the user's program raised or returned the wrong shape. `__cause__` is the user's own exception."""
 

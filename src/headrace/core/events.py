@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import JSON, Column, Index, Integer, MetaData, String, Table, Text, insert, select, update
 
 from headrace.core.clock import now
+from headrace.core.errors import HeadraceError
 from headrace.core.state import Instant
 
 if TYPE_CHECKING:
@@ -110,6 +111,12 @@ class Outbox:
             if (trouble := self._deliver(channel, take, patient=patient)) is not None
         ]
 
+    def stuck(self) -> dict[str, str]:
+        """Channel → why it did not take its next event, for those that failed the last time."""
+        failed = select(CHANNELS.c.channel, CHANNELS.c.error).where(CHANNELS.c.attempts > 0)
+        with self.state.read() as connection:
+            return {row.channel: row.error or "" for row in connection.execute(failed)}
+
     def _deliver(self, channel: str, take: Callable[[Event], None], *, patient: bool) -> Trouble | None:
         known = self._known(channel)
         while events := self.events(after=known["delivered"]):
@@ -130,7 +137,7 @@ class Outbox:
             take(event)
         except Exception as error:  # noqa: BLE001  # whatever a channel's far side does, the event stays
             again = now() + min(FIRST_WAIT * 2 ** min(attempts - 1, 20), LONGEST_WAIT)
-            text = f"{type(error).__name__}: {error}"[:2000]
+            text = (str(error) if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}")[:2000]
             self._note(channel, event, attempts=attempts, again=again, error=text)
             return Trouble(channel=channel, event=event, attempts=attempts, error=text, again=again)
         self._note(channel, event, delivered=event.id, attempts=0, again=None, error=None)

@@ -97,7 +97,8 @@ def stage(tracking: Tracking, version: Version, home: Path, *, samples: pd.DataF
     """
     folder = home / folder_name(version)
     if not is_whole(folder, version):
-        _copy(tracking, version, folder, samples=samples, serve=serve or Serve())
+        _copy(tracking, version, folder, samples=samples)
+    (folder / SERVE).write_text(json.dumps(asdict(serve or Serve())), encoding="utf-8")
     predictor = Predictor(folder / PACKAGE)
     parity = read_parity(folder / PARITY)
     ours = predictor.predict(_frame(parity, predictor.plan))
@@ -110,7 +111,7 @@ def stage(tracking: Tracking, version: Version, home: Path, *, samples: pd.DataF
     )
 
 
-def _copy(tracking: Tracking, version: Version, folder: Path, *, samples: pd.DataFrame, serve: Serve) -> None:
+def _copy(tracking: Tracking, version: Version, folder: Path, *, samples: pd.DataFrame) -> None:
     making = folder.parent / f".{folder.name}.{os.getpid()}"
     shutil.rmtree(making, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,6 @@ def _copy(tracking: Tracking, version: Version, folder: Path, *, samples: pd.Dat
             f"the files of {version.name} changed after it was registered: {found} is not {version.logged_hash}.",
             hint="Do not use it. Train again, or restore the files from a backup.",
         )
-    (making / SERVE).write_text(json.dumps(asdict(serve)), encoding="utf-8")
     write_parity(making / PARITY, _answers(making, version, samples))
     shutil.rmtree(folder, ignore_errors=True)  # without a parity file: left half-way by somebody who died
     making.rename(folder)

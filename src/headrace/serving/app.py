@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import orjson
 
-from headrace.core.errors import DataError
+from headrace.core.errors import ConflictError, DataError, UnavailableError
 from headrace.core.ids import digest, new_id
 from headrace.scoring.spool import Spool, SpoolFullError
 from headrace.serving.codec import BadRequestError, document
@@ -74,7 +74,7 @@ class App:
         serving: the version at work; replaced in one assignment. None before something is in Production.
         spool: of the inference log.
         trouble: why the latest `serving.json` is not followed; empty when it is.
-        draining: no new work is taken.
+        draining: about to end; what still comes is answered, readiness says no.
     """
 
     def __init__(self) -> None:
@@ -120,6 +120,10 @@ class App:
                 headers = [JSON, AGAIN]
         except BadRequestError as error:
             status, body = 400, _error(400, str(error))
+        except (UnavailableError, ConflictError) as error:
+            status, body = 503, _error(503, "the online store cannot be read now; the server's log says more.")
+            headers = [JSON, AGAIN]
+            _say(str(error))
         except DataError as error:
             status, body = 400, _error(400, error.what)
         except Exception as error:  # noqa: BLE001  # whatever a model does, the server stays
@@ -271,9 +275,7 @@ class App:
                 "status": state,
                 "version": serving.manifest.version if serving else None,
                 "stale": self.trouble,
-                "features": {name: at.isoformat() for name, at in serving.features.published().items()}
-                if serving
-                else {},
+                "features": _published(serving) if serving else {},
             }
             return (200 if self.ready() else 503), [JSON], orjson.dumps(told)
         if path == "/version" and serving is not None:
@@ -313,6 +315,14 @@ def _requests(body: bytes) -> list[dict[str, Any]]:
     return rows
 
 
+def _published(serving: Serving) -> dict[str, str] | None:
+    """Table → when it was published; None when the store cannot be read."""
+    try:
+        return {name: at.isoformat() for name, at in serving.features.published().items()}
+    except (DataError, OSError):
+        return None
+
+
 def _known(serving: Serving, row: dict[str, Any]) -> dict[str, Any]:
     plan = serving.plan
     return {"keys": {name: row[name] for name in plan.keys}, "at": row[plan.at]}
@@ -338,6 +348,12 @@ def _settle(waiting: asyncio.Future[list[Answer]], answers: list[Answer] | None,
 def _error(status: int, message: str) -> bytes:
     codes = {400: "BAD_REQUEST", 404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "TOO_LARGE", 500: "INTERNAL_ERROR"}
     return orjson.dumps({"error_code": codes.get(status, "TEMPORARILY_UNAVAILABLE"), "message": message})
+
+
+def _say(text: str) -> None:
+    import sys
+
+    print(text, file=sys.stderr, flush=True)
 
 
 def _report(error: Exception) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import json
 import time
+import weakref
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -128,7 +129,7 @@ class Native:
             else None
             for feature in plan.features
         ]
-        self._straight = self._from == list(range(len(inputs))) and not any(self._codes)
+        self._straight = self._from == list(range(len(inputs))) and all(codes is None for codes in self._codes)
         self._task, self._classes = spec["task"], spec["classes"]
         self.columns = _columns(self._task, self._classes)
         self._points = None if spec["calibration"] is None else np.asarray(spec["calibration"]["points"])
@@ -141,6 +142,7 @@ class Native:
         self._call(
             "LGBM_BoosterCreateFromModelfile", str(file).encode(), ctypes.byref(rounds), ctypes.byref(self._handle)
         )
+        weakref.finalize(self, self._library.LGBM_BoosterFree, self._handle)
         classes = ctypes.c_int()
         self._call("LGBM_BoosterGetNumClasses", self._handle, ctypes.byref(classes))
         self._outputs, self._width = classes.value, width
@@ -150,6 +152,7 @@ class Native:
             "LGBM_BoosterPredictForMatSingleRowFastInit",
             self._handle, 0, 0, -1, 1, width, self._parameters, ctypes.byref(self._fast),
         )  # fmt: skip
+        weakref.finalize(self, self._library.LGBM_FastConfigFree, self._fast)
         self._row = (ctypes.c_double * width)()
         self._out = (ctypes.c_double * self._outputs)()
         self._row_at = ctypes.cast(self._row, ctypes.c_void_p)

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import ConfigError, HeadraceError, MissingExtraError
-from headrace.scoring.spool import Spool
+from headrace.scoring.spool import Spool, SpoolFullError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from headrace.serving.app import App
+    from headrace.serving.manifest import Manifest
 
+Mark = tuple[int, int] | None  # of serving.json
 LOOK = 0.2  # seconds between looks at serving.json
 DRAIN = 30.0  # seconds that requests may take to their end
 HOST, PORT = "127.0.0.1", 8080
@@ -88,42 +90,53 @@ async def _serve(home: Path, host: str, port: int, parent: int | None) -> None:
     from headrace.serving.app import App
 
     app = App()
-    await _follow(app, home)
+    seen = await _follow(app, home)
     server = Server(app, address=host, port=port, interface=Interfaces.RSGI, log_enabled=False, websockets=False)
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     running = asyncio.create_task(server.serve())
-    watching = asyncio.create_task(_watch(app, home))
+    watching = asyncio.create_task(_watch(app, home, seen))
     _say(f"serving on http://{host}:{port}" + ("" if app.serving else f"; {app.trouble}"))
-    ends = [running, asyncio.create_task(ended.wait()), asyncio.create_task(_orphaned(parent))]
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    app.draining = True
+    ends = [running, watching, asyncio.create_task(ended.wait()), asyncio.create_task(_orphaned(parent))]
+    try:
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        app.draining = True
+        drained = await _drain(app)
+        if not running.done():
+            server.stop()
+        await running  # raises what made the server end by itself
+        if watching.done():
+            watching.result()
+    finally:
+        for task in ends[1:]:
+            task.cancel()
+        if app.spool is not None:
+            app.spool.close()
+    _say("drained; nothing is lost" if drained else f"{app.in_flight} requests were not answered within {DRAIN:.0f} s")
+
+
+async def _drain(app: App) -> bool:
+    """Waits for what is being answered; gives whether all was in time."""
     with suppress(TimeoutError):
         async with asyncio.timeout(DRAIN):
             while app.in_flight:  # noqa: ASYNC110  # an event would cost every request something, this only the last ones
                 await asyncio.sleep(0.01)
-    if not running.done():
-        server.stop()
-        await running
-    for task in (watching, *ends[1:]):
-        task.cancel()
-    if app.spool is not None:
-        app.spool.close()
-    _say("drained; nothing is lost")
+    return not app.in_flight
 
 
-async def _watch(app: App, home: Path) -> None:
-    """Follows `serving.json`, and seals the log's segment when no request does."""
+async def _watch(app: App, home: Path, seen: Mark) -> None:
+    """Follows `serving.json`, and seals the log's segment when no request does. A round that fails is told, and tried again."""
     file = home / "serving.json"
-    seen = _mark(file)
     while True:
         await asyncio.sleep(LOOK)
-        if (mark := _mark(file)) != seen:
-            seen = mark
-            await _follow(app, home)
-        if app.spool is not None:
-            app.spool.tick()
+        try:
+            if _mark(file) != seen:
+                seen = await _follow(app, home)
+            if app.spool is not None:
+                app.spool.tick()
+        except SpoolFullError as error:
+            app.trouble = str(error)
 
 
 async def _orphaned(parent: int | None) -> None:
@@ -133,37 +146,55 @@ async def _orphaned(parent: int | None) -> None:
     _say(f"process {parent}, which started this server, is gone")
 
 
-async def _follow(app: App, home: Path) -> None:
-    """Loads what `serving.json` names, beside the version at work, then swaps. What does not load leaves things as they are."""
+async def _follow(app: App, home: Path) -> Mark:
+    """Loads what `serving.json` names, beside the version at work, then swaps. What does not load leaves things as they are.
+
+    Gives the mark that the file had before it was read: one that came meanwhile has another.
+    """
     from headrace.serving.app import NOTHING
     from headrace.serving.version import load
 
     file = home / "serving.json"
-    if not file.exists():
+    mark = _mark(file)
+    if mark is None:
         app.trouble = "serving.json is gone; the last version goes on." if app.serving else NOTHING
-        return
+        return mark
     try:
         loaded = await asyncio.get_running_loop().run_in_executor(None, load, file)
-    except (HeadraceError, OSError) as error:
-        app.trouble = str(error)
+        _log_to(app, home, loaded.manifest)
+    except Exception as error:  # noqa: BLE001  # whatever a package holds, the version at work stays
+        told = str(error) if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
+        app.trouble = told
         app.counters.failed_swaps += 1
-        _say(f"not followed: {error}")
-        return
+        _say(f"not followed: {told}")
+        return mark
     manifest = loaded.manifest
-    if manifest.serve.log != "none" and app.spool is None:
-        app.spool = Spool((home / manifest.spool).resolve(), limit_bytes=manifest.serve.max_log)
     app.counters.swaps += app.serving is not None
     app.serving, app.trouble = loaded, ""
     slower = f" ({'; '.join(loaded.slower)})" if loaded.slower else ""
     _say(f"{manifest.model} version {manifest.version}, {loaded.predictor.tier} tier{slower}")
-    if behind := loaded.features.behind():
-        _say(
-            f"by key, requests of now find nothing in {', '.join(behind)}: "
-            "never published, or longer ago than the look-back. Next: headrace run publish"
-        )
+    with suppress(HeadraceError):
+        if behind := loaded.features.behind():
+            _say(
+                f"by key, requests of now find nothing in {', '.join(behind)}: "
+                "never published, or longer ago than the look-back. Next: headrace run publish"
+            )
+    return mark
 
 
-def _mark(file: Path) -> tuple[int, int] | None:
+def _log_to(app: App, home: Path, manifest: Manifest) -> None:
+    """The spool that a version declares; the one at work, where it is the same."""
+    place, limit = (home / manifest.spool).resolve(), manifest.serve.max_log
+    if manifest.serve.log == "none":
+        return
+    if app.spool is not None and (app.spool.folder, app.spool.limit_bytes) == (place, limit):
+        return
+    before, app.spool = app.spool, Spool(place, limit_bytes=limit)
+    if before is not None:
+        before.close()
+
+
+def _mark(file: Path) -> Mark:
     """What changes when the file is replaced."""
     try:
         found = file.stat()

@@ -34,6 +34,7 @@ def overview(workspace: Workspace) -> dict[str, list[Row]]:
             *_approved(workspace),
             *_alerts(workspace),
             *_serving(workspace),
+            *_channels(workspace),
             *_needs(list(last.values()), workspace.environment.name),
         ],
         "lately": _repairs(workspace),
@@ -128,6 +129,19 @@ def _serving(workspace: Workspace) -> list[Row]:
             what = f"{current.name} is in Production and cannot be served"
             found.append({"what": what, "since": current.created, "why": why, "next": again})
     return found
+
+
+def _channels(workspace: Workspace) -> list[Row]:
+    """Those who are to be told of what happens, and could not be."""
+    return [
+        {
+            "what": f"{channel} could not be told of what happens",
+            "since": now(),
+            "why": f"{error.rstrip('.')}; nothing is lost, it is tried again",
+            "next": f"headrace up --once --env {workspace.environment.name}",
+        }
+        for channel, error in workspace.outbox.stuck().items()
+    ]
 
 
 def _repairs(workspace: Workspace) -> list[Row]:

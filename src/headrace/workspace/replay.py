@@ -45,6 +45,7 @@ class Plan:
         since: beginning of the first month that is scored.
         until: the end.
         as_of: the present of the replay, when the last labels are in.
+        ask_as_of: up to when features are published at the end, for whoever wants to ask a server then.
         approver: who approves, with the role `governance`.
     """
 
@@ -53,6 +54,7 @@ class Plan:
     since: datetime
     until: datetime
     as_of: datetime
+    ask_as_of: datetime
     approver: str
 
 
@@ -100,7 +102,7 @@ class Replay:
         }
         self.begin("the year as it turned out")
         self.monitor(plan.as_of)
-        start.publish(self.workspace, as_of=plan.as_of, listen=self.listen)
+        start.publish(self.workspace, as_of=plan.ask_as_of, listen=self.listen)
 
     def month(self, since: datetime, until: datetime) -> None:
         """One month: scored as it went, watched when its labels are in, and what follows from that."""
@@ -166,11 +168,13 @@ class Replay:
     def retrain(self, as_of: datetime) -> None:
         """On the alert: a second version through the same gates, then back to the first and forward again."""
         workspace, model = self.workspace, self.plan.model
-        if self._version(2) is None:
+        if self._done(f"retrain {model}", {"as_of": as_of.isoformat()}) is None:
             self.begin(f"retrain on the alert, as of {as_of:%Y-%m-%d}")
             verdict, delivered = start.retrain(workspace, model, as_of=as_of, listen=self.listen)
             if delivered is None:
                 raise HeadraceError(f"{model} was not trained again: {'; '.join(verdict.against)}.")
+            if delivered.ending == "waits for approval":
+                self._approve(delivered)
         self.deploy(2, as_of)
         self._roll(1, "rehearsed: back to what is known")
         self._roll(2, "rehearsed: forward again")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from headrace.core.clock import now
-from headrace.core.errors import ConflictError, DataError
+from headrace.core.errors import ConflictError, DataError, UnavailableError
 from headrace.features.online.packing import MICROSECOND, Packing, key, microseconds, moment
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class OnlineFeatures:
         for _ in range(ATTEMPTS):
             table = self.store.table(name)
             if table is None:
-                raise DataError(f"features of {name!r} were never published.", hint="headrace run publish")
+                raise UnavailableError(f"features of {name!r} were never published.", hint="headrace run publish")
             ready = self._made_ready(name, table, lookups)
             keys = [[_key(table, lookup, place, row) for place, row in enumerate(rows)] for lookup in ready]
             wanted = list(dict.fromkeys(known for each in keys for known in each if known is not None))
@@ -151,14 +151,14 @@ class OnlineFeatures:
 def _ready(table: OnlineTable, packing: Packing, lookup: LookUp) -> _LookUp:
     spine = dict(lookup.on)
     if set(spine) != {name for name, _ in table.keys}:
-        raise DataError(
+        raise UnavailableError(
             f"{lookup.table!r} is looked up by {', '.join(spine)}, and was published by {', '.join(name for name, _ in table.keys)}.",
             hint="Its key has changed since the model was trained: train and deploy it again.",
         )
     try:
         take = packing.taking([theirs for theirs, _ in lookup.columns])
     except DataError as error:
-        raise DataError(
+        raise UnavailableError(
             f"{lookup.table!r}: {error.what}",
             hint="It has changed since the model was trained: train and deploy again.",
         ) from None

@@ -12,7 +12,7 @@ from threading import local
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from headrace.core.errors import ConflictError, DataError
+from headrace.core.errors import ConflictError, UnavailableError
 from headrace.core.failpoints import reach
 from headrace.features.online.base import OnlineRow, OnlineTable, Written
 
@@ -190,7 +190,7 @@ class SqliteStore:
                     f"the online store {str(self.file)!r} has been written by somebody else for {PATIENCE:.0f} s.",
                     hint="Nothing was written; trying again is safe.",
                 ) from error
-            raise DataError(
+            raise UnavailableError(
                 f"the online store {str(self.file)!r} cannot be {done}: {error}.",
                 hint="headrace run publish fills it." if done == "read" else "",
             ) from error
