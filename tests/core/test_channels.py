@@ -146,6 +146,12 @@ def test_only_http_is_posted_to(bad):
         Webhook(url=bad)
 
 
+def test_a_url_that_cannot_be_read_is_not_shown():
+    with pytest.raises(ConfigError) as told:
+        Webhook(url="https://user:pa/ss@host/x")
+    assert "pa" not in str(told.value).split("credentials")[0]
+
+
 def test_a_webhook_that_fails_twice_gets_each_event_once_and_in_order(hook, tmp_path):
     state = State(f"sqlite:///{tmp_path}/state.db")
     outbox, channels = Outbox(state), {"webhook": Webhook(url=url(hook))}

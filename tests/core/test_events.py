@@ -125,6 +125,18 @@ def test_a_new_channel_gets_what_was_told_before_it(outbox):
     assert late.taken == ["a", "b", "c"]
 
 
+def test_a_channel_for_people_is_told_no_old_news_and_a_projection_is(outbox):
+    tell(outbox, *"ab")
+    with outbox.state.begin() as connection:
+        connection.execute(module.EVENTS.update().values(at=module.now() - timedelta(days=2)))
+    tell(outbox, "c")
+    mail, mlflow = Channel(), Channel()
+    outbox.deliver({"mail": mail, "mlflow": mlflow})
+
+    assert mail.taken == ["c"]
+    assert mlflow.taken == ["a", "b", "c"]
+
+
 def test_more_events_than_are_read_at_once_are_all_delivered(outbox):
     with outbox.state.begin() as connection:
         for number in range(1200):

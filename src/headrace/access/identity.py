@@ -7,7 +7,6 @@ mistakes, behind a server that holds the database against people.
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import os
 import re
@@ -22,6 +21,7 @@ from headrace.access.audit import AUDIT, record
 from headrace.core.clock import now
 from headrace.core.errors import ConfigError, NotFoundError, RefusedError
 from headrace.core.state import Instant
+from headrace.core.system import user
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -190,7 +190,7 @@ class Access:
 
 
 def _local_user() -> str:
-    return getpass.getuser()
+    return user()
 
 
 def _bearer(connection: Connection, token: str) -> str:

@@ -53,8 +53,7 @@ def command(env: str | None, port: int, once: bool) -> None:
             if not once:
                 servers.start()
             while not stop.is_set():
-                _round(workspace, began)
-                if once or not servers.tend() or stop.wait(ROUND):
+                if not _round(workspace, servers, began) or once or stop.wait(ROUND):
                     break
         finally:
             servers.end()
@@ -65,7 +64,8 @@ def command(env: str | None, port: int, once: bool) -> None:
 @contextmanager
 def _alone(workspace: Workspace) -> Generator[None]:
     """One scheduler in an environment of this machine."""
-    with (workspace.environment.root / "up.lock").open("w") as held:
+    workspace.environment.root.mkdir(parents=True, exist_ok=True)
+    with workspace.up_lock.open("w") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -75,15 +75,45 @@ def _alone(workspace: Workspace) -> Generator[None]:
         yield
 
 
-def _round(workspace: Workspace, began: datetime) -> None:
+def _round(workspace: Workspace, servers: Servers, began: datetime) -> bool:
+    """What is due, one job after the other; servers and their log are looked after meanwhile. False: a server cannot start."""
     from headrace.workspace import upkeep
 
-    due = upkeep.due(workspace, since=began)
+    try:
+        due = upkeep.due(workspace, since=began)
+    except Exception as error:  # noqa: BLE001  # a registry that is down is no reason to end servers
+        wrong(f"what is due cannot be told: {error}")
+        due = []
+    failed: str | None = None
     for job in due:
+        if job.why == failed:
+            wrong(f"headrace run {' '.join(job.arguments)} is left out: the job before it failed")
+            continue
         say(f"{job.why}: headrace run {' '.join(job.arguments)}")
-        _run(workspace.environment.name, job.arguments)
-    for trouble in upkeep.tend(workspace):
+        with subprocess.Popen(_command(workspace.environment.name, job.arguments)) as running:
+            while (code := _ended(running)) is None:
+                _say_all(upkeep.tend(workspace))
+                servers.tend()
+        failed = job.why if code and job.arguments[0] in ("refresh", "publish", "score") else None
+    _say_all(upkeep.tend(workspace))
+    return servers.tend()
+
+
+def _say_all(troubles: list[str]) -> None:
+    for trouble in troubles:
         wrong(trouble)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int | None:
+    try:
+        return process.wait(ROUND)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _command(env: str, arguments: tuple[str, ...]) -> list[str]:
+    """A job in a process of its own; what it says is its own, and so is its failure."""
+    return [sys.executable, "-m", "headrace.cli", "run", *arguments, "--env", env]
 
 
 class Servers:
@@ -132,8 +162,3 @@ class Servers:
         command = [sys.executable, "-m", "headrace.serving", "--home", str(home), "--port", str(self._ports[model])]
         command += ["--parent", str(os.getpid())]
         self._running[model] = time.monotonic(), subprocess.Popen(command, start_new_session=True)
-
-
-def _run(env: str, arguments: tuple[str, ...]) -> None:
-    """A job in a process of its own; what it says is its own, and so is its failure."""
-    subprocess.run([sys.executable, "-m", "headrace.cli", "run", *arguments, "--env", env], check=False)

@@ -46,9 +46,15 @@ class Webhook:
     time_out: float = TIME_OUT
 
     def __post_init__(self) -> None:
-        if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
+        try:
+            parts = urlsplit(self.url)
+            possible = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # its text would show what stands in front of the host
+            possible = False
+        if not possible:
             raise ConfigError(
-                f"a webhook at {self.shown!r} is not possible.", hint="It starts with https:// (or http://)."
+                "the URL of a webhook is not one.",
+                hint="It starts with https:// (or http://), and names a host; its port is a number, credentials are percent-encoded.",
             )
 
     @property

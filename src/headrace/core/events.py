@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, Column, Index, Integer, MetaData, String, Table, Text, insert, select, update
+from sqlalchemy import JSON, Column, Index, Integer, MetaData, String, Table, Text, func, insert, select, update
 
 from headrace.core.clock import now
 from headrace.core.errors import HeadraceError
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from headrace.core.state import State
 
 metadata = MetaData()
+NEWS = timedelta(days=1)
+FROM_THE_BEGINNING = ("mlflow", "serving")  # projections of all that happened
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(hours=1)
 
 EVENTS = Table(
@@ -146,16 +148,26 @@ class Outbox:
     def _known(self, channel: str) -> dict[str, Any]:
         with self.state.read() as connection:
             row = connection.execute(select(CHANNELS).where(CHANNELS.c.channel == channel)).mappings().first()
-        return dict(row) if row else {"delivered": 0, "attempts": 0, "again": None, "error": None}
+        if row:
+            return dict(row)
+        return {"delivered": self._before(channel), "attempts": 0, "again": None, "error": None}
+
+    def _before(self, channel: str) -> int:
+        """The last event that a channel is not told which nobody knew before: people do not want the history."""
+        if channel in FROM_THE_BEGINNING:
+            return 0
+        old = select(func.max(EVENTS.c.id)).where(EVENTS.c.at < now() - NEWS)
+        with self.state.read() as connection:
+            return connection.execute(old).scalar() or 0
 
     def _note(self, channel: str, event: Event, **values: object) -> None:
         """What came of an event, unless another dispatcher has come past it."""
-        mine = CHANNELS.c.channel == channel
+        mine, before = CHANNELS.c.channel == channel, self._before(channel)
         with self.state.begin() as connection:
             known = connection.execute(select(CHANNELS.c.delivered).where(mine)).scalar()
             if known is None:
                 connection.execute(
-                    insert(CHANNELS).values(channel=channel, **{"delivered": 0, "attempts": 0, **values})
+                    insert(CHANNELS).values(channel=channel, **{"delivered": before, "attempts": 0, **values})
                 )
             elif known < event.id:
                 connection.execute(update(CHANNELS).where(mine).values(**values))

@@ -6,6 +6,7 @@ between the two databases is in this file.
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -129,9 +130,11 @@ class State:
 def _engine(url: str, **options: Any) -> Engine:
     try:
         return create_engine(make_url(url), **options)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
+        shown = re.sub(r"//.*@", "//…@", url)  # what stands before the host may be a password
         raise ConfigError(
-            f"{url!r} is not the URL of a database.", hint="Write sqlite:///path/to/state.db or postgresql+psycopg://…"
+            f"{shown!r} is not the URL of a database.",
+            hint="Write sqlite:///path/to/state.db or postgresql+psycopg://…",
         ) from None
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         shown = make_url(url).render_as_string(hide_password=True)

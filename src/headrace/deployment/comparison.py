@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from headrace.core.clock import duration, instant
+from headrace.core.errors import DataError
 from headrace.deployment.findings import Finding
 from headrace.features.rows import full_rows
 from headrace.lakehouse.commit import Upsert
@@ -19,7 +21,7 @@ from headrace.training.split import halves
 from headrace.training.training_set import LABEL, PART, table_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     import numpy as np
@@ -73,7 +75,9 @@ def gather(
     """
     both = [challenger, *([champion] if champion else [])]
     fitted = max(instant(version.fit_to) for version, _ in both)
-    rows, decisions = _rows(lakehouse, challenger[1], since=fitted + INSTANT, until=as_of)
+    tables = dict.fromkeys(name for _, loaded in both for name in loaded.plan.tables)
+    versions = {name: lakehouse.snapshot(name).version for name in tables}  # the same data for both
+    rows, decisions = _rows(lakehouse, challenger[1], versions, since=fitted + INSTANT, until=as_of)
     labels = known_labels.attach(decisions, _labels(lakehouse, model), task=model.task, as_of=as_of)
     moments = known_labels.instants(decisions[challenger[1].plan.at])
     usable = labels.y.notna() & ~(labels.first_known < moments)
@@ -86,7 +90,12 @@ def gather(
     if champion is None:
         other = _constant(lakehouse, model, challenger[0])(len(y)).set_index(given.index)
     else:
-        theirs, _ = _rows(lakehouse, champion[1], since=fitted + INSTANT, until=as_of)
+        theirs, same = _rows(lakehouse, champion[1], versions, since=fitted + INSTANT, until=as_of)
+        if not same.equals(decisions):
+            raise DataError(
+                f"{challenger[0].name} and {champion[0].name} do not decide on the same rows.",
+                hint="Their spine, its key or its moment has changed: there is nothing to compare. Use another model's name.",
+            )
         other = champion[1].predict(theirs[usable])
     known = moments[usable]
     return Compared(
@@ -116,7 +125,7 @@ def judge(
         why = f"{rows:,} labelled decisions that neither has seen; {gate.min_rows:,} are needed"
         return Finding(gate="not_worse", result="no decision", value=None, limit=-gate.margin, why=why)
     found = difference(model.task, gate.metric, compared.y, compared.champion, compared.challenger)
-    if found is None:
+    if found is None or not math.isfinite(found.error):
         why = f"{gate.metric} has no meaning on these {rows:,} decisions"
         return Finding(gate="not_worse", result="no decision", value=None, limit=-gate.margin, why=why)
     passed = found.not_worse(gate.margin, alpha=gate.alpha)
@@ -170,11 +179,10 @@ def keep(lakehouse: Lakehouse, version: Version, findings: list[Finding], *, id:
 
 
 def _rows(
-    lakehouse: Lakehouse, loaded: LoadedVersion, *, since: datetime, until: datetime
+    lakehouse: Lakehouse, loaded: LoadedVersion, versions: Mapping[str, int], *, since: datetime, until: datetime
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Full rows for a version, and the keys and moments of the decisions; the same decisions in the same order for any version."""
     plan = loaded.plan
-    versions = {name: lakehouse.snapshot(name).version for name in plan.tables}
     made = full_rows(lakehouse, plan, versions, since=since, until=until + INSTANT)
     return made.to_pandas(), made.select([*plan.keys, plan.at]).to_pandas()
 

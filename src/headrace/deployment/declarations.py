@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from headrace.core.clock import duration
 from headrace.core.declaration import Location, caller
 from headrace.core.errors import DeclarationError
+from headrace.jobs.schedule import Cron
+from headrace.training.declarations import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from headrace.inference.declarations import Score
-    from headrace.jobs.schedule import Cron
     from headrace.monitoring.declarations import Monitor
     from headrace.serving.declarations import Serve
     from headrace.training.declarations import Model
@@ -155,6 +156,10 @@ class Retrain:
             )
 
 
+def _no_metric(said: str, model: str, known: Iterable[str]) -> DeclarationError:
+    return DeclarationError(f"{said} is not possible for {model}.", hint=f"There is {', '.join(known)}.")
+
+
 @dataclass(frozen=True)
 class Deployment:
     """How a model is put to work.
@@ -180,6 +185,24 @@ class Deployment:
     retrain: Retrain | None = None
     owner: str = ""
     where: Location = field(default_factory=caller, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        from headrace.monitoring.declarations import EVERY_MODEL, AlertRule
+
+        metrics = METRICS[type(self.model.task).__name__]
+        for gate in self.gates:
+            if not isinstance(gate, Gate):
+                raise DeclarationError(f"{gate!r} is no gate.", hint="Call it: hr.signature().")
+            if isinstance(gate, AtLeast | NotWorse) and gate.metric not in metrics:
+                raise _no_metric(f"{gate.name}({gate.metric!r})", self.model.name, metrics)
+        for rule in self.monitor.alerts if self.monitor else ():
+            if not isinstance(rule, AlertRule):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise DeclarationError(f"{rule!r} is no alert.", hint='hr.alert("roc_auc", below=0.7)')
+            if rule.metric not in (*metrics, *EVERY_MODEL):
+                raise _no_metric(f"alert({rule.metric!r})", self.model.name, (*metrics, *EVERY_MODEL))
+        for schedule in (self.score.every, self.retrain.every if self.retrain else None):
+            if schedule is not None and not isinstance(schedule, Cron):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise DeclarationError(f"every={schedule!r} is no schedule.", hint='hr.cron("0 4 * * *")')
 
     @property
     def name(self) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from headrace.core.clock import now
-from headrace.core.ids import digest
 from headrace.features.rows import full_rows
-from headrace.lakehouse.commit import Append, Upsert
+from headrace.lakehouse.commit import Append, Overwrite, Upsert
 from headrace.lakehouse.sql import column, quoted
+from headrace.scoring.prediction_id import prediction_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     import pandas as pd
 
@@ -63,7 +63,13 @@ def score(
     def change(snapshot: Snapshot | None) -> Change | None:
         if snapshot is None:
             return Append(predictions)
-        return _difference(lakehouse, snapshot, predictions)
+        there, mine = snapshot.schema.field(FEATURES).type, predictions.schema.field(FEATURES).type
+        if there == mine:
+            return _difference(lakehouse, snapshot, predictions)
+        both = _both(there, mine)  # another version was made of other features
+        if both == there:
+            return _difference(lakehouse, snapshot, _widened(predictions, both))
+        return _rewritten(snapshot.to_arrow(), predictions, both)
 
     return lakehouse.commit(into, id, change), predictions.num_rows
 
@@ -77,11 +83,8 @@ def predict(version: LoadedVersion, rows: pa.Table) -> pa.Table:
     """
     plan = version.plan
     features, outputs = version.explain(rows.to_pandas())
-    identity = [rows.column(name) for name in (*plan.keys, plan.at)]
-    ids = [
-        digest([version.model, version.number, *(_plain(value.as_py()) for value in values)])
-        for values in zip(*identity, strict=True)
-    ]
+    identity = [rows.column(name).to_pylist() for name in (*plan.keys, plan.at)]
+    ids = [prediction_id(version.model, version.number, key, at) for *key, at in zip(*identity, strict=True)]
     columns = {
         ID: pa.array(ids, pa.string()),
         **{name: rows.column(name) for name in plan.keys},
@@ -95,13 +98,6 @@ def predict(version: LoadedVersion, rows: pa.Table) -> pa.Table:
     return pa.table(columns)
 
 
-def _plain(value: object) -> object:
-    """As a request would give it: an instant in UTC, also where the table's column has no zone."""
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    return value
-
-
 def _struct(plan: FeaturePlan, features: pd.DataFrame) -> pa.ChunkedArray:
     types = {"number": pa.float64(), "string": pa.string()}
     columns = {
@@ -111,10 +107,42 @@ def _struct(plan: FeaturePlan, features: pd.DataFrame) -> pa.ChunkedArray:
     return pa.table(columns).to_struct_array()
 
 
+def _both(there: pa.DataType, mine: pa.DataType) -> pa.DataType:
+    """A struct with the fields of two; one that both have keeps the type that it has there."""
+    known = {field.name: field for field in mine} | {field.name: field for field in there}
+    names = dict.fromkeys(field.name for field in (*there, *mine))
+    return pa.struct([known[name] for name in names])
+
+
+def _widened(rows: pa.Table, features: pa.DataType) -> pa.Table:
+    """The same rows, with all of these features; those that they were not made from are null."""
+    given = rows.column(FEATURES).combine_chunks()
+    there = {field.name for field in given.type}
+    columns = [
+        given.field(field.name) if field.name in there else pa.nulls(len(given), field.type) for field in features
+    ]
+    place = rows.schema.get_field_index(FEATURES)
+    return rows.set_column(place, FEATURES, pa.StructArray.from_arrays(columns, fields=list(features)))
+
+
+def _rewritten(before: pa.Table, predictions: pa.Table, features: pa.DataType) -> Overwrite:
+    """The whole table with features that it did not have: Delta cannot add a field to a struct."""
+    new = set(predictions.column(ID).to_pylist())
+    stays = before.filter(pa.array([each not in new for each in before.column(ID).to_pylist()], pa.bool_()))
+    return Overwrite(
+        pa.concat_tables([_widened(stays, features), _widened(predictions, features)], promote_options="default")
+    )
+
+
 def _difference(lakehouse: Lakehouse, snapshot: Snapshot, predictions: pa.Table) -> Change | None:
     """What is new or other than what stands there, `scored_at` aside; an append when nothing has to be replaced."""
     compared = [name for name in predictions.column_names if name not in (ID, "scored_at")]
-    differs = " or ".join(f"n.{column(name)} is distinct from o.{column(name)}" for name in compared)
+    differs = " or ".join(
+        f"n.{column(name)} is distinct from o.{column(name)}"
+        if name in snapshot.schema.names
+        else f"n.{column(name)} is not null"  # of a class that no version knew before
+        for name in compared
+    )
     with lakehouse.connect({snapshot.name: snapshot.version}, arrow={"new": predictions}) as connection:
         changed = connection.sql(
             f"""

@@ -15,8 +15,6 @@ readers.
 
 from __future__ import annotations
 
-import getpass
-import os
 import secrets
 import time
 from dataclasses import dataclass
@@ -36,6 +34,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from headrace.core.errors import ConflictError, RefusedError
 from headrace.core.failpoints import reach
+from headrace.core.system import user
 from headrace.lakehouse import log
 from headrace.lakehouse.rows import Rows, Stream, fitting, keyed, stream
 from headrace.lakehouse.snapshot import Snapshot
@@ -256,7 +255,7 @@ class _Terms(TypedDict):
 
 
 def _terms(id: str, transactions: Sequence[Transaction] = ()) -> _Terms:  # noqa: A002
-    said = {"headrace.id": id, "userName": _user()}
+    said = {"headrace.id": id, "userName": user()}
     return {
         "commit_properties": CommitProperties(
             custom_metadata=said, max_commit_retries=0, app_transactions=list(transactions)
@@ -466,10 +465,3 @@ def _check_restorable(target: Target, version: int) -> None:
 def _epoch(table: DeltaTable) -> int:
     """How often the table was restored."""
     return table.transaction_version(EPOCH) or 0
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container runs under a number that has no name
-        return str(os.getuid())

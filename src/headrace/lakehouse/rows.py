@@ -78,7 +78,7 @@ def fitting(name: str, incoming: pa.Schema, current: pa.Schema | None, *, whole:
         whole: whether the rows replace all that is there; else columns that they lack are written as null.
 
     Raises:
-        DataError: a column whose type changed, or that Delta cannot hold; two columns of one name.
+        DataError: a column whose type changed (a struct may gain fields where rows replace all that is there), or that Delta cannot hold; two columns of one name.
     """
     there = {} if current is None else {field.name: field.type for field in current}
     _check_names(name, incoming.names, there)
@@ -87,7 +87,9 @@ def fitting(name: str, incoming: pa.Schema, current: pa.Schema | None, *, whole:
     changed = [
         f"{field.name}: was {type_name(there[field.name])}, now {type_name(field.type)}"
         for field in wanted
-        if field.name in there and field.type != there[field.name]
+        if field.name in there
+        and field.type != there[field.name]
+        and not (whole and _grown(there[field.name], field.type))
     ]
     if changed:
         raise DataError(
@@ -97,6 +99,14 @@ def fitting(name: str, incoming: pa.Schema, current: pa.Schema | None, *, whole:
         )
     missing = [] if whole or current is None else [field for field in current if field.name not in wanted.names]
     return pa.schema([*wanted, *missing])
+
+
+def _grown(before: pa.DataType, now: pa.DataType) -> bool:
+    """Whether a struct has all the fields that it had, and others."""
+    if not (pa.types.is_struct(before) and pa.types.is_struct(now)):
+        return False
+    there = {field.name: field.type for field in now}
+    return all(there.get(field.name) == field.type for field in before)
 
 
 def fit(name: str, rows: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Granularity = Literal["1h", "1d", "1w", "1mo"]
 GRANULARITIES = ("1h", "1d", "1w", "1mo")
+EVERY_MODEL = ("psi", "null_share", "label_coverage")  # metrics that rules may be on, whatever the task
 OF = re.compile(r"([1-9][0-9]?) of ([1-9][0-9]?)")
 
 

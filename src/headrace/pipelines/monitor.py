@@ -230,7 +230,8 @@ class Watch:
         key: dict[str, Json] = {
             "artifact": self.version.artifact_hash,
             "window": [start.isoformat(), end.isoformat()],
-            "mark": mark,
+            "mark": [mark, self._marks().get(windows.start_of(start - windows.LENGTHS["1h"], self.declared.window))],
+            "grids": {name: each.to_json() for name, each in grids.items()},
             "min_rows": self.declared.min_rows,
             "slices": list(self.declared.slices),
         }
@@ -298,7 +299,7 @@ class Watch:
                     {windows.sql("predicted_for", self.declared.window)} as start, count(*) as predicted,
                     max(scored_at) as latest
                 from {quoted(into)}
-                where model_version = {self.version.version}
+                where model = '{self.version.model}' and model_version = {self.version.version}
                     and predicted_for < timestamptz '{self.as_of.isoformat()}'
                 group by start
                 """
@@ -350,7 +351,7 @@ class Watch:
     def _rows_of(self, start: datetime) -> str:
         end = windows.end_of(start, self.declared.window)
         return (
-            f"(from {quoted(self.deployment.score.into)} where model_version = {self.version.version} "
+            f"(from {quoted(self.deployment.score.into)} where model = '{self.version.model}' and model_version = {self.version.version} "
             f"and predicted_for >= timestamptz '{start.isoformat()}' and predicted_for < timestamptz '{end.isoformat()}')"
         )
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import orjson
 
 from headrace.core.errors import ConflictError, DataError, UnavailableError
-from headrace.core.ids import digest, new_id
+from headrace.core.ids import new_id
+from headrace.scoring.prediction_id import prediction_id
 from headrace.scoring.spool import Spool, SpoolFullError
 from headrace.serving.codec import BadRequestError, document
 from headrace.serving.telling import Counters
@@ -333,7 +334,7 @@ def _ids(serving: Serving, request_id: str, known: list[dict[str, Any]] | None, 
     if known is None:
         return [f"{request_id}-{place}" for place in range(rows)]
     manifest = serving.manifest
-    return [digest([manifest.model, manifest.version, *each["keys"].values(), each["at"]]) for each in known]
+    return [prediction_id(manifest.model, manifest.version, each["keys"].values(), each["at"]) for each in known]
 
 
 def _settle(waiting: asyncio.Future[list[Answer]], answers: list[Answer] | None, error: Exception | None) -> None:

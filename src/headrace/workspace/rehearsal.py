@@ -10,10 +10,12 @@ that on its own samples, an answer that differs by no more than rounding counts 
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import json
 import math
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,19 +23,22 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.core.errors import DataError, HeadraceError
+from headrace.core.errors import BusyError, DataError, HeadraceError
 from headrace.core.text import counted
+from headrace.features.online.sqlite import SqliteStore
+from headrace.serving.manifest import FILE, read_manifest, write_manifest
 from headrace.workspace import start
+from headrace.workspace.aside import away
 from headrace.workspace.follow import serve_current
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     import pandas as pd
 
@@ -44,7 +49,6 @@ if TYPE_CHECKING:
 
 AT_ONCE = 16  # connections
 PATIENCE = 30.0  # seconds that a server may take to be ready
-ASIDE = ".aside"
 ROUNDING = 1e-12  # of a number: far over float64's 2e-16, far under what another feature value would do
 
 
@@ -74,8 +78,8 @@ def rehearse(
 
     Raises:
         DataError: an answer differs from the batch score, or is not in the inference table exactly once.
+        BusyError: something else works here, which would miss the lakehouse.
     """
-    put_back(workspace)
     deployment = start.one_deployment(workspace.project, name)
     version = workspace.registry.current(deployment.name, "Production")
     if version is None:
@@ -83,6 +87,7 @@ def rehearse(
             f"no version of {deployment.name} is in Production.",
             hint=f"headrace run deploy --env {workspace.environment.name}",
         )
+    _alone(workspace)
     asked: dict[str, Json] = {"since": since.isoformat(), "until": until.isoformat(), "rows": rows}
     with start.open_job(workspace, f"serve {deployment.name}", asked, listen) as run:
         serve_current(workspace, deployment.name)
@@ -132,29 +137,6 @@ def rehearse(
             return run, {**result, "logged": 0}
         logged = run.step("collect the log", {**key, "requests": answered["requests"]}, collect).output["logged"]
     return run, {**result, "logged": logged}
-
-
-def put_back(workspace: Workspace) -> None:
-    """A lakehouse that was renamed away by a rehearsal that died comes back."""
-    place = workspace.environment.lakehouse_root
-    if "://" not in place:
-        aside = Path(place + ASIDE)
-        if aside.exists() and not Path(place).exists():
-            aside.rename(place)
-
-
-@contextmanager
-def _away(workspace: Workspace) -> Generator[None]:
-    """The lakehouse's folder has another name meanwhile. One in an object store stays where it is."""
-    place = workspace.environment.lakehouse_root
-    if "://" in place:
-        yield
-        return
-    Path(place).rename(place + ASIDE)
-    try:
-        yield
-    finally:
-        Path(place + ASIDE).rename(place)
 
 
 def _decisions(
@@ -224,22 +206,54 @@ def _plan(workspace: Workspace, model: str) -> FeaturePlan:
     return FeaturePlan.from_json(json.loads((folder / PACKAGE / "spec.json").read_text(encoding="utf-8"))["plan"])
 
 
+def _alone(workspace: Workspace) -> None:
+    """Nothing else may be at work: it would find no lakehouse, or make another one."""
+    workspace.ledger.sweep()
+    running = [run for run in workspace.ledger.runs() if run.status == "running"]
+    if running:
+        raise BusyError(f"{running[0].job} is running: a rehearsal takes the lakehouse away.", hint="Wait for its end.")
+    workspace.environment.root.mkdir(parents=True, exist_ok=True)
+    with workspace.up_lock.open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(
+                f"{workspace.config.name} is up in {workspace.environment.name}: a rehearsal takes the lakehouse away.",
+                hint="End `headrace up` for as long as the rehearsal takes.",
+            ) from None
+
+
+def _stage(workspace: Workspace, model: str) -> tuple[Path, SqliteStore]:
+    """A home for the server of a rehearsal: the version in Production, an empty online store, the log of the environment."""
+    real, home = workspace.home(model), workspace.environment.root / "rehearsal" / model
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    current = read_manifest(real / FILE)
+    written = replace(
+        current,
+        folder=os.path.relpath(real / current.folder, home),
+        online="online.db",
+        spool=os.path.relpath((real / current.spool).resolve(), home),
+    )
+    write_manifest(home / FILE, written)
+    return home, SqliteStore(home / "online.db")
+
+
 def _ask_all(workspace: Workspace, model: str, found: Sequence[Asked]) -> dict[str, Any]:
     from headrace.features.online.publish import publish
     from headrace.pipelines.publish import online_tables
 
     tables = [name for name in _plan(workspace, model).tables if name in online_tables(workspace.project)]
-    for table in tables:  # a rehearsal begins with the first of its moments; a server may have the store open
-        workspace.online.drop(table)
+    home, online = _stage(workspace, model)
     differ: list[str] = []
     ids: list[str] = []
     rounded = 0
     rounds = cache(lambda: _rounds_by_number(workspace.home(model)))
-    with _server(workspace.home(model)) as port, ThreadPoolExecutor(AT_ONCE) as pool:
+    with _server(home) as port, ThreadPoolExecutor(AT_ONCE) as pool:
         for one in found:
             for table in tables:
-                publish(workspace.lakehouse, table, workspace.online, as_of=one.at)
-            with _away(workspace):
+                publish(workspace.lakehouse, table, online, as_of=one.at)
+            with away(workspace.environment.lakehouse_root):
                 answers = list(pool.map(lambda request: _ask(port, request), one.requests))
             for request, expected, (request_id, answer) in zip(one.requests, one.expected, answers, strict=True):
                 ids.append(request_id)
@@ -291,21 +305,24 @@ def _server(home: Path) -> Generator[int]:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "headrace.serving", "--home", str(home), "--port", str(port)]
     command += ["--parent", str(os.getpid())]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ) as process:
+    with (
+        (home / "server.log").open("w") as log,
+        subprocess.Popen(command, stderr=log, env=os.environ) as process,
+    ):
         try:
-            _wait(port, process)
+            _wait(port, process, home / "server.log")
             yield port
         finally:
             process.send_signal(signal.SIGTERM)
-            process.communicate()
+            process.wait()
 
 
-def _wait(port: int, process: subprocess.Popen[str]) -> None:
+def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         if process.poll() is not None:
-            said = process.stderr.read() if process.stderr else ""
-            raise HeadraceError(f"the server ended with {process.returncode}.", findings=said.splitlines()[-5:])
+            said = log.read_text(encoding="utf-8").splitlines()
+            raise HeadraceError(f"the server ended with {process.returncode}.", findings=said[-5:])
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
             connection.request("GET", "/ready")

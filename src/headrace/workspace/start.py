@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
+from headrace.access.identity import ADMIN, ENGINEER
 from headrace.core.clock import instant, now
 from headrace.core.errors import DeclarationError, NotFoundError
 from headrace.deployment.declarations import Deployment
@@ -211,6 +212,7 @@ def deploy(
     from headrace.workspace.follow import follow
 
     deployment = one_deployment(workspace.project, name)
+    workspace.access.me().require(ENGINEER, ADMIN, to=f"deploy {deployment.name}")
     pipeline.candidate(workspace.registry, deployment.name, version)  # a version that is not there is no failed run
     params: dict[str, Json] = {"version": version, "as_of": _text(workspace, as_of)}
     with open_job(workspace, f"deploy {deployment.name}", params, listen) as run:
@@ -289,6 +291,7 @@ def retrain(
     from headrace.pipelines.deploy import Delivered
 
     deployment = one_deployment(workspace.project, name)
+    workspace.access.me().require(ENGINEER, ADMIN, to=f"train {deployment.name} again")
     declared = deployment.retrain or Retrain()
     registry, model = workspace.registry, deployment.model
     versions = registry.versions(model.name) if model.name in registry.models() else []
@@ -371,7 +374,9 @@ def _predicted(workspace: Workspace, deployment: Deployment) -> list[Version]:
     if not workspace.lakehouse.exists(into, own=True):
         raise NotFoundError("table of predictions", into, (), hint="Score first: headrace run score")
     with workspace.lakehouse.connect({into: None}) as connection:
-        found = connection.sql(f"select distinct model_version as v from {quoted(into)}").to_arrow_table()
+        found = connection.sql(
+            f"select distinct model_version as v from {quoted(into)} where model = '{deployment.name}'"
+        ).to_arrow_table()
     versions = [workspace.registry.get(deployment.name, number) for number in sorted(found.column("v").to_pylist())]
     return sorted(versions, key=lambda version: version.stage == "Production")
 

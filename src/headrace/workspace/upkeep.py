@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.core.clock import now
+from headrace.core.errors import HeadraceError
 from headrace.deployment.declarations import Deployment
+from headrace.deployment.retraining import may_retrain
 from headrace.inference.ingest import ingest, table_name
 from headrace.workspace.follow import follow
 
@@ -64,10 +66,21 @@ def _retraining(workspace: Workspace, deployment: Deployment, since: datetime) -
         for alert in workspace.alerts.list(status="open", model=deployment.name)
         if current and alert.version == current.version
     ]
-    last = next(iter(workspace.ledger.runs(f"retrain {deployment.name}", limit=1)), None)
-    if not alerts or (last is not None and last.started > alerts[0].opened):
-        return []  # one training an alert: what the guards refused is refused until something changes
-    return [Due(arguments=arguments, why=f"alert {alerts[0].id}: {alerts[0].rule}")]
+    if not alerts:
+        return []
+    versions = workspace.registry.versions(deployment.name)
+    if any(version.alert == alerts[0].id for version in versions):
+        return []  # one training an alert
+    verdict = may_retrain(
+        declared,
+        alerts=alerts,
+        versions=versions,
+        history=workspace.registry.history(deployment.name),
+        refreshes=workspace.ledger.runs("refresh", limit=1),
+        coverage=None,
+        as_of=workspace.project.as_of or now(),
+    )
+    return [Due(arguments=arguments, why=verdict.because)] if verdict.allowed else []
 
 
 def _is_due(workspace: Workspace, job: str, schedule: Cron, since: datetime) -> bool:
@@ -76,7 +89,23 @@ def _is_due(workspace: Workspace, job: str, schedule: Cron, since: datetime) -> 
 
 
 def tend(workspace: Workspace) -> list[str]:
-    """Takes over what servers have answered, and tells what wants to be told; gives what did not work, in words."""
+    """Takes over what servers have answered, and tells what wants to be told; gives what did not work, in words.
+
+    Nothing of it is lost when it fails, and the next round tries again: it raises nothing.
+    """
+    troubles: list[str] = []
     for deployment in workspace.project.all(Deployment):
-        ingest(workspace.lakehouse, workspace.environment.root / "spool" / deployment.name, table_name(deployment.name))
-    return [f"{trouble.channel}: {trouble.error}" for trouble in follow(workspace, patient=True)]
+        name = table_name(deployment.name)
+        try:
+            ingest(workspace.lakehouse, workspace.environment.root / "spool" / deployment.name, name)
+        except Exception as error:  # noqa: BLE001  # a lakehouse that is down is no reason to end servers
+            troubles.append(f"{name}: {_told(error)}")
+    try:
+        troubles += [f"{trouble.channel}: {trouble.error}" for trouble in follow(workspace, patient=True)]
+    except Exception as error:  # noqa: BLE001  # nor are a registry or a state database
+        troubles.append(f"following: {_told(error)}")
+    return troubles
+
+
+def _told(error: Exception) -> str:
+    return error.what if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"

@@ -96,7 +96,9 @@ class Workspace:
     def lakehouse(self) -> Lakehouse:
         """The tables, with those of other environments that may be read from here."""
         from headrace.lakehouse.lakehouse import Lakehouse
+        from headrace.workspace.aside import put_back
 
+        put_back(self.environment.lakehouse_root)
         readable = {name: self.config.environment(name).lakehouse_root for name in self.environment.reads}
         return Lakehouse(
             self.environment.name,
@@ -139,6 +141,11 @@ class Workspace:
         from headrace.features.online.sqlite import SqliteStore
 
         return SqliteStore(self.environment.root / "online.db")
+
+    @property
+    def up_lock(self) -> Path:
+        """Held by the scheduler of this environment on this machine."""
+        return self.environment.root / "up.lock"
 
     def home(self, model: str) -> Path:
         """The folder in which servers of a model look."""

@@ -1,0 +1,61 @@
+"""A lakehouse out of reach for a while: its folder is renamed away, and comes back whatever happens."""
+
+from __future__ import annotations
+
+import fcntl
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.core.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+ASIDE = ".aside"
+LOCK = ".aside.lock"  # held while it is away: a process that died holds nothing
+
+
+@contextmanager
+def away(place: str) -> Generator[None]:
+    """The folder has another name meanwhile. A lakehouse in an object store stays where it is.
+
+    Raises:
+        DataError: somebody else made another one in its place.
+    """
+    if "://" in place:
+        yield
+        return
+    with Path(place + LOCK).open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        Path(place).rename(place + ASIDE)
+        try:
+            yield
+        finally:
+            _back(place)
+
+
+def put_back(place: str) -> None:
+    """A lakehouse that was renamed away by a process that died comes back; one that is away just now stays away.
+
+    Raises:
+        DataError: somebody else made another one in its place.
+    """
+    if "://" in place or not Path(place + ASIDE).exists():
+        return
+    with Path(place + LOCK).open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        _back(place)
+
+
+def _back(place: str) -> None:
+    if Path(place).exists():
+        raise DataError(
+            f"the lakehouse {place!r} was renamed to {place + ASIDE!r} for a rehearsal, and another one was made meanwhile.",
+            hint="Nothing is lost: move what is new out of the way, and rename it back.",
+        )
+    if Path(place + ASIDE).exists():  # otherwise somebody has put it back
+        Path(place + ASIDE).rename(place)
