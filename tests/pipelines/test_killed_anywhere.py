@@ -182,6 +182,7 @@ def shown(headrace, folder, *arguments):
         "closed",
         "expires",
         "evidence_hash",
+        "seal",
         "code",
     }
     rows = headrace.run(folder, *arguments, "--json").json()
