@@ -1,6 +1,7 @@
 """Who acts: the local user until somebody is granted something, a token's bearer otherwise."""
 
 import getpass
+import os
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from headrace.access.audit import Audit
 from headrace.access.identity import Access
 from headrace.core.errors import ConfigError, NotFoundError, RefusedError
 from headrace.core.state import State
+from headrace.core.system import user
 
 
 @pytest.fixture
@@ -80,3 +82,13 @@ def test_what_was_granted_is_in_the_audit_record(access):
     assert [(e.action, e.object) for e in Audit(access.state).entries() if e.object == "olga"] == [
         ("role.granted", "olga")
     ]
+
+
+def test_who_one_is_says_the_system_and_no_variable(monkeypatch):
+    import pwd
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "somebody-else")
+    assert user() == pwd.getpwuid(os.getuid()).pw_name
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000 - 7)  # a container's number without a name
+    assert user() == "3999999993"

@@ -205,3 +205,12 @@ def _read(terminal):
         return os.read(terminal, 65536)
     except OSError:  # what Linux says at the end
         return b""
+
+
+def test_nobody_reading_to_the_end_does_not_end_the_work(headrace, tmp_path):
+    folder = write(tmp_path / "mini")
+    command = f"{sys.executable} -m headrace.cli run refresh 2>&1 | head -1"
+    subprocess.run(command, shell=True, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    (job,) = headrace.run(folder, "job", "list", "--json").json()
+
+    assert job["status"] == "done"

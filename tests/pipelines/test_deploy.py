@@ -1,5 +1,6 @@
 """The roads of a version through its gates, each through the real command: to Production, back, and out of the way."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -120,6 +121,22 @@ class TestTheCopyForServers:
 
         assert {path.name: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == kept
 
+    @pytest.mark.parametrize("text", ['{"version":', None], ids=["broken", "another version"])
+    def test_what_servers_are_told_is_set_right_when_it_was_changed_by_hand(self, headrace, deployed, text):
+        folder, _ = deployed
+        file = folder / ".headrace/dev/serving/days/serving.json"
+        before = json.loads(file.read_text())
+        file.write_text(text or json.dumps({**before, "version": 7}))
+        status = headrace.run(folder, "status")
+        assert status.code == 1
+        assert "days/1 is in Production and cannot be served" in status.stdout
+        run(headrace, folder, 0, "deploy")
+
+        assert json.loads(file.read_text()) == {**before, "promoted_at": json.loads(file.read_text())["promoted_at"]}
+        status = headrace.run(folder, "status")
+        assert status.code == 0
+        assert "serving.json of days was changed by hand, and written again" in status.stdout
+
     def test_an_artifact_that_changed_after_training_is_refused(self, headrace, tmp_path):
         folder = write(tmp_path / "mini", deployment="gates=[hr.signature()]")
         for arguments in (["refresh"], ["train", "--as-of", TRAINED]):
@@ -191,6 +208,19 @@ class TestRetraining:
         done = run(headrace, folder, 3, "retrain", "--as-of", ENDED)
 
         assert "a model is not fitted on broken data" in done.stderr
+
+    def test_there_is_no_way_back_to_a_version_that_servers_cannot_start_from(self, headrace, alarmed, tmp_path):
+        folder = shutil.copytree(alarmed, tmp_path / "mini")
+        run(headrace, folder, 0, "retrain", "--by-hand", "--as-of", ENDED)
+        (weights,) = (folder / ".headrace/dev/serving/days/versions").glob("1-*/MLmodel")
+        weights.write_text(weights.read_text() + "# better\n")
+        back = headrace.run(folder, "model", "rollback", "days", "--reason", "odd scores")
+        blank = headrace.run(folder, "model", "rollback", "days", "--reason", "  ")
+
+        assert (back.code, blank.code) == (3, 3)
+        assert "is gone or was changed" in back.stderr
+        assert "without a reason" in blank.stderr
+        assert stages(headrace, folder)[-1] == (2, "Production")
 
     def test_back_and_forward_by_a_person_of_the_right_role(self, headrace, alarmed, tmp_path):
         folder = shutil.copytree(alarmed, tmp_path / "mini")
