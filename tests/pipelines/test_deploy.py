@@ -183,6 +183,15 @@ class TestRetraining:
         assert [change for change in stages(headrace, folder) if change[1] == "Production"] == [(1, "Production")]
         assert stages(headrace, folder)[-1] == (3, "Archived")
 
+    def test_the_scheduler_trains_once_an_alert(self, headrace, alarmed, tmp_path):
+        folder = shutil.copytree(alarmed, tmp_path / "mini")
+        first = headrace.run(folder, "up", "--once")
+        second = headrace.run(folder, "up", "--once")
+
+        assert "alert 1: rmse > 0.1, 1 of 1: headrace run retrain" in first.stderr
+        assert "retrain" not in second.stderr
+        assert [version for version, stage in stages(headrace, folder) if stage == "None"] == [1, 2]
+
     def test_by_a_person_it_is_held_to_the_declared_margin_only(self, headrace, alarmed, tmp_path):
         folder = shutil.copytree(alarmed, tmp_path / "mini")
         run(headrace, folder, 0, "retrain", "--by-hand", "--as-of", ENDED)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 from headrace.cli.output import bold, env_option, say, wrong
 from headrace.core.errors import BusyError, ConfigError
+from headrace.core.locks import hold
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -65,9 +65,9 @@ def command(env: str | None, port: int, once: bool) -> None:
 def _alone(workspace: Workspace) -> Generator[None]:
     """One scheduler in an environment of this machine."""
     workspace.environment.root.mkdir(parents=True, exist_ok=True)
-    with workspace.up_lock.open("w") as held:
+    with ExitStack() as held:
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(hold(workspace.up_lock))
         except BlockingIOError:
             raise BusyError(
                 f"{workspace.config.name} is up in {workspace.environment.name} already.", hint="One is enough."

@@ -161,7 +161,7 @@ def promote(home: Path, version: Version | None, *, online: Path, spool: Path) -
     """Writes `serving.json` for the version that is in Production, unless it says so already; without one it is removed.
 
     Returns:
-        Whether it said something else.
+        Whether it said something else than what was declared anew.
 
     Raises:
         DataError: the version has no whole copy.
@@ -172,11 +172,8 @@ def promote(home: Path, version: Version | None, *, online: Path, spool: Path) -
         file.unlink(missing_ok=True)
         return there
     folder = home / folder_name(version)
-    if not is_whole(folder, version):
-        raise DataError(
-            f"{version.name} has no whole copy for serving: {str(folder)!r} is not there, or was changed.",
-            hint=f"headrace run deploy --version {version.version} makes it.",
-        )
+    if not (folder / SERVE).is_file():
+        raise _no_copy(version, folder)
     serve = json.loads((folder / SERVE).read_text(encoding="utf-8"))
     wanted = Manifest(
         model=version.model,
@@ -189,17 +186,28 @@ def promote(home: Path, version: Version | None, *, online: Path, spool: Path) -
         online=os.path.relpath(online, home),
         spool=os.path.relpath(spool, home),
     )
-    if _says(file, wanted):
+    said = _said(file, wanted)
+    if said == wanted:
         return False
+    if not is_whole(folder, version):
+        raise _no_copy(version, folder)
     write_manifest(file, wanted)
-    return True
+    return said is None or replace(said, serve=wanted.serve) != wanted
 
 
-def _says(file: Path, wanted: Manifest) -> bool:
+def _said(file: Path, wanted: Manifest) -> Manifest | None:
+    """What the file says, as if it had been written now; None when it cannot be read."""
     try:
-        return replace(read_manifest(file), promoted_at=wanted.promoted_at) == wanted
+        return replace(read_manifest(file), promoted_at=wanted.promoted_at)
     except DataError:
-        return False
+        return None
+
+
+def _no_copy(version: Version, folder: Path) -> DataError:
+    return DataError(
+        f"{version.name} has no whole copy for serving: {str(folder)!r} is not there, or was changed.",
+        hint=f"headrace run deploy --version {version.version} makes it.",
+    )
 
 
 def _frame(parity: Parity, plan: FeaturePlan) -> pd.DataFrame:

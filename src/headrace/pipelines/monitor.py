@@ -167,7 +167,7 @@ class Watch:
 
     def profile_windows(self) -> None:
         """Profile and drift of every window whose predictions are new, against the baseline and the window before."""
-        marks = self._marks()
+        marks = self._marks
         if not marks:
             return
         grids = self.baseline(min(marks))
@@ -230,7 +230,7 @@ class Watch:
         key: dict[str, Json] = {
             "artifact": self.version.artifact_hash,
             "window": [start.isoformat(), end.isoformat()],
-            "mark": [mark, self._marks().get(windows.start_of(start - windows.LENGTHS["1h"], self.declared.window))],
+            "mark": [mark, self._marks.get(windows.start_of(start - windows.LENGTHS["1h"], self.declared.window))],
             "grids": {name: each.to_json() for name, each in grids.items()},
             "min_rows": self.declared.min_rows,
             "slices": list(self.declared.slices),
@@ -289,6 +289,7 @@ class Watch:
             )
         return found
 
+    @cached_property
     def _marks(self) -> dict[datetime, str]:
         """Window → what its predictions are, for the windows that have ended."""
         into = self.deployment.score.into
@@ -311,7 +312,7 @@ class Watch:
         }
 
     def _first(self) -> datetime:
-        return min(self._marks())
+        return min(self._marks)
 
     def _grids(self, first: datetime) -> dict[str, Grid]:
         table, plain = training_table(self.deployment.model), self._plain()

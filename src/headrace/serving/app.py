@@ -113,8 +113,8 @@ class App:
         rows = version = 0
         headers: list[tuple[str, str]] = [JSON]
         try:
-            status, body, rows, headers = await self._answer(scope, proto, path)
-            version = int(headers[1][1])
+            version, body, rows, headers = await self._answer(scope, proto, path)
+            status = 200
         except RefusedRequestError as refused:
             status, body = refused.status, _error(refused.status, refused.message)
             if status == 503:
@@ -136,6 +136,7 @@ class App:
         proto.response_bytes(status, headers, body)
 
     async def _answer(self, scope: Scope, proto: Proto, path: str) -> tuple[int, bytes, int, list[tuple[str, str]]]:
+        """The version that answered, the body, its rows, and the headers."""
         if scope.method != "POST":
             raise RefusedRequestError(405, f"{path} takes POST.")
         serving = self.serving  # one version for the whole request
@@ -178,7 +179,7 @@ class App:
                 ],
             }
         headers = [JSON, ("x-headrace-version", str(serving.manifest.version)), ("x-request-id", request_id)]
-        return 200, orjson.dumps(said), len(rows), headers
+        return serving.manifest.version, orjson.dumps(said), len(rows), headers
 
     def _limit(self, rows: int, most: int) -> None:
         if rows > most:

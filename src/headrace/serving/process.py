@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import signal
 import socket
 import sys
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import ConfigError, HeadraceError, MissingExtraError
+from headrace.core.locks import hold
 from headrace.scoring.spool import Spool, SpoolFullError
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ def serve(home: Path, *, host: str = HOST, port: int = PORT, parent: int | None 
 def _alone(host: str, port: int) -> Generator[None]:
     """One server of this user at an address: between the try of an address and listening, another one could come."""
     place = Path(tempfile.gettempdir()) / f"headrace-{os.getuid()}-{port}.lock"
-    with place.open("w") as held:
+    with ExitStack() as held:
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(hold(place))
         except BlockingIOError:
             raise _taken(host, port, "another server of yours starts or listens there") from None
         yield

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import DataError
+from headrace.core.locks import hold
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -26,8 +26,7 @@ def away(place: str) -> Generator[None]:
     if "://" in place:
         yield
         return
-    with Path(place + LOCK).open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with hold(Path(place + LOCK), wait=True):
         Path(place).rename(place + ASIDE)
         try:
             yield
@@ -43,11 +42,7 @@ def put_back(place: str) -> None:
     """
     if "://" in place or not Path(place + ASIDE).exists():
         return
-    with Path(place + LOCK).open("w") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
+    with suppress(BlockingIOError), hold(Path(place + LOCK)):
         _back(place)
 
 

@@ -10,7 +10,6 @@ that on its own samples, an answer that differs by no more than rounding counts 
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import json
 import math
@@ -22,12 +21,13 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from headrace.core.errors import BusyError, DataError, HeadraceError
+from headrace.core.locks import hold
 from headrace.core.text import counted
 from headrace.features.online.sqlite import SqliteStore
 from headrace.serving.manifest import FILE, read_manifest, write_manifest
@@ -87,9 +87,8 @@ def rehearse(
             f"no version of {deployment.name} is in Production.",
             hint=f"headrace run deploy --env {workspace.environment.name}",
         )
-    _alone(workspace)
     asked: dict[str, Json] = {"since": since.isoformat(), "until": until.isoformat(), "rows": rows}
-    with start.open_job(workspace, f"serve {deployment.name}", asked, listen) as run:
+    with _alone(workspace), start.open_job(workspace, f"serve {deployment.name}", asked, listen) as run:
         serve_current(workspace, deployment.name)
         found = _decisions(
             workspace, deployment.name, deployment.score.into, version.version, since, until, rows, instants
@@ -206,21 +205,23 @@ def _plan(workspace: Workspace, model: str) -> FeaturePlan:
     return FeaturePlan.from_json(json.loads((folder / PACKAGE / "spec.json").read_text(encoding="utf-8"))["plan"])
 
 
-def _alone(workspace: Workspace) -> None:
+@contextmanager
+def _alone(workspace: Workspace) -> Generator[None]:
     """Nothing else may be at work: it would find no lakehouse, or make another one."""
     workspace.ledger.sweep()
     running = [run for run in workspace.ledger.runs() if run.status == "running"]
     if running:
         raise BusyError(f"{running[0].job} is running: a rehearsal takes the lakehouse away.", hint="Wait for its end.")
     workspace.environment.root.mkdir(parents=True, exist_ok=True)
-    with workspace.up_lock.open("w") as held:
+    with ExitStack() as held:
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(hold(workspace.up_lock))
         except BlockingIOError:
             raise BusyError(
                 f"{workspace.config.name} is up in {workspace.environment.name}: a rehearsal takes the lakehouse away.",
                 hint="End `headrace up` for as long as the rehearsal takes.",
             ) from None
+        yield
 
 
 def _stage(workspace: Workspace, model: str) -> tuple[Path, SqliteStore]:

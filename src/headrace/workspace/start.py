@@ -287,30 +287,19 @@ def retrain(
         What the guards say, and how far the new version came; None when it was not trained.
     """
     from headrace.deployment.declarations import Retrain
-    from headrace.deployment.retraining import may_retrain
     from headrace.pipelines.deploy import Delivered
 
     deployment = one_deployment(workspace.project, name)
     workspace.access.me().require(ENGINEER, ADMIN, to=f"train {deployment.name} again")
     declared = deployment.retrain or Retrain()
     registry, model = workspace.registry, deployment.model
-    versions = registry.versions(model.name) if model.name in registry.models() else []
     asked: dict[str, Json] = {"as_of": _text(workspace, as_of), "by_hand": by_hand}
     with open_job(workspace, f"retrain {model.name}", asked, None) as run:
         at = moment(run)
         key: dict[str, Json] = {"run": run.id}
 
         def guard(step: StepContext) -> dict[str, Json]:
-            found = may_retrain(
-                declared,
-                alerts=workspace.alerts.living(model.name),
-                versions=versions,
-                history=registry.history(model.name),
-                refreshes=workspace.ledger.runs("refresh", limit=1),
-                coverage=_coverage(workspace, deployment),
-                as_of=at,
-                by_hand=by_hand,
-            )
+            found = verdict_on_retraining(workspace, deployment, as_of=at, by_hand=by_hand)
             for line in found.against:
                 step.log(line)
             current = registry.current(model.name, "Production")
@@ -349,6 +338,26 @@ def retrain(
         request=came["request"],
         missing=tuple(came["missing"]),
         findings=tuple(came["findings"]),
+    )
+
+
+def verdict_on_retraining(
+    workspace: Workspace, deployment: Deployment, *, as_of: datetime, by_hand: bool = False
+) -> Verdict:
+    """What the guards of a training say now; nothing is done."""
+    from headrace.deployment.declarations import Retrain
+    from headrace.deployment.retraining import may_retrain
+
+    registry, model = workspace.registry, deployment.name
+    return may_retrain(
+        deployment.retrain or Retrain(),
+        alerts=workspace.alerts.living(model),
+        versions=registry.versions(model) if model in registry.models() else [],
+        history=registry.history(model),
+        refreshes=workspace.ledger.runs("refresh", limit=1),
+        coverage=_coverage(workspace, deployment),
+        as_of=as_of,
+        by_hand=by_hand,
     )
 
 

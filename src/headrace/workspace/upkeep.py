@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from headrace.core.clock import now
 from headrace.core.errors import HeadraceError
 from headrace.deployment.declarations import Deployment
-from headrace.deployment.retraining import may_retrain
 from headrace.inference.ingest import ingest, table_name
 from headrace.workspace.follow import follow
+from headrace.workspace.start import verdict_on_retraining
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -56,31 +56,20 @@ def _retraining(workspace: Workspace, deployment: Deployment, since: datetime) -
     if declared.every is not None:
         late = _is_due(workspace, f"retrain {deployment.name}", declared.every, since)
         return [Due(arguments=arguments, why=f"due: {declared.every.expression}")] if late else []
-    current = (
-        workspace.registry.current(deployment.name, "Production")
-        if deployment.name in workspace.registry.models()
-        else None
-    )
-    alerts = [
-        alert
-        for alert in workspace.alerts.list(status="open", model=deployment.name)
-        if current and alert.version == current.version
-    ]
-    if not alerts:
+    verdict = verdict_on_retraining(workspace, deployment, as_of=workspace.project.as_of or now())
+    if not verdict.allowed or verdict.alert is None or _is_taken_care_of(workspace, deployment.name, verdict.alert):
         return []
-    versions = workspace.registry.versions(deployment.name)
-    if any(version.alert == alerts[0].id for version in versions):
-        return []  # one training an alert
-    verdict = may_retrain(
-        declared,
-        alerts=alerts,
-        versions=versions,
-        history=workspace.registry.history(deployment.name),
-        refreshes=workspace.ledger.runs("refresh", limit=1),
-        coverage=None,
-        as_of=workspace.project.as_of or now(),
-    )
-    return [Due(arguments=arguments, why=verdict.because)] if verdict.allowed else []
+    return [Due(arguments=arguments, why=verdict.because)]
+
+
+def _is_taken_care_of(workspace: Workspace, model: str, alert: int) -> bool:
+    """One training an open alert: it made a version, or it failed, and then it is for a person to look at."""
+    if workspace.alerts.get(alert).status != "open":
+        return True
+    if any(version.alert == alert for version in workspace.registry.versions(model)):
+        return True
+    last = next(iter(workspace.ledger.runs(f"retrain {model}", limit=1)), None)
+    return last is not None and last.status == "failed" and last.started > workspace.alerts.get(alert).opened
 
 
 def _is_due(workspace: Workspace, job: str, schedule: Cron, since: datetime) -> bool:

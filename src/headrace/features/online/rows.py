@@ -97,9 +97,9 @@ class OnlineFeatures:
         for name in self.needed:
             if name not in request:
                 raise DataError(f"row {place}: {name!r} is missing.")
-        for name in request:
-            if name not in self._takes:
-                raise DataError(f"row {place}: {name!r} is not asked for; there is {', '.join(sorted(self._takes))}.")
+        if not self._takes.issuperset(request):
+            stray = next(name for name in request if name not in self._takes)
+            raise DataError(f"row {place}: {stray!r} is not asked for; there is {', '.join(sorted(self._takes))}.")
         for name in self.plan.keys:
             if request[name] is None:
                 raise DataError(f"row {place}: {name!r} is null: a decision is known by its key.")

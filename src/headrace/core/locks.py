@@ -1,0 +1,33 @@
+"""A lock between processes of one machine: held by an open file, let go by the system however its holder ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+
+@contextmanager
+def hold(file: Path, *, wait: bool = False) -> Generator[None]:
+    """Holds a lock; the file is made where there is none, and stays.
+
+    A link in its place is not followed: the file may lie where others can write.
+
+    Args:
+        file: of the lock.
+        wait: until whoever holds it lets go.
+
+    Raises:
+        BlockingIOError: somebody else holds it, and it is not waited for.
+    """
+    descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
