@@ -40,7 +40,7 @@ def make(folder: Path) -> None:
     from headrace.features.plan import Feature, FeaturePlan, Input
     from headrace.scoring.predictor import Predictor
     from headrace.serving.declarations import Serve
-    from headrace.serving.manifest import Manifest, Parity, copy_digest, write_manifest, write_parity
+    from headrace.serving.manifest import Manifest, Parity, Served, copy_digest, write_manifest, write_parity
     from headrace.training import package
     from headrace.training.estimator import LightGBM
 
@@ -92,11 +92,15 @@ def make(folder: Path) -> None:
         home / "serving.json",
         Manifest(
             model="bench",
-            version=1,
-            artifact_hash=written.hash,
-            logged_hash=copy_digest(copy.parent),
-            folder="versions/1-bench",
-            promoted_at="2024-01-01T00:00:00+00:00",
+            versions=(
+                Served(
+                    version=1,
+                    artifact_hash=written.hash,
+                    logged_hash=copy_digest(copy.parent),
+                    folder="versions/1-bench",
+                    promoted_at="2024-01-01T00:00:00+00:00",
+                ),
+            ),
             serve=Serve(log="none"),
             online="../../online.db",
             spool="../../spool",

@@ -226,7 +226,7 @@ def test_stages_and_mlflow_tell_the_same_story(demo, monkeypatch):
     assert stages[-2:] == [(1, "Archived"), (2, "Production")]
     assert client.get_registered_model("arrival_delay").aliases == {"production": 2}
     serving = json.loads((folder / ".headrace/prod/serving/arrival_delay/serving.json").read_text())
-    assert serving["version"] == 2
+    assert serving["versions"][0]["version"] == 2
 
 
 def test_rows_that_were_set_apart_are_counted_with_their_reason(demo):

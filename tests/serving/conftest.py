@@ -99,6 +99,8 @@ def manifest(home, **changes):
     for name, value in changes.items():
         if name in stored["serve"]:
             stored["serve"][name] = value
+        elif name in stored["versions"][0]:
+            stored["versions"][0][name] = value
         else:
             stored[name] = value
     making = file.with_suffix(".new")

@@ -25,6 +25,7 @@ from headrace.serving.manifest import (
     SERVE,
     Manifest,
     Parity,
+    Served,
     copy_digest,
     read_manifest,
     read_parity,
@@ -175,13 +176,16 @@ def promote(home: Path, version: Version | None, *, online: Path, spool: Path) -
     if not (folder / SERVE).is_file():
         raise _no_copy(version, folder)
     serve = json.loads((folder / SERVE).read_text(encoding="utf-8"))
-    wanted = Manifest(
-        model=version.model,
+    primary = Served(
         version=version.version,
         artifact_hash=version.artifact_hash,
         logged_hash=version.logged_hash,
         folder=folder_name(version),
         promoted_at=now().isoformat(),
+    )
+    wanted = Manifest(
+        model=version.model,
+        versions=(primary,),
         serve=Serve(**serve),
         online=os.path.relpath(online, home),
         spool=os.path.relpath(spool, home),
@@ -198,9 +202,13 @@ def promote(home: Path, version: Version | None, *, online: Path, spool: Path) -
 def _said(file: Path, wanted: Manifest) -> Manifest | None:
     """What the file says, as if it had been written now; None when it cannot be read."""
     try:
-        return replace(read_manifest(file), promoted_at=wanted.promoted_at)
+        said = read_manifest(file)
     except DataError:
         return None
+    dated = tuple(
+        replace(each, promoted_at=mine.promoted_at) for each, mine in zip(said.versions, wanted.versions, strict=False)
+    )
+    return replace(said, versions=dated + said.versions[len(dated) :])
 
 
 def _no_copy(version: Version, folder: Path) -> DataError:

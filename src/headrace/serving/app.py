@@ -101,7 +101,7 @@ class App:
             proto.response_bytes(status, headers, body)
 
     def _version(self) -> int:
-        return self.serving.manifest.version if self.serving else 0
+        return self.serving.served.version if self.serving else 0
 
     def ready(self) -> bool:
         """Whether requests are answered with predictions."""
@@ -172,14 +172,14 @@ class App:
         else:
             said = {
                 "model": serving.manifest.model,
-                "version": serving.manifest.version,
+                "version": serving.served.version,
                 "predictions": [
                     {"prediction_id": number, **dict(zip(columns, each, strict=True))}
                     for number, each in zip(ids, answers, strict=True)
                 ],
             }
-        headers = [JSON, ("x-headrace-version", str(serving.manifest.version)), ("x-request-id", request_id)]
-        return serving.manifest.version, orjson.dumps(said), len(rows), headers
+        headers = [JSON, ("x-headrace-version", str(serving.served.version)), ("x-request-id", request_id)]
+        return serving.served.version, orjson.dumps(said), len(rows), headers
 
     def _limit(self, rows: int, most: int) -> None:
         if rows > most:
@@ -248,7 +248,7 @@ class App:
             "id": request_id,
             "at": datetime.now(UTC),
             "model": serving.manifest.model,
-            "version": serving.manifest.version,
+            "version": serving.served.version,
             "path": path,
             "rows": [dict(zip(names, row, strict=True)) for row in rows],
             "keys": known,
@@ -275,7 +275,7 @@ class App:
             state = "draining" if self.draining else "ready" if serving else "waiting"
             told = {
                 "status": state,
-                "version": serving.manifest.version if serving else None,
+                "version": serving.served.version if serving else None,
                 "stale": self.trouble,
                 "features": _published(serving) if serving else {},
             }
@@ -284,8 +284,8 @@ class App:
             manifest = serving.manifest
             told = {
                 "model": manifest.model,
-                "version": manifest.version,
-                "artifact_hash": manifest.artifact_hash,
+                "version": serving.served.version,
+                "artifact_hash": serving.served.artifact_hash,
                 "tier": serving.predictor.tier,
                 "slower": list(serving.slower),
                 "call_us": round(serving.call * 1e6, 1),
@@ -296,7 +296,9 @@ class App:
             return 200, [JSON], orjson.dumps(told)
         if path == "/metrics" and serving is not None:
             manifest = serving.manifest
-            text = self.counters.prometheus(model=manifest.model, version=manifest.version, in_flight=self.in_flight)
+            text = self.counters.prometheus(
+                model=manifest.model, version=serving.served.version, in_flight=self.in_flight
+            )
             return 200, [TEXT], text.encode()
         if path in ("/version", "/metrics"):
             return 503, [JSON, AGAIN], _error(503, self.trouble)
@@ -335,7 +337,7 @@ def _ids(serving: Serving, request_id: str, known: list[dict[str, Any]] | None, 
     if known is None:
         return [f"{request_id}-{place}" for place in range(rows)]
     manifest = serving.manifest
-    return [prediction_id(manifest.model, manifest.version, each["keys"].values(), each["at"]) for each in known]
+    return [prediction_id(manifest.model, serving.served.version, each["keys"].values(), each["at"]) for each in known]
 
 
 def _settle(waiting: asyncio.Future[list[Answer]], answers: list[Answer] | None, error: Exception | None) -> None:

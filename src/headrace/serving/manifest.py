@@ -11,7 +11,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from headrace.core.errors import DataError
 from headrace.core.ids import folder_digest
@@ -24,6 +24,44 @@ PACKAGE = Path("data") / "package"
 FORMAT = 1
 
 Value = None | bool | int | float | str
+Role = Literal["primary", "candidate", "shadow"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A version that servers load.
+
+    Attributes:
+        logged_hash: of all files of the copy but the samples and how it is to be served.
+        folder: with the version's copy, relative to that of the file.
+        promoted_at: since when it has this role, ISO 8601.
+        role: `primary` is in Production; a `candidate` answers its share; a `shadow` is asked, and its answers only logged.
+        weight: its share of the entities (a shadow's: of the requests that it is asked). Those of the primary and the
+            candidates add up to 1.
+    """
+
+    version: int
+    artifact_hash: str
+    logged_hash: str
+    folder: str
+    promoted_at: str
+    role: Role = "primary"
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """How traffic is divided among versions.
+
+    Attributes:
+        id: of the change that made it so, as the audit has it; it is logged with each answer.
+        salt: what the entity is hashed with: one entity stays with its version while the salt stays.
+        by: the columns of a request that name the entity; none for the key of the decision.
+    """
+
+    id: str
+    salt: str
+    by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,23 +69,24 @@ class Manifest:
     """What is in Production, and how it is served. Relative paths start at the folder of the file.
 
     Attributes:
-        logged_hash: of all files of the copy but the samples and how it is to be served.
-        folder: with the version's copy.
-        promoted_at: ISO 8601.
+        versions: the primary first.
+        split: None while the primary alone answers.
         online: the online store.
         spool: the folder of the inference log.
     """
 
     model: str
-    version: int
-    artifact_hash: str
-    logged_hash: str
-    folder: str
-    promoted_at: str
+    versions: tuple[Served, ...]
+    split: Split | None = None
     serve: Serve
     online: str
     spool: str
     format: int = FORMAT
+
+    @property
+    def primary(self) -> Served:
+        """The version in Production."""
+        return self.versions[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +115,21 @@ def read_manifest(file: Path) -> Manifest:
     """
     stored = _read(file, "headrace run deploy writes it")
     try:
-        given: dict[str, Any] = {**stored, "serve": Serve(**stored["serve"])}
-        return Manifest(**given)
+        split = stored["split"]
+        manifest = Manifest(
+            model=stored["model"],
+            versions=tuple(Served(**each) for each in stored["versions"]),
+            split=None if split is None else Split(id=split["id"], salt=split["salt"], by=tuple(split["by"])),
+            serve=Serve(**stored["serve"]),
+            online=stored["online"],
+            spool=stored["spool"],
+            format=stored["format"],
+        )
     except (TypeError, KeyError) as error:
         raise _broken(file, error) from error
+    if [each.role for each in manifest.versions].count("primary") != 1 or manifest.primary.role != "primary":
+        raise _broken(file, "it must name one primary version, first")
+    return manifest
 
 
 def write_manifest(file: Path, manifest: Manifest) -> None:
@@ -118,24 +168,25 @@ def copy_digest(folder: Path) -> str:
     return folder_digest(folder, without=(PARITY, SERVE, "registered_model_meta"))
 
 
-def version_folder(file: Path, manifest: Manifest) -> Path:
-    """The folder of the version that a manifest names, after its hash was checked.
+def version_folder(file: Path, manifest: Manifest, served: Served | None = None) -> Path:
+    """The folder of a version that a manifest names (the primary unless said), after its hash was checked.
 
     Raises:
         DataError: the folder is not there, or holds other files than those that were promoted.
     """
-    folder = file.parent / manifest.folder
+    served = served or manifest.primary
+    folder = file.parent / served.folder
     if not (folder / PACKAGE / "spec.json").is_file():
         raise DataError(
-            f"{str(file)!r} names {manifest.model} version {manifest.version} in {str(folder)!r}, which is not there.",
-            hint=f"headrace run deploy --model {manifest.model} --version {manifest.version} makes it again.",
+            f"{str(file)!r} names {manifest.model} version {served.version} in {str(folder)!r}, which is not there.",
+            hint=f"headrace run deploy --model {manifest.model} --version {served.version} makes it again.",
         )
     found = copy_digest(folder)
-    if found != manifest.logged_hash:
+    if found != served.logged_hash:
         raise DataError(
-            f"the files of {manifest.model} version {manifest.version} in {str(folder)!r} changed after it was promoted: "
-            f"{found} is not {manifest.logged_hash}.",
-            hint=f"headrace run deploy --model {manifest.model} --version {manifest.version} makes it again.",
+            f"the files of {manifest.model} version {served.version} in {str(folder)!r} changed after it was promoted: "
+            f"{found} is not {served.logged_hash}.",
+            hint=f"headrace run deploy --model {manifest.model} --version {served.version} makes it again.",
         )
     return folder
 

@@ -172,7 +172,7 @@ async def _follow(app: App, home: Path) -> Mark:
     app.counters.swaps += app.serving is not None
     app.serving, app.trouble = loaded, ""
     slower = f" ({'; '.join(loaded.slower)})" if loaded.slower else ""
-    _say(f"{manifest.model} version {manifest.version}, {loaded.predictor.tier} tier{slower}")
+    _say(f"{manifest.model} version {loaded.served.version}, {loaded.predictor.tier} tier{slower}")
     with suppress(HeadraceError):
         if behind := loaded.features.behind():
             _say(

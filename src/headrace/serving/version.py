@@ -10,7 +10,7 @@ from headrace.features.online.rows import OnlineFeatures
 from headrace.features.online.sqlite import SqliteStore
 from headrace.features.plan import FeaturePlan
 from headrace.serving.codec import Codec
-from headrace.serving.manifest import PACKAGE, PARITY, Manifest, read_manifest, read_parity, version_folder
+from headrace.serving.manifest import PACKAGE, PARITY, Manifest, Served, read_manifest, read_parity, version_folder
 from headrace.serving.predictors import Predictor, choose, cost
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Serving:
     """
 
     manifest: Manifest
+    served: Served
     plan: FeaturePlan
     codec: Codec
     predictor: Predictor
@@ -60,6 +61,7 @@ def load(file: Path) -> Serving:
     call, row = cost(predictor, sample)
     return Serving(
         manifest=manifest,
+        served=manifest.primary,
         plan=plan,
         codec=Codec(plan.inputs),
         predictor=predictor,

@@ -120,8 +120,10 @@ def _serving(workspace: Workspace) -> list[Row]:
             continue
         try:
             manifest = read_manifest(file)
-            version_folder(file, manifest)
-            why = f"serving.json names version {manifest.version}" if manifest.version != current.version else ""
+            for served in manifest.versions:
+                version_folder(file, manifest, served)
+            said = manifest.primary.version
+            why = f"serving.json names version {said}" if said != current.version else ""
         except DataError as error:
             why = error.what
         if why:

@@ -232,7 +232,8 @@ def _stage(workspace: Workspace, model: str) -> tuple[Path, SqliteStore]:
     current = read_manifest(real / FILE)
     written = replace(
         current,
-        folder=os.path.relpath(real / current.folder, home),
+        versions=(replace(current.primary, folder=os.path.relpath(real / current.primary.folder, home)),),
+        split=None,
         online="online.db",
         spool=os.path.relpath((real / current.spool).resolve(), home),
     )
