@@ -126,6 +126,7 @@ class Servers:
     def __init__(self, workspace: Workspace, port: int) -> None:
         from headrace.deployment.declarations import Deployment
 
+        self._environment = workspace.environment
         served = [each.name for each in workspace.project.all(Deployment) if each.serve is not None]
         self._homes = {model: workspace.home(model) for model in served}
         self._ports = {model: port + place for place, model in enumerate(served)}
@@ -157,8 +158,11 @@ class Servers:
             server.wait()
 
     def _start(self, model: str) -> None:
+        from headrace.workspace import serving
+
         home = self._homes[model]
         home.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "headrace.serving", "--home", str(home), "--port", str(self._ports[model])]
-        command += ["--parent", str(os.getpid())]
-        self._running[model] = time.monotonic(), subprocess.Popen(command, start_new_session=True)
+        started = serving.command(
+            self._environment, home, port=self._ports[model], arguments=["--parent", str(os.getpid())]
+        )
+        self._running[model] = time.monotonic(), subprocess.Popen(started, start_new_session=True)

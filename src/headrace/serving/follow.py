@@ -90,7 +90,7 @@ class Follower:
         app.traffic, app.trouble = loaded, ""
         self._shadow(loaded)
         self._limit(loaded.manifest)
-        (self.home / TROUBLE / f"{app.name}.json").unlink(missing_ok=True)
+        self._followed()
         _tell_of(loaded)
 
     def tell(self) -> None:
@@ -98,6 +98,9 @@ class Follower:
         app = self.app
         if app.traffic is not None:
             app.log.counted(app.traffic.manifest.model, self._since, app.counters.interval(), app.traffic.split)
+        if app.trouble:
+            with suppress(OSError):
+                os.utime(self.home / TROUBLE / f"{app.name}.json")  # still
         self._since, self._told = datetime.now(UTC), time.monotonic()
 
     def end(self) -> None:
@@ -109,7 +112,11 @@ class Follower:
             self.app.shadows.end()
         if self.app.log.spool is not None:
             self.app.log.spool.close()
-        (self.home / TROUBLE / f"{self.app.name}.json").unlink(missing_ok=True)
+        self._followed()
+
+    def _followed(self) -> None:
+        for ending in (".json", ".told"):
+            (self.home / TROUBLE / f"{self.app.name}{ending}").unlink(missing_ok=True)
 
     def _not_followed(self, why: str) -> None:
         """In readiness, in the log of the process, and in a file that `headrace up` and `headrace status` read."""
@@ -118,7 +125,7 @@ class Follower:
         app.counters.failed_swaps += 1
         print(f"not followed: {why}", file=sys.stderr, flush=True)
         folder = self.home / TROUBLE
-        told = {"at": datetime.now(UTC).isoformat(), "pid": os.getpid(), "why": why}
+        told = {"at": datetime.now(UTC).isoformat(), "why": why}
         with suppress(OSError):
             folder.mkdir(exist_ok=True)
             making = folder / f".{app.name}"
