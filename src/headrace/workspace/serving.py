@@ -7,7 +7,6 @@ import sys
 import time
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import DeclarationError, NotFoundError
@@ -15,6 +14,7 @@ from headrace.core.events import publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from headrace.core.ids import Json
     from headrace.core.state import State

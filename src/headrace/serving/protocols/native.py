@@ -1,6 +1,6 @@
 """`POST /predict`: decisions by their keys, with features from the online store; or full rows with keys.
 
-    {"rows": [{"flight_id": 7, "carrier": "AA", …}], "features": true}
+    {"rows": [{"order": 7, "shop": "AA", …}], "features": true}
 
 A row that holds every input of the model is taken as it is; one that does not is completed by what is looked up.
 """
