@@ -11,26 +11,31 @@ import os
 import struct
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from headrace.core.errors import HeadraceError
+from headrace.scoring.spool import SpoolFullError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
     from headrace.serving.connection import Request
-    from headrace.serving.manifest import Served
+    from headrace.serving.log import Log
+    from headrace.serving.manifest import Manifest, Served
     from headrace.serving.telling import Counters
 
 HEAD = struct.Struct("<II")
 BEHIND = 4 * 2**20  # bytes that a shadow may be behind
 AGAIN = 5.0  # seconds before a shadow that died is started again
+LOOK = 0.5  # seconds
 INTERVAL = 5.0  # seconds between two records of what a shadow did
 
 
@@ -100,9 +105,11 @@ def main(home: Path, version: int) -> None:
     serving = load_served(file, manifest, served)
     traffic, counters = Traffic(manifest=manifest, primary=serving), Counters()
     log = Log(counters, f"shadow-{os.getpid()}")
-    since, told = datetime.now(UTC), time.monotonic()
     with Spool((home / manifest.spool).resolve(), limit_bytes=manifest.serve.max_log) as spool:
         log.spool = spool
+        ended = Event()
+        telling = Thread(target=_tell, args=(log, counters, manifest, ended))
+        telling.start()
         for head, body in _frames(sys.stdin.buffer):
             began, status, rows = time.perf_counter(), 200, 0
             try:
@@ -110,11 +117,21 @@ def main(home: Path, version: int) -> None:
             except Exception as error:  # noqa: BLE001  # whatever it does, the next request is tried
                 status = 400 if isinstance(error, HeadraceError) else 500
             counters.answered(Kind(version, "shadow", status), time.perf_counter() - began, rows)
-            spool.tick()
-            if time.monotonic() - told > INTERVAL:
-                log.counted(manifest.model, since, counters.interval(), manifest.split)
-                since, told = datetime.now(UTC), time.monotonic()
-        log.counted(manifest.model, since, counters.interval(), manifest.split)
+        ended.set()
+        telling.join()
+
+
+def _tell(log: Log, counters: Counters, manifest: Manifest, ended: Event) -> None:
+    """Seals the log's segment when no request does, and tells of each interval."""
+    assert log.spool is not None
+    since, told, last = datetime.now(UTC), time.monotonic(), False
+    while not last:
+        last = ended.wait(LOOK)
+        if last or time.monotonic() - told > INTERVAL:
+            log.counted(manifest.model, since, counters.interval(), manifest.split)
+            since, told = datetime.now(UTC), time.monotonic()
+        with suppress(SpoolFullError):
+            log.spool.tick()
 
 
 def _answer(traffic: Any, log: Any, head: dict[str, Any], body: bytes, began: float) -> int:

@@ -86,7 +86,7 @@ class Counters:
     def interval(self) -> list[tuple[Kind, Tally]]:
         """What came since the last call."""
         found: list[tuple[Kind, Tally]] = []
-        for kind, tally in self.tallies.items():
+        for kind, tally in list(self.tallies.items()):  # a shadow counts in another thread
             before = self._told.get(kind, Tally())
             if tally.requests > before.requests:
                 found.append((kind, tally.plus(before, -1)))
