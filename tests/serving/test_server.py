@@ -12,12 +12,13 @@ import pytest
 from deltalake import DeltaTable
 from tests.serving.conftest import manifest, samples, serving
 
+from headrace.inference.ingest import _unfolded
 from headrace.scoring.spool import segments
 
 
 def logged(home):
     """The answers that wait in the log, as a reader finds them."""
-    return [record for record in records(home) if "counted" not in record]
+    return [_unfolded(record) for record in records(home) if "counted" not in record]
 
 
 def records(home):

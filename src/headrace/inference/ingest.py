@@ -161,7 +161,7 @@ def _rows(record: object) -> list[_Row]:
         ValueError: something is missing or cannot be kept.
         TypeError: something is not of its type.
     """
-    given = _mapping(record, "a record")
+    given = _unfolded(_mapping(record, "a record"))
     inputs, predictions = _list(given, "rows"), _list(given, "predictions")
     keys = [None] * len(inputs) if given.get("keys") is None else _list(given, "keys")
     if not len(inputs) == len(predictions) == len(keys):
@@ -184,6 +184,26 @@ def _rows(record: object) -> list[_Row]:
         _row({**shared, "row": int(cast("int", place))}, *each)
         for place, *each in zip(places, inputs, keys, predictions, strict=True)
     ]
+
+
+def _unfolded(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A server names its inputs and outputs once in a record, in `by`; here each row and each prediction names them."""
+    if "by" not in record:
+        return record
+    by = _mapping(record["by"], "'by'")
+    inputs, outputs = _names(by, "inputs"), _names(by, "outputs")
+    answers = zip(_list(record, "ids"), _list(record, "answers"), strict=True)
+    return {
+        **record,
+        "model": by.get("model"),
+        "version": by.get("version"),
+        "role": by.get("role", "primary"),
+        "rows": [dict(zip(inputs, cast("list[object]", row), strict=True)) for row in _list(record, "rows")],
+        "predictions": [
+            {"prediction_id": number, **dict(zip(outputs, cast("list[object]", answer), strict=True))}
+            for number, answer in answers
+        ],
+    }
 
 
 def _row(shared: dict[str, object], inputs: object, known: object, prediction: object) -> _Row:
@@ -253,6 +273,13 @@ def _list(record: Mapping[str, Any], name: str) -> list[object]:
     if not isinstance(record.get(name), list):
         raise TypeError(f"{name!r} is no list")
     return record[name]
+
+
+def _names(record: Mapping[str, Any], name: str) -> list[str]:
+    found = _list(record, name)
+    if not all(isinstance(each, str) for each in found):
+        raise TypeError(f"{name!r} is no list of names")
+    return cast("list[str]", found)
 
 
 def _text(record: Mapping[str, Any], name: str) -> str:

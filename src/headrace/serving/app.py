@@ -26,7 +26,7 @@ from headrace.serving.engine import Engine
 from headrace.serving.log import Log
 from headrace.serving.protocols import mlflow, native, v2
 from headrace.serving.protocols.asked import Part, RefusedRequestError
-from headrace.serving.telling import Counters, Kind
+from headrace.serving.telling import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -99,13 +99,14 @@ class App:
             traffic = self._admit(request)
             asked = _Asked(self, traffic, request, began)
             parts = asked.parts
-            if all(part.serving.at_once(len(part), looks_up=part.asked is not None) for part in parts):
-                for part in parts:
+            for part in parts:
+                if not part.at_once():
+                    return asyncio.get_running_loop().create_task(self._later(asked, token))
+            for part in parts:
+                if part.asked is not None:
                     part.complete()
-                    part.answers = part.serving.predict(part.rows)
-                answer = asked.answered()
-            else:
-                return asyncio.get_running_loop().create_task(self._later(asked, token))
+                part.answers = part.serving.predict(part.rows)
+            answer = asked.answered()
         except Exception as error:  # noqa: BLE001  # whatever a model does, the server stays
             answer = _failed(error)
         self._counted(parts, answer.status, began)
@@ -142,11 +143,12 @@ class App:
                 self._by_token[token] -= 1
 
     async def _run(self, part: Part) -> None:
-        if part.asked is not None and not part.serving.features.near:
-            await asyncio.get_running_loop().run_in_executor(self._io, part.complete)
-        else:
-            part.complete()
-        if part.serving.at_once(len(part.rows), looks_up=False):
+        if part.asked is not None:
+            if part.serving.features.near:
+                part.complete()
+            else:
+                await asyncio.get_running_loop().run_in_executor(self._io, part.complete)
+        if part.at_once():
             part.answers = part.serving.predict(part.rows)
         else:
             part.answers = await self._engine.run(part.serving, part.rows)
@@ -175,12 +177,11 @@ class App:
         seconds = time.perf_counter() - began
         if not parts:
             primary = self.traffic.primary.served if self.traffic else None
-            kind = Kind(primary.version if primary else 0, primary.role if primary else "", status)
-            self.counters.answered(kind, seconds)
+            self.counters.answered((primary.version, primary.role, status) if primary else (0, "", status), seconds)
         for part in parts:
             served = part.serving.served
             rows = len(part.rows) if status == 200 else 0
-            self.counters.answered(Kind(served.version, served.role, status), seconds, rows)
+            self.counters.answered((served.version, served.role, status), seconds, rows)
 
 
 class _Asked:
@@ -196,8 +197,9 @@ class _Asked:
         if self.path == "/predict":
             self.parts, self.features = native.read(traffic, request)
         else:
-            entity = request.headers.get(ENTITY)
-            serving = traffic.of(self.id.encode() if entity is None else entity)
+            serving = traffic.primary
+            if traffic.candidates:
+                serving = traffic.of(request.headers.get(ENTITY) or self.id.encode())
             if self.path == "/invocations":
                 rows = mlflow.read(serving, request)
             else:
@@ -206,7 +208,7 @@ class _Asked:
                 self.number, rows = v2.read(serving, request)
             self.parts = [Part(serving, rows)]
         most = traffic.manifest.serve.max_rows
-        if sum(map(len, self.parts)) > most:
+        if sum([part.count for part in self.parts]) > most:
             raise RefusedRequestError(413, f"a request may have {most} rows.")
 
     def answered(self) -> Answer:
@@ -215,11 +217,13 @@ class _Asked:
         Raises:
             RefusedRequestError: what has to be logged could not be.
         """
-        ids = [part.ids(self.id) for part in self.parts]
-        seconds = time.perf_counter() - self.began
-        log, split = self.app.log, self.traffic.split
-        for part, numbers in zip(self.parts, ids, strict=True):
-            log.answered(part, split, request_id=self.id, path=self.path, ids=numbers, seconds=seconds)
+        logs = self.traffic.manifest.serve.log != "none"
+        ids = [part.ids(self.id) for part in self.parts] if logs or self.path == "/predict" else []
+        if logs:
+            seconds = time.perf_counter() - self.began
+            log, split = self.app.log, self.traffic.split
+            for part, numbers in zip(self.parts, ids, strict=True):
+                log.answered(part, split, request_id=self.id, path=self.path, ids=numbers, seconds=seconds)
         if self.app.shadows is not None:
             self.app.shadows.ask(self.id, self.request)
         if self.infer:
@@ -228,8 +232,8 @@ class _Asked:
             body = native.write(self.traffic, self.parts, ids, features=self.features)
         else:
             body = mlflow.write(self.parts[0])
-        versions = b",".join(b"%d" % part.serving.served.version for part in self.parts)
-        headers = b"x-headrace-version: %b\r\nx-request-id: %b\r\n" % (versions, self.id.encode())
+        versions = ",".join([part.serving.number for part in self.parts])
+        headers = f"x-headrace-version: {versions}\r\nx-request-id: {self.id}\r\n".encode()
         return Answer(200, body, headers=headers)
 
 

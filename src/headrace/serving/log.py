@@ -32,29 +32,25 @@ class Log:
     def answered(
         self, part: Part, split: Split | None, *, request_id: str, path: str, ids: list[str], seconds: float
     ) -> None:
-        """A part of a request, with its answers.
+        """A part of a request, with its answers, of a version that is logged.
 
         Raises:
             RefusedRequestError: the log cannot take it, and the version is not to answer what is not logged.
         """
         serving = part.serving
-        serve, names, columns = serving.manifest.serve, serving.codec.names, serving.columns
-        if serve.log == "none" or (serve.sample < 1 and not _sampled(request_id, serve.sample)):
+        serve = serving.manifest.serve
+        if serve.sample < 1 and not _sampled(request_id, serve.sample):
             return
         record: dict[str, Any] = {
             "id": request_id,
             "at": datetime.now(UTC),
-            "model": serving.manifest.model,
-            "version": serving.served.version,
-            "role": serving.served.role,
             "path": path,
-            "us": round(seconds * 1e6),
-            "rows": [dict(zip(names, row, strict=True)) for row in part.rows],
+            "us": int(seconds * 1e6),
+            "by": serving.said,
+            "rows": part.rows,
             "keys": part.known,
-            "predictions": [
-                {"prediction_id": number, **dict(zip(columns, each, strict=True))}
-                for number, each in zip(ids, part.answers, strict=True)
-            ],
+            "ids": ids,
+            "answers": part.answers,
         }
         if part.places is not None:
             record["places"] = part.places
@@ -63,7 +59,7 @@ class Log:
         if part.fresh is not None:
             record["fresh"] = part.fresh
         if serve.redact:
-            _redact(record, serve.redact)
+            _redact(record, serving.codec.names, serve.redact)
         self._append(record, required=serve.log == "required")
 
     def counted(self, model: str, since: datetime, interval: list[tuple[Kind, Tally]], split: Split | None) -> None:
@@ -105,10 +101,12 @@ def _sampled(request_id: str, part: float) -> bool:
     return int.from_bytes(blake2b(request_id.encode(), digest_size=4).digest()) < part * 2**32
 
 
-def _redact(record: dict[str, Any], names: tuple[str, ...]) -> None:
+def _redact(record: dict[str, Any], inputs: list[str], names: tuple[str, ...]) -> None:
     """Leaves values out. The decision itself stays known by the id of its prediction."""
-    for row in record["rows"]:
-        row.update((name, None) for name in names if name in row)
+    hidden = [name in names for name in inputs]
+    record["rows"] = [
+        [None if hide else value for hide, value in zip(hidden, row, strict=True)] for row in record["rows"]
+    ]
     if record["keys"] is not None:
         record["keys"] = [
             {**known, "keys": {name: None if name in names else value for name, value in known["keys"].items()}}

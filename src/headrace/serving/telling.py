@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -76,11 +76,11 @@ class Counters:
     failed_swaps: int = 0
     _told: dict[Kind, Tally] = field(default_factory=dict[Kind, Tally])
 
-    def answered(self, kind: Kind, seconds: float, rows: int = 0) -> None:
-        """One request."""
-        tally = self.tallies.get(kind)
+    def answered(self, kind: tuple[int, str, int], seconds: float, rows: int = 0) -> None:
+        """One request, of a `Kind`."""
+        tally = self.tallies.get(cast("Kind", kind))
         if tally is None:
-            tally = self.tallies[kind] = Tally()
+            tally = self.tallies[Kind(*kind)] = Tally()
         tally.add(seconds, rows)
 
     def interval(self) -> list[tuple[Kind, Tally]]:

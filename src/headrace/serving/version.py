@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from headrace.features.online.rows import OnlineFeatures
 from headrace.features.online.sqlite import SqliteStore
@@ -50,6 +53,18 @@ class Serving:
     call: float
     row: float
     slower: tuple[str, ...]
+
+    @cached_property
+    def said(self) -> orjson.Fragment:
+        """Which version it is, and what it takes and gives, as each of its records in the log says."""
+        served = self.served
+        told = {"model": self.manifest.model, "version": served.version, "role": served.role}
+        return orjson.Fragment(orjson.dumps({**told, "inputs": self.codec.names, "outputs": self.columns}))
+
+    @cached_property
+    def number(self) -> str:
+        """Of the version."""
+        return str(self.served.version)
 
     def predict(self, rows: list[Row]) -> list[Answer]:
         """The answers, in the calling thread. Not to be called by two threads at once."""

@@ -45,18 +45,23 @@ class Part:
     fresh: list[dict[str, Any]] | None = None
     answers: list[Answer] = field(default_factory=list["Answer"])
 
-    def __len__(self) -> int:
-        return len(self.rows) if self.asked is None else len(self.asked)
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return len(self.rows if self.asked is None else self.asked)
+
+    def at_once(self) -> bool:
+        """Whether it is answered quickly enough to hold the loop meanwhile."""
+        return self.serving.at_once(self.count, looks_up=self.asked is not None)
 
     def complete(self) -> None:
-        """Looks features up, where that has to be done.
+        """Looks features up.
 
         Raises:
             DataError: a column is missing or not of its type.
             UnavailableError: the online store cannot be read.
         """
-        if self.asked is None:
-            return
+        assert self.asked is not None
         serving = self.serving
         full = serving.features.full_rows(self.asked)
         names = serving.codec.names
