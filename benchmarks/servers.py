@@ -38,13 +38,13 @@ class Server:
 
 @contextmanager
 def started(command: Sequence[str], path: str, body: bytes, *, env: dict[str, str], cwd: Path) -> Iterator[Server]:
-    """Starts a server, waits for its first answer, and kills it with all that it started. `PORT` stands for the port."""
+    """Starts a server, waits for its first answer, and kills it with all that it started. `<port>` stands for it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     settings = {**os.environ, "OMP_NUM_THREADS": "1", **env}
     settings["PATH"] = f"{Path(command[0]).parent}:{settings['PATH']}"
-    arguments = [each.replace("PORT", str(port)) for each in command]
+    arguments = [each.replace("<port>", str(port)) for each in command]
     began = time.perf_counter()
     process = subprocess.Popen(
         arguments, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, cwd=cwd

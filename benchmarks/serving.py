@@ -218,13 +218,13 @@ def command(who: str, data: Path) -> tuple[list[str], str, str, dict[str, str]]:
     env = {"BENCH_MODEL": str(data / "model.txt"), "MLFLOW_DISABLE_TELEMETRY": "true", "BENTOML_DO_NOT_TRACK": "True"}
     if who in OURS:
         kind = who.partition(", ")[2] or "bench"
-        arguments = [sys.executable, "-m", "headrace.serving", "--home", str(data / "serving" / kind), "--port", "PORT"]
+        arguments = [sys.executable, "-m", "headrace.serving", "--home", str(data / "serving" / kind), "--port", "<port>"]
         return (arguments, "/predict", "keys", env) if kind == "keys" else (arguments, "/invocations", "split", env)
     if who == "constant":
-        return [sys.executable, servers.__file__, "constant", "ours", "PORT"], "/", "split", env
+        return [sys.executable, servers.__file__, "constant", "ours", "<port>"], "/", "split", env
     python = harness.environment(ENVIRONMENTS[who])
     if who == "constant, granian":
-        return [str(python), servers.__file__, "constant", "granian", "PORT"], "/", "split", env
+        return [str(python), servers.__file__, "constant", "granian", "<port>"], "/", "split", env
     tool = python.parent
     if who.startswith("mlflow"):
         model = str(data / who.replace(", ", "_"))
@@ -237,21 +237,21 @@ def command(who: str, data: Path) -> tuple[list[str], str, str, dict[str, str]]:
             "--env-manager",
             "local",
             "-p",
-            "PORT",
+            "<port>",
             "-w",
             "1",
         ]
         return started, "/invocations", "split", env
     if who == "bentoml":
         started = [str(tool / "bentoml"), "serve", "bentoml_app:Bench", "--working-dir", str(APPS)]
-        return [*started, "--host", "127.0.0.1", "-p", "PORT"], "/predict", "rows", env
+        return [*started, "--host", "127.0.0.1", "-p", "<port>"], "/predict", "rows", env
     if who == "mlserver":
-        ports = {"MLSERVER_HTTP_PORT": "PORT", "MLSERVER_PARALLEL_WORKERS": "0", "MLSERVER_HOST": "127.0.0.1"}
+        ports = {"MLSERVER_HTTP_PORT": "<port>", "MLSERVER_PARALLEL_WORKERS": "0", "MLSERVER_HOST": "127.0.0.1"}
         given = [f"{name}={value}" for name, value in ports.items()]
         started = ["/usr/bin/env", *given, "MLSERVER_GRPC_PORT=0", "MLSERVER_METRICS_PORT=0"]
         return [*started, str(tool / "mlserver"), "start", str(data / "mlserver")], "/v2/models/bench/infer", "v2", env
     app = APPS / f"{who}_app.py"
-    return [str(python), str(app), "PORT"], "/predict", "rows", {**env, "RAY_USAGE_STATS_ENABLED": "0"}
+    return [str(python), str(app), "<port>"], "/predict", "rows", {**env, "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 def values(said: bytes) -> list[float]:
