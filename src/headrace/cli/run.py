@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -38,7 +38,7 @@ def destination(text: str) -> Into:
     if not colon:
         return check_name(text)
     if kind in ("parquet", "csv"):
-        return Files(str(Path(rest).absolute()) if rest else rest, format=kind)
+        return Files(os.path.abspath(rest) if rest else rest, format=kind)  # noqa: PTH100  # without ..
     return Database(kind, table=rest)
 
 

@@ -79,6 +79,6 @@ def score(
     for some in engine.predict(version, rows):
         records.append(some)
         scored(some.num_rows)
-    predictions = with_versions(pa.concat_tables(records), versions)
+    predictions = with_versions(pa.concat_tables(records), {**decisions.tables, **versions})
     reach(f"batch.predicted:{partition.name}")
     return predictions.num_rows, [each.write(predictions, id=id) for each in into]

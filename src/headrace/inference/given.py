@@ -67,6 +67,7 @@ def rows(lakehouse: Lakehouse, plan: FeaturePlan, source: str, *, latest: dateti
     """
     if NAME.fullmatch(source) and Path(source).suffix.lower() not in FILES:
         found = _table(lakehouse, source)
+        _check_types(lakehouse, plan, source)
     else:
         found = _file(lakehouse, plan, Path(source), latest)
     return _shaped(lakehouse, plan, found, latest)
@@ -90,7 +91,7 @@ def query(lakehouse: Lakehouse, plan: FeaturePlan, text: str, *, latest: datetim
         except duckdb.Error as error:
             raise explain(error, asked) from None
     found = Given(
-        decisions=Decisions(relation=GIVEN, arrow={GIVEN: answer}),
+        decisions=Decisions(relation=GIVEN, arrow={GIVEN: _conformed(answer, _types(lakehouse, plan), "the query")}),
         said="query",
         identity={
             "query": asked.normalized,
@@ -120,9 +121,7 @@ def _file(lakehouse: Lakehouse, plan: FeaturePlan, path: Path, latest: datetime 
     read = _json(path) if path.suffix.lower() == ".json" else _read(path, {name: types[name] for name in wanted})
     _check_columns(str(path), wanted, read.column_names)
     return Given(
-        decisions=Decisions(
-            relation=GIVEN, arrow={GIVEN: conform(read.select(wanted), types, what=str(path)).combine_chunks()}
-        ),
+        decisions=Decisions(relation=GIVEN, arrow={GIVEN: _conformed(read.select(wanted), types, str(path))}),
         said=path.name,
         identity={"file": files.content_digest(path)},
     )
@@ -151,6 +150,25 @@ def _json(path: Path) -> pa.Table:
 def _types(lakehouse: Lakehouse, plan: FeaturePlan) -> dict[str, pa.DataType]:
     schema = lakehouse.snapshot(plan.spine).schema
     return {name: schema.field(name).type for name in needed(plan)}
+
+
+def _conformed(found: pa.Table, types: Mapping[str, pa.DataType], what: str) -> pa.Table:
+    """No value changed by a cast; times in text are left for the engine to read, which takes more forms."""
+    texts = [
+        each.name for each in found.schema if pa.types.is_string(each.type) and pa.types.is_timestamp(types[each.name])
+    ]
+    return conform(found, {name: kind for name, kind in types.items() if name not in texts}, what=what)
+
+
+def _check_types(lakehouse: Lakehouse, plan: FeaturePlan, name: str) -> None:
+    """A table's columns as they are: what a cast would do to a value is for a query to say."""
+    schema = lakehouse.snapshot(name).schema
+    for wanted, kind in _types(lakehouse, plan).items():
+        if wanted in schema.names and schema.field(wanted).type != kind:
+            raise DataError(
+                f"{name}: column {wanted!r} is {schema.field(wanted).type}; in {plan.spine} it is {kind}.",
+                hint=f'Say how: --query "select cast({wanted} as {duckdb_type(kind)}) as {wanted}, … from {name}"',
+            )
 
 
 def _check_columns(what: str, wanted: list[str], there: list[str]) -> None:
@@ -199,10 +217,10 @@ def _check_rows(connection: duckdb.DuckDBPyConnection, plan: FeaturePlan, relati
                 hint="Each row needs its key and the moment of its decision; --latest takes the present for all.",
             )
     twice = connection.sql(f"select {listed}, count(*) as times from {relation} group by all having count(*) > 1")
-    if found := twice.limit(SHOWN).fetchall():
+    if found := twice.limit(SHOWN).to_arrow_table().select(names).to_pylist():
         raise DataError(
             f"{said}: decisions that come more than once.",
-            findings=[", ".join(f"{name} {value}" for name, value in zip(names, each, strict=False)) for each in found],
+            findings=[", ".join(f"{name} {value}" for name, value in each.items()) for each in found],
             hint="A decision is a key and a moment; give each once.",
         )
 

@@ -141,7 +141,9 @@ def score(
         for work in works:
             for partition in work.partitions:
                 _step(lakehouse, run, work, partition, engine=engine, into=into, meter=meter, sample=planner.sample)
-    if deployment.monitor is None and asked.of_spine and deployment.score.tables:  # otherwise monitoring measures
+    if (
+        deployment.monitor is None and asked.of_spine and asked.into is None and deployment.score.tables
+    ):  # otherwise monitoring measures
         for version in {work.version.version: work.version for work in works}.values():
             measure(lakehouse, run, deployment, version, as_of=as_of)
 

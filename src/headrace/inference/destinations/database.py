@@ -9,7 +9,8 @@ features and their tables' versions are JSON text. The note is a row of the tabl
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -33,6 +34,7 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    update,
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
 NOTES = "headrace_partitions"
+TURN = "(turn)"  # the note that a writer holds until it is through
 ROWS = 10_000  # in one statement's list of values
 
 
@@ -90,10 +93,7 @@ class DatabaseTable:
         rows = flat(predictions)
         with self._explained():
             self._prepare(rows.schema)
-            try:
-                written = self._write(rows, id)
-            except IntegrityError:  # another process came first, with the same partition or the same predictions
-                written = self._write(rows, id)
+            written = self._write(rows, id)
         reach(f"database.committed:{self._table}")
         return Written(rows=written)
 
@@ -109,11 +109,14 @@ class DatabaseTable:
     def _write(self, rows: pa.Table, id: str) -> int:  # noqa: A002
         notes = self._notes.c
         with self._engine.begin() as connection:
+            turn = (notes.table_name == self._table) & (notes.partition_id == TURN)
+            connection.execute(update(self._notes).where(turn).values(at=now()))  # whoever else writes waits here
             mine = (notes.table_name == self._table) & (notes.partition_id == id)
             before = connection.execute(select(notes.rows_written).where(mine)).scalar()
             if before is not None:
                 return int(before)
             table = self._described(rows.schema)
+            self._widen(connection, table)
             standing = _standing(connection, table, rows)
             found = compare(rows, standing)
             reach(f"database.computed:{self._table}")
@@ -132,28 +135,43 @@ class DatabaseTable:
         return Table(self._table, MetaData(), *columns, schema=self._schema)
 
     def _prepare(self, schema: pa.Schema) -> None:
-        """Makes the tables, or adds the columns that are new."""
+        """Makes the tables, and the note by which writers take turns."""
         table = self._described(schema)
         Index(f"{self._table}_{AT}"[:63], table.c[AT])
-        try:
-            for each in (self._notes, table):
-                each.create(self._engine, checkfirst=True)
-        except SQLAlchemyError:
-            if not self.stands():  # otherwise another process made it at the same time
-                raise
-        there = {each["name"] for each in inspect(self._engine).get_columns(self._table, schema=self._schema)}
+        for each in (self._notes, table):
+            self._create(each)
+        turn = {"table_name": self._table, "partition_id": TURN, "rows_written": 0, "at": now()}
+        with suppress(IntegrityError), self._engine.begin() as connection:  # it is there
+            connection.execute(insert(self._notes).values(turn))
+
+    def _create(self, table: Table) -> None:
+        """Another process may be making it: then it is there a moment later."""
+        for wait in (0.05, 0.2, 1.0, None):
+            try:
+                table.create(self._engine, checkfirst=True)
+            except SQLAlchemyError:
+                if wait is None:
+                    raise
+                time.sleep(wait)
+            else:
+                return
+
+    def _widen(self, connection: Connection, table: Table) -> None:
+        """Adds the columns that are new.
+
+        Raises:
+            DataError: it is a table of something else.
+        """
+        there = {each["name"] for each in inspect(connection).get_columns(self._table, schema=self._schema)}
         if ID not in there or AT not in there:
             raise DataError(
                 f"{self.name} is no table of predictions: it has no column {ID if ID not in there else AT!r}.",
                 hint='Give hr.database(…, table="…") a name that nothing else has.',
             )
-        new = [field.name for field in schema if field.name not in there]
-        if not new:
-            return
-        with self._engine.begin() as connection:
-            quoted = connection.dialect.identifier_preparer.format_table(table)
-            for name in new:
-                described = CreateColumn(table.c[name]).compile(dialect=connection.dialect)
+        quoted = connection.dialect.identifier_preparer.format_table(table)
+        for each in table.c:
+            if each.name not in there:
+                described = CreateColumn(each).compile(dialect=connection.dialect)
                 connection.exec_driver_sql(f"ALTER TABLE {quoted} ADD COLUMN {described}")
 
     @contextmanager

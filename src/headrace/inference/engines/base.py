@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from headrace.scoring.version import LoadedVersion
 
-CHUNK = 16_384  # rows that are predicted at a time, whatever the engine, so that each gives the same bits
+CHUNK = 32_768  # rows that are predicted at a time, whatever the engine, so that each gives the same bits
 
 
 class Engine(Protocol):

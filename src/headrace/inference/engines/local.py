@@ -38,13 +38,16 @@ class Local:
             for chunk in chunks(rows):
                 yield predict(version, chunk)
             return
-        self._workers = self._workers or Workers(self._processes, threads=max(1, cores() // self._processes))
-        yield from self._workers.predict(version, rows)
+        if self._workers is None or self._workers.folder != version.folder:
+            self.close()
+            self._workers = Workers(version, count=self._processes, threads=max(1, cores() // self._processes))
+        yield from self._workers.predict(rows)
 
     def close(self) -> None:
         """See Engine."""
         if self._workers:
             self._workers.close()
+            self._workers = None
 
 
 def cores() -> int:

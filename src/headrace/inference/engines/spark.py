@@ -9,11 +9,13 @@ from __future__ import annotations
 import atexit
 import io
 import shutil
+import socket
 import tempfile
 import zipfile
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from headrace.scoring.version import LoadedVersion
 
 AT_ONCE = 64  # chunks in one question to the server
+PORT, PATIENCE = 15002, 10.0  # of Spark Connect, unless said; seconds
 ANSWER = "chunk bigint, records binary"
 
 
@@ -141,13 +144,30 @@ def _session(url: str) -> Any:
         from pyspark.sql.connect.session import SparkSession
     except ImportError:
         raise MissingExtraError("pyspark", "spark", "Scoring on Spark") from None
+    _check_listens(url)
     try:
         session = SparkSession.builder.remote(url).create()
         session.range(1).collect()
     except PySparkException as error:
         said = str(error).strip().splitlines()
-        raise ConfigError(
-            f"the Spark Connect server cannot be used: {said[0] if said else type(error).__name__}",
-            hint='[env.….] spark = "sc://host:15002" says where it is.',
-        ) from error
+        raise _unusable(said[0] if said else type(error).__name__) from error
     return session
+
+
+def _check_listens(url: str) -> None:
+    """The client itself would try again for ten minutes."""
+    try:
+        where = urlsplit(url)
+        host, port = where.hostname or "", where.port or PORT
+    except ValueError:
+        raise _unusable("what it is set to is not its URL") from None
+    try:
+        socket.create_connection((host, port), timeout=PATIENCE).close()
+    except OSError as error:
+        raise _unusable(f"{host}:{port}: {error.strerror or error}") from None
+
+
+def _unusable(why: str) -> ConfigError:
+    return ConfigError(
+        f"the Spark Connect server cannot be used: {why}.", hint='[env.…] spark = "sc://host:15002" says where it is.'
+    )

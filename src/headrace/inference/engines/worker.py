@@ -1,13 +1,20 @@
-"""A worker process: `python -m headrace.inference.engines.worker <descriptor of a socket>`; see `workers`."""
+"""A worker process: `python -m headrace.inference.engines.worker <socket> <package> <model> <version>`; see `workers`."""
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
 import pickle
 import signal
 import socket
 import sys
+from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from headrace.scoring.predictor import Predictor
 
 
 def main() -> None:
@@ -16,32 +23,44 @@ def main() -> None:
         signal.SIGINT, signal.SIG_IGN
     )  # the keyboard interrupts the process that is asked; that one ends this
     Thread(target=_end_with_parent, name="headrace parent", daemon=True).start()
-    from pathlib import Path
-
+    descriptor, folder, model, number = sys.argv[1:]
     from headrace.core.failpoints import reach
     from headrace.inference.engines.shared import receive, send
     from headrace.inference.records import predict
-    from headrace.scoring.predictor import Predictor
     from headrace.scoring.version import LoadedVersion
 
-    loaded: dict[str, LoadedVersion] = {}
-    with socket.socket(fileno=int(sys.argv[1])) as connection:
+    version: LoadedVersion | None = None
+    with socket.socket(fileno=int(descriptor)) as connection:
         while (message := receive(connection)) is not None:
             told, rows = message
-            folder = told["folder"]
+            assert rows is not None
             try:
-                if folder not in loaded:
-                    loaded.clear()
-                    loaded[folder] = LoadedVersion(
-                        told["model"], told["number"], Predictor(Path(folder)), folder=Path(folder)
-                    )
-                assert rows is not None
-                records = predict(loaded[folder], rows)
+                version = version or LoadedVersion(model, int(number), _predictor(Path(folder)))
+                records = predict(version, rows)
             except Exception as error:  # noqa: BLE001  # raised where it was asked for
                 send(connection, {"chunk": told["chunk"], "error": pickle.dumps(_travelling(error)).hex()})
                 continue
             reach("worker.predicted")
             send(connection, {"chunk": told["chunk"]}, records)
+
+
+def _predictor(folder: Path) -> Predictor:
+    from headrace.scoring.predictor import Predictor
+
+    if json.loads((folder / "spec.json").read_text(encoding="utf-8"))["estimator"] == "lightgbm":
+        _import_lightgbm()
+    return Predictor(folder)
+
+
+def _import_lightgbm() -> None:
+    """A booster needs no scikit-learn, which LightGBM imports where it is, and which takes six times as long as itself."""
+    sys.modules["sklearn"] = None  # type: ignore[assignment]
+    try:
+        importlib.import_module("lightgbm")
+    except ImportError:
+        return  # whoever needs it says so
+    finally:
+        del sys.modules["sklearn"]
 
 
 def _end_with_parent() -> None:

@@ -19,7 +19,7 @@ from headrace.inference.engines.base import chunks
 from headrace.inference.engines.shared import receive, send
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -31,24 +31,27 @@ AHEAD = 2  # chunks that a worker has: one in work, one waiting
 
 
 class Workers:
-    """Some worker processes.
+    """Some worker processes, with one version of a model.
 
     Args:
+        version: of the model.
         count: of processes.
         threads: that each may use.
     """
 
-    def __init__(self, count: int, *, threads: int) -> None:
+    def __init__(self, version: LoadedVersion, *, count: int, threads: int) -> None:
+        assert version.folder is not None
+        self.folder = version.folder
+        model = [str(version.folder), version.model, str(version.number)]
         environment = {
             **os.environ,
             **dict.fromkeys(THREADS, str(threads)),
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         }
-        self._workers = [_Worker(environment) for _ in range(count)]
+        self._workers = [_Worker(model, environment) for _ in range(count)]
 
-    def predict(self, version: LoadedVersion, rows: pa.Table) -> Iterator[pa.Table]:
+    def predict(self, rows: pa.Table) -> Iterator[pa.Table]:
         """See Engine."""
-        model = {"folder": str(version.folder), "model": version.model, "number": version.number}
         waiting = list(enumerate(chunks(rows)))[::-1]
         total, place = len(waiting), 0
         done: dict[int, pa.Table] = {}
@@ -57,14 +60,14 @@ class Workers:
                 selector.register(worker.connection, selectors.EVENT_READ, worker)
             for worker in self._workers * AHEAD:
                 if waiting:
-                    worker.give(model, *waiting.pop())
+                    worker.give(*waiting.pop())
             while place < total:
                 for key, _ in selector.select():
                     worker: _Worker = key.data
                     number, records = worker.take()
                     done[number] = records
                     if waiting:
-                        worker.give(model, *waiting.pop())
+                        worker.give(*waiting.pop())
                 while place in done:
                     yield done.pop(place)
                     place += 1
@@ -78,20 +81,21 @@ class Workers:
 class _Worker:
     """One process. It ends when its standard input does: when this process closes it, or dies."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, model: Sequence[str], environment: Mapping[str, str]) -> None:
         self.connection, theirs = socket.socketpair()
         with theirs:
+            quiet = [f"-W{each}" for each in sys.warnoptions]
             self._process = subprocess.Popen(
-                [sys.executable, "-P", *(f"-W{each}" for each in sys.warnoptions), "-m", MODULE, str(theirs.fileno())],
+                [sys.executable, "-P", *quiet, "-m", MODULE, str(theirs.fileno()), *model],
                 env=environment,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.PIPE,
             )
 
-    def give(self, model: Mapping[str, object], number: int, rows: pa.Table) -> None:
+    def give(self, number: int, rows: pa.Table) -> None:
         """Sends a chunk."""
         try:
-            send(self.connection, {**model, "chunk": number}, rows)
+            send(self.connection, {"chunk": number}, rows)
         except OSError:
             raise self._died() from None
 
