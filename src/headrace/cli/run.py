@@ -38,7 +38,8 @@ def destination(text: str) -> Into:
     if not colon:
         return check_name(text)
     if kind in ("parquet", "csv"):
-        return Files(os.path.abspath(rest) if rest else rest, format=kind)  # noqa: PTH100  # without ..
+        local = rest and "://" not in rest
+        return Files(os.path.abspath(rest) if local else rest, format=kind)  # noqa: PTH100  # without ..
     return Database(kind, table=rest)
 
 

@@ -17,6 +17,8 @@ from headrace.scoring.version import LoadedVersion
 from headrace.training import package
 from headrace.training.estimator import LightGBM, Pickled
 
+from .project import ok, write
+
 NAMES = ("f0", "f1", "f2", "f3")
 PLAN = FeaturePlan(
     spine="shop.orders",
@@ -98,3 +100,17 @@ def postgres(tmp_path_factory):
 def spark():
     with run_spark() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def trained(headrace, tmp_path_factory):
+    """A project with two versions."""
+    folder = write(
+        tmp_path_factory.mktemp("score") / "p", score='hr.Score(into="answers.days", partition="1d", rows=1)'
+    )
+    url = f"sqlite:///{folder / 'warehouse.db'}"
+    (folder / "headrace.toml").write_text((folder / "headrace.toml").read_text().replace("sqlite:///warehouse.db", url))
+    ok(headrace, folder, "run", "refresh")
+    for as_of in ("2024-02-01", "2024-02-05"):
+        ok(headrace, folder, "run", "train", "--as-of", as_of)
+    return folder
