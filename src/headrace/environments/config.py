@@ -374,16 +374,16 @@ def _variables(names: list[str]) -> dict[str, dict[str, str]]:
 def _no_clear_secrets(source: Source, section: str, table: Table) -> None:
     """Refuses a password in the file: it would be committed with it."""
     hint = 'Name an environment variable instead: {secret = "NAME"}.'
-    for key in ("state", "tracking", "spark"):
+    for key in ("state", "tracking"):
         url = table.get(key)
-        if isinstance(url, str) and _has_secret(url):
+        if isinstance(url, str) and urlsplit(url).password:
             raise source.error(f"{key}: a password does not belong in a file.", section=section, key=key, hint=hint)
     databases = table.get("databases")
-    for key, url in cast("Table", databases).items() if isinstance(databases, Mapping) else ():
+    named = cast("Table", databases) if isinstance(databases, Mapping) else {}
+    urls = {"spark": table.get("spark"), **{f"databases.{name}": url for name, url in named.items()}}
+    for key, url in urls.items():
         if isinstance(url, str) and _has_secret(url):
-            raise ConfigError(
-                f"{source.path}: [{section}] databases.{key}: a password does not belong in a file.", hint=hint
-            )
+            raise ConfigError(f"{source.path}: [{section}] {key}: a password does not belong in a file.", hint=hint)
     options = table.get("storage_options")
     for key, option in cast("Table", options).items() if isinstance(options, Mapping) else ():
         if isinstance(option, str) and SECRET_OPTION.search(key):
