@@ -222,7 +222,8 @@ def _check_score(
     version: int | Literal["then"] | None,
 ) -> None:
     if since and until and since >= until:
-        raise click.UsageError(f"{said} {since:%Y-%m-%dT%H:%M} is not before --until {until:%Y-%m-%dT%H:%M}.")
+        end = "--until" if said == "--since" else "--to"
+        raise click.UsageError(f"{said} {since:%Y-%m-%dT%H:%M} is not before {end} {until:%Y-%m-%dT%H:%M}.")
     if source is not None and query is not None:
         raise click.UsageError("--from and --query both say which rows to score: give one.")
     if latest and (since or until or version == "then"):

@@ -207,9 +207,12 @@ def _engine(url: str, database: str) -> Engine:
 
 
 def _standing(connection: Connection, table: Table, rows: pa.Table) -> pa.Table:
-    """What is there of these moments: an id stands for one moment."""
+    """What is there of these moments and versions: an id stands for one of each."""
     at = pc.min_max(rows.column(AT))
-    wanted = select(table).where(table.c[AT].between(at["min"].as_py(), at["max"].as_py()))
+    wanted = select(table).where(
+        table.c[AT].between(at["min"].as_py(), at["max"].as_py()),
+        *(table.c[name].in_(pc.unique(rows.column(name)).to_pylist()) for name in ("model", "model_version")),
+    )
     columns: list[list[Any]] = [[] for _ in rows.schema]
     for found in connection.execute(wanted, execution_options={"yield_per": ROWS}):
         for values, value in zip(columns, found, strict=True):
