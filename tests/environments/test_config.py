@@ -320,3 +320,31 @@ heavy = {"numpy", "pandas", "pyarrow", "duckdb", "deltalake", "mlflow", "sqlalch
 print(*heavy & set(sys.modules))
 """
     assert subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, text=True).stdout == "\n"
+
+
+def test_databases_and_spark_are_by_environment_and_never_shown(read, monkeypatch):
+    monkeypatch.setenv("WAREHOUSE", "postgresql+psycopg://eva:hush@host/x")
+    monkeypatch.setenv("HEADRACE_ENV__prod__databases__more", "sqlite:///more.db")
+    config = read(
+        '[env.dev]\n[env.prod]\ndatabases = {warehouse = {secret = "WAREHOUSE"}}\nspark = "sc://host:15002"\n'
+    )
+    prod = config.environment("prod")
+
+    assert prod.database_url("warehouse") == "postgresql+psycopg://eva:hush@host/x"
+    assert set(prod.databases) == {"warehouse", "more"}
+    assert prod.spark_url == "sc://host:15002"
+    assert "host" not in repr(prod)
+    with pytest.raises(ConfigError, match="has no Spark"):
+        _ = config.environment("dev").spark_url
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "databases = {x = 'postgresql+psycopg://eva:hush@host/x'}",
+        "spark = 'sc://host/;token=hush'",
+        "spark = 'sc://host/;use_ssl=true;token=hush'",
+    ],
+)
+def test_a_password_of_a_database_or_of_spark_does_not_belong_in_the_file(refused, line):
+    assert "does not belong in a file" in refused(f"[env.dev]\n{line}\n")

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
@@ -25,6 +26,7 @@ Row = Mapping[str, object]
 WIDTH = 120  # columns of a table off a terminal
 NARROWEST = 6  # a column is not cut below this
 GAP = "  "
+PROGRESS = 10.0  # seconds between two lines of progress off a terminal
 NUMBER = re.compile(r"[+-]?[\d,]+(\.\d+)?")
 
 COMMAND = re.compile(
@@ -223,15 +225,18 @@ class Story:
         self.quiet = quiet
         self.seconds: dict[str, float] = {}
         self.pipeline = ""
+        self._moving = False  # the last line is one of progress
+        self._said = 0.0
 
     def begin(self, pipeline: str) -> None:
         """A heading; the steps that follow belong to it."""
-        self.pipeline = pipeline
+        self.pipeline, self._said = pipeline, time.monotonic()
         if not self.quiet:
             say(click.style(pipeline, bold=True) if colourful(sys.stderr) else pipeline)
 
     def tell(self, outcome: Outcome) -> None:
         """One step."""
+        self.settle()
         step = f"{self.pipeline}: {outcome.name}"
         self.seconds[step] = round(self.seconds.get(step, 0.0) + outcome.seconds, 2)
         if self.quiet:
@@ -241,3 +246,20 @@ class Story:
         when = f"{outcome.seconds:6.1f} s" if outcome.state == "done" else "unchanged"
         shown = click.style(mark, fg=colour) if colourful(sys.stderr) else mark
         say(f"  {shown} {_cut(outcome.name, 40):<34} {figure:<60} {when:>9}".rstrip())
+
+    def progress(self, text: str) -> None:
+        """How far a step is: on a terminal a line that changes, elsewhere one now and then."""
+        if self.quiet:
+            return
+        if sys.stderr.isatty():
+            self._moving = True
+            click.echo(f"\r  … {_cut(text, width() - 6)}\x1b[K", err=True, nl=False)
+        elif time.monotonic() - self._said >= PROGRESS:
+            self._said = time.monotonic()
+            say(f"  … {text}")
+
+    def settle(self) -> None:
+        """Takes a line of progress away, so that something else can be said."""
+        if self._moving:
+            self._moving = False
+            click.echo("\r\x1b[K", err=True, nl=False)

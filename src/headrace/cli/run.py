@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from headrace.cli.output import Commands, Story, bold, emit, env_option, json_option, say, table, wrong
 from headrace.core.clock import instant
+from headrace.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from headrace.inference.declarations import Into
     from headrace.pipelines.deploy import Delivered
     from headrace.workspace.workspace import Workspace
+
+
+def numbered_or_then(text: str) -> int | Literal["then"]:
+    """A version's number, or `then`."""
+    if text == "then":
+        return "then"
+    if not text.isdecimal() or not 0 < int(text) < 2**31:
+        raise ConfigError(f"{text!r} is not a version.", hint="Write its number, or then.")
+    return int(text)
+
+
+def destination(text: str) -> Into:
+    """Where predictions go, as it is typed."""
+    from headrace.inference.declarations import Database, Files
+    from headrace.lakehouse.declarations import check_name
+
+    kind, colon, rest = text.partition(":")
+    if not colon:
+        return check_name(text)
+    if kind in ("parquet", "csv"):
+        local = rest and "://" not in rest
+        return Files(os.path.abspath(rest) if local else rest, format=kind)  # noqa: PTH100  # without ..
+    return Database(kind, table=rest)
+
 
 model_option = click.option("--model", default=None, help="Which model, when the project has several.")
 release_option = click.option(
@@ -100,11 +127,33 @@ def train(
 @env_option
 @release_option
 @model_option
-@click.option("--version", type=int, default=None, help="The version that scores; Production unless said.")
 @click.option(
-    "--from", "since", type=instant, default=None, help="First moment; the version's training moment unless said."
+    "--version",
+    type=numbered_or_then,
+    default=None,
+    metavar="N|then",
+    help="The version that scores; then: the one in Production at each decision's moment; Production unless said.",
 )
-@click.option("--to", "until", type=instant, default=None, help="First moment left out; --as-of unless said.")
+@click.option("--since", type=instant, default=None, help="First moment; the version's training moment unless said.")
+@click.option("--until", "--to", type=instant, default=None, help="First moment left out; --as-of unless said.")
+@click.option(
+    "--from",
+    "source",
+    default=None,
+    metavar="TABLE|FILE",
+    help="Score these rows instead of the spine: a table, or a .parquet, .csv or .json file. (A moment: --since.)",
+)
+@click.option("--query", default=None, metavar="SQL", help="Score the rows of a SELECT instead of the spine.")
+@click.option("--latest", is_flag=True, help="Features as of --as-of, not of each decision's own moment.")
+@click.option(
+    "--into",
+    type=destination,
+    multiple=True,
+    metavar="WHERE",
+    help="schema.table, parquet:FOLDER, csv:FOLDER or NAME:TABLE of a database; as declared unless said.",
+)
+@click.option("--processes", type=click.IntRange(1), default=None, help="That predict; one a core unless said.")
+@click.option("--engine", type=click.Choice(["local", "spark"]), default="local", show_default=True)
 @as_of_option
 @dry_option
 @json_option
@@ -112,9 +161,15 @@ def score(
     env: str | None,
     release: str | None,
     model: str | None,
-    version: int | None,
+    version: int | Literal["then"] | None,
     since: datetime | None,
     until: datetime | None,
+    source: str | None,
+    query: str | None,
+    latest: bool,
+    into: tuple[Into, ...],
+    processes: int | None,
+    engine: Literal["local", "spark"],
     as_of: datetime | None,
     dry_run: bool,
     as_json: bool,
@@ -123,6 +178,10 @@ def score(
     from headrace.workspace import start
     from headrace.workspace.workspace import open_workspace
 
+    said = "--since"
+    if source is not None and (moment := _moment(source)) is not None:  # as it was written before there was --since
+        since, source, said = since or moment, None, "--from"
+    _check_score(since=since, until=until, said=said, source=source, query=query, latest=latest, version=version)
     with open_workspace(env, release=release) as workspace:
         if dry_run:
             from headrace.pipelines.score import outline
@@ -130,10 +189,54 @@ def score(
             _plan(outline(start.one_deployment(workspace.project, model)), as_json=as_json)
             return
         story = _story(workspace, "score", as_json=as_json)
-        if since and until and since >= until:
-            raise click.UsageError(f"--from {since:%Y-%m-%dT%H:%M} is not before --to {until:%Y-%m-%dT%H:%M}.")
-        run = start.score(workspace, model, version=version, since=since, until=until, as_of=as_of, listen=story.tell)
+        try:
+            run = start.score(
+                workspace,
+                model,
+                version=version,
+                since=since,
+                until=until,
+                source=source,
+                query=query,
+                latest=latest,
+                into=into or None,
+                processes=processes,
+                engine=engine,
+                as_of=as_of,
+                listen=story.tell,
+                progress=lambda progress: story.progress(str(progress)),
+            )
+        finally:
+            story.settle()
         _end(workspace, run.id, as_json=as_json, following="headrace status")
+
+
+def _check_score(
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    said: str,
+    source: str | None,
+    query: str | None,
+    latest: bool,
+    version: int | Literal["then"] | None,
+) -> None:
+    if since and until and since >= until:
+        end = "--until" if said == "--since" else "--to"
+        raise click.UsageError(f"{said} {since:%Y-%m-%dT%H:%M} is not before {end} {until:%Y-%m-%dT%H:%M}.")
+    if source is not None and query is not None:
+        raise click.UsageError("--from and --query both say which rows to score: give one.")
+    if latest and (since or until or version == "then"):
+        raise click.UsageError(
+            "--latest takes one moment for every row: --since, --until and --version then do not go with it."
+        )
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return instant(text)
+    except ConfigError:
+        return None
 
 
 @command.command()

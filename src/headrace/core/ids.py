@@ -40,7 +40,7 @@ def digest(value: Mapping[str, object] | Sequence[object] | str | bytes) -> str:
     elif isinstance(value, str):
         data = value.encode()
     else:
-        data = _canonical(value).encode()
+        data = canonical(value).encode()
     return hashlib.sha256(data).hexdigest()[:32]
 
 
@@ -61,7 +61,8 @@ def folder_digest(folder: Path, *, without: Container[str] = ()) -> str:
     return digest(files)
 
 
-def _canonical(value: object) -> str:
+def canonical(value: object) -> str:
+    """The JSON that a digest is made of: sorted keys, no spaces; see `digest`."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
 
 
@@ -69,7 +70,7 @@ def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, set | frozenset):
-        return sorted(value, key=_canonical)
+        return sorted(value, key=canonical)
     if isinstance(value, date | clock_time):
         return value.isoformat()
     if isinstance(value, bytes):

@@ -190,6 +190,8 @@ class Deployment:
         from headrace.monitoring.declarations import EVERY_MODEL, AlertRule
 
         metrics = METRICS[type(self.model.task).__name__]
+        if self.monitor is not None:
+            _ = self.score.table  # what is watched is read again
         for gate in self.gates:
             if not isinstance(gate, Gate):
                 raise DeclarationError(f"{gate!r} is no gate.", hint="Call it: hr.signature().")

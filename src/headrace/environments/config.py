@@ -41,9 +41,11 @@ ENV_KEYS = (
     "tracking",
     "artifacts",
     "storage_options",
+    "databases",
+    "spark",
     "notify",
 )
-SPLIT_KEYS = "storage_options"  # the one key that is a table: HEADRACE_ENV__prod__storage_options__AWS_REGION
+SPLIT_KEYS = ("storage_options", "databases")  # tables: HEADRACE_ENV__prod__storage_options__AWS_REGION
 DEFAULT_ENVIRONMENTS = ("dev", "staging", "prod")
 ENV_NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -113,6 +115,8 @@ class Environment:
         root: the folder of the embedded stores.
         lakehouse_root: a folder, or the URL of an object store.
         artifacts_root: a folder or a URL.
+        databases: name → SQLAlchemy URL, for predictions.
+        spark: the URL of a Spark Connect server, for scoring.
     """
 
     name: str
@@ -126,6 +130,8 @@ class Environment:
     state: Value = field(repr=False)
     tracking: Value = field(repr=False)
     options: Mapping[str, Value] = field(repr=False)
+    databases: Mapping[str, Value] = field(default_factory=dict[str, Value], repr=False)
+    spark: Value | None = field(default=None, repr=False)
     notify: Notify = field(default_factory=Notify)
 
     @property
@@ -137,6 +143,27 @@ class Environment:
     def tracking_url(self) -> str:
         """The MLflow tracking URI."""
         return self._read(self.tracking, "tracking")
+
+    def database_url(self, name: str) -> str:
+        """The URL of a database: for the client only, never for a log.
+
+        Raises:
+            ConfigError: its secret's environment variable is not set.
+        """
+        return self._read(self.databases[name], f"databases.{name}")
+
+    @property
+    def spark_url(self) -> str:
+        """The URL of the Spark Connect server: for the client only, never for a log.
+
+        Raises:
+            ConfigError: there is none, or its secret's environment variable is not set.
+        """
+        if self.spark is None:
+            raise ConfigError(
+                f"environment {self.name!r} has no Spark.", hint=f'[env.{self.name}]\nspark = "sc://host:15002"'
+            )
+        return self._read(self.spark, "spark")
 
     @property
     def storage_options(self) -> dict[str, str]:
@@ -326,7 +353,7 @@ def _environments(source: Source, folder: Path) -> tuple[Environment, ...]:
 
 
 def _variables(names: list[str]) -> dict[str, dict[str, str]]:
-    """`HEADRACE_ENV__<env>__<key>` by environment; storage options as `storage_options__<name>`.
+    """`HEADRACE_ENV__<env>__<key>` by environment; keys that are tables as `storage_options__<name>`.
 
     Raises:
         ConfigError: a variable of that form names no environment or no key.
@@ -338,7 +365,7 @@ def _variables(names: list[str]) -> dict[str, dict[str, str]]:
         name, _, key = variable.removeprefix(VARIABLE).partition("__")
         if name not in found:
             raise ConfigError(f"{variable} is set, but there is no environment {name!r}.", hint=suggest(name, names))
-        if key not in ENV_KEYS and not key.startswith(f"{SPLIT_KEYS}__"):
+        if key not in ENV_KEYS and not key.startswith(tuple(f"{split}__" for split in SPLIT_KEYS)):
             raise ConfigError(f"{variable} is set, but there is no key {key!r}.", hint=suggest(key, ENV_KEYS))
         found[name][key] = value
     return found
@@ -351,12 +378,26 @@ def _no_clear_secrets(source: Source, section: str, table: Table) -> None:
         url = table.get(key)
         if isinstance(url, str) and urlsplit(url).password:
             raise source.error(f"{key}: a password does not belong in a file.", section=section, key=key, hint=hint)
-    options = table.get(SPLIT_KEYS)
+    databases = table.get("databases")
+    named = cast("Table", databases) if isinstance(databases, Mapping) else {}
+    urls = {"spark": table.get("spark"), **{f"databases.{name}": url for name, url in named.items()}}
+    for key, url in urls.items():
+        if isinstance(url, str) and _has_secret(url):
+            raise ConfigError(f"{source.path}: [{section}] {key}: a password does not belong in a file.", hint=hint)
+    options = table.get("storage_options")
     for key, option in cast("Table", options).items() if isinstance(options, Mapping) else ():
         if isinstance(option, str) and SECRET_OPTION.search(key):
             raise ConfigError(
                 f"{source.path}: [{section}] storage_options.{key}: a secret does not belong in a file.", hint=hint
             )
+
+
+def _has_secret(url: str) -> bool:
+    """Whether a URL holds a password, before the host or, as Spark's do, a token among its options."""
+    try:
+        return bool(urlsplit(url).password) or ";token=" in url
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -384,7 +425,9 @@ class _Reader:
             artifacts_root=self.place("artifacts", root / "artifacts"),
             state=self.url("state", _sqlite(root / "state.db")),
             tracking=self.url("tracking", _sqlite(root / "mlflow.db")),
-            options=self.options(),
+            options=self.values("storage_options", 'For example: {AWS_REGION = "eu-west-1"}.'),
+            databases=self.values("databases", 'For example: {warehouse = {secret = "WAREHOUSE_URL"}}.'),
+            spark=self.url("spark", "sc://host:15002") if "spark" in self.table else None,
             notify=self.notify(),
         )
 
@@ -449,15 +492,14 @@ class _Reader:
                 return Secret(named["secret"])
         raise self.error(key, f"{value!r} is neither a text nor a secret.", hint='For example: {secret = "NAME"}.')
 
-    def options(self) -> dict[str, Value]:
-        value = self.table.get(SPLIT_KEYS, {})
+    def values(self, split: str, example: str) -> dict[str, Value]:
+        """A key that is a table of texts and secrets."""
+        value = self.table.get(split, {})
         if not isinstance(value, Mapping):
-            raise self.error(SPLIT_KEYS, f"{value!r} is not a table.", hint='For example: {AWS_REGION = "eu-west-1"}.')
-        written = {name: self.secret_or_text(SPLIT_KEYS, option) for name, option in cast("Table", value).items()}
+            raise self.error(split, f"{value!r} is not a table.", hint=example)
+        written = {name: self.secret_or_text(split, each) for name, each in cast("Table", value).items()}
         given = {
-            key.removeprefix(f"{SPLIT_KEYS}__"): str(self.table[key])
-            for key in self.given
-            if key.startswith(f"{SPLIT_KEYS}__")
+            key.removeprefix(f"{split}__"): str(self.table[key]) for key in self.given if key.startswith(f"{split}__")
         }
         return {**written, **given}
 

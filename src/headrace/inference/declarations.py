@@ -2,27 +2,150 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Literal, get_args
 
+from headrace.core.errors import DeclarationError
 from headrace.lakehouse.declarations import check_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from headrace.jobs.schedule import Cron
+
+Every = Literal["1h", "1d", "1mo"]
+Format = Literal["parquet", "csv"]
+CONFIGURED = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+DATABASE_TABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,48}")
+ROWS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Database:
+    """A table of an SQL database; made by `hr.database`."""
+
+    name: str
+    _: KW_ONLY
+    table: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not CONFIGURED.fullmatch(self.name):
+            raise DeclarationError(
+                f"{self.name!r} is not the name of a database.",
+                hint="Small letters, digits, - and _; its URL is in headrace.toml: [env.prod.databases].",
+            )
+        if not isinstance(self.table, str) or not DATABASE_TABLE.fullmatch(self.table):
+            raise DeclarationError(
+                f"{self.table!r} is not the name of a database's table.",
+                hint="Letters, digits and underscores: predictions, or with its schema, app.predictions.",
+            )
+
+    def __str__(self) -> str:
+        return f"{self.table} of database {self.name}"
+
+
+@dataclass(frozen=True)
+class Files:
+    """A folder of files; made by `hr.files`."""
+
+    path: str
+    _: KW_ONLY
+    format: Format
+
+    def __post_init__(self) -> None:
+        given = self.path if isinstance(self.path, str) else ""
+        if not given.strip() or not given.isprintable() or "://" in given or ".." in PurePath(given).parts:
+            raise DeclarationError(
+                f"{self.path!r} is not a folder for files.",
+                hint="A path without .., for example 'predictions'; a relative one starts at the environment's root.",
+            )
+        if self.format not in get_args(Format):
+            raise DeclarationError(f"files(format={self.format!r}) is not known.", hint="'parquet' or 'csv'.")
+
+    def __str__(self) -> str:
+        return f"{self.format} files in {self.path}"
+
+
+Into = str | Database | Files
+
+
+def database(name: str, *, table: str) -> Database:
+    """Predictions into a table of an SQL database.
+
+    Args:
+        name: of the database, whose URL is in `headrace.toml`, by environment: `[env.prod.databases]`.
+        table: `table` or `schema.table`; made when it is not there.
+    """
+    return Database(name, table=table)
+
+
+def files(path: str, *, format: Format = "parquet") -> Files:  # noqa: A002
+    """Predictions into files, one a model, version and month.
+
+    Args:
+        path: of their folder; a relative one starts at the environment's root, so that each environment has its own.
+        format: `"parquet"` or `"csv"`.
+    """
+    return Files(path, format=format)
 
 
 @dataclass(frozen=True)
 class Score:
-    """Batch scoring of the spine into a table.
+    """Batch scoring of the spine.
 
     Args:
-        into: the table of predictions.
+        into: where predictions go: a table of the lakehouse, `hr.database(…)`, `hr.files(…)`, or several of them.
         every: when `headrace up` scores; None for by hand only.
+        partition: how decisions are cut, by calendar in UTC: `"1mo"`, `"1d"` or `"1h"`. Each is a checkpoint.
+        rows: a partition with more is cut further.
+        processes: that predict. None: one a core, and one in all where there are few rows.
     """
 
     _: KW_ONLY
-    into: str
+    into: Into | Sequence[Into]
     every: Cron | None = None
+    partition: Every = "1mo"
+    rows: int = ROWS
+    processes: int | None = None
 
     def __post_init__(self) -> None:
-        check_name(self.into)
+        if not self.destinations:
+            raise DeclarationError("Score(into=()) goes nowhere.", hint='into="gold.predictions"')
+        for each in self.destinations:
+            if not isinstance(each, Database | Files):
+                check_name(each)
+        if len(set(self.destinations)) < len(self.destinations):
+            raise DeclarationError("Score(into=…) names one destination twice.")
+        if self.partition not in get_args(Every):
+            raise DeclarationError(
+                f"Score(partition={self.partition!r}) is not known.", hint=f"One of {', '.join(get_args(Every))}."
+            )
+        for name, value in (("rows", self.rows), ("processes", self.processes)):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise DeclarationError(f"Score({name}={value!r}) is not possible.", hint="A whole number over 0.")
+
+    @property
+    def destinations(self) -> tuple[Into, ...]:
+        """All of them."""
+        return (self.into,) if isinstance(self.into, str | Database | Files) else tuple(self.into)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Those that are tables of the lakehouse."""
+        return tuple(each for each in self.destinations if isinstance(each, str))
+
+    @property
+    def table(self) -> str:
+        """The table of the lakehouse from which predictions are read again, to watch them and to judge them.
+
+        Raises:
+            DeclarationError: there is none.
+        """
+        if not self.tables:
+            raise DeclarationError(
+                f"predictions go to {self.destinations[0]} only, and cannot be read again from there.",
+                hint='Add a table of the lakehouse: hr.Score(into=["gold.predictions", …]).',
+            )
+        return self.tables[0]

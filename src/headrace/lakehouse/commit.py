@@ -28,6 +28,7 @@ from deltalake import (
     Schema,
     TableFeatures,
     Transaction,
+    WriterProperties,
     write_deltalake,
 )
 from deltalake.exceptions import CommitFailedError, DeltaError
@@ -36,6 +37,7 @@ from headrace.core.errors import ConflictError, RefusedError
 from headrace.core.failpoints import reach
 from headrace.core.system import user
 from headrace.lakehouse import log
+from headrace.lakehouse.encoding import layout
 from headrace.lakehouse.rows import Rows, Stream, fitting, keyed, stream
 from headrace.lakehouse.snapshot import Snapshot
 from headrace.lakehouse.sql import column
@@ -291,7 +293,13 @@ class _Attempt:
             if isinstance(change, Upsert) and merged is not None:
                 _merge(table, merged, schema, change.key, terms)
             if table.version() < made:  # no merge, or one that found nothing to do: then delta-rs commits nothing
-                _add(table, added, terms, overwrite=self.current is None or isinstance(change, Overwrite))
+                _add(
+                    table,
+                    added,
+                    terms,
+                    layout(change.rows),
+                    overwrite=self.current is None or isinstance(change, Overwrite),
+                )
         except CommitFailedError:
             return None
         except Exception:
@@ -374,11 +382,13 @@ def _has_wall_time(schema: pa.Schema) -> bool:
     return any(str(pa.timestamp("us")) in str(each) for each in schema.types)
 
 
-def _add(table: DeltaTable, rows: Stream, terms: _Terms, *, overwrite: bool) -> None:
+def _add(table: DeltaTable, rows: Stream, terms: _Terms, written: WriterProperties, *, overwrite: bool) -> None:
     if overwrite:
-        write_deltalake(table, rows.reader, mode="overwrite", schema_mode="overwrite", **terms)
+        write_deltalake(
+            table, rows.reader, mode="overwrite", schema_mode="overwrite", writer_properties=written, **terms
+        )
     else:
-        write_deltalake(table, rows.reader, mode="append", schema_mode="merge", **terms)
+        write_deltalake(table, rows.reader, mode="append", schema_mode="merge", writer_properties=written, **terms)
 
 
 def _marked(written: pa.Table, deleted: pa.Table | None) -> pa.Table:

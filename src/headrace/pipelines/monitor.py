@@ -40,7 +40,7 @@ FORMATS = {"1h": "%Y-%m-%d %H:00", "1d": "%Y-%m-%d", "1w": "%Y-%m-%d", "1mo": "%
 
 def outline(deployment: Deployment) -> list[dict[str, object]]:
     """What monitoring does, for a dry run."""
-    into, model = deployment.score.into, deployment.model
+    into, model = deployment.score.table, deployment.model
     monitor = deployment.monitor or Monitor()
     return [
         {"step": "log", "reads": "the spool of the servers", "writes": table_name(model.name)},
@@ -120,7 +120,7 @@ class Watch:
     @cached_property
     def inputs(self) -> list[MonitoredColumn]:
         """The features, as columns of the training set and of the predictions."""
-        schema = self.lakehouse.snapshot(self.deployment.score.into).schema.field("features").type
+        schema = self.lakehouse.snapshot(self.deployment.score.table).schema.field("features").type
         kinds = {field.name: "string" if str(field.type) == "string" else "number" for field in schema}
         return [
             grid.MonitoredColumn(name=name, expression=f"features.{column(name)}", kind=cast("grid.Kind", kind))
@@ -130,7 +130,7 @@ class Watch:
     @cached_property
     def outputs(self) -> list[MonitoredColumn]:
         """What the version predicts."""
-        fields = self.lakehouse.snapshot(self.deployment.score.into).schema
+        fields = self.lakehouse.snapshot(self.deployment.score.table).schema
         found = [name for name in fields.names if name == "prediction" or name.startswith("probability")]
         return [
             grid.MonitoredColumn(
@@ -148,18 +148,18 @@ class Watch:
         Raises:
             NotFoundError: no such feature or column.
         """
-        there = {name: column(name) for name in self.lakehouse.snapshot(self.deployment.score.into).schema.names}
+        there = {name: column(name) for name in self.lakehouse.snapshot(self.deployment.score.table).schema.names}
         there |= {each.name: each.expression for each in self.inputs}
         for name in self.declared.slices:
             if name not in there:
-                raise NotFoundError(f"feature or column of {self.deployment.score.into}", name, sorted(there))
+                raise NotFoundError(f"feature or column of {self.deployment.score.table}", name, sorted(there))
         return [grid.MonitoredColumn(name=name, expression=there[name], kind="string") for name in self.declared.slices]
 
     @cached_property
     def about(self) -> metric_tables.Written:
         """What rows of metric tables are about."""
         return metric_tables.Written(
-            table=self.deployment.score.into,
+            table=self.deployment.score.table,
             model=self.version.model,
             version=self.version.version,
             granularity=self.declared.window,
@@ -292,7 +292,7 @@ class Watch:
     @cached_property
     def _marks(self) -> dict[datetime, str]:
         """Window → what its predictions are, for the windows that have ended."""
-        into = self.deployment.score.into
+        into = self.deployment.score.table
         with self.lakehouse.connect({into: None}) as connection:
             rows = connection.sql(
                 f"""
@@ -318,7 +318,7 @@ class Watch:
         table, plain = training_table(self.deployment.model), self._plain()
         with self.lakehouse.connect({table: self.version.training_set}, threads=1) as connection:
             found = grid.make_grids(connection, f"(from {quoted(table)} where {PART} = 'fit')", plain)
-        into = self.deployment.score.into
+        into = self.deployment.score.table
         with self.lakehouse.connect({into: None}, threads=1) as connection:
             found |= grid.make_grids(connection, self._rows_of(first), self.outputs)
         return found
@@ -340,19 +340,19 @@ class Watch:
             there = connection.sql(f"from {quoted(table)}").columns
             cuts = [replace(each, expression=column(each.name)) for each in self.slices if each.name in there]
             features = histograms.collect(connection, relation, grids, plain, slices=cuts)
-        with self.lakehouse.connect({self.deployment.score.into: None}) as connection:
+        with self.lakehouse.connect({self.deployment.score.table: None}) as connection:
             outputs = histograms.collect(connection, self._rows_of(first), grids, self.outputs, slices=self.slices)
         return histograms.merge([features, outputs])
 
     def _collect(self, grids: Mapping[str, Grid], start: datetime) -> Histograms:
         watched = [each for each in (*self.inputs, *self.outputs) if each.kind == "string" or each.name in grids]
-        with self.lakehouse.connect({self.deployment.score.into: None}) as connection:
+        with self.lakehouse.connect({self.deployment.score.table: None}) as connection:
             return histograms.collect(connection, self._rows_of(start), grids, watched, slices=self.slices)
 
     def _rows_of(self, start: datetime) -> str:
         end = windows.end_of(start, self.declared.window)
         return (
-            f"(from {quoted(self.deployment.score.into)} where model = '{self.version.model}' and model_version = {self.version.version} "
+            f"(from {quoted(self.deployment.score.table)} where model = '{self.version.model}' and model_version = {self.version.version} "
             f"and predicted_for >= timestamptz '{start.isoformat()}' and predicted_for < timestamptz '{end.isoformat()}')"
         )
 

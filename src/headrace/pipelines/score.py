@@ -1,46 +1,109 @@
-"""Score: decisions of each month through a version into the table of predictions, then quality of the months with labels."""
+"""Score: decisions, cut into partitions, through a version to where predictions go; then quality where labels are known."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from headrace.core.clock import instant
 from headrace.core.errors import NotFoundError
 from headrace.core.text import counted
-from headrace.inference import batch
+from headrace.inference import batch, given, partitions
+from headrace.inference.destinations.opening import destination
+from headrace.inference.engines.local import Local
+from headrace.inference.progress import Meter
+from headrace.inference.stretches import Stretch, in_production
 from headrace.monitoring import quality
 from headrace.monitoring.declarations import Monitor
 from headrace.scoring.version import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from headrace.core.ids import Json
     from headrace.deployment.declarations import Deployment
+    from headrace.environments.config import Environment
+    from headrace.inference.declarations import Into
+    from headrace.inference.destinations.base import Destination
+    from headrace.inference.engines.base import Engine
+    from headrace.inference.given import Given
+    from headrace.inference.partitions import Partition
+    from headrace.inference.progress import Progress
     from headrace.jobs.run import Run, StepContext
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.registry.records import Version
     from headrace.registry.registry import Registry
+    from headrace.scoring.version import LoadedVersion
     from headrace.tracking.tracking import Tracking
+
+THEN = "then"
+LOGGED = 10.0  # seconds between two lines of progress in the log
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is to be scored, by what, and where it goes.
+
+    Attributes:
+        version: of the model; `"then"`: the one that was in Production at each decision's moment; None: the one that is,
+            or while none is, the newest.
+        since: first moment; the version's training moment unless said, the first one of rows that are given.
+        until: first moment that is left out; `as_of` unless said, behind the last one of rows that are given.
+        source: a table or a file with rows to score instead of the spine.
+        query: a SELECT that gives them.
+        latest: features as of now instead of each decision's own moment.
+        into: where predictions go; as declared unless said.
+        processes: that predict; as declared unless said.
+        engine: what predicts.
+    """
+
+    version: int | Literal["then"] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    source: str | None = None
+    query: str | None = None
+    latest: bool = False
+    into: tuple[Into, ...] | None = None
+    processes: int | None = None
+    engine: Literal["local", "spark"] = "local"
+
+    @property
+    def of_spine(self) -> bool:
+        """Whether the spine's own decisions are scored, each as of its moment."""
+        return self.source is None and self.query is None and not self.latest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """The partitions of one stretch of time, and what they need."""
+
+    version: Version
+    loaded: LoadedVersion
+    rows: Given
+    versions: dict[str, int]
+    basis: dict[str, Json]
+    partitions: tuple[Partition, ...]
 
 
 def outline(deployment: Deployment) -> list[dict[str, object]]:
     """What a scoring run does, for a dry run."""
-    model = deployment.model
+    model, score = deployment.model, deployment.score
     return [
         {
-            "step": "score <month>",
+            "step": f"score <{ {'1mo': 'month', '1d': 'day', '1h': 'hour'}[score.partition] }>",
             "reads": f"{model.spine.table.name} and the model's feature tables",
-            "writes": deployment.score.into,
+            "writes": ", ".join(map(str, score.destinations)),
         },
         *(
             []
-            if deployment.monitor
+            if deployment.monitor or not score.tables
             else [
                 {
                     "step": "quality",
-                    "reads": f"{deployment.score.into}, {model.task.label.table.name}",
+                    "reads": f"{score.table}, {model.task.label.table.name}",
                     "writes": quality.TABLE,
                 }
             ]
@@ -54,59 +117,221 @@ def score(
     registry: Registry,
     run: Run,
     deployment: Deployment,
+    asked: Asked,
     *,
-    version: int | None,
-    since: datetime | None,
-    until: datetime | None,
+    environment: Environment,
     as_of: datetime,
-    sample: float = 1.0,
+    progress: Callable[[Progress], None] = lambda _: None,
 ) -> None:
-    """Scores the decisions in `since <= at < until`, a step a month, and measures what can be measured at `as_of`."""
-    model, into = deployment.model, deployment.score.into
-    chosen = choose(registry, model.name, version)
-    loaded = load(
-        tracking, chosen.model_uri, model=model.name, number=chosen.version, artifact_hash=chosen.artifact_hash
+    """Scores, a step a partition, and measures what can be measured at `as_of`."""
+    planner = _Planner(lakehouse, tracking, registry, deployment, asked, environment.sample, as_of)
+    works = planner.works()
+    if planner.left_out:
+        run.step("decisions without a version", {"run": run.id}, lambda _: planner.told())
+    elif not any(work.partitions for work in works):
+        run.step("score", {"run": run.id}, lambda _: {"rows": 0, "says": planner.nothing()})
+    meter = Meter(sum(each.rows for work in works for each in work.partitions), progress)
+    declared = asked.into or deployment.score.destinations
+    with ExitStack() as held:
+        into = [destination(each, lakehouse, environment) for each in declared]
+        for each in into:
+            held.callback(each.close)
+        engine = _engine(asked, deployment, environment)
+        held.callback(engine.close)
+        for work in works:
+            for partition in work.partitions:
+                _step(lakehouse, run, work, partition, engine=engine, into=into, meter=meter, sample=planner.sample)
+    if (
+        deployment.monitor is None and asked.of_spine and asked.into is None and deployment.score.tables
+    ):  # otherwise monitoring measures
+        for version in {work.version.version: work.version for work in works}.values():
+            measure(lakehouse, run, deployment, version, as_of=as_of)
+
+
+def _step(
+    lakehouse: Lakehouse,
+    run: Run,
+    work: Work,
+    partition: Partition,
+    *,
+    engine: Engine,
+    into: Sequence[Destination],
+    meter: Meter,
+    sample: float,
+) -> None:
+    def do(step: StepContext) -> dict[str, Json]:
+        began = logged = time.monotonic()
+
+        def scored(rows: int) -> None:
+            nonlocal logged
+            meter.add(rows)
+            if time.monotonic() - logged > LOGGED:
+                logged = time.monotonic()
+                step.log(str(meter.now()))
+
+        rows, written = batch.score(
+            lakehouse,
+            work.loaded,
+            partition,
+            decisions=work.rows.decisions,
+            versions=work.versions,
+            engine=engine,
+            into=into,
+            id=step.key,
+            sample=sample,
+            scored=scored,
+        )
+        speed = rows / max(time.monotonic() - began, 1e-3)
+        return {
+            "table": into[0].name,
+            "version": next((each.version for each in written if each.version is not None), None),
+            "rows": rows,
+            "written": [each.rows for each in written],
+            "rows_per_second": round(speed),
+            "says": f"{counted(rows, 'decision')}, {speed:,.0f} a second",
+        }
+
+    outcome = run.step(
+        f"score {partition.name} by version {work.version.version}",
+        {
+            **work.basis,
+            "into": [each.name for each in into],
+            "from": partition.since.isoformat(),
+            "to": partition.until.isoformat(),
+            "part": list(partition.part),
+        },
+        do,
+        holds=lambda was: was["rows"] == 0 or all(each.stands() for each in into),
     )
-    snapshots = {name: lakehouse.snapshot(name) for name in loaded.plan.tables}
-    versions = {name: snapshot.version for name, snapshot in snapshots.items()}
-    basis: dict[str, Json] = {
-        "version": chosen.version,
-        "artifact": chosen.artifact_hash,
-        "into": into,
-        "sample": sample,
-        "inputs": {name: [snapshot.env, snapshot.data_version] for name, snapshot in snapshots.items()},
-    }
-    first, last = since or instant(chosen.as_of), until or as_of
-    if first >= last:
-        run.step(
-            "score", {"run": run.id}, lambda _: {"rows": 0, "says": f"nothing from {first:%Y-%m-%d} to {last:%Y-%m-%d}"}
-        )
-    for start, end in months(first, last):
+    if outcome.state == "unchanged":
+        meter.skip(partition.rows)
 
-        def do(step: StepContext, start: datetime = start, end: datetime = end) -> dict[str, Json]:
-            commit, rows = batch.score(
-                lakehouse, loaded, into, versions=versions, since=start, until=end, id=step.key, sample=sample
+
+def _engine(asked: Asked, deployment: Deployment, environment: Environment) -> Engine:
+    if asked.engine == "spark":
+        from headrace.inference.engines.spark import Spark
+
+        return Spark(environment.spark_url)
+    return Local(asked.processes or deployment.score.processes)
+
+
+@dataclass
+class _Planner:
+    """Finds out which rows are scored by which version, before anything is scored."""
+
+    lakehouse: Lakehouse
+    tracking: Tracking
+    registry: Registry
+    deployment: Deployment
+    asked: Asked
+    share: float
+    as_of: datetime
+    left_out: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+
+    @property
+    def sample(self) -> float:
+        """The share of the decisions; of rows that are given, all."""
+        return self.share if self.asked.source is None and self.asked.query is None else 1.0
+
+    def works(self) -> list[Work]:
+        """In order of time."""
+        model = self.deployment.model.name
+        if self.asked.version != THEN:
+            chosen = choose(self.registry, model, self.asked.version)
+            work = self._work(chosen)
+            since, until = self._span(chosen, work)
+            return [self._cut(work, since, until)]
+        history = self.registry.history(model) if model in self.registry.models() else []
+        promoted = [change for change in history if change.stage == "Production"]
+        if not promoted:
+            raise NotFoundError(
+                "version that was in Production of model", model, (), hint="Give --version N, or: headrace run deploy"
             )
-            return {
-                "table": into,
-                "version": commit.version if commit else None,
-                "rows": rows,
-                "says": counted(rows, "decision"),
-            }
+        works = {change.version: self._work(self.registry.get(model, change.version)) for change in promoted}
+        since, until = self._span(self.registry.get(model, promoted[0].version), works[promoted[0].version])
+        found: list[Work] = []
+        for stretch in in_production(history, since=since, until=until):
+            if stretch.version is None:
+                self._leave_out(works[promoted[0].version], stretch)
+            else:
+                found.append(self._cut(works[stretch.version], stretch.since, stretch.until))
+        return found
 
-        run.step(
-            f"score {start:%Y-%m} by version {chosen.version}",
-            {**basis, "from": start.isoformat(), "to": end.isoformat()},
-            do,
-            holds=lambda was: was["rows"] == 0 or lakehouse.exists(into),
+    def told(self) -> dict[str, Json]:
+        """Of decisions that no version is there for."""
+        said = f"{counted(self.left_out, 'decision')} left out: nothing was in Production then"
+        return {"left_out": self.left_out, "says": said}
+
+    def nothing(self) -> str:
+        """That there is nothing to do."""
+        if self.first is None or self.last is None:
+            return "no rows"
+        return f"nothing from {self.first:%Y-%m-%d} to {self.last:%Y-%m-%d}"
+
+    def _work(self, chosen: Version) -> Work:
+        model = self.deployment.model.name
+        loaded = load(
+            self.tracking, chosen.model_uri, model=model, number=chosen.version, artifact_hash=chosen.artifact_hash
         )
-    if deployment.monitor is None:  # otherwise monitoring measures
-        measure(lakehouse, run, deployment, chosen, as_of=as_of)
+        rows = self._rows(loaded)
+        snapshots = {each.table: self.lakehouse.snapshot(each.table) for each in loaded.plan.lookups}
+        basis: dict[str, Json] = {
+            "version": chosen.version,
+            "artifact": chosen.artifact_hash,
+            "sample": self.sample,
+            "rows": dict(rows.identity),
+            "inputs": {name: [each.env, each.data_version] for name, each in snapshots.items()},
+        }
+        return Work(
+            version=chosen,
+            loaded=loaded,
+            rows=rows,
+            versions={name: each.version for name, each in snapshots.items()},
+            basis=basis,
+            partitions=(),
+        )
+
+    def _rows(self, loaded: LoadedVersion) -> Given:
+        plan, latest = loaded.plan, self.as_of if self.asked.latest else None
+        if self.asked.query is not None:
+            return given.query(self.lakehouse, plan, self.asked.query, latest=latest)
+        if self.asked.source is not None or latest is not None:
+            return given.rows(self.lakehouse, plan, self.asked.source or plan.spine, latest=latest)
+        return given.spine(self.lakehouse, plan)
+
+    def _span(self, chosen: Version, work: Work) -> tuple[datetime, datetime]:
+        since, until = self.asked.since, self.asked.until
+        if not self.asked.of_spine:
+            found = partitions.span(self.lakehouse, work.loaded.plan, work.rows.decisions)
+            if found is None:
+                return self.as_of, self.as_of
+            self.first, self.last = since or found[0], until or found[1]
+        else:
+            self.first, self.last = since or instant(chosen.as_of), until or self.as_of
+        return self.first, self.last
+
+    def _hours(self, work: Work, since: datetime, until: datetime) -> list[partitions.Hour]:
+        if since >= until:
+            return []
+        return partitions.hours(
+            self.lakehouse, work.loaded.plan, work.rows.decisions, since=since, until=until, sample=self.sample
+        )
+
+    def _cut(self, work: Work, since: datetime, until: datetime) -> Work:
+        declared = self.deployment.score
+        found = self._hours(work, since, until)
+        cut = partitions.cut(found, since=since, until=until, every=declared.partition, most=declared.rows)
+        return replace(work, partitions=tuple(cut))
+
+    def _leave_out(self, work: Work, stretch: Stretch) -> None:
+        self.left_out += sum(rows for _, rows in self._hours(work, stretch.since, stretch.until))
 
 
 def measure(lakehouse: Lakehouse, run: Run, deployment: Deployment, chosen: Version, *, as_of: datetime) -> None:
     """The last step: realised quality by window, where predictions or labels are new."""
-    model, into = deployment.model, deployment.score.into
+    model, into = deployment.model, deployment.score.table
     monitor = deployment.monitor or Monitor(window="1mo")
 
     def do(step: StepContext) -> dict[str, Json]:

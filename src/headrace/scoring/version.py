@@ -23,10 +23,11 @@ class LoadedVersion:
     Attributes:
         model: its name.
         number: the version.
+        folder: of its package, for other processes to load; None where it is not kept in one.
     """
 
-    def __init__(self, model: str, number: int, predictor: Predictor) -> None:
-        self.model, self.number = model, number
+    def __init__(self, model: str, number: int, predictor: Predictor, *, folder: Path | None = None) -> None:
+        self.model, self.number, self.folder = model, number, folder
         self._predictor = predictor
 
     @property
@@ -51,7 +52,7 @@ def load(tracking: Tracking, uri: str, *, model: str, number: int, artifact_hash
     """
     folder = tracking.logged_folder(uri)
     _check(folder, model, number, artifact_hash)
-    return LoadedVersion(model, number, Predictor(folder))
+    return LoadedVersion(model, number, Predictor(folder), folder=folder)
 
 
 def _check(folder: Path, model: str, number: int, expected: str) -> None:

@@ -26,6 +26,7 @@ def load(module: str = "mlflow") -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    warnings.filterwarnings("ignore", message="PySpark does not yet")  # MLflow imports it, early or late, where it is
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         loaded = import_module(module)

@@ -91,7 +91,7 @@ def rehearse(
     with _alone(workspace), start.open_job(workspace, f"serve {deployment.name}", asked, listen) as run:
         serve_current(workspace, deployment.name)
         found = _decisions(
-            workspace, deployment.name, deployment.score.into, version.version, since, until, rows, instants
+            workspace, deployment.name, deployment.score.table, version.version, since, until, rows, instants
         )
         moments: list[Json] = [each.at.isoformat() for each in found]
 
@@ -149,6 +149,7 @@ def _decisions(
     instants: int,
 ) -> list[Asked]:
     """The moments with the most decisions, until there are enough, in order of time."""
+    from headrace.inference.records import MADE
     from headrace.lakehouse.sql import column, quoted
 
     plan = _plan(workspace, model)
@@ -156,6 +157,7 @@ def _decisions(
         dict.fromkeys((*plan.keys, *plan.spine_columns, *(spine for each in plan.lookups for _, spine in each.on)))
     )
     on = " and ".join(f"s.{column(key)} = p.{column(key)}" for key in plan.keys)
+    made = [name for name in MADE if name in workspace.lakehouse.snapshot(into).schema.names]
     with workspace.lakehouse.connect({into: None, plan.spine: None}) as connection:
         found = connection.sql(
             f"""
@@ -168,7 +170,7 @@ def _decisions(
                     and predicted_for < timestamptz '{until.isoformat()}'
                 group by predicted_for
             )
-            select p.* exclude (features, scored_at), {", ".join(f"s.{column(name)} as {column(f'_{name}')}" for name in columns)}
+            select p.* exclude (features, {", ".join(made)}), {", ".join(f"s.{column(name)} as {column(f'_{name}')}" for name in columns)}
             from {quoted(into)} p
             join busy b using (predicted_for)
             join {quoted(plan.spine)} s on {on}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from headrace.access.identity import ADMIN, ENGINEER
 from headrace.core.clock import instant, now
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from headrace.core.ids import Json
     from headrace.environments.project import Project
+    from headrace.inference.declarations import Into
+    from headrace.inference.progress import Progress
     from headrace.jobs.run import Outcome, Run, StepContext
     from headrace.monitoring.alerts import Alert
     from headrace.pipelines.deploy import Delivered
@@ -86,45 +88,76 @@ def score(
     workspace: Workspace,
     name: str | None = None,
     *,
-    version: int | None = None,
+    version: int | Literal["then"] | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
+    source: str | None = None,
+    query: str | None = None,
+    latest: bool = False,
+    into: tuple[Into, ...] | None = None,
+    processes: int | None = None,
+    engine: Literal["local", "spark"] = "local",
     as_of: datetime | None = None,
     listen: Listener | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
 ) -> Run:
     """Runs the scoring pipeline of one model.
 
     Args:
         workspace: the environment.
         name: the model; may be left out when there is only one that has a deployment.
-        version: its version; the one in Production unless said, or the newest while none is.
+        version: its version; `"then"`: the one that was in Production at each decision's moment; the one in Production
+            unless said, or the newest while none is.
         since: first moment to score; the version's training moment unless said.
         until: first moment that is left out; `as_of` unless said.
+        source: a table or a file with rows to score instead of the spine.
+        query: a SELECT that gives them.
+        latest: features as of now instead of each decision's own moment.
+        into: where predictions go; as declared unless said.
+        processes: that predict; as declared unless said.
+        engine: what predicts.
         as_of: labels known by then count; the project's, or the present, unless said.
         listen: told of each step.
+        progress: told now and then how far it is.
     """
     from headrace.pipelines import score as pipeline
 
     project = workspace.project
     deployment = one_deployment(project, name)
+    asked = pipeline.Asked(
+        version=version,
+        since=since,
+        until=until,
+        source=source,
+        query=query,
+        latest=latest,
+        into=into,
+        processes=processes,
+        engine=engine,
+    )
     params: dict[str, Json] = {
         "version": version,
         "since": since.isoformat() if since else None,
         "until": until.isoformat() if until else None,
         "as_of": _text(workspace, as_of),
     }
-    with open_job(workspace, f"score {deployment.name}", params, listen) as run:
+    job = f"score {deployment.name}"
+    if not asked.of_spine:
+        job = f"{job} from {'a query' if query else source or 'now'}"
+        params |= {"source": source, "query": query, "latest": latest}
+    if into is not None:
+        params["into"] = [str(each) for each in into]
+    with open_job(workspace, job, params, listen) as run:
         pipeline.score(
             workspace.lakehouse,
             workspace.tracking,
             workspace.registry,
             run,
             deployment,
-            version=version,
-            since=since,
-            until=until,
+            asked,
+            environment=workspace.environment,
             as_of=moment(run),
-            sample=workspace.environment.sample,
+            progress=progress,
         )
     return run
 
@@ -379,7 +412,7 @@ def _predicted(workspace: Workspace, deployment: Deployment) -> list[Version]:
     """The versions that have predictions, the one in Production last."""
     from headrace.lakehouse.sql import quoted
 
-    into = deployment.score.into
+    into = deployment.score.table
     if not workspace.lakehouse.exists(into, own=True):
         raise NotFoundError("table of predictions", into, (), hint="Score first: headrace run score")
     with workspace.lakehouse.connect({into: None}) as connection:
@@ -422,8 +455,9 @@ def one_deployment(project: Project, name: str | None) -> Deployment:
             "deployment", name, deployments, hint="Declare one: hr.Deployment(model, score=hr.Score(into=…))."
         )
     declared = {each.name: each for each in (*project.all(Source), *project.all(Table))}
-    into = deployments[name].score.into
-    if into in declared:
+    for into in deployments[name].score.tables:
+        if into not in declared:
+            continue
         raise DeclarationError(
             f"{deployments[name].where}: predictions of {name!r} would go into {into!r}, which is declared as a table.",
             findings=[str(declared[into].where)],

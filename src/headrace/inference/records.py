@@ -1,0 +1,63 @@
+"""Prediction records: what is kept of each decision that was scored, the same on every path."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from headrace.core.clock import now
+from headrace.scoring.prediction_id import prediction_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from headrace.features.plan import FeaturePlan
+    from headrace.scoring.version import LoadedVersion
+
+ID = "prediction_id"
+AT = "predicted_for"
+FEATURES = "features"
+VERSIONS = "feature_versions"
+MADE = (VERSIONS, "scored_at")  # how a prediction was made: where all else is equal, it is the same prediction
+
+
+def predict(version: LoadedVersion, rows: pa.Table) -> pa.Table:
+    """Prediction records for full rows: id, keys, moment, model, version, the task's outputs, the features that they
+    were made from, and when it was computed.
+
+    The id is a digest of model, version, key and moment: the same decision scored again by the same version has the
+    same id, on every path.
+    """
+    plan = version.plan
+    inputs = [column.name for column in plan.inputs]
+    features, outputs = version.explain(rows.select(inputs).to_pandas())
+    keys = [rows.column(name) for name in plan.keys]
+    ids = prediction_ids(version.model, version.number, keys, rows.column(plan.at))
+    columns = {
+        ID: ids,
+        **dict(zip(plan.keys, keys, strict=True)),
+        AT: rows.column(plan.at),
+        "model": pa.repeat(pa.scalar(version.model, pa.string()), len(ids)),
+        "model_version": pa.repeat(pa.scalar(version.number, pa.int64()), len(ids)),
+        **{str(name): pa.array(values) for name, values in outputs.items()},
+        FEATURES: _struct(plan, features),
+        "scored_at": pa.repeat(pa.scalar(now(), pa.timestamp("us", "UTC")), len(ids)),
+    }
+    return pa.table(columns)
+
+
+def with_versions(predictions: pa.Table, versions: Mapping[str, int]) -> pa.Table:
+    """The same records with the versions of the tables that their features were read from: a JSON text, table → version."""
+    told = pa.scalar(json.dumps(dict(sorted(versions.items()))), pa.string())
+    place = predictions.schema.get_field_index("scored_at")
+    return predictions.add_column(place, VERSIONS, pa.repeat(told, predictions.num_rows))
+
+
+def _struct(plan: FeaturePlan, features: pd.DataFrame) -> pa.StructArray:
+    types = {"number": pa.float64(), "string": pa.string()}
+    columns = [pa.array(features[each.name], type=types[each.kind], from_pandas=True) for each in plan.features]
+    return pa.StructArray.from_arrays(columns, [each.name for each in plan.features])
