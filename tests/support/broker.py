@@ -44,13 +44,13 @@ class Broker:
         self.admin.create_topics([NewTopic(name, partitions, 1)])[name].result(10)
         return name
 
-    def send(self, topic, values, *, partitions=1, keys=None):
-        """Values, to one partition after the other."""
+    def send(self, topic, values, *, partitions=1, partition=0, keys=None):
+        """Values, to one partition, or to one after the other."""
         producer = Producer({"bootstrap.servers": self.at, "linger.ms": 5, **QUIET})
         for place, value in enumerate(values):
             while True:
                 try:
-                    producer.produce(topic, value, keys[place] if keys else None, partition=place % partitions)
+                    producer.produce(topic, value, keys[place] if keys else None, partition=partition + place % partitions)
                     break
                 except BufferError:
                     producer.poll(0.1)

@@ -142,6 +142,9 @@ def score(
 @model_option
 @click.option("--once", is_flag=True, help="What is there now, then end.")
 @click.option("--accept-loss", is_flag=True, help="Go on where messages were deleted before they were read.")
+@click.option(
+    "--partition", "partitions", type=click.IntRange(0), multiple=True, help="Only this one; can be given again. Else a share."
+)
 @click.option("--metrics-port", type=click.IntRange(0, 65535), default=None, help="Answer GET /metrics; 0: a free one.")
 @click.option("--metrics-host", default="127.0.0.1", show_default=True, help="This machine only, unless said.")
 @click.option("--parent", type=int, default=None, hidden=True, help="The process that started this one.")
@@ -152,6 +155,7 @@ def stream(
     model: str | None,
     once: bool,
     accept_loss: bool,
+    partitions: tuple[int, ...],
     metrics_port: int | None,
     metrics_host: str,
     parent: int | None,
@@ -179,6 +183,7 @@ def stream(
             say=say,
             once=once,
             accept_loss=accept_loss,
+            partitions=partitions or None,
             metrics=None if metrics_port is None else (metrics_host, metrics_port),
         )
     if as_json:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from headrace.core.errors import DataError, DeclarationError, HeadraceError, MissingExtraError
+from headrace.core.errors import DataError, DeclarationError, HeadraceError, MissingExtraError, NotFoundError
 from headrace.deployment.declarations import Deployment
 from headrace.inference.streaming.declarations import Changes, Kafka
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from headrace.environments.project import Project
@@ -29,6 +29,7 @@ def run_stream(
     say: Callable[[str], None],
     once: bool = False,
     accept_loss: bool = False,
+    partitions: Sequence[int] | None = None,
     metrics: tuple[str, int] | None = None,
 ) -> dict[str, object]:
     """Runs the stream of one model until it is told to stop; gives its figures.
@@ -40,6 +41,7 @@ def run_stream(
         say: told what a person may want to know.
         once: what is there now, then ends.
         accept_loss: goes on where messages are gone.
+        partitions: of the topic, that this worker reads whoever else does; its share of the group's unless said.
         metrics: host and port of `/metrics`.
 
     Raises:
@@ -56,7 +58,7 @@ def run_stream(
     folder = workspace.environment.root / "streams" / model
     settled: set[tuple[int, int]] = set()
     with ExitStack() as held:
-        opened = _Opened(workspace, model, stream, folder, say, accept_loss)
+        opened = _Opened(workspace, model, stream, folder, say, accept_loss, partitions)
         source, sink, letters = opened.parts(held, settled)
         told = telling.Telling(telling.Figures(model=model, source=source.name), folder, say)
         held.callback(told.end)
@@ -171,13 +173,14 @@ class _Opened:
         folder: Path,
         say: Callable[[str], None],
         accept_loss: bool,
+        partitions: Sequence[int] | None,
     ) -> None:
         try:
             import orjson  # noqa: F401  # pyright: ignore[reportUnusedImport]
         except ModuleNotFoundError:
             raise MissingExtraError("orjson", "serve", "Streaming") from None
         self.workspace, self.model, self.stream = workspace, model, stream
-        self.folder, self.say, self.accept_loss = folder, say, accept_loss
+        self.folder, self.say, self.accept_loss, self.partitions = folder, say, accept_loss, partitions
 
     def parts(self, held: ExitStack, settled: set[tuple[int, int]]) -> tuple[Source, Sink, Sink]:
         """The source, the sink of predictions and that of dead letters; closed in the reverse order."""
@@ -212,7 +215,10 @@ class _Opened:
 
         cluster, properties = self.workspace.environment.cluster(declared.cluster)
         consumer = clients.consumer(cluster, properties, self.group)
-        clients.check_topic(consumer, cluster, declared.topic)
+        count = clients.check_topic(consumer, cluster, declared.topic)
+        for each in self.partitions or ():
+            if not 0 <= each < count:
+                raise NotFoundError(f"partition of {declared},", str(each), map(str, range(count)))
         from headrace.inference.streaming.sources.kafka import KafkaSource
 
         return KafkaSource(
@@ -224,6 +230,7 @@ class _Opened:
             max_bytes=self.stream.max_bytes,
             max_wait=self.stream.wait,
             accept_loss=self.accept_loss,
+            partitions=self.partitions,
         )
 
     def sink(self, where: str | Kafka, key: tuple[str, ...], within: str) -> Sink:

@@ -87,7 +87,8 @@ def broker(tmp_path_factory):
 def in_production(headrace, tmp_path_factory):
     """The project with version 1 in Production and its features published."""
     folder = write(tmp_path_factory.mktemp("rides") / "rides", 'source=hr.changes("city.asked"), into="gold.minutes"')
-    for arguments in (["refresh"], ["train", "--as-of", "2024-02-15"], ["deploy", "--as-of", "2024-02-15"]):
+    train, deploy = ["train", "--as-of", "2024-02-15"], ["deploy", "--as-of", "2024-02-15"]
+    for arguments in (["refresh"], train, deploy, ["publish", "--as-of", "2024-02-15"]):
         done = headrace.run(folder, "run", *arguments)
         assert done.code == 0, done.stderr
     return folder
@@ -102,7 +103,7 @@ def project(in_production, tmp_path, broker):
     for file in (folder / ".headrace" / "dev").glob("*.db"):
         moved(file, old, new)
     with (folder / "headrace.toml").open("a") as file:
-        file.write(f'\n[env.dev.kafka.main]\nbootstrap.servers = "{broker.at}"\nsession.timeout.ms = 1000\n')
+        file.write(f'\n[env.dev.kafka.main]\nbootstrap.servers = "{broker.at}"\nsession.timeout.ms = 2000\nheartbeat.interval.ms = 300\n')
 
     def declare(stream):
         (folder / "rides.py").write_text(PROGRAM.replace("SOURCE", stream))

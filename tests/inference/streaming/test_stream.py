@@ -27,8 +27,6 @@ def test_messages_are_scored_as_batch_scoring_scores_them(headrace, project, bro
     decisions = rows(folder, "city.asked")[:100]
     values = [json.dumps({**each, "asked_at": each["asked_at"].isoformat()}).encode() for each in decisions]
     broker.send(topic, values, partitions=4)
-    done = headrace.run(folder, "run", "publish", "--as-of", "2024-03-01")
-    assert done.code == 0, done.stderr
     done = headrace.run(folder, "run", "stream", "--once", "--json")
     assert done.code == 0, done.stderr
     assert done.json() == {

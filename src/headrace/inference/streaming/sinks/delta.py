@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.core.errors import MovedError
 from headrace.lakehouse.commit import Append, Overwrite, Upsert
@@ -12,6 +13,7 @@ from headrace.lakehouse.sql import column, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from headrace.lakehouse.commit import Change
     from headrace.lakehouse.lakehouse import Lakehouse
@@ -102,12 +104,12 @@ class DeltaSink:
         """Whether a row with one of these keys is in the table."""
         within = column(self._within)
         same = " and ".join(f"t.{column(name)} = n.{column(name)}" for name in self._key)
+        ends = pc.min_max(rows[self._within])
+        low, high = _literal(ends["min"].as_py()), _literal(ends["max"].as_py())
         with self._lakehouse.connect({self.table: snapshot.version}, arrow={"new": rows}) as connection:
-            low, high = connection.sql(f"select min({within}), max({within}) from new").fetchall()[0]
-            found = connection.execute(
+            found = connection.sql(
                 f"select 1 from {quoted(self.table)} t semi join new n on {same} "
-                f"where t.{within} between $low and $high limit 1",
-                {"low": low, "high": high},
+                f"where t.{within} between {low} and {high} limit 1"
             ).fetchall()
         return bool(found)
 
@@ -120,6 +122,12 @@ class DeltaSink:
             ).to_arrow_table()
         stays = stays.cast(pa.schema([snapshot.schema.field(name) for name in stays.column_names]))
         return Overwrite(pa.concat_tables([stays, rows], promote_options="permissive"))
+
+
+def _literal(value: datetime | int) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return f"{'timestamp' if value.tzinfo is None else 'timestamptz'} '{value.isoformat()}'"
 
 
 def _last_of_each(rows: pa.Table, key: Sequence[str]) -> pa.Table:

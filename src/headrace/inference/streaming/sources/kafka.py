@@ -43,6 +43,7 @@ class KafkaSource:
         max_bytes: of a batch, exceeded by a few messages at most.
         max_wait: seconds.
         accept_loss: goes on with the oldest message where the next one is gone.
+        partitions: only these, whoever else reads them; None for this worker's share of the group's.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class KafkaSource:
         max_bytes: int,
         max_wait: float,
         accept_loss: bool = False,
+        partitions: Sequence[int] | None = None,
     ) -> None:
         self.name = f"kafka {cluster}/{topic}"
         self.topic = topic
@@ -67,7 +69,10 @@ class KafkaSource:
         self._finished: set[int] = set()  # partitions read to their end
         self._times_assigned = 0
         self._holding = False
-        consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+        if partitions is None:
+            consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+        else:
+            self._assigned(consumer, [TopicPartition(topic, each) for each in partitions])
 
     def poll(self) -> Batch | None:
         """See Source."""
