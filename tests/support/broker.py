@@ -50,7 +50,9 @@ class Broker:
         for place, value in enumerate(values):
             while True:
                 try:
-                    producer.produce(topic, value, keys[place] if keys else None, partition=partition + place % partitions)
+                    producer.produce(
+                        topic, value, keys[place] if keys else None, partition=partition + place % partitions
+                    )
                     break
                 except BufferError:
                     producer.poll(0.1)

@@ -143,7 +143,11 @@ def score(
 @click.option("--once", is_flag=True, help="What is there now, then end.")
 @click.option("--accept-loss", is_flag=True, help="Go on where messages were deleted before they were read.")
 @click.option(
-    "--partition", "partitions", type=click.IntRange(0), multiple=True, help="Only this one; can be given again. Else a share."
+    "--partition",
+    "partitions",
+    type=click.IntRange(0),
+    multiple=True,
+    help="Only this one; can be given again. Else a share.",
 )
 @click.option("--metrics-port", type=click.IntRange(0, 65535), default=None, help="Answer GET /metrics; 0: a free one.")
 @click.option("--metrics-host", default="127.0.0.1", show_default=True, help="This machine only, unless said.")

@@ -117,7 +117,7 @@ def _command(env: str, arguments: tuple[str, ...]) -> list[str]:
 
 
 class Servers:
-    """A server for each deployment that declares one, on ports in a row.
+    """A server for each deployment that declares one, on ports in a row, and a worker for each that declares a stream.
 
     Attributes:
         failed: one could not start.
@@ -126,27 +126,35 @@ class Servers:
     def __init__(self, workspace: Workspace, port: int) -> None:
         from headrace.deployment.declarations import Deployment
 
-        served = [each.name for each in workspace.project.all(Deployment) if each.serve is not None]
-        self._homes = {model: workspace.home(model) for model in served}
-        self._ports = {model: port + place for place, model in enumerate(served)}
+        self._commands: dict[str, list[str]] = {}
+        deployments = workspace.project.all(Deployment)
+        for place, each in enumerate(each for each in deployments if each.serve is not None):
+            home = workspace.home(each.name)
+            home.mkdir(parents=True, exist_ok=True)
+            command = [sys.executable, "-m", "headrace.serving", "--home", str(home), "--port", str(port + place)]
+            self._commands[f"server of {each.name}"] = command
+        for each in deployments:
+            if each.stream is not None:
+                command = _command(workspace.environment.name, ("stream", "--model", each.name))
+                self._commands[f"stream of {each.name}"] = command
         self._running: dict[str, tuple[float, subprocess.Popen[bytes]]] = {}
         self.failed = False
 
     def start(self) -> None:
         """All of them."""
-        for model in self._homes:
-            self._start(model)
+        for name in self._commands:
+            self._start(name)
 
     def tend(self) -> bool:
         """Starts again what has ended; gives False when one cannot start."""
-        for model, (began, server) in list(self._running.items()):
+        for name, (began, server) in list(self._running.items()):
             if server.poll() is None:
                 continue
-            wrong(f"the server of {model} ended with {server.returncode}")
+            wrong(f"the {name} ended with {server.returncode}")
             if server.returncode == ConfigError.exit_code and time.monotonic() - began < SOON:
                 self.failed = True
             else:
-                self._start(model)
+                self._start(name)
         return not self.failed
 
     def end(self) -> None:
@@ -156,9 +164,6 @@ class Servers:
         for _, server in self._running.values():
             server.wait()
 
-    def _start(self, model: str) -> None:
-        home = self._homes[model]
-        home.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "headrace.serving", "--home", str(home), "--port", str(self._ports[model])]
-        command += ["--parent", str(os.getpid())]
-        self._running[model] = time.monotonic(), subprocess.Popen(command, start_new_session=True)
+    def _start(self, name: str) -> None:
+        command = [*self._commands[name], "--parent", str(os.getpid())]
+        self._running[name] = time.monotonic(), subprocess.Popen(command, start_new_session=True)

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.support.broker import Broker
 
+from headrace.lakehouse.lakehouse import Lakehouse
+
 TOML = """\
 [project]
 name = "rides"
@@ -103,7 +105,9 @@ def project(in_production, tmp_path, broker):
     for file in (folder / ".headrace" / "dev").glob("*.db"):
         moved(file, old, new)
     with (folder / "headrace.toml").open("a") as file:
-        file.write(f'\n[env.dev.kafka.main]\nbootstrap.servers = "{broker.at}"\nsession.timeout.ms = 2000\nheartbeat.interval.ms = 300\n')
+        file.write(
+            f'\n[env.dev.kafka.main]\nbootstrap.servers = "{broker.at}"\nsession.timeout.ms = 2000\nheartbeat.interval.ms = 300\n'
+        )
 
     def declare(stream):
         (folder / "rides.py").write_text(PROGRAM.replace("SOURCE", stream))
@@ -128,3 +132,19 @@ def ride(number, **changes):
     at = datetime(2024, 2, 20, tzinfo=UTC) + timedelta(seconds=number)
     given = {"ride": number, "kind": "city", "battery": number % 10 + 0.25, "station": f"s{number % 5}"}
     return json.dumps({**given, "asked_at": at.isoformat(), **changes}).encode()
+
+
+def lake(folder):
+    return Lakehouse("dev", str(folder / ".headrace" / "dev" / "lakehouse"))
+
+
+def rows(folder, table):
+    return lake(folder).snapshot(table).to_arrow().to_pylist()
+
+
+def kafka(topic, into='"gold.minutes"', more=""):
+    return f'source=hr.kafka("{topic}"), into={into}{more}'
+
+
+def predicted(folder):
+    return rows(folder, "gold.minutes") if lake(folder).exists("gold.minutes") else []

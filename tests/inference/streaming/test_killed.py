@@ -12,7 +12,6 @@ import threading
 import time
 from collections import Counter
 
-import pytest
 from tests.support.zygote import Zygote
 
 from headrace.lakehouse.lakehouse import Lakehouse

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Consumer, KafkaError, Producer
 
-PATIENCE = 10.0  # seconds in which a broker answers
+PATIENCE = 5.0  # seconds in which a broker answers
 LEAST_SAID = {"log_level": "2"}  # errors come by the callback
 CONSUMER = {
     "enable.auto.commit": "false",  # offsets are told when they are written

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.core.clock import now
@@ -21,7 +22,6 @@ from headrace.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from headrace.inference.streaming.requests import Scored
     from headrace.inference.streaming.sources.base import Batch
@@ -73,6 +73,9 @@ class Telling:
         self._file = folder / f"{figures.host}-{figures.pid}.json"
         self._told = 0.0
         folder.mkdir(parents=True, exist_ok=True)
+        for each in told(folder.parent.parent):
+            if each["gone"] and each["model"] == figures.model:  # somebody is at work again
+                Path(each["file"]).unlink(missing_ok=True)
         self._write()
 
     def wrote(self, batch: Batch, scored: Scored, version: int, lag: Mapping[int, int]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from headrace.core.errors import MovedError
 from headrace.lakehouse.commit import Append, Overwrite, Upsert
@@ -102,10 +101,12 @@ class DeltaSink:
 
     def _there(self, snapshot: Snapshot, rows: pa.Table) -> bool:
         """Whether a row with one of these keys is in the table."""
+        if self._within not in snapshot.schema.names:  # only begun
+            return False
         within = column(self._within)
         same = " and ".join(f"t.{column(name)} = n.{column(name)}" for name in self._key)
-        ends = pc.min_max(rows[self._within])
-        low, high = _literal(ends["min"].as_py()), _literal(ends["max"].as_py())
+        near = rows[self._within].to_pylist()
+        low, high = _literal(min(near)), _literal(max(near))
         with self._lakehouse.connect({self.table: snapshot.version}, arrow={"new": rows}) as connection:
             found = connection.sql(
                 f"select 1 from {quoted(self.table)} t semi join new n on {same} "

@@ -62,9 +62,9 @@ class KafkaSink:
         except KafkaException as error:
             raise self._not_written(error.args[0].str()) from None
         if failed or left:
+            why = failed[0].str() if failed else f"{left} messages were not acknowledged in {PATIENCE:.0f} s"
             self._producer.purge()
             self._producer.flush(1)
-            why = failed[0].str() if failed else f"{left} messages were not acknowledged in {PATIENCE:.0f} s"
             raise self._not_written(why)
 
     def close(self) -> None:

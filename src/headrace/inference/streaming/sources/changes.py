@@ -11,8 +11,6 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from headrace.core.errors import DataError, UnavailableError
 from headrace.inference.streaming.sources.base import Batch, Message
 from headrace.lakehouse import changes
@@ -20,6 +18,8 @@ from headrace.lakehouse import changes
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import pyarrow as pa
 
     from headrace.inference.streaming.sources.base import Positions
     from headrace.lakehouse.lakehouse import Lakehouse
@@ -155,7 +155,7 @@ class ChangesSource:
         except UnavailableError as error:
             if self._accept_loss:
                 self._tell(f"{error.what} It is left out.")
-                return pa.table({})
+                return self._snapshot.schema.empty_table()
             raise DataError(
                 error.what,
                 hint=f"{error.hint} To go on without it: headrace run stream --accept-loss; "
