@@ -133,6 +133,7 @@ class Servers:
             home.mkdir(parents=True, exist_ok=True)
             command = [sys.executable, "-m", "headrace.serving", "--home", str(home), "--port", str(port + place)]
             self._commands[f"server of {each.name}"] = command
+        self._servers = frozenset(self._commands)
         for each in deployments:
             if each.stream is not None:
                 command = _command(workspace.environment.name, ("stream", "--model", each.name))
@@ -151,7 +152,8 @@ class Servers:
             if server.poll() is None:
                 continue
             wrong(f"the {name} ended with {server.returncode}")
-            if server.returncode == ConfigError.exit_code and time.monotonic() - began < SOON:
+            soon = server.returncode == ConfigError.exit_code and time.monotonic() - began < SOON
+            if soon and name in self._servers:  # a stream whose topic is not there yet is no reason to end servers
                 self.failed = True
             else:
                 self._start(name)

@@ -71,12 +71,12 @@ class Worker(threading.Thread):
         self.zygote.close()
 
 
-def kill_loop(tmp_path, folder, send, *, kills):
-    """Two workers that are killed so often while messages come in; gives where they died."""
+def kill_loop(tmp_path, folder, send, *, kills, each=900):
+    """Two workers that are killed so often, some `each` messages apart; gives where they died."""
     chance = random.Random(7)
     places = [*PLACES, *PLACES]
     chance.shuffle(places)
-    workers = [Worker(tmp_path / f"worker{each}", folder, places) for each in range(2)]
+    workers = [Worker(tmp_path / f"worker{place}", folder, places) for place in range(2)]
     told = folder / ".headrace" / "dev" / "streams" / "minutes"
 
     def at_work():
@@ -96,7 +96,7 @@ def kill_loop(tmp_path, folder, send, *, kills):
     for worker in workers:
         worker.start()
     try:
-        return looped(workers, at_work, end, chance, send, kills)
+        return looped(workers, at_work, end, chance, send, kills, each)
     finally:
         for worker in workers:
             worker.finish.set()
@@ -105,12 +105,12 @@ def kill_loop(tmp_path, folder, send, *, kills):
             time.sleep(0.2)
 
 
-def looped(workers, at_work, end, chance, send, kills):
+def looped(workers, at_work, end, chance, send, kills, each):
     until, sent = time.monotonic() + 150, 0
     while (killed := sum(sum(worker.died.values()) for worker in workers)) < kills:
         assert time.monotonic() < until, [worker.died for worker in workers]
         assert all(done.code == 0 for worker in workers for done in worker.ended), [worker.ended for worker in workers]
-        portion = 250 if sent < 900 * (killed + 1) else 20  # enough to die on, until the last one has died
+        portion = 250 if sent < each * (killed + 1) else 20  # enough to die on, until the last one has died
         send(portion)
         sent += portion
         time.sleep(chance.uniform(0.1, 0.4))
@@ -149,9 +149,7 @@ def test_each_message_is_predicted_or_refused_once(tmp_path, project, broker):
     topic = broker.topic(PARTITIONS)
     sent = messages(20_000)
     folder = project(f'source=hr.kafka("{topic}"), into="gold.minutes", max_messages=400')
-    began = time.monotonic()
     died = kill_loop(tmp_path, folder, sender(broker, topic, sent), kills=20)
-    print(time.monotonic() - began, died)
     assert sum(died.values()) >= 20
     assert len(died) >= 8
     lake = Lakehouse("dev", str(folder / ".headrace" / "dev" / "lakehouse"))
@@ -165,3 +163,19 @@ def test_each_message_is_predicted_or_refused_once(tmp_path, project, broker):
     assert lake.reached("gold.minutes", [f"stream minutes kafka main/{topic}/{each}" for each in range(4)]) == {
         f"stream minutes kafka main/{topic}/{each}": 5_000 for each in range(4)
     }
+
+
+def test_into_a_topic_each_message_comes_at_least_once_with_the_same_key(tmp_path, project, broker):
+    topic, out, dead = broker.topic(PARTITIONS), broker.topic(), broker.topic()
+    sent = messages(3_000)
+    into = f'into=hr.kafka("{out}"), dead_letters=hr.kafka("{dead}")'
+    folder = project(f'source=hr.kafka("{topic}"), {into}, max_messages=100')
+    died = kill_loop(tmp_path, folder, sender(broker, topic, sent), kills=6, each=300)
+    assert sum(died.values()) >= 6
+    good = {each for each in range(len(sent)) if each % 100 != 50}
+    found = broker.read(out)
+    keys = {each.key(): json.loads(each.value())["ride"] for each in found}
+    assert len(found) > len(keys)  # some came again
+    assert sorted(keys.values()) == sorted(good)  # and none under another key
+    places = {tuple(map(int, each.key().decode().split("/")[1:])) for each in broker.read(dead)}
+    assert {offset * PARTITIONS + partition for partition, offset in places} == set(range(len(sent))) - good

@@ -152,3 +152,21 @@ def test_status_tells_of_workers_and_of_one_that_died(headrace, project, broker)
     assert need["next"] == "headrace run stream --model minutes --env dev"
     assert headrace.run(folder, "run", "stream", "--once").code == 0
     assert headrace.run(folder, "status", "--json").json()["streams"] == []
+
+
+def test_up_runs_the_streams_too(project, broker):
+    topic = broker.topic()
+    folder = project(kafka(topic))
+    broker.send(topic, [ride(each) for each in range(20)])
+    with (folder.parent / "up").open("w+") as said:
+        command = [sys.executable, "-m", "headrace.cli", "up"]
+        up = subprocess.Popen(command, cwd=folder, stdout=said, stderr=subprocess.STDOUT)
+        try:
+            until(lambda: len(predicted(folder)) == 20)
+            (file,) = (folder / ".headrace" / "dev" / "streams" / "minutes").glob("*.json")
+            up.terminate()
+            assert up.wait(30) == 0
+        finally:
+            up.kill()
+            up.wait()
+    assert not file.exists()  # a clean end
