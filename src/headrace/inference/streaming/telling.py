@@ -167,7 +167,7 @@ class Telling:
     def _write(self) -> None:
         self._told = time.monotonic()
         self.figures.at = now().isoformat()
-        making = self._file.with_name(f".{self._file.name}")
+        making = self._file.with_suffix(".new")
         making.write_text(json.dumps(asdict(self.figures)))
         making.replace(self._file)
 
