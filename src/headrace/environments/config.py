@@ -49,6 +49,7 @@ CLUSTERS = "kafka"  # and one that is a table of tables: HEADRACE_ENV__prod__kaf
 DEFAULT_ENVIRONMENTS = ("dev", "staging", "prod")
 ENV_NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+CLIENT = "sasl.oauthbearer.client"  # has a property `secret`, which is no reference to one
 SECRET_PROPERTY = re.compile(r"password|secret|\.pem$|^ssl\.key$", re.IGNORECASE)  # of a Kafka client
 SECRET_OPTION = re.compile(r"(secret|password|token|account_key|sas_key)(?!.*(file|path|endpoint)$)", re.IGNORECASE)
 
@@ -507,7 +508,8 @@ class _Reader:
         found: dict[str, Value] = {}
         for key, value in table.items():
             name = f"{before}{key}"
-            if isinstance(value, Mapping) and list(cast("Table", value)) != ["secret"]:
+            by_reference = isinstance(value, Mapping) and list(cast("Table", value)) == ["secret"] and name != CLIENT
+            if isinstance(value, Mapping) and not by_reference:
                 found |= self.properties(cast("Table", value), f"{name}.")
             elif isinstance(value, bool | int | float):
                 found[name] = str(value).lower()

@@ -71,6 +71,33 @@ def test_what_cannot_be_scored_is_a_dead_letter_with_its_reason(headrace, projec
     assert once(headrace, folder)["messages"] == 0
 
 
+def test_a_dead_letter_stays_one_though_the_next_version_could_score_it(headrace, project, broker):
+    """Killed between the two commits; then a version is deployed that would predict for it."""
+    topic = broker.topic()
+    broker.send(topic, [ride(0), ride(1, battery=13), ride(2)])
+    folder = project(kafka(topic))
+    assert headrace.run(folder, "run", "stream", "--once", failpoint="stream.refused:minutes").signal == signal.SIGKILL
+    program = folder / "rides.py"
+    program.write_text(program.read_text().replace("battery == 13", "battery == 14"))
+    for arguments in (["train", "--as-of", "2024-02-20"], ["deploy", "--as-of", "2024-02-20"]):
+        assert headrace.run(folder, "run", *arguments).code == 0
+    broker.send(topic, [ride(3, battery=13)])
+    told = once(headrace, folder)
+    assert (told["version"], told["messages"], told["predictions"], told["dead_letters"]) == (2, 4, 3, 0)
+    assert sorted(row["ride"] for row in predicted(folder)) == [0, 2, 3]
+    assert [row["offset"] for row in rows(folder, "gold.minutes_dead_letters")] == [1]
+
+
+def test_a_version_that_fails_on_everything_is_told_and_nothing_is_refused(headrace, project, broker):
+    topic = broker.topic()
+    broker.send(topic, [ride(each, battery=13) for each in range(5)])
+    folder = project(kafka(topic))
+    done = headrace.run(folder, "run", "stream", "--once")
+    assert done.code == 1
+    assert "minutes version 1 fails on each of 5 messages: " in done.stderr
+    assert not lake(folder).exists("gold.minutes_dead_letters")
+
+
 def test_a_message_without_a_moment_has_that_of_the_message_however_often_it_is_read(headrace, project, broker):
     topic, out = broker.topic(), broker.topic()
     value = json.loads(ride(1))
