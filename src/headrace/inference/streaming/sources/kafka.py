@@ -121,8 +121,11 @@ class KafkaSource:
         """See Source."""
         self._finished.clear()
         if self._next:
-            for each in self._starts(list(self._next)):
-                self._consumer.seek(each)
+            try:
+                for each in self._starts(list(self._next)):
+                    self._consumer.seek(each)
+            except KafkaException as error:
+                raise UnavailableError(f"{self.name} cannot be read again: {error.args[0].str()}.") from None
 
     def hold(self, seconds: float) -> bool:
         """See Source."""
@@ -177,7 +180,12 @@ class KafkaSource:
             known = dict(self._positions(partitions))
         else:
             asked = [TopicPartition(self.topic, each) for each in partitions]
-            answers = self._consumer.committed(asked, timeout=10) if asked else []
+            try:
+                answers = self._consumer.committed(asked, timeout=10) if asked else []
+            except KafkaException as error:
+                raise UnavailableError(
+                    f"{self.name}: how far the group has come is not known: {error.args[0].str()}."
+                ) from None
             known = {each.partition: each.offset if each.offset >= 0 else None for each in answers}
         self._next = {}
         for each in partitions:
