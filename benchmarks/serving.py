@@ -1,326 +1,312 @@
-"""Online scoring: a LightGBM model of 20 features over HTTP, 16 connections, one row and 100 rows a request.
+"""Online scoring over HTTP: a LightGBM model of 20 features, one row and 100 rows a request, 1, 16 and 64 connections.
 
-Us, `mlflow models serve` with MLflow's own LightGBM flavour, and the limit: the same web server with a constant answer.
-What counts is the server's CPU time per request, over all of its processes; the load comes from a process of its own.
+Us, `mlflow models serve`, BentoML, LitServe, MLServer and Ray Serve, each with one worker, and the limit: a constant
+answer, from our own connection and from Granian. Beside it, ours and MLflow's alone: a scikit-learn model, a model in
+plain Python, keys with features from the online store, and the inference log. What counts is the server's CPU time per
+request, over all of its processes; the load comes from a process of its own.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import random
-import signal
-import socket
+import shutil
 import statistics
 import subprocess
 import sys
-import time
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import harness
+import servers
 
-FEATURES, TREES, CONNECTIONS = 20, 100, 16
-PEERS = harness.WORK / "peers"
-TICK = os.sysconf("SC_CLK_TCK")
+FEATURES, TREES, ROWS = 20, 100, 100
+CONNECTIONS = (1, 16, 64)
+APPS = Path(__file__).parent / "peers" / "apps"
+NAMES = [f"f{place}" for place in range(FEATURES)]
+LOOKED_UP, KEYS = 10, 2_000
+OURS = ("headrace", "headrace, log", "headrace, keys", "headrace, sklearn", "headrace, python")
+LIMITS = ("constant", "constant, granian")
+PEERS = ("mlflow", "mlflow, sklearn", "mlflow, python", "bentoml", "litserve", "mlserver", "ray")
+ENVIRONMENTS = {"constant, granian": "granian"} | {who: who.partition(",")[0] for who in PEERS}
 
 
-# ---------------------------------------------------------------------------------------------- the model
+class Plain:
+    """A model in plain Python: what a user's own class looks like."""
+
+    def predict(self, X):  # noqa: N803
+        return [sum(row[:5]) for row in X.to_numpy().tolist()]
+
+
+# ---------------------------------------------------------------------------------------------- the models
 
 
 def make(folder: Path) -> None:
-    """One booster, as our package with its parity file, and as text for the peer."""
+    """The models as our packages with their parity files, as text for the peers, and what is asked."""
     import lightgbm as lgb
     import numpy as np
     import pandas as pd
+    from sklearn.linear_model import LogisticRegression
 
-    from headrace.features.plan import Feature, FeaturePlan, Input
+    from headrace.training.estimator import LightGBM, Pickled
+
+    draw = np.random.default_rng(0)
+    X = pd.DataFrame(draw.normal(size=(20_000, FEATURES)), columns=NAMES)  # noqa: N806
+    y = (X.to_numpy()[:, :5].sum(axis=1) + draw.normal(size=len(X)) > 0).astype(int)
+    booster = lgb.train({"objective": "binary", "verbose": -1, "seed": 0}, lgb.Dataset(X, y), TREES)
+    booster.save_model(folder / "model.txt")
+    forest = LogisticRegression(max_iter=500).fit(X, y)
+    rows = X.head(ROWS)
+    expected = {
+        "headrace": booster.predict(rows).tolist(),
+        "headrace, sklearn": forest.predict_proba(rows)[:, 1].tolist(),
+        "headrace, python": Plain().predict(rows),
+    }
+    home = folder / "serving"
+    _package(home / "bench", LightGBM(booster), rows, task="Binary", log="none")
+    _package(home / "log", LightGBM(booster), rows, task="Binary", log="required")
+    _package(home / "sklearn", Pickled(forest), rows, task="Binary", log="none")
+    _package(home / "python", Pickled(Plain()), rows, task="Regression", log="none")
+    _package(home / "keys", LightGBM(booster), rows, task="Binary", log="none", keys=True)
+    _publish(folder / "online.db", draw)
+    for count in (1, ROWS):
+        split = {"dataframe_split": {"columns": NAMES, "data": rows.head(count).to_numpy().tolist()}}
+        _bodies(folder / f"split{count}", [split])
+        _bodies(folder / f"rows{count}", [{"rows": rows.head(count).to_numpy().tolist()}])
+        tensor = {"name": "predict", "shape": [count, FEATURES], "datatype": "FP64"}
+        data = rows.head(count).to_numpy().ravel().tolist()
+        _bodies(folder / f"v2{count}", [{"inputs": [{**tensor, "data": data}]}])
+        asked = [
+            {"id": number, "key": number % KEYS, **dict.fromkeys(NAMES[LOOKED_UP:], 0.5)}
+            for number in draw.integers(0, 10**9, 50 * count).tolist()
+        ]
+        parts = [asked[place : place + count] for place in range(0, len(asked), count)]
+        _bodies(folder / f"keys{count}", [{"rows": part} for part in parts])
+    import pickle
+
+    (folder / "sklearn.pkl").write_bytes(pickle.dumps(forest))
+    (folder / "answers.json").write_text(json.dumps(expected))
+
+
+def _bodies(file: Path, bodies: list[object]) -> None:
+    file.write_text("".join(json.dumps(body) + "\n" for body in bodies))
+
+
+def _package(home: Path, estimator, rows, *, task: str, log: str, keys: bool = False) -> None:
+    """A home as a deployment leaves it."""
+    from headrace.features.plan import Feature, FeaturePlan, Input, LookUp
     from headrace.scoring.predictor import Predictor
     from headrace.serving.declarations import Serve
     from headrace.serving.manifest import Manifest, Parity, Served, copy_digest, write_manifest, write_parity
     from headrace.training import package
-    from headrace.training.estimator import LightGBM
 
-    draw = np.random.default_rng(0)
-    names = [f"f{place}" for place in range(FEATURES)]
-    X = pd.DataFrame(draw.normal(size=(20_000, FEATURES)), columns=names)  # noqa: N806
-    y = (X.to_numpy()[:, :5].sum(axis=1) + draw.normal(size=len(X)) > 0).astype(int)
-    booster = lgb.train({"objective": "binary", "verbose": -1, "seed": 0}, lgb.Dataset(X, y), TREES)
-    booster.save_model(folder / "model.txt")
+    looked_up = NAMES[:LOOKED_UP] if keys else []
+    origin = {name: "table" if name in looked_up else "spine" for name in NAMES}
     plan = FeaturePlan(
         spine="s.t",
         at="at",
         keys=("id",),
-        inputs=tuple(Input(name=name, kind="number", origin="spine") for name in names),
-        features=tuple(Feature(name=name, kind="number", origin="spine", optional=False) for name in names),
-        lookups=(),
+        inputs=tuple(Input(name=name, kind="number", origin=origin[name]) for name in NAMES),
+        features=tuple(Feature(name=name, kind="number", origin=origin[name], optional=False) for name in NAMES),
+        lookups=(
+            LookUp(
+                table="f.t",
+                on=(("key", "key"),),
+                time="at",
+                look_back=None,
+                columns=tuple((name, name) for name in looked_up),
+            ),
+        )
+        if keys
+        else (),
         calls=(),
     )
-    home = folder / "serving" / "bench"
     copy = home / "versions" / "1-bench" / "data"
     copy.mkdir(parents=True)
     written = package.write(
         copy,
         model="bench",
-        task="Binary",
-        classes=(0, 1),
+        task=task,
+        classes=(0, 1) if task == "Binary" else (),
         plan=plan,
         categories={},
-        estimator=LightGBM(booster),
+        estimator=estimator,
         calibration=None,
         params={},
         origin=None,
     )
-    rows = X.head(100)
-    answers = Predictor(copy / "package").predict(rows)["probability"].tolist()
-    assert answers == booster.predict(rows).tolist()
+    predictor = Predictor(copy / "package")
+    answers = predictor.predict(rows)
+    name = answers.columns[0]
+    alone = [predictor.predict(rows.iloc[[place]])[name].iloc[0] for place in range(20)]
     write_parity(
         copy.parent / "parity.json",
         Parity(
             artifact_hash=written.hash,
-            columns=tuple(names),
+            columns=tuple(NAMES),
             rows=tuple(map(tuple, rows.to_numpy().tolist())),
-            output_columns=("probability",),
-            outputs=tuple((value,) for value in answers),
-            alone=tuple((value,) for value in answers[:20]),
+            output_columns=(name,),
+            outputs=tuple((value,) for value in answers[name].tolist()),
+            alone=tuple((float(value),) for value in alone),
         ),
     )
-    write_manifest(
-        home / "serving.json",
-        Manifest(
-            model="bench",
-            versions=(
-                Served(
-                    version=1,
-                    artifact_hash=written.hash,
-                    logged_hash=copy_digest(copy.parent),
-                    folder="versions/1-bench",
-                    promoted_at="2024-01-01T00:00:00+00:00",
-                ),
-            ),
-            serve=Serve(log="none"),
-            online="../../online.db",
-            spool="../../spool",
-        ),
+    served = Served(
+        version=1,
+        artifact_hash=written.hash,
+        logged_hash=copy_digest(copy.parent),
+        folder="versions/1-bench",
+        promoted_at="2024-01-01T00:00:00+00:00",
     )
-    logged = json.loads((home / "serving.json").read_text())
-    for policy in ("required",):
-        other = folder / "serving" / policy
-        other.mkdir()
-        (other / "versions").symlink_to(home / "versions")
-        stored = {**logged, "serve": {**logged["serve"], "log": policy}, "spool": "../../spool"}
-        (other / "serving.json").write_text(json.dumps(stored))
-    for count in (1, 100):
-        body = {"dataframe_split": {"columns": names, "data": rows.head(count).to_numpy().tolist()}}
-        (folder / f"body{count}.json").write_text(json.dumps(body))
-    (folder / "answers.json").write_text(json.dumps(answers))
+    manifest = Manifest(
+        model="bench", versions=(served,), serve=Serve(log=log), online="../../online.db", spool="../../spool"
+    )
+    write_manifest(home / "serving.json", manifest)
 
 
-def peer(folder: Path) -> Path:
-    """MLflow's environment, made once, and the model in its own flavour."""
-    python = PEERS / "mlflow" / "bin" / "python"
-    if not python.exists():
-        uv = Path(sys.executable).with_name("uv")
-        print("making the peer's environment, once", file=sys.stderr)
-        subprocess.run([uv, "venv", "-q", "--python", sys.executable, PEERS / "mlflow"], check=True)
-        wanted = Path(__file__).parent / "peers" / "mlflow.txt"
-        subprocess.run([uv, "pip", "install", "-q", "--compile-bytecode", "--python", python, "-r", wanted], check=True)
-    if not (folder / "mlflow_model").exists():
-        script = (
-            "import sys, json, lightgbm as lgb, mlflow.lightgbm, pandas as pd\n"
-            "from mlflow.models import infer_signature\n"
-            "f = sys.argv[1]; b = lgb.Booster(model_file=f + '/model.txt')\n"
-            "s = json.load(open(f + '/body100.json'))['dataframe_split']\n"
-            "X = pd.DataFrame(s['data'], columns=s['columns'])\n"
-            "mlflow.lightgbm.save_model(b, f + '/mlflow_model', signature=infer_signature(X, b.predict(X)), "
-            "pip_requirements=[])\n"
-        )
-        subprocess.run([python, "-W", "ignore", "-c", script, folder], check=True, cwd=folder)
-    return python
+def _publish(file: Path, draw) -> None:
+    """The feature table of the keys, in the embedded online store."""
+    from headrace.features.online.base import OnlineTable
+    from headrace.features.online.packing import Packing, key
+    from headrace.features.online.sqlite import SqliteStore
+
+    columns = tuple((name, "float64") for name in NAMES[:LOOKED_UP])
+    table = OnlineTable(keys=(("key", "int64"),), columns=columns, as_of=1_700_000_000_000_000, data_version=1)
+    packing = Packing(columns)
+    rows = [
+        (key(table.keys, [number]), 1_600_000_000_000_000, packing.pack(draw.normal(size=LOOKED_UP).tolist()))
+        for number in range(KEYS)
+    ]
+    SqliteStore(file).replace("f.t", table, rows, expected=None)
 
 
-# ---------------------------------------------------------------------------------------------- servers
+def make_peer(who: str, data: Path) -> None:
+    """MLflow's models in its own flavours, and MLServer's settings."""
+    if who == "mlserver":
+        folder = data / "mlserver"
+        folder.mkdir(exist_ok=True)
+        model = {"name": "bench", "implementation": "mlserver_lightgbm.LightGBMModel"}
+        model["parameters"] = {"uri": str(data / "model.txt"), "version": "1"}
+        (folder / "model-settings.json").write_text(json.dumps(model))
+    if not who.startswith("mlflow") or (data / "mlflow_python").exists():
+        return
+    script = """
+import json, pickle, sys, lightgbm as lgb, mlflow.lightgbm, mlflow.pyfunc, mlflow.sklearn, pandas as pd
+from mlflow.models import infer_signature
+folder = sys.argv[1]
+split = json.loads(open(folder + "/split100").readline())["dataframe_split"]
+X = pd.DataFrame(split["data"], columns=split["columns"])
+booster = lgb.Booster(model_file=folder + "/model.txt")
+mlflow.lightgbm.save_model(booster, folder + "/mlflow", signature=infer_signature(X, booster.predict(X)), pip_requirements=[])
+fitted = pickle.load(open(folder + "/sklearn.pkl", "rb"))
+mlflow.sklearn.save_model(fitted, folder + "/mlflow_sklearn", signature=infer_signature(X, fitted.predict_proba(X)), pip_requirements=[], pyfunc_predict_fn="predict_proba", serialization_format="cloudpickle")
+class Plain(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return [sum(row[:5]) for row in model_input.to_numpy().tolist()]
+mlflow.pyfunc.save_model(folder + "/mlflow_python", python_model=Plain(), signature=infer_signature(X, [0.5]), pip_requirements=[])
+"""
+    for name in ("mlflow", "mlflow_sklearn", "mlflow_python"):
+        shutil.rmtree(data / name, ignore_errors=True)
+    python = harness.environment("mlflow")
+    subprocess.run([python, "-W", "ignore", "-c", script, data], check=True, cwd=data)
 
 
-def constant(port: int) -> None:
-    """The limit: the same web server, the body read, the answer always the same."""
-    import uvloop
-    from granian.constants import Interfaces
-    from granian.server.embed import Server
-
-    class App:
-        async def __rsgi__(self, scope: object, proto: object) -> None:
-            await proto()
-            proto.response_bytes(200, [("content-type", "application/json")], b'{"predictions":[{"probability":0.5}]}')
-
-    async def run() -> None:
-        await Server(App(), port=port, interface=Interfaces.RSGI, log_enabled=False, websockets=False).serve()
-
-    uvloop.run(run())
+# ---------------------------------------------------------------------------------------------- the contestants
 
 
-def command(who: str, data: Path, port: int) -> tuple[list[str], str]:
-    """How a contestant is started, and the path that it answers at."""
-    if who in ("headrace", "headrace, logged"):
-        home = data / "serving" / ("bench" if who == "headrace" else "required")
-        return [sys.executable, "-m", "headrace.serving", "--home", str(home), "--port", str(port)], "/invocations"
+def command(who: str, data: Path) -> tuple[list[str], str, str, dict[str, str]]:
+    """How a contestant is started, the path that it answers at, the bodies that it takes, and its environment."""
+    env = {"BENCH_MODEL": str(data / "model.txt"), "MLFLOW_DISABLE_TELEMETRY": "true", "BENTOML_DO_NOT_TRACK": "True"}
+    if who in OURS:
+        kind = who.partition(", ")[2] or "bench"
+        arguments = [
+            sys.executable,
+            "-m",
+            "headrace.serving",
+            "--home",
+            str(data / "serving" / kind),
+            "--port",
+            "<port>",
+        ]
+        return (arguments, "/predict", "keys", env) if kind == "keys" else (arguments, "/invocations", "split", env)
     if who == "constant":
-        return [sys.executable, __file__, "--child", "constant", str(port)], "/"
-    tool = str(peer(data).with_name("mlflow"))
-    return [tool, "models", "serve", "-m", str(data / "mlflow_model"), "--env-manager", "local", "-p", str(port), "-w", "1"], "/invocations"  # fmt: skip
+        return [sys.executable, servers.__file__, "constant", "ours", "<port>"], "/", "split", env
+    python = harness.environment(ENVIRONMENTS[who])
+    if who == "constant, granian":
+        return [str(python), servers.__file__, "constant", "granian", "<port>"], "/", "split", env
+    tool = python.parent
+    if who.startswith("mlflow"):
+        model = str(data / who.replace(", ", "_"))
+        started = [
+            str(tool / "mlflow"),
+            "models",
+            "serve",
+            "-m",
+            model,
+            "--env-manager",
+            "local",
+            "-p",
+            "<port>",
+            "-w",
+            "1",
+        ]
+        return started, "/invocations", "split", env
+    if who == "bentoml":
+        started = [str(tool / "bentoml"), "serve", "bentoml_app:Bench", "--working-dir", str(APPS)]
+        return [*started, "--host", "127.0.0.1", "-p", "<port>"], "/predict", "rows", env
+    if who == "mlserver":
+        ports = {"MLSERVER_HTTP_PORT": "<port>", "MLSERVER_PARALLEL_WORKERS": "0", "MLSERVER_HOST": "127.0.0.1"}
+        given = [f"{name}={value}" for name, value in ports.items()]
+        started = ["/usr/bin/env", *given, "MLSERVER_GRPC_PORT=0", "MLSERVER_METRICS_PORT=0"]
+        return [*started, str(tool / "mlserver"), "start", str(data / "mlserver")], "/v2/models/bench/infer", "v2", env
+    app = APPS / f"{who}_app.py"
+    return [str(python), str(app), "<port>"], "/predict", "rows", {**env, "RAY_USAGE_STATS_ENABLED": "0"}
 
 
-@contextmanager
-def started(who: str, data: Path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    arguments, path = command(who, data, port)
-    settings = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    settings["PATH"] = f"{Path(arguments[0]).parent}:{settings['PATH']}"
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        arguments, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, cwd=data
-    )
-    try:
-        answer = first_answer(f"http://127.0.0.1:{port}{path}", (data / "body1.json").read_bytes(), process)
-        yield process.pid, port, path, time.perf_counter() - began, answer
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def first_answer(url: str, body: bytes, process: subprocess.Popen[bytes]) -> bytes:
-    for _ in range(12_000):
-        if process.poll() is not None:
-            raise SystemExit(f"{process.args} ended with {process.returncode}")
-        try:
-            return post(url, body)
-        except OSError:
-            time.sleep(0.01)
-    raise SystemExit(f"{process.args} did not answer for two minutes")
-
-
-def post(url: str, body: bytes) -> bytes:
-    request = urllib.request.Request(url, data=body, headers={"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return answer.read()
-
-
-# ---------------------------------------------------------------------------------------------- measuring
-
-
-def load(port: int, path: str, body: bytes, seconds: float) -> dict[str, float]:
-    """In a process of its own: keeps every connection busy, and says how long answers took."""
-    asked = (
-        f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    ).encode() + body
-    taken: list[float] = []
-    wrong = 0
-
-    async def one(until: float) -> None:
-        nonlocal wrong
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while time.perf_counter() < until:
-            began = time.perf_counter()
-            writer.write(asked)
-            head = await reader.readuntil(b"\r\n\r\n")
-            wrong += not head.startswith(b"HTTP/1.1 200")
-            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-            await reader.readexactly(int(length.split(b":")[1]))
-            taken.append(time.perf_counter() - began)
-        writer.close()
-
-    async def run() -> None:
-        until = time.perf_counter() + seconds
-        await asyncio.gather(*(one(until) for _ in range(CONNECTIONS)))
-
-    asyncio.run(run())
-    taken.sort()
-    at = lambda share: taken[min(int(share * len(taken)), len(taken) - 1)] * 1000  # noqa: E731
-    return {"requests": len(taken), "wrong": wrong, "p50_ms": at(0.5), "p99_ms": at(0.99)}
-
-
-def family(pid: int) -> list[int]:
-    found = [pid]
-    for each in found:
-        for task in Path(f"/proc/{each}/task").glob("*/children"):
-            found += [int(child) for child in task.read_text().split()]
-    return found
-
-
-def cpu(pid: int) -> float:
-    """Seconds of a process and its living children."""
-    total = 0
-    for each in family(pid):
-        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICK
-
-
-def memory(pid: int) -> float:
-    """MB in RAM, shared pages counted once over the family."""
-    total = 0
-    for each in family(pid):
-        lines = Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()
-        total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total / 1024
+def values(said: bytes) -> list[float]:
+    """The predictions of an answer, whoever gave it."""
+    read = json.loads(said)
+    if isinstance(read, dict) and "outputs" in read:
+        return read["outputs"][0]["data"]
+    found = read["predictions"] if isinstance(read, dict) else read
+    flat = [next(iter(each.values())) if isinstance(each, dict) else each for each in found]
+    return [each[-1] if isinstance(each, list) else each for each in flat]
 
 
 def measure(who: str, data: Path, seconds: float) -> dict[str, float | list[float]]:
-    with started(who, data) as (pid, port, path, cold, answer):
-        found: dict[str, float | list[float]] = {"cold_s": cold}
-        for rows in (1, 100):
-            script = [
-                sys.executable,
-                __file__,
-                "--child",
-                "load",
-                f"{port} {path} {data / f'body{rows}.json'} {seconds}",
-            ]
-            subprocess.run(
-                [*script[:-1], f"{port} {path} {data / f'body{rows}.json'} 0.5"], check=True, capture_output=True
-            )
-            before = cpu(pid)
-            told = json.loads(subprocess.run(script, check=True, capture_output=True, text=True).stdout)
-            if told["wrong"]:
-                raise SystemExit(f"{who}: {told['wrong']} answers were no 200")
-            found[f"cpu_us_{rows}"] = (cpu(pid) - before) / told["requests"] * 1e6
-            found[f"rps_{rows}"] = told["requests"] / seconds
-            found[f"p50_ms_{rows}"], found[f"p99_ms_{rows}"] = told["p50_ms"], told["p99_ms"]
-        found["pss_mb"] = memory(pid)
-        if who != "constant":
-            said = json.loads(post(f"http://127.0.0.1:{port}{path}", (data / "body100.json").read_bytes()))[
-                "predictions"
-            ]
-            found["answers"] = [each["probability"] if isinstance(each, dict) else each for each in said]
-        del answer
+    arguments, path, bodies, env = command(who, data)
+    first = (data / f"{bodies}1").read_bytes().splitlines()[0]
+    with servers.started(arguments, path, first, env=env, cwd=data) as server:
+        found: dict[str, float | list[float]] = {"cold_s": server.cold_s}
+        for connections in CONNECTIONS:
+            told = servers.measure(server, data / f"{bodies}1", seconds=seconds, connections=connections)
+            if connections == CONNECTIONS[1]:
+                found |= {"cpu_us": told["cpu_us"], "p50_ms": told["p50_ms"], "p99_ms": told["p99_ms"]}
+            found[f"rps_{connections}"] = told["rps"]
+        told = servers.measure(server, data / f"{bodies}{ROWS}", seconds=seconds, connections=CONNECTIONS[1])
+        found |= {f"cpu_us_{ROWS}": told["cpu_us"], f"rps_{ROWS}_rows": told["rps"]}
+        found["pss_mb"] = servers.memory(server.pid)
+        if who not in LIMITS and bodies != "keys":
+            asked = (data / f"{bodies}{ROWS}").read_bytes().splitlines()[0]
+            found["answers"] = values(servers.post(f"http://127.0.0.1:{server.port}{path}", asked))
         return found
 
 
 def main() -> int:
     options = harness.arguments(__doc__)
+    options.add_argument("--only", nargs="+", metavar="WHO", help="of the contestants; all unless said")
     given = options.parse_args()
     if given.child:
-        who, what = given.child
-        if who == "data":
-            make(Path(what))
-        elif who == "constant":
-            constant(int(what))
-        else:
-            port, path, body, seconds = what.split()
-            print(json.dumps(load(int(port), path, Path(body).read_bytes(), float(seconds))))
+        make(Path(given.child[1]))
         return 0
     data = harness.WORK / "serving"
     harness.made(__file__, data)
-    names = ["headrace", "headrace, logged", "constant"]
-    if not given.quick or (PEERS / "mlflow").exists():
-        peer(data)
-        names.append("mlflow")
-    runs, seconds = (1, 2.0) if given.quick else (given.runs, 5.0)
+    names = list(given.only or (*OURS, *LIMITS, *PEERS))
+    if given.quick and not given.only:
+        there = lambda who: (harness.WORK / "peers" / ENVIRONMENTS[who] / "made").exists()  # noqa: E731
+        names = ["headrace", "headrace, log", "constant", *(who for who in ("mlflow",) if there(who))]
+    for who in names:
+        make_peer(who, data)
+    runs, seconds = (1, 1.0) if given.quick else (given.runs, 3.0)
     found: dict[str, list[dict[str, float | list[float]]]] = {who: [] for who in names}
     for number in range(runs):
         for who in random.Random(number).sample(names, len(names)):
@@ -331,17 +317,31 @@ def main() -> int:
         for who, several in found.items()
     }
     expected = json.loads((data / "answers.json").read_text())
-    agreed = all(each["answers"] == expected for who in names if who != "constant" for each in found[who])
-    us = middle["headrace"]
-    ratios = {"limit": middle["constant"]["cpu_us_1"] / us["cpu_us_1"]}
-    if "mlflow" in middle:
-        ratios |= {
-            "mlflow": middle["mlflow"]["cpu_us_1"] / us["cpu_us_1"],
-            "mlflow, logged": middle["mlflow"]["cpu_us_1"] / middle["headrace, logged"]["cpu_us_1"],
-            "mlflow, 100 rows": middle["mlflow"]["cpu_us_100"] / us["cpu_us_100"],
-        }
+    kind = lambda who: who.partition(", ")[2] if who.partition(", ")[2] in ("sklearn", "python") else ""  # noqa: E731
+    agreed = all(
+        each["answers"] == expected["headrace" + (f", {kind(who)}" if kind(who) else "")]
+        for who in names
+        for each in found[who]
+        if "answers" in each
+    )
     rows = [{"who": who, **figures} for who, figures in middle.items()]
-    return harness.tell("serving", rows, ratios=ratios, agreed=agreed, runs=runs, as_json=given.json)
+    return harness.tell("serving", rows, ratios=ratios(middle), agreed=agreed, runs=runs, as_json=given.json)
+
+
+def ratios(middle: dict[str, dict[str, float]]) -> dict[str, float]:
+    """How many times better than each peer we are, in CPU time a request; the shares of the limits."""
+    us, many = middle["headrace"], f"cpu_us_{ROWS}"
+    found: dict[str, float] = {}
+    for who, figures in middle.items():
+        mine = middle.get(f"headrace, {who.partition(', ')[2]}", us)
+        if who in PEERS:
+            found[who] = figures["cpu_us"] / mine["cpu_us"]
+            found[f"{who}, {ROWS} rows"] = figures[many] / mine[many]
+        elif who in LIMITS:
+            found[f"limit{who.removeprefix('constant')}"] = figures["cpu_us"] / us["cpu_us"]
+    if "headrace, log" in middle:
+        found["cost of the log"] = middle["headrace, log"]["cpu_us"] / us["cpu_us"] - 1
+    return found
 
 
 if __name__ == "__main__":

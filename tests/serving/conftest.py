@@ -76,6 +76,7 @@ def bikes(headrace, tmp_path_factory):
         ["train", "--as-of", "2024-02-15"],
         ["deploy", "--as-of", "2024-02-15"],
         ["score", "--as-of", "2024-02-25"],
+        ["publish", "--as-of", "2024-02-25"],
     ):
         done = headrace.run(folder, "run", *arguments)
         assert done.code == 0, done.stderr
@@ -89,6 +90,8 @@ def home(bikes, tmp_path):
 
     root = tmp_path / "dev"
     shutil.copytree(bikes / ".headrace" / "dev" / "serving", root / "serving")
+    for file in (bikes / ".headrace" / "dev").glob("online.db*"):  # with its write-ahead log
+        shutil.copy(file, root)
     return root / "serving" / "late"
 
 

@@ -12,11 +12,16 @@ import pytest
 from deltalake import DeltaTable
 from tests.serving.conftest import manifest, samples, serving
 
+from headrace.inference.ingest import _unfolded
 from headrace.scoring.spool import segments
 
 
 def logged(home):
-    """The records that wait in the log, as a reader finds them."""
+    """The answers that wait in the log, as a reader finds them."""
+    return [_unfolded(record) for record in records(home) if "counted" not in record]
+
+
+def records(home):
     folder = home.parent.parent / "spool" / "late"
     return [json.loads(record) for segment in segments(folder) for record in segment.records()]
 
@@ -180,7 +185,7 @@ def test_other_paths_and_methods_are_told_what_there_is(asked):
     assert asked.ask("/health")[0] == 200
     asked.ask("/invocations", {"instances": [list(ROW.values())]})
     text = asked.ask("/metrics")[1]
-    assert 'headrace_requests_total{model="late",version="1",status="200"}' in text
+    assert 'headrace_requests_total{model="late",version="1",role="primary",status="200"}' in text
 
 
 def test_limits_are_told(home):

@@ -27,6 +27,7 @@ COMMANDS = {
     "job": "runs of pipelines: list, show, logs",
     "audit": "what was done by whom",
     "access": "who may do what: me, list, grant, revoke, token",
+    "token": "tokens of programs that ask a server: create, list, revoke",
     "doctor": "check this installation and this project",
 }
 DEFECT = 70  # sysexits.h: an internal software error

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -18,7 +19,7 @@ from headrace.core.errors import BusyError, ConfigError
 from headrace.core.locks import hold
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from datetime import datetime
 
     from headrace.workspace.workspace import Workspace
@@ -125,19 +126,21 @@ class Servers:
 
     def __init__(self, workspace: Workspace, port: int) -> None:
         from headrace.deployment.declarations import Deployment
+        from headrace.workspace import serving
 
-        self._commands: dict[str, list[str]] = {}
+        self._commands: dict[str, Callable[[], list[str]]] = {}  # made at each start: tokens may be new
         deployments = workspace.project.all(Deployment)
+        parent = ["--parent", str(os.getpid())]
         for place, each in enumerate(each for each in deployments if each.serve is not None):
             home = workspace.home(each.name)
             home.mkdir(parents=True, exist_ok=True)
-            command = [sys.executable, "-m", "headrace.serving", "--home", str(home), "--port", str(port + place)]
+            command = partial(serving.command, workspace.environment, home, port=port + place, arguments=parent)
             self._commands[f"server of {each.name}"] = command
         self._servers = frozenset(self._commands)
         for each in deployments:
             if each.stream is not None:
-                command = _command(workspace.environment.name, ("stream", "--model", each.name))
-                self._commands[f"stream of {each.name}"] = command
+                arguments = ("stream", "--model", each.name, *parent)
+                self._commands[f"stream of {each.name}"] = partial(_command, workspace.environment.name, arguments)
         self._running: dict[str, tuple[float, subprocess.Popen[bytes]]] = {}
         self.failed = False
 
@@ -167,5 +170,4 @@ class Servers:
             server.wait()
 
     def _start(self, name: str) -> None:
-        command = [*self._commands[name], "--parent", str(os.getpid())]
-        self._running[name] = time.monotonic(), subprocess.Popen(command, start_new_session=True)
+        self._running[name] = time.monotonic(), subprocess.Popen(self._commands[name](), start_new_session=True)

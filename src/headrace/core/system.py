@@ -5,6 +5,13 @@ from __future__ import annotations
 import os
 
 
+def release() -> str:
+    """The version of Headrace that is installed."""
+    from importlib.metadata import version
+
+    return version("headrace")
+
+
 def user() -> str:
     """Whom this process runs as: by the system's own record, not by a variable that anybody can set.
 

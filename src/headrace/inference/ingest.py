@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import pyarrow as pa
 
 from headrace.core.failpoints import reach
+from headrace.inference import serving_metrics
 from headrace.lakehouse.commit import Append
 from headrace.scoring.spool import segments
 
@@ -36,6 +37,9 @@ COLUMNS = {
     "model": pa.string(),
     "model_version": pa.int64(),
     "path": pa.string(),
+    "role": pa.string(),
+    "split": pa.string(),
+    "took_us": pa.int64(),
     "keys": pa.string(),
     "inputs": pa.string(),
     "outputs": pa.string(),
@@ -104,9 +108,10 @@ class _Row:
 
 @dataclass(kw_only=True)
 class _Read:
-    """The rows of a segment, and the records that give none, each with the reason."""
+    """The rows of a segment, what servers counted, and the records that give neither, each with the reason."""
 
     rows: list[_Row] = field(default_factory=list[_Row])
+    counted: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
     bad: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])
 
 
@@ -122,6 +127,10 @@ def _ingest(lakehouse: Lakehouse, segment: Segment, into: str) -> Ingested:
         commit = lakehouse.commit(into, f"spool {segment.name}", change)
         rows = 0 if commit.already else len(read.rows)
     reach(f"ingest.committed:{segment.name}")
+    if read.counted:
+        counted = Append(serving_metrics.table(read.counted))
+        lakehouse.commit(serving_metrics.TABLE, f"spool {segment.name}", lambda _: counted)
+        reach(f"ingest.counted:{segment.name}")
     segment.delete()
     return Ingested(segments=1, rows=rows, bad=len(read.bad), set_aside=kept)
 
@@ -131,11 +140,13 @@ def _read(segment: Segment) -> _Read:
     read = _Read(bad=[("its checksum is wrong", each) for each in contents.damaged])
     for record in contents.records:
         try:
-            rows = _rows(json.loads(record, parse_constant=_no_number))
-        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            given = json.loads(record, parse_constant=_no_number)
+            if isinstance(given, dict) and "counted" in given:
+                read.counted += serving_metrics.rows(cast("dict[str, Any]", given))
+            else:
+                read.rows += _rows(given)
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             read.bad.append((str(error), record))
-        else:
-            read.rows += rows
     return read
 
 
@@ -150,7 +161,7 @@ def _rows(record: object) -> list[_Row]:
         ValueError: something is missing or cannot be kept.
         TypeError: something is not of its type.
     """
-    given = _mapping(record, "a record")
+    given = _unfolded(_mapping(record, "a record"))
     inputs, predictions = _list(given, "rows"), _list(given, "predictions")
     keys = [None] * len(inputs) if given.get("keys") is None else _list(given, "keys")
     if not len(inputs) == len(predictions) == len(keys):
@@ -164,10 +175,35 @@ def _rows(record: object) -> list[_Row]:
         "model": _text(given, "model"),
         "model_version": version,
         "path": _text(given, "path"),
+        "role": _text(given, "role") if "role" in given else "primary",
+        "split": _text(given, "split") if "split" in given else None,
+        "took_us": _whole(given, "us") if "us" in given else None,
     }
+    places = _list(given, "places") if "places" in given else range(len(inputs))
     return [
-        _row({**shared, "row": place}, *each) for place, each in enumerate(zip(inputs, keys, predictions, strict=True))
+        _row({**shared, "row": int(cast("int", place))}, *each)
+        for place, *each in zip(places, inputs, keys, predictions, strict=True)
     ]
+
+
+def _unfolded(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A server names its inputs and outputs once in a record, in `by`; here each row and each prediction names them."""
+    if "by" not in record:
+        return record
+    by = _mapping(record["by"], "'by'")
+    inputs, outputs = _names(by, "inputs"), _names(by, "outputs")
+    answers = zip(_list(record, "ids"), _list(record, "answers"), strict=True)
+    return {
+        **record,
+        "model": by.get("model"),
+        "version": by.get("version"),
+        "role": by.get("role", "primary"),
+        "rows": [dict(zip(inputs, cast("list[object]", row), strict=True)) for row in _list(record, "rows")],
+        "predictions": [
+            {"prediction_id": number, **dict(zip(outputs, cast("list[object]", answer), strict=True))}
+            for number, answer in answers
+        ],
+    }
 
 
 def _row(shared: dict[str, object], inputs: object, known: object, prediction: object) -> _Row:
@@ -239,11 +275,25 @@ def _list(record: Mapping[str, Any], name: str) -> list[object]:
     return record[name]
 
 
+def _names(record: Mapping[str, Any], name: str) -> list[str]:
+    found = _list(record, name)
+    if not all(isinstance(each, str) for each in found):
+        raise TypeError(f"{name!r} is no list of names")
+    return cast("list[str]", found)
+
+
 def _text(record: Mapping[str, Any], name: str) -> str:
     value = record.get(name)
     if not isinstance(value, str):
         raise TypeError(f"{name!r} is no text")
     value.encode()  # half of a surrogate pair is JSON, and no text
+    return value
+
+
+def _whole(record: Mapping[str, Any], name: str) -> int:
+    value = record[name]
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
+        raise TypeError(f"{name!r} is no whole number")
     return value
 
 

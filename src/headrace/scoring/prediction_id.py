@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 def prediction_id(model: str, version: int, key: Iterable[object], at: object) -> str:
     """A digest of model, version, the decision's key and its moment (UTC where it has no zone)."""
-    return digest([model, version, *map(_plain, key), _plain(at)])
+    return digest([model, version, *map(plain, key), plain(at)])
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """An instant in UTC, a whole number without a fraction: as a table gives it and as a request may."""
     if isinstance(value, datetime):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

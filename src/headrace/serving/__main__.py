@@ -1,21 +1,28 @@
-"""`python -m headrace.serving --home DIR`: one server process, with nothing imported that it does not need."""
+"""`python -m headrace.serving --home DIR`: a server, with nothing imported that it does not need."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
 from headrace.core.errors import HeadraceError
-from headrace.serving.process import HOST, PORT, serve
+from headrace.serving.process import HOST, PORT, Options, serve
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until it listens; as process 1 nothing else would end it
     parser = argparse.ArgumentParser(prog="headrace.serving")
     parser.add_argument("--home", type=Path, required=True, help="the folder with serving.json")
     parser.add_argument("--host", default=HOST)
     parser.add_argument("--port", type=int, default=PORT)
+    parser.add_argument("--processes", type=int, default=1, help="that share the port")
+    parser.add_argument("--tokens", type=Path, help="the file with the tokens of callers")
+    parser.add_argument("--anonymous", action="store_true", help="everybody who reaches the address may ask")
+    parser.add_argument("--tls-certificate", type=Path, dest="certificate")
+    parser.add_argument("--tls-key", type=Path, dest="key")
     parser.add_argument("--parent", type=int, help="the process that started this one; ends when that has died")
-    given = parser.parse_args()
+    parser.add_argument("--siblings", type=Path, help="where processes that share the port leave their counters")
     try:
-        serve(given.home, host=given.host, port=given.port, parent=given.parent)
+        serve(Options(**vars(parser.parse_args())))
     except HeadraceError as error:
         print(f"✗ {error}", file=sys.stderr)
         sys.exit(error.exit_code)

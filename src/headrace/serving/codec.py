@@ -1,4 +1,4 @@
-"""Bodies of requests to rows in the order of a model's inputs, and predictions to bodies: compiled once for a version.
+"""Full rows in several shapes to lists in the order of a model's inputs: compiled once for a version.
 
 Stricter than MLflow's scoring server, which answers a ragged row with NaN: every row must name every input and nothing
 else. A null is a missing value; every input of a plan may be missing.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Row = list[Any]
 NUMBERS = {int, float, bool, type(None)}
 TEXTS = {str, type(None)}
-FORMATS = ("dataframe_split", "dataframe_records", "inputs", "instances")
+EASY = {float, type(None)}
 LARGEST = 2**1023  # an integer beyond has no float64
 
 
@@ -43,46 +43,21 @@ class Codec:
         self._known = set(self.names)
         self._numeric = all(kind == "number" for kind in self.kinds)
 
-    def decode(self, body: bytes, content_type: str) -> list[Row]:
-        """The rows of an `/invocations` body, in the order of the inputs.
-
-        Raises:
-            BadRequestError: says what is wrong, with the row and the column.
-        """
-        if content_type.startswith("text/csv"):
-            return self.check(self._csv(body))
-        asked = document(body)
-        given = [name for name in FORMATS if name in asked]
-        if len(given) != 1:
-            raise BadRequestError(f"the body needs exactly one of {', '.join(FORMATS)}.")
-        if stray := [name for name in asked if name not in (*given, "params")]:
-            raise BadRequestError(f"unexpected {_named(stray[0])} in the body.")
-        if asked.get("params"):
-            raise BadRequestError("this model takes no params.")
-        data = asked[given[0]]
-        if given[0] == "dataframe_split":
-            return self.check(self._split(data))
-        if given[0] == "inputs" and isinstance(data, dict):
-            return self.check(self._columns(cast("dict[str, Any]", data)))
-        if given[0] == "dataframe_records" or (isinstance(data, list) and data and isinstance(data[0], dict)):
-            return self.check(self.records(data))
-        return self.check(_rows(data, given[0]))
-
     def records(self, data: object) -> list[Row]:
         """Objects, one a row, to rows in order."""
         names, known = self.names, self._known
         rows: list[Row] = []
-        for place, record in enumerate(_rows(data, "the list of records")):
+        for place, record in enumerate(listed(data, "the list of records")):
             if not isinstance(record, dict):
                 raise BadRequestError(f"row {place} is no object.")
             found = cast("dict[str, Any]", record)
             try:
                 rows.append([found[name] for name in names])
             except KeyError as missing:
-                raise BadRequestError(f"row {place}: {_named(missing.args[0])} is missing.") from None
+                raise BadRequestError(f"row {place}: {named(missing.args[0])} is missing.") from None
             if len(found) != self.width:
                 stray = next(name for name in found if name not in known)
-                raise BadRequestError(f"row {place}: {_named(stray)} is not an input of this model.")
+                raise BadRequestError(f"row {place}: {named(stray)} is not an input of this model.")
         return rows
 
     def check(self, rows: list[Row]) -> list[Row]:
@@ -97,28 +72,28 @@ class Codec:
         for place, row in enumerate(rows):
             if type(row) is not list or len(row) != width:
                 raise BadRequestError(f"row {place} has {_length(row)}; this model has {width} inputs.")
-            if not numeric or not NUMBERS.issuperset(map(type, row)):
+            if not numeric or not EASY.issuperset(map(type, row)):
                 self._values(place, row)
-            for value in row:
-                if type(value) is int and not -LARGEST < value < LARGEST:
-                    raise BadRequestError(f"row {place}: {_named(self.names[row.index(value)])} is out of range.")
         return rows
 
     def _values(self, place: int, row: Row) -> None:
         for name, kind, value in zip(self.names, self.kinds, row, strict=True):
             if kind == "number":
                 if type(value) not in NUMBERS:
-                    raise BadRequestError(f"row {place}: {_named(name)} is no number.")
+                    raise BadRequestError(f"row {place}: {named(name)} is no number.")
+                if type(value) is int and not -LARGEST < value < LARGEST:
+                    raise BadRequestError(f"row {place}: {named(name)} is out of range.")
             elif type(value) not in TEXTS and not isinstance(value, datetime):
-                raise BadRequestError(f"row {place}: {_named(name)} is no {'text' if kind == 'string' else 'time'}.")
+                raise BadRequestError(f"row {place}: {named(name)} is no {'text' if kind == 'string' else 'time'}.")
             elif kind.startswith("timestamp") and isinstance(value, str):
                 _time(place, name, value)
 
-    def _split(self, data: object) -> list[Row]:
+    def split(self, data: object) -> list[Row]:
+        """`{"columns": […], "data": [[…]]}`; without columns they come in order."""
         if not isinstance(data, dict):
             raise BadRequestError("dataframe_split is no object.")
         frame = cast("dict[str, Any]", data)
-        rows = _rows(frame.get("data"), "dataframe_split.data")
+        rows = listed(frame.get("data"), "dataframe_split.data")
         columns = frame.get("columns", self.names)
         if columns == self.names:
             return rows
@@ -132,15 +107,17 @@ class Codec:
                 raise BadRequestError(f"row {place} has {_length(row)}; {len(order)} columns are named.")
         return [[row[place] for place in order] for row in rows]
 
-    def _columns(self, data: dict[str, Any]) -> list[Row]:
+    def columns(self, data: dict[str, Any]) -> list[Row]:
+        """Columns by name."""
         self._same(list(data))
-        columns = [_rows(data[name], _named(name)) for name in self.names]
+        columns = [listed(data[name], named(name)) for name in self.names]
         lengths = {len(column) for column in columns}
         if len(lengths) > 1:
             raise BadRequestError(f"the columns have different lengths: {min(lengths)} to {max(lengths)}.")
         return [list(row) for row in zip(*columns, strict=True)]
 
-    def _csv(self, body: bytes) -> list[Row]:
+    def csv(self, body: bytes) -> list[Row]:
+        """Lines with a header. An empty value is missing."""
         try:
             lines = list(csv.reader(io.StringIO(body.decode()), strict=True))
         except (UnicodeDecodeError, csv.Error):
@@ -160,12 +137,12 @@ class Codec:
     def _same(self, names: list[str]) -> None:
         for name in self.names:
             if name not in names:
-                raise BadRequestError(f"{_named(name)} is missing.")
+                raise BadRequestError(f"{named(name)} is missing.")
         for place, name in enumerate(names):
             if name not in self._known:
-                raise BadRequestError(f"{_named(name)} is not an input of this model.")
+                raise BadRequestError(f"{named(name)} is not an input of this model.")
             if names.index(name) != place:
-                raise BadRequestError(f"{_named(name)} is named twice.")
+                raise BadRequestError(f"{named(name)} is named twice.")
 
 
 def document(body: bytes) -> dict[str, Any]:
@@ -183,7 +160,12 @@ def document(body: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", read)
 
 
-def _rows(data: object, what: str) -> list[Any]:
+def listed(data: object, what: str) -> list[Any]:
+    """A list.
+
+    Raises:
+        BadRequestError: it is none.
+    """
     if type(data) is not list:
         raise BadRequestError(f"{what} is no list.")
     return cast("list[Any]", data)
@@ -193,7 +175,7 @@ def _length(row: object) -> str:
     return f"{len(cast('list[Any]', row))} values" if type(row) is list else "no list of values"
 
 
-def _named(name: object) -> str:
+def named(name: object) -> str:
     """A name as it is shown back: bounded, and on one line."""
     text = repr(name)
     return text if len(text) <= 80 else f"{text[:77]}…'"
@@ -203,7 +185,7 @@ def _time(place: int, name: str, text: str) -> None:
     try:
         datetime.fromisoformat(text)
     except ValueError:
-        raise BadRequestError(f"row {place}: {_named(name)} is no time in ISO 8601.") from None
+        raise BadRequestError(f"row {place}: {named(name)} is no time in ISO 8601.") from None
 
 
 def _from_text(place: int, text: str, name: str, kind: Kind) -> Any:
@@ -214,7 +196,7 @@ def _from_text(place: int, text: str, name: str, kind: Kind) -> Any:
     try:
         number = float(text)
     except ValueError:
-        raise BadRequestError(f"row {place}: {_named(name)} is no number.") from None
+        raise BadRequestError(f"row {place}: {named(name)} is no number.") from None
     if number - number != 0:  # NaN and the infinities
-        raise BadRequestError(f"row {place}: {_named(name)} is not finite.")
+        raise BadRequestError(f"row {place}: {named(name)} is not finite.")
     return number

@@ -6,6 +6,7 @@ import re
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
+from headrace.core.clock import duration
 from headrace.core.errors import DeclarationError
 
 LATENCY = re.compile(r"[1-9][0-9]*ms")
@@ -18,12 +19,16 @@ class Serve:
 
     Args:
         p95: the latency that 95 % of the requests should stay under, `"20ms"`; the server reports what it measures.
+        timeout: the longest that a request may take, `"10s"`; then it is answered with 503.
         log: `"required"`: no answer that is not in the inference log first (503 when the log cannot take it);
             `"best_effort"`: a log that cannot take an answer is counted and told, never waited for; `"none"`.
         max_rows: rows of one request; more are refused with 413.
         max_body: bytes of one request; more are refused with 413.
         queue: requests that may wait at the same time; more are refused with 503.
+        concurrency: requests of one token at the same time; more are refused with 429.
         max_log: bytes of the log that may wait for the lakehouse; beyond, `log` says what happens.
+        sample: the share of the requests that is logged, by their id; a shadow's too.
+        redact: inputs and key columns whose values are left out of the log.
     """
 
     _: KW_ONLY
@@ -32,7 +37,11 @@ class Serve:
     max_rows: int = 10_000
     max_body: int = 16 * 2**20
     queue: int = 1_000
+    concurrency: int = 1_000
+    timeout: str = "10s"
     max_log: int = 2**30
+    sample: float = 1.0
+    redact: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not LATENCY.fullmatch(self.p95):
@@ -41,6 +50,12 @@ class Serve:
             raise DeclarationError(
                 f"Serve(log={self.log!r}) is not known.", hint="Write 'required', 'best_effort' or 'none'."
             )
-        for name in ("max_rows", "max_body", "queue", "max_log"):
+        duration(self.timeout)
+        if not 0 < self.sample <= 1:
+            raise DeclarationError(f"Serve(sample={self.sample}) must be more than 0, and at most 1.")
+        if isinstance(self.redact, str):
+            raise DeclarationError(f"Serve(redact={self.redact!r}) is one name.", hint=f"Write [{self.redact!r}].")
+        object.__setattr__(self, "redact", tuple(self.redact))  # as it comes back from JSON
+        for name in ("max_rows", "max_body", "queue", "concurrency", "max_log"):
             if getattr(self, name) < 1:
                 raise DeclarationError(f"Serve({name}={getattr(self, name)}) must be at least 1.")

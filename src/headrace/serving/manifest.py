@@ -11,7 +11,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from headrace.core.errors import DataError
 from headrace.core.ids import folder_digest
@@ -127,9 +127,21 @@ def read_manifest(file: Path) -> Manifest:
         )
     except (TypeError, KeyError) as error:
         raise _broken(file, error) from error
-    if [each.role for each in manifest.versions].count("primary") != 1 or manifest.primary.role != "primary":
-        raise _broken(file, "it must name one primary version, first")
+    _check(file, manifest)
     return manifest
+
+
+def _check(file: Path, manifest: Manifest) -> None:
+    roles = [each.role for each in manifest.versions]
+    if roles[:1] != ["primary"] or roles.count("primary") != 1:
+        raise _broken(file, "it must name one primary version, first")
+    if unknown := [role for role in roles if role not in get_args(Role)]:
+        raise _broken(file, f"{unknown[0]!r} is no role")
+    for each in manifest.versions:
+        if isinstance(each.weight, str | bool) or not 0 <= each.weight <= 1:
+            raise _broken(file, f"{each.weight!r} is no share")
+    if sum(each.weight for each in manifest.versions if each.role == "candidate") > 1 + 1e-9:
+        raise _broken(file, "the candidates have more than all of the traffic")
 
 
 def write_manifest(file: Path, manifest: Manifest) -> None:

@@ -1,11 +1,61 @@
-"""What a server tells of itself: counters for Prometheus, liveness, readiness."""
+"""What a server tells of itself: counters for Prometheus, and the same, an interval at a time, for the inference log."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)  # seconds
+
+
+class Kind(NamedTuple):
+    """Requests that are counted together.
+
+    Attributes:
+        version: that answered; 0 for none.
+        role: of that version.
+        status: of HTTP.
+    """
+
+    version: int
+    role: str
+    status: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """Requests of one kind since the start of the process.
+
+    Attributes:
+        seconds: from the whole request to its answer, summed.
+        buckets: counts of requests by `BUCKETS`, and of slower ones.
+    """
+
+    requests: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
+
+    def add(self, seconds: float, rows: int) -> None:
+        """One request."""
+        self.requests += 1
+        self.rows += rows
+        self.seconds += seconds
+        self.buckets[bisect_left(BUCKETS, seconds)] += 1
+
+    def plus(self, other: Tally, sign: int = 1) -> Tally:
+        """The sum of two; the difference where `sign` is -1."""
+        buckets = [mine + sign * theirs for mine, theirs in zip(self.buckets, other.buckets, strict=True)]
+        return Tally(
+            self.requests + sign * other.requests,
+            self.rows + sign * other.rows,
+            self.seconds + sign * other.seconds,
+            buckets,
+        )
 
 
 @dataclass
@@ -13,54 +63,91 @@ class Counters:
     """Counts since the start of the process.
 
     Attributes:
-        answers: by version (0 before there is one) and status.
-        rows: predicted, by version.
         unlogged: answers that a log with the policy `best_effort` could not take.
+        unshadowed: requests that a shadow was too busy for.
         swaps: versions that took over.
         failed_swaps: versions that did not load.
     """
 
-    answers: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
-    rows: dict[int, int] = field(default_factory=dict[int, int])
+    tallies: dict[Kind, Tally] = field(default_factory=dict[Kind, Tally])
     unlogged: int = 0
+    unshadowed: int = 0
     swaps: int = 0
     failed_swaps: int = 0
-    seconds: float = 0.0
-    buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
+    _told: dict[Kind, Tally] = field(default_factory=dict[Kind, Tally])
 
-    def answered(self, version: int, status: int, seconds: float, rows: int = 0) -> None:
-        """One request."""
-        self.answers[version, status] = self.answers.get((version, status), 0) + 1
-        if rows:
-            self.rows[version] = self.rows.get(version, 0) + rows
-        self.seconds += seconds
-        self.buckets[bisect_left(BUCKETS, seconds)] += 1
+    def answered(self, kind: tuple[int, str, int], seconds: float, rows: int = 0) -> None:
+        """One request, of a `Kind`."""
+        tally = self.tallies.get(cast("Kind", kind))
+        if tally is None:
+            tally = self.tallies[Kind(*kind)] = Tally()
+        tally.add(seconds, rows)
+
+    def interval(self) -> list[tuple[Kind, Tally]]:
+        """What came since the last call."""
+        found: list[tuple[Kind, Tally]] = []
+        for kind, tally in list(self.tallies.items()):  # a shadow counts in another thread
+            before = self._told.get(kind, Tally())
+            if tally.requests > before.requests:
+                found.append((kind, tally.plus(before, -1)))
+                self._told[kind] = tally.plus(Tally())
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """For another process to add to its own."""
+        names = ("unlogged", "unshadowed", "swaps", "failed_swaps")
+        return {
+            "tallies": [
+                [*kind, each.requests, each.rows, each.seconds, each.buckets] for kind, each in self.tallies.items()
+            ],
+            **{name: getattr(self, name) for name in names},
+        }
+
+    def plus(self, others: Iterable[Mapping[str, Any]]) -> Counters:
+        """Together with what other processes gave by `to_json`."""
+        total = Counters(dict(self.tallies), self.unlogged, self.unshadowed, self.swaps, self.failed_swaps)
+        for other in others:
+            for version, role, status, *values in other["tallies"]:
+                kind = Kind(version, role, status)
+                total.tallies[kind] = total.tallies.get(kind, Tally()).plus(Tally(*values))
+            total.unlogged += other["unlogged"]
+            total.unshadowed += other["unshadowed"]
+            total.swaps += other["swaps"]
+            total.failed_swaps += other["failed_swaps"]
+        return total
 
     def prometheus(self, *, model: str, version: int, in_flight: int) -> str:
         """In Prometheus' text format."""
         label = f'model="{model}"'
         lines = ["# TYPE headrace_version gauge", f"headrace_version{{{label}}} {version}"]
-        lines.append("# TYPE headrace_requests_total counter")
-        lines += [
-            f'headrace_requests_total{{{label},version="{each}",status="{status}"}} {count}'
-            for (each, status), count in sorted(self.answers.items())
-        ]
-        lines.append("# TYPE headrace_rows_total counter")
-        lines += [f'headrace_rows_total{{{label},version="{each}"}} {n}' for each, n in sorted(self.rows.items())]
+        kinds = sorted(self.tallies.items())
+        for name in ("requests", "rows"):
+            lines.append(f"# TYPE headrace_{name}_total counter")
+            lines += [
+                f"headrace_{name}_total{{{_labels(label, kind)}}} {getattr(tally, name)}"
+                for kind, tally in kinds
+                if name == "requests" or tally.rows
+            ]
         for name, value in (
             ("unlogged_answers", self.unlogged),
+            ("unshadowed_requests", self.unshadowed),
             ("swaps", self.swaps),
             ("failed_swaps", self.failed_swaps),
         ):
             lines += [f"# TYPE headrace_{name}_total counter", f"headrace_{name}_total{{{label}}} {value}"]
         lines += ["# TYPE headrace_in_flight gauge", f"headrace_in_flight{{{label}}} {in_flight}"]
         lines.append("# TYPE headrace_request_seconds histogram")
-        running = 0
-        for bound, count in zip((*BUCKETS, "+Inf"), self.buckets, strict=True):
-            running += count
-            lines.append(f'headrace_request_seconds_bucket{{{label},le="{bound}"}} {running}')
-        lines += [
-            f"headrace_request_seconds_sum{{{label}}} {self.seconds:.6f}",
-            f"headrace_request_seconds_count{{{label}}} {running}",
-        ]
+        for kind, tally in kinds:
+            labels, running = _labels(label, kind), 0
+            for bound, count in zip((*BUCKETS, "+Inf"), tally.buckets, strict=True):
+                running += count
+                lines.append(f'headrace_request_seconds_bucket{{{labels},le="{bound}"}} {running}')
+            lines += [
+                f"headrace_request_seconds_sum{{{labels}}} {tally.seconds:.6f}",
+                f"headrace_request_seconds_count{{{labels}}} {running}",
+            ]
         return "\n".join(lines) + "\n"
+
+
+def _labels(model: str, kind: Kind) -> str:
+    return f'{model},version="{kind.version}",role="{kind.role}",status="{kind.status}"'

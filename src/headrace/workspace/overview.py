@@ -114,6 +114,7 @@ def _serving(workspace: Workspace) -> list[Row]:
     """Models whose servers would start with something else than what is in Production."""
     from headrace.core.errors import DataError
     from headrace.serving.manifest import FILE, read_manifest, version_folder
+    from headrace.workspace.serving import not_followed
 
     env, found = workspace.environment.name, list[Row]()
     for model in workspace.registry.models():
@@ -128,6 +129,10 @@ def _serving(workspace: Workspace) -> list[Row]:
             why = f"serving.json names version {said}" if said != current.version else ""
         except DataError as error:
             why = error.what
+        for trouble in not_followed(workspace.home(model)):
+            what = f"a server of {model} goes on with what it had before"
+            again = f"headrace run deploy --model {model} --version {current.version} --env {env}"
+            found.append({"what": what, "since": trouble.since, "why": trouble.why, "next": again})
         if why:
             again = f"headrace run deploy --model {model} --version {current.version} --env {env}"
             what = f"{current.name} is in Production and cannot be served"

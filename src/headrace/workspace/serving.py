@@ -1,16 +1,80 @@
-"""Where the servers of an environment look."""
+"""Where the servers of an environment look, and how they are started."""
 
 from __future__ import annotations
 
+import json
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import DeclarationError, NotFoundError
+from headrace.core.events import publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from headrace.core.ids import Json
+    from headrace.core.state import State
     from headrace.environments.config import Environment
+
+TROUBLE = "trouble"  # as serving.follow writes it
+STILL = 60.0  # seconds: a server that is in trouble says so every five
+
+
+def tokens_file(environment: Environment) -> Path:
+    """The tokens of programs that ask the servers of an environment."""
+    return environment.root / "tokens.json"
+
+
+def command(environment: Environment, home: Path, *, port: int, arguments: Sequence[str] = ()) -> list[str]:
+    """A server in a process of its own, with nothing imported that who starts it needed.
+
+    Where tokens were made, callers need one.
+    """
+    tokens = tokens_file(environment)
+    asked = ["--tokens", str(tokens)] if tokens.exists() and "--anonymous" not in arguments else []
+    return [sys.executable, "-m", "headrace.serving", "--home", str(home), "--port", str(port), *asked, *arguments]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """A server that runs does not serve what `serving.json` says.
+
+    Attributes:
+        file: in which it says so.
+    """
+
+    file: Path
+    since: datetime
+    why: str
+
+
+def not_followed(home: Path) -> list[Trouble]:
+    """What the servers of a model say of themselves."""
+    found: list[Trouble] = []
+    for path in sorted((home / TROUBLE).glob("*.json")):
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            if time.time() - path.stat().st_mtime < STILL:
+                found.append(Trouble(file=path, since=datetime.fromisoformat(told["at"]), why=str(told["why"])))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # gone meanwhile, or half of another release's
+    return found
+
+
+def alarm(state: State, model: str, home: Path) -> None:
+    """Tells everybody who wants to be told that a server does not follow, once for each time."""
+    for trouble in not_followed(home):
+        told = trouble.file.with_suffix(".told")
+        if told.exists() and told.read_text(encoding="utf-8") == trouble.since.isoformat():
+            continue
+        with state.begin() as connection:
+            what: dict[str, Json] = {"model": model, "why": trouble.why, "since": trouble.since.isoformat()}
+            publish(connection, "serving.not_followed", model, what)
+        told.write_text(trouble.since.isoformat(), encoding="utf-8")
 
 
 def home(environment: Environment, model: str | None, *, declared: Callable[[], Sequence[str]]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from headrace.core.errors import HeadraceError
 from headrace.deployment.declarations import Deployment
 from headrace.inference.ingest import ingest, table_name
 from headrace.workspace.follow import follow
+from headrace.workspace.serving import alarm
 from headrace.workspace.start import verdict_on_retraining
 
 if TYPE_CHECKING:
@@ -89,6 +91,8 @@ def tend(workspace: Workspace) -> list[str]:
             ingest(workspace.lakehouse, workspace.environment.root / "spool" / deployment.name, name)
         except Exception as error:  # noqa: BLE001  # a lakehouse that is down is no reason to end servers
             troubles.append(f"{name}: {_told(error)}")
+        with suppress(Exception):  # told in the next round
+            alarm(workspace.state, deployment.name, workspace.home(deployment.name))
     try:
         troubles += [f"{trouble.channel}: {trouble.error}" for trouble in follow(workspace, patient=True)]
     except Exception as error:  # noqa: BLE001  # nor are a registry or a state database

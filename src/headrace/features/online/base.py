@@ -56,7 +56,12 @@ class OnlineStore(Protocol):
 
     May be used by several threads and processes at once. A write appears whole or not at all, to readers and after the
     death of the writer, and its rows together with its description.
+
+    Attributes:
+        near: it is on this machine, and a read takes microseconds.
     """
+
+    near: bool
 
     def table(self, name: str) -> OnlineTable | None:
         """What is known of a table; None before it was published. Quick enough to be asked for each request."""

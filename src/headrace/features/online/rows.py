@@ -51,6 +51,7 @@ class OnlineFeatures:
 
     def __init__(self, store: OnlineStore, plan: FeaturePlan) -> None:
         self.store, self.plan = store, plan
+        self.near = store.near
         needed = dict.fromkeys(
             (*plan.keys, *plan.spine_columns, *(name for lookup in plan.lookups for _, name in lookup.on))
         )

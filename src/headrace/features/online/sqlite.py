@@ -51,6 +51,8 @@ class SqliteStore:
             made again is noticed all the same.)
     """
 
+    near = True
+
     def __init__(self, file: Path) -> None:
         self.file = file
         self._mine = _Mine()

@@ -1,0 +1,137 @@
+"""What a server tells of itself and of its model: everything that is no prediction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import orjson
+
+from headrace.core.errors import HeadraceError
+from headrace.core.system import release
+from headrace.serving import openapi
+from headrace.serving.connection import Answer
+from headrace.serving.protocols import v2
+from headrace.serving.protocols.asked import RefusedRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from headrace.serving.app import App
+    from headrace.serving.connection import Request
+    from headrace.serving.traffic import Traffic
+    from headrace.serving.version import Serving
+
+TEXT = b"text/plain; version=0.0.4"
+ALIVE = ("/health", "/v2/health/live")
+READY = ("/ready", "/v2/health/ready")
+KNOWN = (
+    "POST /invocations, /predict, /v2/models/<name>/infer; GET /health, /ready, /version, /metrics, /openapi.json, /v2"
+)
+
+
+def about(app: App, request: Request) -> Answer:
+    """The answer to a request that asks for no prediction.
+
+    Raises:
+        RefusedRequestError: there is no such path, or nothing to tell of yet.
+    """
+    path = request.path
+    if request.method not in ("GET", "HEAD"):
+        if path in ("/version", "/metrics", "/openapi.json", "/v2", *ALIVE, *READY):
+            raise RefusedRequestError(405, f"{path} takes GET.")
+        raise RefusedRequestError(404, f"there is no such path; there is {KNOWN}.")
+    if path in ALIVE:
+        return _json({"status": "alive"})
+    if path in READY:
+        return _ready(app)
+    if path == "/v2":
+        return _json(v2.server(release()))
+    known = path in ("/version", "/metrics", "/openapi.json") or path.startswith("/v2/models/")
+    if not known:
+        raise RefusedRequestError(404, f"there is no such path; there is {KNOWN}.")
+    traffic = app.traffic
+    if traffic is None:
+        raise RefusedRequestError(503, app.trouble)
+    if path == "/version":
+        return _json(_version(traffic))
+    if path == "/openapi.json":
+        return _json(openapi.document(traffic, secured=app.tokens is not None))
+    if path == "/metrics":
+        primary = traffic.primary.served.version
+        text = app.counted().prometheus(model=traffic.manifest.model, version=primary, in_flight=app.in_flight)
+        return Answer(200, text.encode(), TEXT)
+    return _model(app, traffic, path)
+
+
+def _ready(app: App) -> Answer:
+    traffic = app.traffic
+    told = {
+        "status": "draining" if app.draining else "ready" if traffic else "waiting",
+        "version": traffic.primary.served.version if traffic else None,
+        "stale": app.trouble,
+        "features": _published(traffic.primary) if traffic else {},
+    }
+    return _json(told, 200 if app.ready() else 503)
+
+
+def _published(serving: Serving) -> dict[str, str] | None:
+    """Table → when it was published; None when the store cannot be read."""
+    if not serving.features.near:
+        return None  # it would hold the loop
+    try:
+        return {name: at.isoformat() for name, at in serving.features.published().items()}
+    except (HeadraceError, OSError):
+        return None
+
+
+def _version(traffic: Traffic) -> dict[str, Any]:
+    serving, split = traffic.primary, traffic.split
+    told: dict[str, Any] = {
+        "model": traffic.manifest.model,
+        "version": serving.served.version,
+        "artifact_hash": serving.served.artifact_hash,
+        "tier": serving.predictor.tier,
+        "slower": list(serving.slower),
+        "call_us": round(serving.call * 1e6, 1),
+        "row_us": round(serving.row * 1e6, 2),
+        "inputs": serving.codec.names,
+        "outputs": list(serving.columns),
+    }
+    if split is not None or traffic.shadows:
+        told["split"] = None if split is None else split.id
+        told["versions"] = [
+            {"version": each.version, "role": each.role, "weight": each.weight} for each in traffic.manifest.versions
+        ]
+    return told
+
+
+def named(traffic: Traffic, path: str) -> list[str]:
+    """The parts of a path below a model's name, where that is the one that is served, in a version that answers.
+
+    Raises:
+        RefusedRequestError: it is another one.
+    """
+    name, *rest = path.removeprefix("/v2/models/").split("/")
+    if unquote(name) != traffic.manifest.model:
+        raise RefusedRequestError(404, "this server has another model.")
+    if len(rest) >= 2 and rest[0] == "versions":
+        if rest[1] != str(traffic.primary.served.version):
+            raise RefusedRequestError(404, "this server has another version in Production.")
+        rest = rest[2:]
+    return rest
+
+
+def _model(app: App, traffic: Traffic, path: str) -> Answer:
+    rest = named(traffic, path)
+    if rest == ["ready"]:
+        return _json({"name": traffic.manifest.model, "ready": app.ready()}, 200 if app.ready() else 503)
+    if rest == ["infer"]:
+        raise RefusedRequestError(405, "infer takes POST.")
+    if rest:
+        raise RefusedRequestError(404, f"there is no such path; there is {KNOWN}.")
+    return _json(v2.model(traffic.primary, [str(traffic.primary.served.version)]))
+
+
+def _json(told: Mapping[str, Any], status: int = 200) -> Answer:
+    return Answer(status, orjson.dumps(told))

@@ -1,0 +1,394 @@
+"""HTTP/1.1 on one connection, as llhttp reads it: one request after the other, within limits of size, time and number.
+
+A web server in front of an event loop costs more than everything that a small model does (see docs/adr/0010-connection.md).
+Here a request is parsed, answered and written in one call of the loop, and an answer that takes longer is awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+
+import httptools
+import orjson
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+JSON = b"application/json"
+STATUS = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
+AGAIN = b"retry-after: 1\r\n"
+CLOSE = b"connection: close\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CODES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    408: "TOO_SLOW",
+    413: "TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    429: "TOO_MANY_REQUESTS",
+    431: "TOO_LARGE",
+    500: "INTERNAL_ERROR",
+    503: "TEMPORARILY_UNAVAILABLE",
+    504: "TIMED_OUT",
+}
+LOOK = 0.25  # seconds between looks at connections that take too long
+LAST_CALL = 0.05  # seconds for what was sent before its caller could know
+LINGER = 2.0  # seconds in which a caller may read why it was refused, while it still sends
+
+
+class Request:
+    """A whole request. Names of headers are in small letters."""
+
+    __slots__ = ("body", "headers", "method", "path", "query")
+
+    def __init__(self, method: str, path: str, query: str, headers: Mapping[bytes, bytes], body: bytes) -> None:
+        self.method, self.path, self.query, self.headers, self.body = method, path, query, headers, body
+
+
+class Answer(NamedTuple):
+    """What is sent back.
+
+    Attributes:
+        headers: whole lines, each with its line end.
+    """
+
+    status: int
+    body: bytes
+    kind: bytes = JSON
+    headers: bytes = b""
+
+
+class Answering(Protocol):
+    """Requests to answers."""
+
+    def answer(self, request: Request) -> Answer | asyncio.Future[Answer]:
+        """The answer, or a future of it. Never raises."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Of connections.
+
+    Attributes:
+        body: bytes.
+        head: bytes of the first line and the headers together.
+        connections: at the same time.
+        read: seconds in which a request must have come, from its first byte to its last.
+        idle: seconds that a connection may wait for its next request.
+        write: seconds in which a caller must take some of an answer.
+    """
+
+    body: int = 16 * 2**20
+    head: int = 32 * 2**10
+    connections: int = 2_000
+    read: float = 10.0
+    idle: float = 75.0
+    write: float = 30.0
+
+
+def refusal(status: int, message: str) -> Answer:
+    """An answer that says why there is no other."""
+    body = orjson.dumps({"error_code": CODES.get(status, "BAD_REQUEST"), "message": message})
+    return Answer(status, body, JSON, AGAIN if status in (429, 503) else b"")
+
+
+class Listener:
+    """Listens at an address, and looks after the connections.
+
+    Attributes:
+        limits: may be replaced at any time.
+        draining: answers still under way are the last ones of their connections.
+    """
+
+    def __init__(self, app: Answering, limits: Limits) -> None:
+        self.app, self.limits = app, limits
+        self.draining = False
+        self.date = b""
+        self.connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+        self._look: asyncio.Task[None] | None = None
+
+    async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None = None, shared: bool = False) -> None:
+        """Listens.
+
+        Args:
+            host: to listen at.
+            port: to listen at.
+            tls: for HTTPS.
+            shared: other processes listen at the same port, and the kernel divides connections among them.
+
+        Raises:
+            OSError: the address cannot be had.
+        """
+        self._dated()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Connection(self), host, port, ssl=tls, reuse_port=shared or None, backlog=1024
+        )
+        self._look = asyncio.create_task(self._look_after())
+
+    async def stop(self, *, within: float) -> bool:
+        """Takes no new connection, answers what was asked, and closes; gives whether all was answered in time."""
+        assert self._server is not None
+        assert self._look is not None
+        self.draining = True
+        self._server.close()
+        until = time.monotonic() + within
+        await asyncio.sleep(LAST_CALL)
+        while self.connections and time.monotonic() < until:
+            for connection in list(self.connections):
+                connection.drained()
+            await asyncio.sleep(0.01)
+        left = any(connection.answering for connection in self.connections)
+        for connection in list(self.connections):
+            connection.transport.abort()
+        self._look.cancel()
+        return not left
+
+    async def _look_after(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            self._dated()
+            now = time.monotonic()
+            for connection in list(self.connections):
+                connection.look(now)
+
+    def _dated(self) -> None:
+        self.date = b"date: %b\r\n" % formatdate(usegmt=True).encode()
+
+
+class Connection(asyncio.Protocol):
+    """See the module."""
+
+    __slots__ = (
+        "_app",
+        "_body",
+        "_head",
+        "_headers",
+        "_keep",
+        "_listener",
+        "_parser",
+        "_parts",
+        "_reading",
+        "_refused",
+        "_since",
+        "_stuck",
+        "_url",
+        "_waiting",
+        "answering",
+        "ending",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener, self._app = listener, listener.app
+        self._parser = httptools.HttpRequestParser(self)
+        self._waiting: deque[tuple[Request, bool]] = deque()  # asked before the answer to what came first
+        self._refused: tuple[int, str] | None = None
+        self._reading = False
+        self._stuck: float | None = None  # since when the caller does not take what was written
+        self._since = time.monotonic()
+        self.answering: asyncio.Future[Answer] | None = None
+        self.ending = False
+        self._clear()
+
+    def _clear(self) -> None:
+        self._url, self._head, self._body = b"", 0, 0
+        self._headers: dict[bytes, bytes] = {}
+        self._parts: list[bytes] = []
+
+    # ------------------------------------------------------------------------------------------ the loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The loop's call."""
+        self.transport = cast("asyncio.Transport", transport)
+        connections, most = self._listener.connections, self._listener.limits.connections
+        connections.add(self)
+        if len(connections) > most:
+            self._refuse(503, f"{most} connections are open already.")
+
+    def data_received(self, data: bytes) -> None:
+        """The loop's call."""
+        if self.ending:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refused = 400, "this server speaks HTTP/1.1 only."
+        except httptools.HttpParserError:
+            self._refused = self._refused or (400, "this is no HTTP/1.1 request.")
+        if self._refused is not None and not self.ending:
+            self._refuse(*self._refused)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The loop's call."""
+        del exc
+        self.ending = True
+        self._listener.connections.discard(self)
+        self._waiting.clear()
+        if self.answering is not None:
+            self.answering.cancel()
+
+    def pause_writing(self) -> None:
+        """The loop's call: the caller does not take what was written."""
+        self._stuck = time.monotonic()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The loop's call."""
+        self._stuck = None
+        self._next()
+
+    # ------------------------------------------------------------------------------------------ the parser calls
+
+    def on_message_begin(self) -> None:
+        """The parser's call."""
+        self._clear()
+        self._reading, self._since = True, time.monotonic()
+
+    def on_url(self, url: bytes) -> None:
+        """The parser's call, with a part."""
+        self._url += url
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """The parser's call."""
+        self._headers[name.lower()] = value
+        self._count(len(name) + len(value))
+
+    def _count(self, more: int) -> None:
+        self._head += more
+        if self._head > self._listener.limits.head:
+            self._headers.clear()
+            self._refused = 431, f"the head of a request may have {self._listener.limits.head} bytes."
+
+    def on_headers_complete(self) -> None:
+        """The parser's call."""
+        headers = self._headers
+        if int(headers.get(b"content-length") or 0) > self._listener.limits.body:
+            self._refused = self._too_large()
+        elif b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
+            self._refused = 415, "a body must not be compressed."
+        elif b"expect" in headers and self._refused is None and self.answering is None:
+            self.transport.write(CONTINUE)
+
+    def on_body(self, part: bytes) -> None:
+        """The parser's call, with a part."""
+        self._body += len(part)
+        if self._body > self._listener.limits.body:
+            self._parts.clear()
+            self._refused = self._too_large()
+        elif self._refused is None:
+            self._parts.append(part)
+
+    def on_message_complete(self) -> None:
+        """The parser's call."""
+        self._reading, self._since = False, time.monotonic()
+        if self._refused is not None or self.ending:
+            return
+        path, _, query = self._url.partition(b"?")
+        parts = self._parts
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        request = Request(
+            self._parser.get_method().decode(), path.decode("latin-1"), query.decode("latin-1"), self._headers, body
+        )
+        keep = self._parser.should_keep_alive()
+        if self.answering is not None or self._stuck is not None or self._waiting:
+            self._waiting.append((request, keep))
+            self.transport.pause_reading()
+        else:
+            self._answer(request, keep=keep)
+
+    def _too_large(self) -> tuple[int, str]:
+        return 413, f"a body may have {self._listener.limits.body} bytes."
+
+    # ------------------------------------------------------------------------------------------ answers
+
+    def _answer(self, request: Request, *, keep: bool) -> None:
+        answer = self._app.answer(request)
+        if isinstance(answer, Answer):
+            self._write(answer, keep=keep, head=request.method == "HEAD")
+            return
+        self._keep = keep, request.method == "HEAD"
+        self.answering = answer
+        answer.add_done_callback(self._answered)
+
+    def _answered(self, future: asyncio.Future[Answer]) -> None:
+        self.answering = None
+        if self.ending or future.cancelled():
+            return
+        keep, head = self._keep
+        self._write(future.result(), keep=keep, head=head)
+        self._next()
+
+    def _next(self) -> None:
+        while self._waiting and self.answering is None and self._stuck is None and not self.ending:
+            request, keep = self._waiting.popleft()
+            self._answer(request, keep=keep)
+        if self.answering is None and self._stuck is None and not self.ending:
+            self.transport.resume_reading()
+
+    def _write(self, answer: Answer, *, keep: bool, head: bool = False) -> None:
+        status, body, kind, headers = answer
+        if not keep or self._listener.draining:
+            headers += CLOSE
+            self.ending = True
+        self.transport.write(
+            b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b"
+            % (STATUS[status], self._listener.date, kind, len(body), headers, b"" if head else body)
+        )
+        if self.ending:
+            self.transport.close()
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Says why, and closes: what else comes is not read. First only our half, so that the caller gets to read it."""
+        self.ending, self._since = True, time.monotonic()
+        status, body, kind, headers = refusal(status, message)
+        self.transport.write(
+            b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b\r\n%b"
+            % (STATUS[status], self._listener.date, kind, len(body), headers, CLOSE, body)
+        )
+        self.transport.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    # ------------------------------------------------------------------------------------------ time
+
+    def look(self, now: float) -> None:
+        """Ends what takes too long."""
+        limits = self._listener.limits
+        waited = now - self._since
+        if self._stuck is not None:
+            if now - self._stuck > limits.write:
+                self.transport.abort()
+        elif self.answering is not None:
+            return
+        elif self.ending:
+            if waited > LINGER:
+                self.transport.abort()
+        elif self._reading and waited > limits.read:
+            self._refuse(408, f"a request must come within {limits.read:g} s.")
+        elif not self._reading and waited > limits.idle:
+            self.ending = True
+            self.transport.close()
+
+    def drained(self) -> None:
+        """Closes a connection on which nothing is asked."""
+        if not self._reading and self.answering is None and not self._waiting and not self.ending:
+            self.ending = True
+            self.transport.close()

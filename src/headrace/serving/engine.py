@@ -1,0 +1,99 @@
+"""Calls of predictors that take too long for the event loop: in a thread, which takes what has queued up in one call."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from headrace.serving.predictors import Answer, Row
+    from headrace.serving.version import Serving
+
+    Waiting = tuple[Serving, list[Row], asyncio.Future[list[Answer]]]
+
+
+class Engine:
+    """One thread for predictions. What waits for the same version while it is busy is one call; no timer holds anything back.
+
+    Args:
+        most: rows that one call takes, but for a request that has more by itself.
+    """
+
+    def __init__(self, most: int = 4_096) -> None:
+        self._most = most
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        self._waiting: list[Waiting] = []
+        self._busy = False
+
+    def run(self, serving: Serving, rows: list[Row]) -> asyncio.Future[list[Answer]]:
+        """The answers to rows, when they are there."""
+        waiting: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((serving, rows, waiting))
+        self._next()
+        return waiting
+
+    def _next(self) -> None:
+        """On the loop: hands the thread what waits, unless it is at work."""
+        while self._waiting and not self._busy:
+            taken = self._take()
+            if taken:
+                self._busy = True
+                loop = asyncio.get_running_loop()
+                loop.run_in_executor(self._thread, self._work, loop, taken)
+
+    def _take(self) -> list[Waiting]:
+        """What came first, and what else waits for the same version, as far as one call goes."""
+        serving, rows = self._waiting[0][0], 0
+        taken: list[Waiting] = []
+        left: list[Waiting] = []
+        for each in self._waiting:
+            if each[2].done():  # whoever asked has gone
+                continue
+            if each[0] is serving and (not taken or rows + len(each[1]) <= self._most):
+                taken.append(each)
+                rows += len(each[1])
+            else:
+                left.append(each)
+        self._waiting = left
+        return taken
+
+    def _done(self) -> None:
+        self._busy = False
+        self._next()
+
+    def _work(self, loop: asyncio.AbstractEventLoop, taken: list[Waiting]) -> None:
+        """In the thread."""
+        serving = taken[0][0]
+        try:
+            answers = serving.predictor.many([row for _, rows, _ in taken for row in rows])
+        except Exception as error:  # noqa: BLE001  # told to whoever asked
+            if len(taken) == 1:
+                loop.call_soon_threadsafe(_settle, taken[0][2], None, error)
+            else:  # one of them spoils the others: each on its own
+                for each in taken:
+                    self._alone(loop, each)
+        else:
+            place = 0
+            for _, rows, waiting in taken:
+                loop.call_soon_threadsafe(_settle, waiting, answers[place : place + len(rows)], None)
+                place += len(rows)
+        loop.call_soon_threadsafe(self._done)
+
+    def _alone(self, loop: asyncio.AbstractEventLoop, each: Waiting) -> None:
+        serving, rows, waiting = each
+        try:
+            answers = serving.predictor.many(rows)
+        except Exception as error:  # noqa: BLE001  # told to whoever asked
+            loop.call_soon_threadsafe(_settle, waiting, None, error)
+        else:
+            loop.call_soon_threadsafe(_settle, waiting, answers, None)
+
+
+def _settle(waiting: asyncio.Future[list[Answer]], answers: list[Answer] | None, error: Exception | None) -> None:
+    if waiting.done():  # whoever asked has gone
+        return
+    if error is not None:
+        waiting.set_exception(error)
+    else:
+        waiting.set_result(answers or [])

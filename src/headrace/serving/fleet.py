@@ -1,0 +1,97 @@
+"""Several server processes at one port: the kernel divides the connections, and one that dies is started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from headrace.serving.process import Options
+
+LOOK = 0.2  # seconds
+SOON = 5.0  # seconds: a process that ends so soon would end again; it is not started at once
+DRAIN = 35.0  # seconds, a little longer than each of them takes by itself
+
+
+def run(options: Options) -> None:
+    """Keeps the processes running until SIGTERM, SIGINT or the end of the parent; then drains them.
+
+    Raises:
+        ConfigError: one of them cannot start.
+    """
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    with tempfile.TemporaryDirectory(prefix="headrace-serving-") as folder:
+        command = _command(options, Path(folder))
+        running = [_start(command) for _ in range(options.processes)]
+        refused = False
+        try:
+            while not (ended.wait(LOOK) or _orphaned(options) or refused):
+                refused = _tend(command, running)
+        finally:
+            _end([process for _, process in running])
+    if refused:
+        raise ConfigError("a server process could not start; what it said is above.")
+
+
+def _tend(command: list[str], running: list[tuple[float, subprocess.Popen[bytes]]]) -> bool:
+    """Starts again what has ended; gives whether one cannot start."""
+    for place, (began, process) in enumerate(running):
+        code = process.poll()
+        if code is None:
+            continue
+        if code == ConfigError.exit_code:
+            return True
+        if time.monotonic() - began < SOON:
+            continue
+        print(f"server process {process.pid} ended with {code}; another one starts", file=sys.stderr, flush=True)
+        running[place] = _start(command)
+    return False
+
+
+def _start(command: list[str]) -> tuple[float, subprocess.Popen[bytes]]:
+    return time.monotonic(), subprocess.Popen(command, start_new_session=True)
+
+
+def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+    until = time.monotonic() + DRAIN
+    for process in processes:
+        try:
+            process.wait(max(until - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _orphaned(options: Options) -> bool:
+    return options.parent is not None and os.getppid() != options.parent
+
+
+def _command(options: Options, folder: Path) -> list[str]:
+    given = {
+        "home": options.home,
+        "host": options.host,
+        "port": options.port,
+        "parent": os.getpid(),
+        "siblings": folder,
+        "tls-certificate": options.certificate,
+        "tls-key": options.key,
+        "tokens": options.tokens,
+    }
+    command = [sys.executable, "-m", "headrace.serving"]
+    for name, value in given.items():
+        command += [] if value is None else [f"--{name}", str(value)]
+    return command + (["--anonymous"] if options.anonymous else [])

@@ -1,0 +1,181 @@
+"""Follows `serving.json`: what it names is loaded beside what is at work, and takes over in one assignment."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from headrace.core.errors import HeadraceError
+from headrace.scoring.spool import Spool, SpoolFullError
+from headrace.serving.app import NOTHING
+from headrace.serving.manifest import FILE
+from headrace.serving.shadow import Shadows
+from headrace.serving.version import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from headrace.serving.app import App
+    from headrace.serving.connection import Listener
+    from headrace.serving.manifest import Manifest
+    from headrace.serving.siblings import Siblings
+    from headrace.serving.traffic import Traffic
+
+Mark = tuple[int, int] | None  # of serving.json
+LOOK = 0.2  # seconds between looks at serving.json
+INTERVAL = 5.0  # seconds between two records of what the server did
+TROUBLE = "trouble"
+
+
+class Follower:
+    """Keeps an app at what `<home>/serving.json` says.
+
+    Attributes:
+        home: of the model.
+        siblings: where its counters are left for other processes at the port; None for a process that is alone.
+    """
+
+    def __init__(self, app: App, home: Path) -> None:
+        self.app, self.home = app, home
+        self.siblings: Siblings | None = None
+        self._listener: Listener | None = None
+        self._seen: Mark = None
+        self._since, self._told = datetime.now(UTC), time.monotonic()
+
+    def listen(self, listener: Listener) -> None:
+        """From now on the listener's limits are those that the version declares."""
+        self._listener = listener
+        if self.app.traffic is not None:
+            self._limit(self.app.traffic.manifest)
+
+    async def watch(self) -> None:
+        """Follows, seals the log's segment when no request does, and tells of each interval. What fails is tried again."""
+        while True:
+            await asyncio.sleep(LOOK)
+            try:
+                if _mark(self.home / FILE) != self._seen:
+                    await self.follow()
+                if self.app.tokens is not None:
+                    self.app.tokens.follow()
+                if self.siblings is not None:
+                    self.siblings.write(self.app.counters)
+                if time.monotonic() - self._told > INTERVAL:
+                    self.tell()
+                if self.app.log.spool is not None:
+                    self.app.log.spool.tick()
+            except SpoolFullError as error:
+                self.app.trouble = str(error)
+
+    async def follow(self) -> None:
+        """Loads what the file names, then swaps. What does not load leaves things as they are."""
+        app, file = self.app, self.home / FILE
+        self._seen = _mark(file)  # before it is read: one that comes meanwhile has another
+        if self._seen is None:
+            app.trouble = "serving.json is gone; the last version goes on." if app.traffic else NOTHING
+            return
+        try:
+            loaded = await asyncio.get_running_loop().run_in_executor(None, load, file, app.traffic)
+            self._log_to(loaded.manifest)
+        except Exception as error:  # noqa: BLE001  # whatever a package holds, the version at work stays
+            self._not_followed(str(error) if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}")
+            return
+        app.counters.swaps += app.traffic is not None
+        app.traffic, app.trouble = loaded, ""
+        self._shadow(loaded)
+        self._limit(loaded.manifest)
+        self._followed()
+        _tell_of(loaded)
+
+    def tell(self) -> None:
+        """Counts of the interval that ends, to the log."""
+        app = self.app
+        if app.traffic is not None:
+            app.log.counted(app.traffic.manifest.model, self._since, app.counters.interval(), app.traffic.split)
+        if app.trouble:
+            with suppress(OSError):
+                os.utime(self.home / TROUBLE / f"{app.name}.json")  # still
+        self._since, self._told = datetime.now(UTC), time.monotonic()
+
+    def end(self) -> None:
+        """The last words, and the log's segment sealed."""
+        self.tell()
+        if self.siblings is not None:
+            self.siblings.write(self.app.counters)
+        if self.app.shadows is not None:
+            self.app.shadows.end()
+        if self.app.log.spool is not None:
+            self.app.log.spool.close()
+        self._followed()
+
+    def _followed(self) -> None:
+        for ending in (".json", ".told"):
+            (self.home / TROUBLE / f"{self.app.name}{ending}").unlink(missing_ok=True)
+
+    def _not_followed(self, why: str) -> None:
+        """In readiness, in the log of the process, and in a file that `headrace up` and `headrace status` read."""
+        app = self.app
+        app.trouble = why
+        app.counters.failed_swaps += 1
+        print(f"not followed: {why}", file=sys.stderr, flush=True)
+        folder = self.home / TROUBLE
+        told = {"at": datetime.now(UTC).isoformat(), "why": why}
+        with suppress(OSError):
+            folder.mkdir(exist_ok=True)
+            making = folder / f".{app.name}"
+            making.write_text(json.dumps(told), encoding="utf-8")
+            making.replace(folder / f"{app.name}.json")
+
+    def _shadow(self, loaded: Traffic) -> None:
+        app = self.app
+        if app.shadows is not None and app.shadows.served == loaded.shadows:
+            return
+        before = app.shadows
+        app.shadows = Shadows(self.home, loaded.shadows, app.counters) if loaded.shadows else None
+        if before is not None:
+            before.end()
+
+    def _limit(self, manifest: Manifest) -> None:
+        if self._listener is not None:
+            self._listener.limits = replace(self._listener.limits, body=manifest.serve.max_body)
+
+    def _log_to(self, manifest: Manifest) -> None:
+        """The spool that a version declares; the one at work, where it is the same."""
+        place, limit = (self.home / manifest.spool).resolve(), manifest.serve.max_log
+        log = self.app.log
+        if log.spool is not None and (log.spool.folder, log.spool.limit_bytes) == (place, limit):
+            return
+        before, log.spool = log.spool, Spool(place, limit_bytes=limit)
+        if before is not None:
+            before.close()
+
+
+def _tell_of(loaded: Traffic) -> None:
+    for serving in loaded.versions():
+        slower = f" ({'; '.join(serving.slower)})" if serving.slower else ""
+        role = "" if serving.served.role == "primary" else f", {serving.served.role} of {serving.served.weight:.0%}"
+        tier = f"{serving.predictor.tier} tier{slower}"
+        print(f"{loaded.manifest.model} version {serving.served.version}{role}, {tier}", file=sys.stderr, flush=True)
+    with suppress(HeadraceError):
+        if loaded.primary.features.near and (behind := loaded.primary.features.behind()):
+            print(
+                f"by key, requests of now find nothing in {', '.join(behind)}: "
+                "never published, or longer ago than the look-back. Next: headrace run publish",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def _mark(file: Path) -> Mark:
+    """What changes when the file is replaced."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns

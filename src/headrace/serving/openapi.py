@@ -1,0 +1,251 @@
+"""The server's OpenAPI document, made from the versions at work: what it says is what the codec takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from headrace.core.system import release
+from headrace.serving.protocols.v2 import DATATYPES
+
+if TYPE_CHECKING:
+    from headrace.serving.traffic import Traffic
+
+Schema = dict[str, Any]
+
+NUMBER: Schema = {"type": ["number", "boolean", "null"]}
+TEXT: Schema = {"type": ["string", "null"]}
+TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
+KINDS = {"number": NUMBER, "string": TEXT, "timestamp": TIME, "timestamp_utc": TIME}
+ERRORS = {
+    "400": "The body cannot be read: the message names the row and the column.",
+    "413": "Too many rows or bytes.",
+    "415": "The body is compressed.",
+    "429": "Too many requests of this token at the same time.",
+    "500": "The model failed.",
+    "503": "Nothing is served yet, or too much is asked, or what is needed cannot be reached; try again.",
+}
+
+
+def document(traffic: Traffic, *, secured: bool) -> Schema:
+    """Of a server.
+
+    Args:
+        traffic: the versions at work; the rows are those of the primary.
+        secured: tokens are needed.
+    """
+    serving, model = traffic.primary, traffic.manifest.model
+    kinds = dict(zip(serving.codec.names, serving.codec.kinds, strict=True))
+    row = _object({name: KINDS[kind] for name, kind in kinds.items()}, required=list(kinds))
+    asked = _object(
+        {name: KINDS.get(kinds.get(name, ""), {}) for name in sorted(serving.takes)} | {serving.plan.at: TIME},
+        required=list(serving.features.needed),
+    )
+    outputs = _object({name: _output(serving.sample, place) for place, name in enumerate(serving.columns)})
+    prediction = _object(
+        {
+            "prediction_id": {"type": "string"},
+            **outputs["properties"],
+            "version": {"type": "integer"},
+            "features": {"type": "object"},
+            "fresh": {"type": "object"},
+        },
+        required=["prediction_id", *serving.columns],
+    )
+    infer = _answer("The outputs as tensors.", _inference(model))
+    paths: Schema = {
+        "/invocations": {
+            "post": _asks(
+                "Predictions for full rows, as MLflow's scoring server takes them.",
+                {
+                    "application/json": {"schema": _invocations(row, list(kinds))},
+                    "text/csv": {"schema": {"type": "string"}},
+                },
+                _answer("The outputs, in the order of the rows.", _object({"predictions": _list(outputs)})),
+            )
+        },
+        "/predict": {
+            "post": _asks(
+                "Predictions for decisions by their keys; features come from the online store unless they are all given.",
+                {
+                    "application/json": {
+                        "schema": _object(
+                            {"rows": _list(asked, least=1), "features": {"type": "boolean"}}, required=["rows"]
+                        )
+                    }
+                },
+                _answer(
+                    "The outputs, in the order of the rows.",
+                    _object(
+                        {"model": {"const": model}, "version": {"type": "integer"}, "predictions": _list(prediction)}
+                    ),
+                ),
+            )
+        },
+        f"/v2/models/{model}/infer": {
+            "post": _asks("Open Inference V2.", {"application/json": {"schema": _tensors(list(kinds))}}, infer)
+        },
+        **{path: {"get": _gets(summary)} for path, summary in _TOLD.items()},
+        f"/v2/models/{model}": {"get": _gets("What the model takes and gives, by Open Inference V2.")},
+        f"/v2/models/{model}/ready": {"get": _gets("Whether the model answers.", waits=True)},
+    }
+    for path in ("/ready", "/v2/health/ready"):
+        paths[path]["get"]["responses"]["503"] = {"description": "Not now."}
+    told: Schema = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": model,
+            "version": release(),
+            "description": f"Version {serving.served.version} is in Production.",
+        },
+        "paths": paths,
+        "components": {"schemas": {"Error": _error()}},
+    }
+    if secured:
+        told["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        told["security"] = [{"token": []}]
+        for path, methods in paths.items():
+            for operation in methods.values():
+                if path in ("/health", "/ready", "/v2/health/live", "/v2/health/ready"):
+                    operation["security"] = []
+                else:
+                    operation["responses"] |= {status: _failure(why) for status, why in _DENIED.items()}
+    return told
+
+
+_TOLD = {
+    "/health": "The process is alive.",
+    "/ready": "Whether requests are answered with predictions, and how old features are.",
+    "/version": "The version in Production, and how it is predicted with.",
+    "/metrics": "Counters for Prometheus.",
+    "/openapi.json": "This document.",
+    "/v2": "The server, by Open Inference V2.",
+    "/v2/health/live": "The process is alive.",
+    "/v2/health/ready": "Whether requests are answered with predictions.",
+}
+_DENIED = {"401": "No valid token.", "403": "The token is not good for this."}
+
+
+def _asks(summary: str, content: Schema, answer: Schema) -> Schema:
+    return {
+        "summary": summary,
+        "requestBody": {"required": True, "content": content},
+        "responses": {"200": answer, **{status: _failure(why) for status, why in ERRORS.items()}},
+    }
+
+
+def _gets(summary: str, *, waits: bool = False) -> Schema:
+    responses: Schema = {"200": {"description": summary}}
+    if waits:
+        responses["503"] = {"description": "Not now."}
+    return {"summary": summary, "responses": responses}
+
+
+def _failure(why: str) -> Schema:
+    return {"description": why, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+
+
+def _answer(summary: str, schema: Schema) -> Schema:
+    return {
+        "description": summary,
+        "headers": {
+            "x-headrace-version": {"description": "The version that answered.", "schema": {"type": "string"}},
+            "x-request-id": {
+                "description": "The id of the request in the inference log.",
+                "schema": {"type": "string"},
+            },
+        },
+        "content": {"application/json": {"schema": schema}},
+    }
+
+
+def _error() -> Schema:
+    return _object(
+        {"error_code": {"type": "string"}, "message": {"type": "string"}}, required=["error_code", "message"]
+    )
+
+
+def _object(properties: Schema, *, required: list[str] | None = None) -> Schema:
+    found = list(properties) if required is None else required
+    return {"type": "object", "properties": properties, "required": found, "additionalProperties": False}
+
+
+def _list(items: Schema, *, least: int = 0) -> Schema:
+    return {"type": "array", "items": items, "minItems": least}
+
+
+def _output(sample: tuple[Any, ...], place: int) -> Schema:
+    value = sample[place] if sample else 0.0
+    return (
+        {"type": "string"}
+        if isinstance(value, str)
+        else {"type": "integer"}
+        if type(value) is int
+        else {"type": "number"}
+    )
+
+
+def _invocations(row: Schema, names: list[str]) -> Schema:
+    properties = list(row["properties"].values())
+    values = {
+        "type": "array",
+        "prefixItems": properties,
+        "minItems": len(names),
+        "maxItems": len(names),
+        "items": False,
+    }
+    records, rows = _list(row, least=1), _list(values, least=1)
+    split = _object({"columns": {"const": names}, "data": rows}, required=["data"])
+    columns = _object({name: _list(kind, least=1) for name, kind in row["properties"].items()})
+    shapes = {
+        "dataframe_split": split,
+        "dataframe_records": records,
+        "instances": {"anyOf": [rows, records]},
+        "inputs": {"anyOf": [rows, records, columns]},
+    }
+    params = {"type": ["object", "null"], "maxProperties": 0}
+    return {
+        "oneOf": [_object({name: shape, "params": params}, required=[name]) for name, shape in shapes.items()],
+    }
+
+
+def _tensors(names: list[str]) -> Schema:
+    tensor = _object(
+        {
+            "name": {"enum": names},
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": 2},
+            "datatype": {"enum": sorted(DATATYPES)},
+            "parameters": {"type": "object"},
+            "data": {"type": "array"},
+        },
+        required=["name", "shape", "datatype", "data"],
+    )
+    return {
+        "type": "object",
+        "properties": {
+            "id": {"type": "string"},
+            "parameters": {"type": "object"},
+            "inputs": _list(tensor, least=1),
+            "outputs": {"type": "array", "items": {"type": "object"}},
+        },
+        "required": ["inputs"],
+        "additionalProperties": False,
+    }
+
+
+def _inference(model: str) -> Schema:
+    tensor = _object(
+        {
+            "name": {"type": "string"},
+            "shape": {"type": "array", "items": {"type": "integer"}},
+            "datatype": {"enum": sorted(DATATYPES)},
+            "data": {"type": "array"},
+        }
+    )
+    return _object(
+        {
+            "model_name": {"const": model},
+            "model_version": {"type": "string"},
+            "id": {"type": "string"},
+            "outputs": _list(tensor),
+        }
+    )

@@ -1,0 +1,85 @@
+"""A request, read: what is asked of which version, in the words of no protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from headrace.scoring.prediction_id import prediction_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from headrace.serving.predictors import Answer, Row
+    from headrace.serving.version import Serving
+
+Known = dict[str, Any]  # a decision: its keys, and at which moment
+
+
+class RefusedRequestError(Exception):
+    """A request that is not answered with a prediction."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+@dataclass(slots=True)
+class Part:
+    """Rows of a request that one version answers.
+
+    Attributes:
+        rows: in the order of the version's inputs.
+        places: which rows of the request they are; None for all of them.
+        known: the decision of each row; None where requests give full rows without a key.
+        asked: what the request says, where features have to be looked up first; `rows` is empty until then.
+        fresh: how old the looked-up features of each row are, where that was asked for.
+        answers: of each row, in the order of the version's outputs.
+    """
+
+    serving: Serving
+    rows: list[Row]
+    places: list[int] | None = None
+    known: list[Known] | None = None
+    asked: list[Mapping[str, Any]] | None = None
+    fresh: list[dict[str, Any]] | None = None
+    answers: list[Answer] = field(default_factory=list["Answer"])
+
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return len(self.rows if self.asked is None else self.asked)
+
+    def at_once(self) -> bool:
+        """Whether it is answered quickly enough to hold the loop meanwhile."""
+        return self.serving.at_once(self.count, looks_up=self.asked is not None)
+
+    def complete(self) -> None:
+        """Looks features up.
+
+        Raises:
+            DataError: a column is missing or not of its type.
+            UnavailableError: the online store cannot be read.
+        """
+        assert self.asked is not None
+        serving = self.serving
+        full = serving.features.full_rows(self.asked)
+        names = serving.codec.names
+        self.rows = serving.codec.check([[row[name] for name in names] for row in full])
+        self.known = [decision(serving, row) for row in full]
+        self.asked = None
+
+    def ids(self, request_id: str) -> list[str]:
+        """The same id that batch scoring gives, where the decision is known by its key; otherwise one of the request."""
+        if self.known is None:
+            served = self.serving.served
+            stem = f"{request_id}-{served.version}s" if served.role == "shadow" else request_id
+            return [f"{stem}-{place}" for place in self.places or range(len(self.rows))]
+        model, version = self.serving.manifest.model, self.serving.served.version
+        return [prediction_id(model, version, each["keys"].values(), each["at"]) for each in self.known]
+
+
+def decision(serving: Serving, row: Mapping[str, Any]) -> Known:
+    """Of a row with its keys and its moment."""
+    plan = serving.plan
+    return {"keys": {name: row[name] for name in plan.keys}, "at": row[plan.at]}

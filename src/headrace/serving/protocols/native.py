@@ -1,0 +1,111 @@
+"""`POST /predict`: decisions by their keys, with features from the online store; or full rows with keys.
+
+    {"rows": [{"order": 7, "shop": "AA", …}], "features": true}
+
+A row that holds every input of the model is taken as it is; one that does not is completed by what is looked up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import orjson
+
+from headrace.core.clock import now
+from headrace.core.errors import DataError
+from headrace.features.online.packing import moment
+from headrace.serving.codec import BadRequestError, document, listed, named
+from headrace.serving.protocols.asked import Part
+from headrace.serving.traffic import entity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from headrace.serving.connection import Request
+    from headrace.serving.protocols.asked import Known
+    from headrace.serving.traffic import Traffic
+    from headrace.serving.version import Serving
+
+
+def read(traffic: Traffic, request: Request) -> tuple[list[Part], bool]:
+    """The rows, by the version that answers them, and whether their features are asked for.
+
+    Raises:
+        BadRequestError: says what is wrong, with the row and the column.
+    """
+    asked = document(request.body)
+    if "rows" not in asked or type(asked["rows"]) is not list:
+        raise BadRequestError('the body needs one list: {"rows": [{…}]}.')
+    if stray := [name for name in asked if name not in ("rows", "features")]:
+        raise BadRequestError(f"unexpected {named(stray[0])} in the body.")
+    features = asked.get("features", False)
+    if type(features) is not bool:
+        raise BadRequestError("'features' is neither true nor false.")
+    rows = listed(asked["rows"], "rows")
+    if not rows:
+        raise BadRequestError("there are no rows.")
+    for place, row in enumerate(rows):
+        if type(row) is not dict:
+            raise BadRequestError(f"row {place} is no object.")
+    return _parts(traffic, cast("list[Mapping[str, Any]]", rows)), features
+
+
+def _parts(traffic: Traffic, rows: list[Mapping[str, Any]]) -> list[Part]:
+    if traffic.split is None:
+        return [_part(traffic.primary, rows, None)]
+    by = traffic.split.by or traffic.primary.plan.keys
+    places: dict[int, list[int]] = {}
+    servings: dict[int, Serving] = {}
+    for place, row in enumerate(rows):
+        serving = traffic.of(entity(row, by))
+        servings[serving.served.version] = serving
+        places.setdefault(serving.served.version, []).append(place)
+    if len(servings) == 1:
+        return [_part(next(iter(servings.values())), rows, None)]
+    return [
+        _part(serving, [rows[at] for at in places[version]], places[version]) for version, serving in servings.items()
+    ]
+
+
+def _part(serving: Serving, rows: list[Mapping[str, Any]], places: list[int] | None) -> Part:
+    if not all(serving.full.issubset(row) for row in rows):
+        return Part(serving, [], places, asked=rows)
+    codec, plan = serving.codec, serving.plan
+    known: list[Known] = []
+    for place, row in enumerate(rows):
+        for name in row:
+            if name not in serving.takes:
+                raise BadRequestError(f"row {place}: {named(name)} is not an input of this model.")
+        for name in plan.keys:
+            if row.get(name) is None:
+                raise BadRequestError(f"row {place}: {named(name)} is missing: a decision is known by its key.")
+        try:
+            given = row.get(plan.at)
+            at = now() if given is None else moment(given, plan.at)
+        except DataError as error:
+            raise BadRequestError(f"row {place}: {error.what}") from None
+        known.append({"keys": {name: row[name] for name in plan.keys}, "at": at})
+    return Part(serving, codec.check([[row[name] for name in codec.names] for row in rows]), places, known=known)
+
+
+def write(traffic: Traffic, parts: list[Part], ids: list[list[str]], *, features: bool) -> bytes:
+    """The predictions in the order of the rows. Where versions share the traffic, each says which one answered it."""
+    said: list[dict[str, Any]] = []
+    for part, numbers in zip(parts, ids, strict=True):
+        columns, version = part.serving.columns, part.serving.served.version
+        for place, (number, answer) in enumerate(zip(numbers, part.answers, strict=True)):
+            each: dict[str, Any] = {"prediction_id": number, **dict(zip(columns, answer, strict=True))}
+            if traffic.split is not None:
+                each["version"] = version
+            if features:
+                each["features"] = dict(zip(part.serving.codec.names, part.rows[place], strict=True))
+                if part.fresh is not None:
+                    each["fresh"] = part.fresh[place]
+            said.append(each)
+    if len(parts) > 1:
+        order = [at for part in parts for at in part.places or ()]
+        said = [each for _, each in sorted(zip(order, said, strict=True), key=lambda pair: pair[0])]
+    versions = [part.serving.served.version for part in parts]
+    manifest = traffic.manifest
+    version = versions[0] if len(versions) == 1 else manifest.primary.version
+    return orjson.dumps({"model": manifest.model, "version": version, "predictions": said})

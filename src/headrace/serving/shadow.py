@@ -1,0 +1,176 @@
+"""Shadows: versions that are asked what the primary is asked, in processes of their own, and whose answers are only logged.
+
+The server hands over copies of requests without ever waiting: what a shadow does not take is counted and left out. A
+shadow that dies is started again; it cannot slow or fail the server that it stands behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import struct
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from headrace.core.errors import HeadraceError
+from headrace.scoring.spool import SpoolFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import BinaryIO
+
+    from headrace.serving.connection import Request
+    from headrace.serving.log import Log
+    from headrace.serving.manifest import Manifest, Served
+    from headrace.serving.telling import Counters
+
+HEAD = struct.Struct("<II")
+BEHIND = 4 * 2**20  # bytes that a shadow may be behind
+AGAIN = 5.0  # seconds before a shadow that died is started again
+LOOK = 0.5  # seconds
+INTERVAL = 5.0  # seconds between two records of what a shadow did
+
+
+class Shadows:
+    """The shadows of a server."""
+
+    def __init__(self, home: Path, served: Sequence[Served], counters: Counters) -> None:
+        self.served = tuple(served)
+        self._home, self._counters = home, counters
+        self._running: dict[int, asyncio.subprocess.Process] = {}
+        self._tasks = [asyncio.create_task(self._keep(each)) for each in self.served]
+
+    def ask(self, request_id: str, request: Request) -> None:
+        """Hands a request over."""
+        head: bytes | None = None
+        for served in self.served:
+            if served.weight < 1 and not _asked(request_id, served):
+                continue
+            running = self._running.get(served.version)
+            pipe = running.stdin if running is not None and running.returncode is None else None
+            if pipe is None or pipe.is_closing() or pipe.transport.get_write_buffer_size() > BEHIND:
+                self._counters.unshadowed += 1
+                continue
+            if head is None:
+                kind = request.headers.get(b"content-type", b"").decode("latin-1")
+                head = orjson.dumps({"id": request_id, "at": datetime.now(UTC), "path": request.path, "kind": kind})
+            pipe.write(HEAD.pack(len(head), len(request.body)) + head + request.body)
+
+    def end(self) -> None:
+        """Lets them finish what they have, without waiting."""
+        for task in self._tasks:
+            task.cancel()
+        for running in self._running.values():
+            if running.stdin is not None:
+                running.stdin.close()
+
+    async def _keep(self, served: Served) -> None:
+        while True:
+            command = [sys.executable, "-m", "headrace.serving.shadow", str(self._home), str(served.version)]
+            running = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE)
+            self._running[served.version] = running
+            await running.wait()
+            await asyncio.sleep(AGAIN)
+
+
+def _asked(request_id: str, served: Served) -> bool:
+    place = int.from_bytes(blake2b(request_id.encode(), digest_size=4, key=b"%d" % served.version).digest())
+    return place < served.weight * 2**32
+
+
+# ---------------------------------------------------------------------------------------------- the shadow's process
+
+
+def main(home: Path, version: int) -> None:
+    """Answers what comes on the standard input, into the log, until it is closed."""
+    from headrace.scoring.spool import Spool
+    from headrace.serving.log import Log
+    from headrace.serving.manifest import FILE, read_manifest
+    from headrace.serving.telling import Counters, Kind
+    from headrace.serving.traffic import Traffic
+    from headrace.serving.version import load_served
+
+    os.nice(10)
+    file = home / FILE
+    manifest = read_manifest(file)
+    served = next(each for each in manifest.versions if each.version == version and each.role == "shadow")
+    serving = load_served(file, manifest, served)
+    traffic, counters = Traffic(manifest=manifest, primary=serving), Counters()
+    log = Log(counters, f"shadow-{os.getpid()}")
+    with Spool((home / manifest.spool).resolve(), limit_bytes=manifest.serve.max_log) as spool:
+        log.spool = spool
+        ended = Event()
+        telling = Thread(target=_tell, args=(log, counters, manifest, ended))
+        telling.start()
+        for head, body in _frames(sys.stdin.buffer):
+            began, status, rows = time.perf_counter(), 200, 0
+            try:
+                rows = _answer(traffic, log, head, body, began)
+            except Exception as error:  # noqa: BLE001  # whatever it does, the next request is tried
+                status = 400 if isinstance(error, HeadraceError) else 500
+            counters.answered(Kind(version, "shadow", status), time.perf_counter() - began, rows)
+        ended.set()
+        telling.join()
+
+
+def _tell(log: Log, counters: Counters, manifest: Manifest, ended: Event) -> None:
+    """Seals the log's segment when no request does, and tells of each interval."""
+    assert log.spool is not None
+    since, told, last = datetime.now(UTC), time.monotonic(), False
+    while not last:
+        last = ended.wait(LOOK)
+        if last or time.monotonic() - told > INTERVAL:
+            log.counted(manifest.model, since, counters.interval(), manifest.split)
+            since, told = datetime.now(UTC), time.monotonic()
+        with suppress(SpoolFullError):
+            log.spool.tick()
+
+
+def _answer(traffic: Any, log: Any, head: dict[str, Any], body: bytes, began: float) -> int:
+    from headrace.serving.connection import Request
+    from headrace.serving.protocols import mlflow, native, v2
+    from headrace.serving.protocols.asked import Part
+
+    request = Request("POST", head["path"], "", {b"content-type": head["kind"].encode("latin-1")}, body)
+    serving = traffic.primary
+    if head["path"] == "/predict":
+        (part,), _ = native.read(traffic, request)
+    elif head["path"] == "/invocations":
+        part = Part(serving, mlflow.read(serving, request))
+    else:
+        part = Part(serving, v2.read(serving, request)[1])
+    if part.asked is not None:
+        part.complete()
+    part.answers = serving.predictor.many(part.rows)
+    if serving.manifest.serve.log == "none":
+        return len(part.rows)
+    log.answered(
+        part,
+        traffic.manifest.split,
+        request_id=head["id"],
+        path=head["path"],
+        ids=part.ids(head["id"]),
+        seconds=time.perf_counter() - began,
+    )
+    return len(part.rows)
+
+
+def _frames(source: BinaryIO) -> Iterator[tuple[dict[str, Any], bytes]]:
+    while len(read := source.read(HEAD.size)) == HEAD.size:
+        head, body = HEAD.unpack(read)
+        given, asked = source.read(head), source.read(body)
+        if len(given) < head or len(asked) < body:
+            return
+        yield orjson.loads(given), asked
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,66 @@
+"""Who may ask: callers show a token, `authorization: Bearer hr_…`. Liveness and readiness are told to everybody."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from headrace.access import tokens
+from headrace.core.clock import now
+from headrace.core.errors import DataError
+from headrace.serving.protocols.asked import RefusedRequestError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from headrace.serving.connection import Request
+
+OPEN = ("/health", "/ready", "/v2/health/live", "/v2/health/ready")
+
+
+class Tokens:
+    """The tokens of a file, which is read again when it was replaced.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._mark = self._marked()
+        self._known = {each.hash: each for each in tokens.read(file)}
+
+    def check(self, request: Request, *, predicts: bool) -> str | None:
+        """The name of the caller's token; None where none is needed.
+
+        Raises:
+            RefusedRequestError: there is none, it is unknown or expired, or not good for this.
+        """
+        if request.path in OPEN:
+            return None
+        scheme, _, text = request.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        token = self._known.get(tokens.hashed(text.strip())) if scheme.lower() == "bearer" else None
+        if token is None or not token.is_valid(now()):
+            raise RefusedRequestError(401, "a valid token is needed: 'authorization: Bearer hr_…'.")
+        wanted = "metrics" if request.path == "/metrics" and not predicts else "predict"
+        if wanted not in token.scopes:
+            raise RefusedRequestError(403, f"this token is not good for {wanted!r}.")
+        return token.name
+
+    def follow(self) -> None:
+        """Reads the file again if it was replaced; one that cannot be read leaves things as they are."""
+        mark = self._marked()
+        if mark == self._mark:
+            return
+        try:
+            self._known = {each.hash: each for each in tokens.read(self.file)}
+        except DataError as error:
+            print(error, file=sys.stderr, flush=True)
+        self._mark = mark
+
+    def _marked(self) -> tuple[int, int] | None:
+        try:
+            found = self.file.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
