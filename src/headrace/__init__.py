@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from headrace.features.declarations import FeatureTable, feature_table, on_demand
     from headrace.inference.declarations import Score, database, files
+    from headrace.inference.streaming.declarations import Stream, changes, kafka
     from headrace.jobs.schedule import cron
     from headrace.lakehouse.declarations import Source, Table, expect, repair, sql_file
     from headrace.monitoring.declarations import Monitor, alert
@@ -69,14 +70,15 @@ HOMES = {
     ),
     **dict.fromkeys(("Monitor", "alert"), "headrace.monitoring.declarations"),
     **dict.fromkeys(("Score", "database", "files"), "headrace.inference.declarations"),
+    **dict.fromkeys(("Stream", "changes", "kafka"), "headrace.inference.streaming.declarations"),
     "Serve": "headrace.serving.declarations",
     "cron": "headrace.jobs.schedule",
     "open": "headrace.workspace.workspace",
 }
 __all__ = [
     "Binary", "Deployment", "Evaluate", "FeatureTable", "Model", "Monitor", "Multiclass", "Params", "Regression", "Retrain", "Schema",
-    "Score", "Serve", "Source", "Table", "TrainingData", "Tune", "alert", "approval", "at_least", "choice", "cron", "database", "documented",
-    "expect", "feature_table", "files", "forbid_inputs", "integer", "log_uniform", "not_worse", "on_demand", "open", "repair", "signature", "sql_file", "uniform",
+    "Score", "Serve", "Source", "Stream", "Table", "TrainingData", "Tune", "alert", "approval", "at_least", "changes", "choice", "cron", "database", "documented",
+    "expect", "feature_table", "files", "forbid_inputs", "integer", "kafka", "log_uniform", "not_worse", "on_demand", "open", "repair", "signature", "sql_file", "uniform",
 ]  # fmt: skip
 
 

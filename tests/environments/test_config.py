@@ -279,6 +279,52 @@ def test_a_secret_of_a_channel_in_the_file_is_refused_and_not_repeated(refused, 
     assert "hush" not in message
 
 
+CLUSTER = (
+    '[env.dev]\n[env.dev.kafka.events]\nbootstrap.servers = "one:9092"\nsasl.password = {secret = "WORD"}\nacks = 1\n'
+)
+
+
+def test_a_kafka_cluster_has_the_properties_of_its_clients(read, monkeypatch):
+    env = read(CLUSTER).environment("dev")
+    assert "WORD" not in repr(env)
+    with pytest.raises(ConfigError, match=r"kafka\.events\.sasl\.password is the secret 'WORD'"):
+        env.cluster(None)
+    monkeypatch.setenv("WORD", "x")
+    expected = {"bootstrap.servers": "one:9092", "sasl.password": "x", "acks": "1"}
+    assert env.cluster(None) == env.cluster("events") == ("events", expected)
+
+
+def test_a_variable_gives_a_property_of_a_cluster(read, monkeypatch):
+    monkeypatch.setenv("HEADRACE_ENV__dev__kafka__events__bootstrap_servers", "two:9092")
+    monkeypatch.setenv("HEADRACE_ENV__dev__kafka__other__bootstrap_servers", "three:9092")
+    monkeypatch.setenv("WORD", "x")
+    env = read(CLUSTER).environment("dev")
+    assert env.cluster("events")[1]["bootstrap.servers"] == "two:9092"
+    assert env.cluster("other")[1] == {"bootstrap.servers": "three:9092"}
+    with pytest.raises(NotFoundError, match="there is 'events', 'other'"):
+        env.cluster(None)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('[env.dev.kafka.events]\nacks = "all"\n', "cluster 'events' has no 'bootstrap.servers'"),
+        ('[env.dev.kafka.events]\nbootstrap.servers = ["a"]\n', "is neither a text nor a secret"),
+        ('[env.dev]\nkafka = "localhost:9092"\n', "must be a table"),
+        ('[env.dev.kafka]\nevents = "localhost:9092"\n', "must be a table"),
+    ],
+)
+def test_a_cluster_that_cannot_be_is_refused(refused, written, said):
+    assert said in refused(written)
+
+
+@pytest.mark.parametrize("key", ["sasl.password", "ssl.key.password", "ssl.key.pem", "sasl.oauthbearer.client.secret"])
+def test_a_secret_of_a_cluster_in_the_file_is_refused_and_not_repeated(refused, key):
+    said = refused(f'[env.dev.kafka.events]\nbootstrap.servers = "a:1"\n{key} = "hunter2"\n')
+    assert "does not belong in a file" in said
+    assert "hunter2" not in said
+
+
 def test_the_path_of_a_token_file_is_no_secret(read):
     option = "azure_federated_token_file"
 

@@ -1,4 +1,4 @@
-"""`headrace run refresh|train|deploy|score|monitor`."""
+"""`headrace run refresh|train|deploy|score|stream|monitor`."""
 
 from __future__ import annotations
 
@@ -237,6 +237,67 @@ def _moment(text: str) -> datetime | None:
         return instant(text)
     except ConfigError:
         return None
+
+
+@command.command()
+@env_option
+@release_option
+@model_option
+@click.option("--once", is_flag=True, help="What is there now, then end.")
+@click.option("--accept-loss", is_flag=True, help="Go on where messages were deleted before they were read.")
+@click.option(
+    "--partition",
+    "partitions",
+    type=click.IntRange(0),
+    multiple=True,
+    help="Only this one; can be given again. Else a share.",
+)
+@click.option("--metrics-port", type=click.IntRange(0, 65535), default=None, help="Answer GET /metrics; 0: a free one.")
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="This machine only, unless said.")
+@click.option("--parent", type=int, default=None, hidden=True, help="The process that started this one.")
+@json_option
+def stream(
+    env: str | None,
+    release: str | None,
+    model: str | None,
+    once: bool,
+    accept_loss: bool,
+    partitions: tuple[int, ...],
+    metrics_port: int | None,
+    metrics_host: str,
+    parent: int | None,
+    as_json: bool,
+) -> None:
+    """Score decisions as they come in, from Kafka or a change feed, until Ctrl-C; several workers share the partitions.
+
+    The version in Production predicts; a new one takes over between two micro-batches.
+    """
+    import os
+    import signal
+    import threading
+
+    from headrace.workspace import streaming
+    from headrace.workspace.workspace import open_workspace
+
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    with open_workspace(env, release=release) as workspace:
+        found = streaming.run_stream(
+            workspace,
+            model,
+            stop=lambda: stopped.is_set() or (parent is not None and os.getppid() != parent),
+            say=say,
+            once=once,
+            accept_loss=accept_loss,
+            partitions=partitions or None,
+            metrics=None if metrics_port is None else (metrics_host, metrics_port),
+        )
+    if as_json:
+        emit(found)
+    else:
+        dead = f", {found['dead_letters']:,} dead letters" if found["dead_letters"] else ""
+        say(f"{found['messages']:,} messages: {found['predictions']:,} predictions{dead}; {found['lag']:,} wait")
 
 
 @command.command()

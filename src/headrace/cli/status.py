@@ -42,7 +42,7 @@ def _show(found: dict[str, list[dict[str, object]]], project: str, name: str) ->
         click.echo(f"  lately: {event['what']}, {show(event['at'])}")
     click.echo()
     table(found["tables"], empty=f"no tables yet. Next: headrace run refresh --env {name}")
-    for part in ("jobs", "models"):
+    for part in ("jobs", "streams", "models"):
         if found[part]:
             click.echo()
             table(found[part])

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -18,7 +19,7 @@ from headrace.core.errors import BusyError, ConfigError
 from headrace.core.locks import hold
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from datetime import datetime
 
     from headrace.workspace.workspace import Workspace
@@ -117,7 +118,7 @@ def _command(env: str, arguments: tuple[str, ...]) -> list[str]:
 
 
 class Servers:
-    """A server for each deployment that declares one, on ports in a row.
+    """A server for each deployment that declares one, on ports in a row, and a worker for each that declares a stream.
 
     Attributes:
         failed: one could not start.
@@ -125,29 +126,40 @@ class Servers:
 
     def __init__(self, workspace: Workspace, port: int) -> None:
         from headrace.deployment.declarations import Deployment
+        from headrace.workspace import serving
 
-        self._environment = workspace.environment
-        served = [each.name for each in workspace.project.all(Deployment) if each.serve is not None]
-        self._homes = {model: workspace.home(model) for model in served}
-        self._ports = {model: port + place for place, model in enumerate(served)}
+        self._commands: dict[str, Callable[[], list[str]]] = {}  # made at each start: tokens may be new
+        deployments = workspace.project.all(Deployment)
+        parent = ["--parent", str(os.getpid())]
+        for place, each in enumerate(each for each in deployments if each.serve is not None):
+            home = workspace.home(each.name)
+            home.mkdir(parents=True, exist_ok=True)
+            command = partial(serving.command, workspace.environment, home, port=port + place, arguments=parent)
+            self._commands[f"server of {each.name}"] = command
+        self._servers = frozenset(self._commands)
+        for each in deployments:
+            if each.stream is not None:
+                arguments = ("stream", "--model", each.name, *parent)
+                self._commands[f"stream of {each.name}"] = partial(_command, workspace.environment.name, arguments)
         self._running: dict[str, tuple[float, subprocess.Popen[bytes]]] = {}
         self.failed = False
 
     def start(self) -> None:
         """All of them."""
-        for model in self._homes:
-            self._start(model)
+        for name in self._commands:
+            self._start(name)
 
     def tend(self) -> bool:
         """Starts again what has ended; gives False when one cannot start."""
-        for model, (began, server) in list(self._running.items()):
+        for name, (began, server) in list(self._running.items()):
             if server.poll() is None:
                 continue
-            wrong(f"the server of {model} ended with {server.returncode}")
-            if server.returncode == ConfigError.exit_code and time.monotonic() - began < SOON:
+            wrong(f"the {name} ended with {server.returncode}")
+            soon = server.returncode == ConfigError.exit_code and time.monotonic() - began < SOON
+            if soon and name in self._servers:  # a stream whose topic is not there yet is no reason to end servers
                 self.failed = True
             else:
-                self._start(model)
+                self._start(name)
         return not self.failed
 
     def end(self) -> None:
@@ -157,12 +169,5 @@ class Servers:
         for _, server in self._running.values():
             server.wait()
 
-    def _start(self, model: str) -> None:
-        from headrace.workspace import serving
-
-        home = self._homes[model]
-        home.mkdir(parents=True, exist_ok=True)
-        started = serving.command(
-            self._environment, home, port=self._ports[model], arguments=["--parent", str(os.getpid())]
-        )
-        self._running[model] = time.monotonic(), subprocess.Popen(started, start_new_session=True)
+    def _start(self, name: str) -> None:
+        self._running[name] = time.monotonic(), subprocess.Popen(self._commands[name](), start_new_session=True)

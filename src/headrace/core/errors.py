@@ -125,6 +125,10 @@ class ConflictError(HeadraceError):
     """Concurrent writers kept winning; nothing of ours was written and trying again is safe."""
 
 
+class MovedError(ConflictError):
+    """What a change was computed from is no longer where it was; nothing was written. It has to be computed anew."""
+
+
 class MissingExtraError(HeadraceError):
     """An optional dependency is not installed; the hint is the command that installs it."""
 

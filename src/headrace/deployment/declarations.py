@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from headrace.inference.declarations import Score
+    from headrace.inference.streaming.declarations import Stream
     from headrace.monitoring.declarations import Monitor
     from headrace.serving.declarations import Serve
     from headrace.training.declarations import Model
@@ -169,6 +170,7 @@ class Deployment:
         score: batch scoring of its spine.
         gates: what a version must pass on its way to Production. Without any, whoever may promote promotes.
         serve: answering over HTTP.
+        stream: scoring decisions as they come in.
         monitor: watching its predictions.
         retrain: training again.
         owner: who is told.
@@ -181,12 +183,14 @@ class Deployment:
     score: Score
     gates: Sequence[Gate] = field(default_factory=tuple)
     serve: Serve | None = None
+    stream: Stream | None = None
     monitor: Monitor | None = None
     retrain: Retrain | None = None
     owner: str = ""
     where: Location = field(default_factory=caller, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        from headrace.inference.streaming.declarations import Stream
         from headrace.monitoring.declarations import EVERY_MODEL, AlertRule
 
         metrics = METRICS[type(self.model.task).__name__]
@@ -202,6 +206,9 @@ class Deployment:
                 raise DeclarationError(f"{rule!r} is no alert.", hint='hr.alert("roc_auc", below=0.7)')
             if rule.metric not in (*metrics, *EVERY_MODEL):
                 raise _no_metric(f"alert({rule.metric!r})", self.model.name, (*metrics, *EVERY_MODEL))
+        if self.stream is not None and not isinstance(self.stream, Stream):  # pyright: ignore[reportUnnecessaryIsInstance]
+            hint = 'hr.Stream(source=hr.kafka("topic"), into="gold.predictions")'
+            raise DeclarationError(f"stream={self.stream!r} is no stream.", hint=hint)
         for schedule in (self.score.every, self.retrain.every if self.retrain else None):
             if schedule is not None and not isinstance(schedule, Cron):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise DeclarationError(f"every={schedule!r} is no schedule.", hint='hr.cron("0 4 * * *")')

@@ -44,11 +44,15 @@ ENV_KEYS = (
     "databases",
     "spark",
     "notify",
+    "kafka",
 )
 SPLIT_KEYS = ("storage_options", "databases")  # tables: HEADRACE_ENV__prod__storage_options__AWS_REGION
+CLUSTERS = "kafka"  # a table of tables: HEADRACE_ENV__prod__kafka__events__bootstrap_servers
 DEFAULT_ENVIRONMENTS = ("dev", "staging", "prod")
 ENV_NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+CLIENT = "sasl.oauthbearer.client"  # has a property `secret`, which is no reference to one
+SECRET_PROPERTY = re.compile(r"password|secret|\.pem$|^ssl\.key$", re.IGNORECASE)  # of a Kafka client
 SECRET_OPTION = re.compile(r"(secret|password|token|account_key|sas_key)(?!.*(file|path|endpoint)$)", re.IGNORECASE)
 
 
@@ -133,6 +137,7 @@ class Environment:
     databases: Mapping[str, Value] = field(default_factory=dict[str, Value], repr=False)
     spark: Value | None = field(default=None, repr=False)
     notify: Notify = field(default_factory=Notify)
+    kafka: Mapping[str, Mapping[str, Value]] = field(default_factory=dict[str, Mapping[str, Value]], repr=False)
 
     @property
     def state_url(self) -> str:
@@ -173,6 +178,22 @@ class Environment:
             ConfigError: a secret's environment variable is not set.
         """
         return {name: self._read(value, f"storage_options.{name}") for name, value in self.options.items()}
+
+    def cluster(self, name: str | None) -> tuple[str, dict[str, str]]:
+        """The name of a Kafka cluster, the only one unless said, and the properties of its clients.
+
+        Secrets are in clear: for the client only, never for a log.
+
+        Raises:
+            NotFoundError: there is no such cluster here, or none is named and there is not exactly one.
+            ConfigError: a secret's environment variable is not set.
+        """
+        chosen = next(iter(self.kafka)) if name is None and len(self.kafka) == 1 else name
+        if chosen is None or chosen not in self.kafka:
+            hint = f'[env.{self.name}.kafka.{chosen or "main"}] in {FILE}, with bootstrap.servers = "host:9092"'
+            raise NotFoundError(f"Kafka cluster of {self.name!r},", chosen or "any", self.kafka, hint=hint)
+        where = f"kafka.{chosen}"
+        return chosen, {key: self._read(value, f"{where}.{key}") for key, value in self.kafka[chosen].items()}
 
     def channels(self) -> dict[str, Callable[[Event], None]]:
         """What `[env.<name>.notify]` asks for, by name, for `Outbox.deliver`.
@@ -365,7 +386,7 @@ def _variables(names: list[str]) -> dict[str, dict[str, str]]:
         name, _, key = variable.removeprefix(VARIABLE).partition("__")
         if name not in found:
             raise ConfigError(f"{variable} is set, but there is no environment {name!r}.", hint=suggest(name, names))
-        if key not in ENV_KEYS and not key.startswith(tuple(f"{split}__" for split in SPLIT_KEYS)):
+        if key not in ENV_KEYS and not key.startswith(tuple(f"{split}__" for split in (*SPLIT_KEYS, CLUSTERS))):
             raise ConfigError(f"{variable} is set, but there is no key {key!r}.", hint=suggest(key, ENV_KEYS))
         found[name][key] = value
     return found
@@ -429,6 +450,7 @@ class _Reader:
             databases=self.values("databases", 'For example: {warehouse = {secret = "WAREHOUSE_URL"}}.'),
             spark=self.url("spark", "sc://host:15002") if "spark" in self.table else None,
             notify=self.notify(),
+            kafka=self.kafka(),
         )
 
     def error(self, key: str, what: str, *, hint: str = "") -> ConfigError:
@@ -502,6 +524,42 @@ class _Reader:
             key.removeprefix(f"{split}__"): str(self.table[key]) for key in self.given if key.startswith(f"{split}__")
         }
         return {**written, **given}
+
+    def kafka(self) -> dict[str, dict[str, Value]]:
+        """`[env.<name>.kafka.<cluster>]`: librdkafka's properties, `bootstrap.servers` among them."""
+        inside = f"{self.section}.{CLUSTERS}"
+        clusters = self.source.section(inside, self.table.get(CLUSTERS, {}))
+        found: dict[str, dict[str, Value]] = {}
+        for name, written in clusters.items():
+            section = f"{inside}.{name}"
+            reader = _Reader(self.source, self.folder, section, self.source.section(section, written), frozenset())
+            found[name] = reader.properties(reader.table)
+        for key in sorted(self.given):
+            what, _, rest = key.partition("__")
+            name, _, prop = rest.partition("__")
+            if what == CLUSTERS and prop:
+                found.setdefault(name, {})[prop.replace("_", ".")] = str(self.table[key])
+        for name, properties in found.items():
+            if "bootstrap.servers" not in properties:
+                hint = 'bootstrap.servers = "host:9092"'
+                raise self.error(CLUSTERS, f"cluster {name!r} has no 'bootstrap.servers'.", hint=hint)
+        return found
+
+    def properties(self, table: Table, before: str = "") -> dict[str, Value]:
+        """A client's properties: `a.b = "c"` is a table in TOML."""
+        found: dict[str, Value] = {}
+        for key, value in table.items():
+            name = f"{before}{key}"
+            by_reference = isinstance(value, Mapping) and list(cast("Table", value)) == ["secret"] and name != CLIENT
+            if isinstance(value, Mapping) and not by_reference:
+                found |= self.properties(cast("Table", value), f"{name}.")
+            elif isinstance(value, bool | int | float):
+                found[name] = str(value).lower()
+            else:
+                found[name] = self.secret_or_text(name, value)
+                if SECRET_PROPERTY.search(name) and not isinstance(found[name], Secret):
+                    raise self.clear(name, "a secret")
+        return found
 
     def notify(self) -> Notify:
         """`[env.<name>.notify]`: `webhook`, `signed_with` and `email`."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 from headrace.core.errors import DataError
 from headrace.core.failpoints import reach
 from headrace.features.rows import full_rows
-from headrace.inference.records import AT, FEATURES, ID, predict, with_versions
+from headrace.inference.records import with_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from headrace.inference.partitions import Partition
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.scoring.version import LoadedVersion
-
-__all__ = ["AT", "FEATURES", "ID", "predict", "score"]
 
 
 def score(

@@ -33,7 +33,7 @@ from deltalake import (
 )
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from headrace.core.errors import ConflictError, RefusedError
+from headrace.core.errors import ConflictError, MovedError, RefusedError
 from headrace.core.failpoints import reach
 from headrace.core.system import user
 from headrace.lakehouse import log
@@ -164,13 +164,58 @@ def commit(
         wanted = change(current)
         if wanted is None:
             return _nothing(target, current)
-        made = _Attempt(target=target, id=id, n=n, properties=properties or {}, found=found, current=current).write(
-            wanted
-        )
+        made = _Attempt(
+            target=target, id=id, numbers={id: n}, properties=properties or {}, found=found, current=current
+        ).write(wanted)
         if made is not None:
             reach(f"commit.committed:{target.name}")
             return _told(target, made, already=False)
     raise AssertionError  # _attempts ends by raising
+
+
+def advance(
+    target: Target,
+    id: str,  # noqa: A002 - as above
+    change: Callable[[Snapshot | None], Change],
+    offsets: Mapping[str, tuple[int | None, int]],
+) -> Commit:
+    """Makes a change exactly once that was computed from a stretch of each of several inputs, such as partitions of a topic.
+
+    How far each input has come is kept in the same version as the rows. Where `commit` asks whether the change is done, this
+    asks whether it is still its turn: a stretch that begins elsewhere than the last one ended would lose or double rows.
+
+    Args:
+        target: the table.
+        id: what the commit is called in the log.
+        change: computes it, as for `commit`.
+        offsets: id of an input → where its stretch begins, None before the first; and where it ends. Where every one ends as
+            it begins, nothing tells whether the change was made before.
+
+    Raises:
+        MovedError: an input has come to somewhere else meanwhile. Nothing was written.
+        DataError, ConflictError: as `commit`.
+    """
+    assert offsets
+    starts = {name: start for name, (start, _) in offsets.items()}
+    ends = {name: end for name, (_, end) in offsets.items()}
+    for _ in _attempts(target.name):
+        found = target.place.open()
+        there = {name: None if found is None else reached(target.place, found, name) for name in offsets}
+        if found is not None and there == ends != starts:  # an attempt that looked as if it had failed
+            return _told(target, found.version(), already=True)
+        for name, start in starts.items():
+            if there[name] != start:
+                raise MovedError(
+                    f"{target.name}: {name} has come to {there[name]}, and this change begins at {start}.",
+                    hint="Another worker has taken it over. Nothing was written; it is read again from there.",
+                )
+        current = None if found is None or is_unborn(found) else target.of(found)
+        wanted = change(current)
+        made = _Attempt(target=target, id=id, numbers=ends, properties={}, found=found, current=current).write(wanted)
+        if made is not None:
+            reach(f"commit.committed:{target.name}")
+            return _told(target, made, already=False)
+    raise AssertionError
 
 
 def restore(target: Target, version: int) -> Commit:
@@ -232,6 +277,18 @@ def vacuum(target: Target, keep_versions: Sequence[int], retention_hours: int) -
     raise AssertionError
 
 
+def reached(place: Place, table: DeltaTable, id: str) -> int | None:  # noqa: A002
+    """The number that an id has come to, of the changes that are still in the table; None if there is none."""
+    while True:
+        epoch = _epoch(table)
+        number = table.transaction_version(f"headrace.n.{epoch}.{id}")
+        if number is not None or epoch == 0:
+            return number
+        restored = place.open(table.transaction_version(f"headrace.restored.{epoch}"))
+        assert restored is not None
+        table = restored
+
+
 def done_at(place: Place, table: DeltaTable, id: str, n: int) -> int | None:  # noqa: A002
     """The version that made a change, if the change is still in the table."""
     while True:
@@ -272,7 +329,7 @@ class _Attempt:
 
     target: Target
     id: str
-    n: int
+    numbers: Mapping[str, int]
     properties: Mapping[str, str]
     found: DeltaTable | None
     current: Snapshot | None
@@ -371,8 +428,9 @@ class _Attempt:
     def _transactions(self, table: DeltaTable, made: int) -> list[Transaction]:
         epoch = _epoch(table)
         mine = [
-            Transaction(f"headrace.n.{epoch}.{self.id}", self.n),
-            Transaction(f"headrace.at.{epoch}.{self.id}", made),
+            Transaction(f"headrace.{what}.{epoch}.{id}", number)
+            for id, n in self.numbers.items()  # noqa: A001
+            for what, number in (("n", n), ("at", made))
         ]
         return mine if self.current is not None else [*mine, Transaction(BORN, made)]
 

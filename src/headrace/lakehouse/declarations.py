@@ -161,6 +161,8 @@ class Table(Declaration):
         sql: one SELECT. Tables are named as declared; nothing else can be read.
         schema: types to cast to at the write; columns that it does not name keep the type that the SELECT gives.
         expect: promises about each row.
+        change_feed: each version keeps which rows it changed (Delta's change data feed), for `hr.changes`. It begins with the
+            version after the one that turns it on, and stays on.
     """
 
     namespace: ClassVar[str] = "table"
@@ -171,6 +173,7 @@ class Table(Declaration):
     sql: Sql | str | None = None
     schema: Schema | None = None
     expect: Sequence[Expectation] = ()
+    change_feed: bool = False
 
     def __post_init__(self) -> None:
         check_name(self.name)

@@ -145,6 +145,27 @@ class Lakehouse:
         """
         return committing.commit(self._own(name), id, change, n=n, properties=properties)
 
+    def advance(
+        self,
+        name: str,
+        id: str,  # noqa: A002 - the id of the commit
+        change: Callable[[Snapshot | None], Change],
+        offsets: Mapping[str, tuple[int | None, int]],
+    ) -> Commit:
+        """Makes a change to this environment's own table that stands on stretches of inputs; see `commit.advance`.
+
+        Raises:
+            MovedError: an input has come to somewhere else meanwhile. Nothing was written.
+            RefusedError, DataError, ConflictError: as `commit`.
+        """
+        return committing.advance(self._own(name), id, change, offsets)
+
+    def reached(self, name: str, ids: Iterable[str]) -> dict[str, int | None]:
+        """How far inputs have come in this environment's own table; None before their first change."""
+        place = self._own(name).place
+        table = place.open()
+        return {each: None if table is None else committing.reached(place, table, each) for each in ids}
+
     def restore(self, name: str, version: int) -> Commit:
         """Makes the table what it was at an earlier version, in a new version. Changes undone by it can be made again.
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 from headrace.core.clock import now
 from headrace.core.errors import DataError, DeclarationError
 from headrace.core.ids import digest, new_id
+from headrace.lakehouse.changes import FEED
 from headrace.lakehouse.columns import DUCKDB, INSTANT, stored
 from headrace.lakehouse.commit import Append, Overwrite, Upsert
 from headrace.lakehouse.declarations import Sql, quarantine_name
@@ -361,6 +362,7 @@ def _properties(table: Table, stamp: datetime | None) -> dict[str, str]:
         "headrace.look_back": getattr(table, "look_back", None) or "",  # of a feature table, which is declared above
         "headrace.description": table.description,
         "headrace.owner": table.owner,
+        FEED: "true" if table.change_feed else "",
     }
     return {name: value for name, value in said.items() if value}
 

@@ -61,6 +61,16 @@ class Snapshot:
         """The table properties whose names start with `headrace.`."""
         return {key: value for key, value in self.table.metadata().configuration.items() if key.startswith(OURS)}
 
+    @cached_property
+    def id(self) -> str:
+        """The table's own id: one that was removed and made anew has another."""
+        return str(self.table.metadata().id)
+
+    def at(self, version: int) -> Snapshot | None:
+        """An earlier version; None where the log no longer has it."""
+        table = self.place.open(version)
+        return None if table is None else Snapshot(name=self.name, env=self.env, place=self.place, table=table)
+
     def rows(self) -> int:
         """How many rows there are."""
         return scan.count(self)

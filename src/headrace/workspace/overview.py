@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from headrace.core.clock import now
@@ -35,6 +35,7 @@ def overview(workspace: Workspace) -> dict[str, list[Row]]:
             *_alerts(workspace),
             *_serving(workspace),
             *_channels(workspace),
+            *_dead_streams(workspace),
             *_needs(list(last.values()), workspace.environment.name),
         ],
         "lately": _repairs(workspace),
@@ -49,6 +50,7 @@ def overview(workspace: Workspace) -> dict[str, list[Row]]:
             }
             for run in last.values()
         ],
+        "streams": _streams(workspace),
         "models": [
             {
                 "model": version.model,
@@ -148,6 +150,43 @@ def _channels(workspace: Workspace) -> list[Row]:
             "next": f"headrace up --once --env {workspace.environment.name}",
         }
         for channel, error in workspace.outbox.stuck().items()
+    ]
+
+
+def _streams(workspace: Workspace) -> list[Row]:
+    """What the workers of streams told last."""
+    from headrace.inference.streaming.telling import told
+
+    return [
+        {
+            "model": each["model"],
+            "source": each["source"],
+            "worker": f"{each['host']}:{each['pid']}",
+            "status": "died" if each["gone"] else "waits" if each["held"] else "works",
+            "version": each["version"] or None,
+            "messages": each["messages"],
+            "dead_letters": each["dead_letters"],
+            "lag": sum(each["lag"].values()),
+            "delay_s": each["delay_s"],
+            "at": datetime.fromisoformat(each["at"]),
+        }
+        for each in told(workspace.environment.root)
+    ]
+
+
+def _dead_streams(workspace: Workspace) -> list[Row]:
+    """Streams whose last worker ended without a word, and of which nobody took over."""
+    rows = _streams(workspace)
+    alive = {row["model"] for row in rows if row["status"] != "died"}
+    dead = {row["model"]: row for row in rows if row["model"] not in alive}
+    return [
+        {
+            "what": f"the stream of {model} has no worker",
+            "since": row["at"],
+            "why": f"its last one, {row['worker']}, died; messages wait, and none is lost",
+            "next": f"headrace run stream --model {model} --env {workspace.environment.name}",
+        }
+        for model, row in dead.items()
     ]
 
 

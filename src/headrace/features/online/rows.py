@@ -84,6 +84,10 @@ class OnlineFeatures:
         found = {name: self.store.table(name) for name in self._tables}
         return {name: EPOCH + table.as_of * MICROSECOND for name, table in found.items() if table is not None}
 
+    def versions(self) -> dict[str, int]:
+        """Table → the version of it that the rows were published from which were read last."""
+        return {name: table.data_version for name, (table, _) in self._ready.items()}
+
     def behind(self) -> list[str]:
         """Tables that a request of now would find nothing in: never published, or longer ago than their look-back."""
         there, found = self.published(), list[str]()

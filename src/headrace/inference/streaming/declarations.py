@@ -1,0 +1,123 @@
+"""What a user declares about a stream: where decisions come from, and where their predictions go."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING
+
+from headrace.core.errors import DeclarationError
+from headrace.lakehouse.declarations import check_name
+
+if TYPE_CHECKING:
+    from headrace.lakehouse.declarations import Table
+
+TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+WAIT = re.compile(r"[1-9][0-9]*ms")
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """A topic of a Kafka cluster."""
+
+    topic: str
+    cluster: str | None = None
+
+    def __str__(self) -> str:
+        return f"topic {self.topic}"
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The change feed of a table."""
+
+    table: str
+
+    def __str__(self) -> str:
+        return f"changes of {self.table}"
+
+
+def kafka(topic: str, *, cluster: str | None = None) -> Kafka:
+    """A topic.
+
+    Args:
+        topic: its name. It is not made by Headrace.
+        cluster: the name of `[env.<env>.kafka.<name>]` in headrace.toml; may be left out where there is only one.
+
+    Raises:
+        DeclarationError: no name that a topic can have.
+    """
+    if not isinstance(topic, str) or not TOPIC.fullmatch(topic) or topic in (".", ".."):
+        raise DeclarationError(
+            f"{topic!r} is not the name of a topic.", hint="Letters, digits, '.', '_' and '-', up to 249."
+        )
+    return Kafka(topic, cluster)
+
+
+def changes(table: Table | str) -> Changes:
+    """The rows that are added to a table or changed in it, each version once. The table is declared with `change_feed=True`."""
+    return Changes(check_name(table if isinstance(table, str) else table.name, declared=False))
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Scoring of decisions as they come in, by the version in Production.
+
+    A message is one decision: a JSON object with the key of the model's spine, the columns of the spine that are features or
+    that look-ups go by, and, unless it is that of the message, the moment. Other columns are passed over.
+
+    Args:
+        source: `hr.kafka("topic")` or `hr.changes("silver.orders")`.
+        into: the table of predictions, made when it is not there; or `hr.kafka("topic")`.
+        dead_letters: where messages go that cannot be scored, each with the reason: a table or a topic. Unless said,
+            `into` with `_dead_letters` (a topic: `-dead-letters`) after it.
+        group: the consumer group; `headrace.<project>.<env>.<model>` unless said.
+        max_messages: of one micro-batch.
+        max_bytes: of the messages of one micro-batch.
+        max_wait: how long a micro-batch that is not full waits for more.
+    """
+
+    _: KW_ONLY
+    source: Kafka | Changes
+    into: str | Kafka
+    dead_letters: str | Kafka | None = None
+    group: str | None = None
+    max_messages: int = 2_000
+    max_bytes: int = 8 * 2**20
+    max_wait: str = "100ms"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.source, Kafka | Changes):
+            raise DeclarationError(
+                f"Stream(source={self.source!r}) is no source.", hint='hr.kafka("topic") or hr.changes("silver.orders")'
+            )
+        for where in (self.into, self.dead_letters):
+            if isinstance(where, str):
+                check_name(where)
+            elif where is not None and not isinstance(where, Kafka):
+                raise DeclarationError(f"a stream cannot write into {where!r}.", hint='"gold.x" or hr.kafka("topic")')
+        if self.into == self.letters:
+            raise DeclarationError("predictions and dead letters of a stream go to different places.")
+        if self.source in (self.into, self.letters) or (
+            isinstance(self.source, Changes) and self.source.table in (self.into, self.letters)
+        ):
+            raise DeclarationError(f"a stream would read what it writes: {self.source}.")
+        for name in ("max_messages", "max_bytes"):
+            if getattr(self, name) < 1:
+                raise DeclarationError(f"Stream({name}={getattr(self, name)}) must be at least 1.")
+        if not WAIT.fullmatch(self.max_wait):
+            raise DeclarationError(f"Stream(max_wait={self.max_wait!r}) is no wait.", hint="Milliseconds: '100ms'.")
+
+    @property
+    def letters(self) -> str | Kafka:
+        """Where dead letters go."""
+        if self.dead_letters is not None:
+            return self.dead_letters
+        if isinstance(self.into, Kafka):
+            return kafka(f"{self.into.topic}-dead-letters", cluster=self.into.cluster)
+        return check_name(f"{self.into}_dead_letters")
+
+    @property
+    def wait(self) -> float:
+        """`max_wait` in seconds."""
+        return int(self.max_wait.removesuffix("ms")) / 1000

@@ -1,0 +1,116 @@
+"""The loop: a micro-batch in, scored, written, remembered; then the next one.
+
+Dead letters are written before predictions, and predictions before the source is told. So a worker that dies leaves
+nothing that counts as read and is not written; what it had written, the next one finds by its transaction or its key:
+predictions into Delta begin where the last ones ended, and a dead letter that is there already stays one.
+
+There is never more than one batch in hand. While it cannot be written, the partitions are paused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headrace.core.errors import ConflictError, MovedError, UnavailableError
+from headrace.core.failpoints import reach
+from headrace.inference.streaming.requests import letters_table, score
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from headrace.inference.streaming.requests import AtWork, Scored
+    from headrace.inference.streaming.sinks.base import Sink
+    from headrace.inference.streaming.sources.base import Batch, Source
+    from headrace.inference.streaming.telling import Telling
+
+WAIT = 1.0  # seconds between attempts to write
+
+
+def positions(
+    sink: Sink, letters: Sink, settled: set[tuple[int, int]]
+) -> Callable[[Sequence[int]], dict[int, int | None]]:
+    """Where a source begins: where the predictions end. Also fills `settled`: dead letters that are ahead of them."""
+
+    def ask(partitions: Sequence[int]) -> dict[int, int | None]:
+        letters.positions(partitions)
+        found = sink.positions(partitions)
+        settled.clear()
+        settled.update(letters.settled({each: start or 0 for each, start in found.items()}))
+        return found
+
+    return ask
+
+
+def run(
+    model: str,
+    source: Source,
+    sink: Sink,
+    letters: Sink,
+    *,
+    settled: set[tuple[int, int]],
+    follow: Callable[[], AtWork | None],
+    telling: Telling,
+    stop: Callable[[], bool],
+    once: bool = False,
+) -> None:
+    """Scores messages until it is told to stop, or, with `once`, what is there now.
+
+    Args:
+        model: its name.
+        source: of messages.
+        sink: of predictions.
+        letters: of dead letters.
+        settled: partition and offset of messages that are dead letters already.
+        follow: the version in Production; None while there is none.
+        telling: what others see of it.
+        stop: asked between batches.
+        once: ends when the source is at its end; what cannot be done now is an error then.
+
+    Raises:
+        UnavailableError, ConflictError: with `once`, as they come.
+        DataError: the source lost messages, or the version fails on all of them.
+    """
+    at_work: AtWork | None = None
+    batch: Batch | None = None
+    while not stop():
+        at_work = follow() or at_work
+        batch = batch or (source.poll() if at_work else None)
+        try:
+            if at_work is None:
+                _nobody(model)
+            elif batch is not None:
+                reach(f"stream.polled:{model}")
+                scored = score(
+                    at_work, [each for each in batch.messages if (each.partition, each.offset) not in settled]
+                )
+                _write(model, source, sink, letters, batch, scored)
+                telling.wrote(batch, scored, at_work.version.number, source.lag())
+                batch = None
+            elif once and source.at_end():
+                return
+            else:
+                telling.idle(source.lag())
+        except MovedError as error:
+            telling.rewound(error.what)
+            source.rewind()
+            batch = None
+        except (UnavailableError, ConflictError) as error:
+            if once:
+                raise
+            telling.waits(error.what)
+            if not source.hold(WAIT):  # other partitions by now: whoever has those of the batch reads them again
+                batch = None
+
+
+def _nobody(model: str) -> None:
+    raise UnavailableError(f"{model} has no version in Production.", hint="headrace run deploy")
+
+
+def _write(model: str, source: Source, sink: Sink, letters: Sink, batch: Batch, scored: Scored) -> None:
+    if scored.letters:
+        letters.write(letters_table(model, source.topic, scored.letters), batch.ends)
+        reach(f"stream.refused:{model}")
+    sink.write(scored.predictions, batch.ends)
+    reach(f"stream.written:{model}")
+    source.done(batch)
+    reach(f"stream.done:{model}")

@@ -1,0 +1,1 @@
+"""Where decisions come from: `base` is the contract, then one file a source."""

@@ -1,0 +1,221 @@
+"""The contract of a sink, as a table and as a topic, for predictions and for dead letters."""
+
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import pyarrow as pa
+import pytest
+
+from headrace.core.errors import MovedError, UnavailableError
+from headrace.inference.streaming import clients
+from headrace.inference.streaming.requests import Letter, letters_table
+from headrace.inference.streaming.sinks.base import LETTER, PREDICTION
+from headrace.inference.streaming.sinks.delta import DeltaSink
+from headrace.inference.streaming.sinks.kafka import KafkaSink
+from headrace.inference.streaming.sources.base import Message
+from headrace.lakehouse.lakehouse import Lakehouse
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def predictions(*numbers, value=0.5, features=None):
+    count = len(numbers)
+    given = features or {"x": 1.0}
+    return pa.table(
+        {
+            "prediction_id": [f"p{each}" for each in numbers],
+            "id": pa.array(numbers, pa.int64()),
+            "predicted_for": pa.array([START + timedelta(hours=each) for each in numbers], pa.timestamp("us", "UTC")),
+            "prediction": pa.array([value] * count, pa.float64()),
+            "features": pa.array([given] * count),
+        }
+    )
+
+
+def letters(*offsets, partition=0):
+    found = [Letter(Message(partition, each, b"{", b"k", START), "the value is no JSON.") for each in offsets]
+    return letters_table("m", "t", found)
+
+
+class Table:
+    def __init__(self, broker, tmp_path):
+        del broker
+        self.lake = Lakehouse("dev", str(tmp_path))
+
+    def open(self, key):
+        within = "predicted_for" if key == PREDICTION else "offset"
+        return DeltaSink(self.lake, "gold.m", stream="stream m kafka main/t", key=key, within=within)
+
+    def keys(self, key):
+        return sorted(tuple(row[name] for name in key) for row in self.lake.snapshot("gold.m").to_arrow().to_pylist())
+
+
+class Topic:
+    def __init__(self, broker, tmp_path):
+        del tmp_path
+        self.broker, self.topic = broker, broker.topic()
+
+    def open(self, key):
+        return KafkaSink(clients.producer("main", {"bootstrap.servers": self.broker.at}), self.topic, key=key)
+
+    def keys(self, key):
+        """A reader tells repeats by the key."""
+        found = {each.key().decode() for each in self.broker.read(self.topic)}
+        if key == PREDICTION:
+            return sorted((each,) for each in found)
+        return sorted((t, int(p), int(o)) for t, p, o in (each.split("/") for each in found))
+
+
+@pytest.fixture(params=[Table, Topic])
+def place(request, broker, tmp_path):
+    return request.param(broker, tmp_path)
+
+
+def test_rows_are_there_with_their_keys(place):
+    sink = place.open(PREDICTION)
+    sink.write(predictions(1, 2), {0: 5, 1: 3})
+    sink.write(None, {0: 6})
+    sink.write(predictions(3), {1: 9})
+    assert place.keys(PREDICTION) == [("p1",), ("p2",), ("p3",)]
+    after = place.open(PREDICTION)
+    assert after.positions([0, 1, 2]) == ({0: 6, 1: 9, 2: None} if sink.keeps_positions else dict.fromkeys(range(3)))
+
+
+def test_a_repeated_decision_is_one_row(place):
+    sink = place.open(PREDICTION)
+    sink.write(predictions(1, 2, 1), {0: 3})
+    sink.write(predictions(2, 3), {0: 5})
+    assert place.keys(PREDICTION) == [("p1",), ("p2",), ("p3",)]
+
+
+def test_dead_letters_are_there_once_by_place(place):
+    sink = place.open(LETTER)
+    sink.write(letters(1, 4), {0: 5})
+    again = place.open(LETTER)
+    again.write(letters(4, 7), {0: 8})
+    again.write(letters(4, partition=1), {1: 5})
+    assert place.keys(LETTER) == [("t", 0, 1), ("t", 0, 4), ("t", 0, 7), ("t", 1, 4)]
+
+
+def test_nothing_but_positions_can_be_first(place):
+    sink = place.open(PREDICTION)
+    sink.write(None, {0: 4})
+    sink.write(predictions(1), {0: 5})
+    assert place.keys(PREDICTION) == [("p1",)]
+
+
+# ---------------------------------------------------------------------------------------------- as a table
+
+
+@pytest.fixture
+def table(broker, tmp_path):
+    return Table(broker, tmp_path)
+
+
+def test_who_was_overtaken_writes_nothing(table):
+    late, heir = table.open(PREDICTION), table.open(PREDICTION)
+    late.positions([0])
+    heir.positions([0])
+    heir.write(predictions(1), {0: 2})
+    with pytest.raises(MovedError):
+        late.write(predictions(1, 2, 3), {0: 4})
+    assert table.keys(PREDICTION) == [("p1",)]
+    assert late.positions([0]) == {0: 2}
+    late.write(predictions(2, 3), {0: 4})
+    assert table.keys(PREDICTION) == [("p1",), ("p2",), ("p3",)]
+
+
+def test_the_later_prediction_of_a_decision_stays(table):
+    sink = table.open(PREDICTION)
+    sink.write(predictions(1, 2, value=0.1), {0: 2})
+    sink.write(pa.concat_tables([predictions(1, value=0.2), predictions(1, value=0.3)]), {0: 4})
+    rows = table.lake.snapshot("gold.m").to_arrow().to_pylist()
+    assert {row["prediction_id"]: row["prediction"] for row in rows} == {"p1": 0.3, "p2": 0.1}
+
+
+def test_a_version_of_other_features_writes_into_the_same_table(table):
+    sink = table.open(PREDICTION)
+    sink.write(predictions(1, features={"x": 1.0}), {0: 1})
+    sink.write(predictions(2, features={"y": "a", "x": 2.0}), {0: 2})
+    sink.write(predictions(3, 1, features={"y": "b"}), {0: 4})
+    rows = table.lake.snapshot("gold.m").to_arrow().to_pylist()
+    assert {row["prediction_id"]: row["features"] for row in rows} == {
+        "p1": {"x": None, "y": "b"},
+        "p2": {"x": 2.0, "y": "a"},
+        "p3": {"x": None, "y": "b"},
+    }
+    assert sink.positions([0]) == {0: 4}
+
+
+def test_dead_letters_ahead_of_the_predictions_are_known(table):
+    sink = table.open(LETTER)
+    sink.write(letters(1, 4, 9), {0: 10})
+    sink.write(letters(2, partition=1), {1: 3})
+    after = table.open(LETTER)
+    after.positions([0, 1])
+    assert after.settled({0: 4, 1: 3}) == {(0, 4), (0, 9)}
+    assert after.settled({0: 10, 1: 0}) == {(1, 2)}
+
+
+def test_a_dead_letter_that_comes_later_and_lies_before_is_kept(table):
+    table.open(LETTER).write(letters(4), {0: 10})
+    table.open(LETTER).write(letters(2), {0: 5})
+    assert table.keys(LETTER) == [("t", 0, 2), ("t", 0, 4)]
+    assert table.open(LETTER).positions([0]) == {0: 10}
+
+
+def test_many_small_files_become_one(table, monkeypatch):
+    monkeypatch.setattr("headrace.inference.streaming.sinks.delta.COMPACT", 5)
+    sink = table.open(PREDICTION)
+    for each in range(5):
+        sink.write(predictions(each), {0: each + 1})
+    assert len(table.lake.snapshot("gold.m").table.file_uris()) == 1
+    assert len(table.keys(PREDICTION)) == 5
+    sink.write(predictions(9), {0: 6})
+    assert table.open(PREDICTION).positions([0]) == {0: 6}
+
+
+# ---------------------------------------------------------------------------------------------- as a topic
+
+
+def test_a_prediction_is_its_record_as_json(broker, tmp_path):
+    topic = Topic(broker, tmp_path)
+    topic.open(PREDICTION).write(predictions(1), {})
+    (message,) = broker.read(topic.topic)
+    assert orjson.loads(message.value()) == {
+        "prediction_id": "p1",
+        "id": 1,
+        "predicted_for": "2024-01-01T01:00:00+00:00",
+        "prediction": 0.5,
+        "features": {"x": 1.0},
+    }
+
+
+def test_a_dead_letter_is_the_message_as_it_came(broker, tmp_path):
+    topic = Topic(broker, tmp_path)
+    topic.open(LETTER).write(letters(3), {})
+    (message,) = broker.read(topic.topic)
+    assert (message.key(), message.value()) == (b"t/0/3", b"{")
+    assert dict(message.headers()) == {
+        "reason": b"the value is no JSON.",
+        "model": b"m",
+        "topic": b"t",
+        "partition": b"0",
+        "offset": b"3",
+        "key": b"k",
+    }
+
+
+def test_more_rows_than_the_buffer_holds(broker, tmp_path):
+    topic = Topic(broker, tmp_path)
+    properties = {"bootstrap.servers": broker.at, "queue.buffering.max.messages": "10"}
+    sink = KafkaSink(clients.producer("main", properties), topic.topic, key=PREDICTION)
+    sink.write(predictions(*range(500)), {})
+    assert len(broker.read(topic.topic)) == 500
+
+
+def test_a_broker_that_does_not_answer_is_told(monkeypatch):
+    monkeypatch.setattr("headrace.inference.streaming.sinks.kafka.PATIENCE", 0.2)
+    sink = KafkaSink(clients.producer("main", {"bootstrap.servers": "127.0.0.1:1"}), "t", key=PREDICTION)
+    with pytest.raises(UnavailableError, match="not acknowledged"):
+        sink.write(predictions(1), {})
