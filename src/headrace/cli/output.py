@@ -28,7 +28,7 @@ GAP = "  "
 NUMBER = re.compile(r"[+-]?[\d,]+(\.\d+)?")
 
 COMMAND = re.compile(
-    r"headrace (?:(?:run|model|request|alert|table|feature|job|access) [a-z]+|status|serve|audit|up|sql)\b(?! \()"
+    r"headrace (?:(?:run|model|traffic|request|alert|table|feature|job|access) [a-z]+|status|serve|audit|up|sql)\b(?! \()"
 )
 _asked: ContextVar[str | None] = ContextVar("asked", default=None)  # the environment that --env named
 

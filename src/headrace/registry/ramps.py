@@ -21,7 +21,7 @@ from headrace.registry.records import Ramp, RampPlan, Share
 from headrace.registry.tables import DECISIONS, RAMPS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, RowMapping
@@ -51,6 +51,12 @@ class Ramps:
         with self.state.read() as connection:
             row = connection.execute(wanted).mappings().first()
         return None if row is None else _ramp(row)
+
+    def open(self) -> Sequence[Ramp]:
+        """Those that run, of all models."""
+        wanted = select(RAMPS).where(RAMPS.c.status == "running").order_by(RAMPS.c.id)
+        with self.state.read() as connection:
+            return [_ramp(row) for row in connection.execute(wanted).mappings()]
 
     def of(self, decision: Decision) -> Ramp | None:
         """The last ramp that a decision began."""

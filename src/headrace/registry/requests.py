@@ -111,6 +111,14 @@ class Requests:
         with self.state.read() as connection:
             return _decision(connection, request)
 
+    def decided(self, decision: int) -> Decision:
+        """The decision of a number that somebody kept."""
+        with self.state.read() as connection:
+            of = connection.execute(select(DECISIONS.c.request).where(DECISIONS.c.id == decision)).scalar_one()
+            found = _decision(connection, of)
+        assert found is not None  # just found
+        return found
+
     def approve(self, request: int, identity: Identity, *, reason: str = "") -> Decision | None:
         """Signs a request for every missing role that the identity holds one of. The last signature makes the decision.
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from headrace.core.clock import now
+from headrace.core.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,12 +33,14 @@ def overview(workspace: Workspace) -> dict[str, list[Row]]:
         "needs_a_person": [
             *_requests(workspace),
             *_approved(workspace),
+            *_stopped(workspace),
             *_alerts(workspace),
             *_serving(workspace),
             *_channels(workspace),
             *_needs(list(last.values()), workspace.environment.name),
         ],
         "lately": _repairs(workspace),
+        "traffic": _traffic(workspace),
         "tables": [_table(workspace.lakehouse, name.name) for name in workspace.lakehouse.names()],
         "jobs": [
             {
@@ -90,11 +93,13 @@ def _alerts(workspace: Workspace) -> list[Row]:
 
 
 def _approved(workspace: Workspace) -> list[Row]:
-    """Approved for Production, and not there yet: the move was refused, or its process died."""
+    """Approved for Production, and neither there nor on the way: the move was refused, or its process died."""
     env, found = workspace.environment.name, list[Row]()
     for request in workspace.registry.requests.list(status="approved"):
         decision = workspace.registry.requests.decision(request.id)
         if decision is None or not decision.approved or decision.spent is not None or decision.expires <= now():
+            continue
+        if workspace.registry.ramps.of(decision) is not None:  # told by itself
             continue
         move = f"headrace run deploy --model {request.model} --version {request.version} --env {env}"
         found.append(
@@ -105,6 +110,47 @@ def _approved(workspace: Workspace) -> list[Row]:
                 "next": move,
             }
         )
+    return found
+
+
+def _stopped(workspace: Workspace) -> list[Row]:
+    """Ramps that a rule stopped, of versions that nobody has decided on since."""
+    env, found, seen = workspace.environment.name, list[Row](), set[str]()
+    for ramp in workspace.registry.ramps.list():
+        if ramp.model in seen:
+            continue
+        seen.add(ramp.model)
+        version = workspace.registry.get(ramp.model, ramp.version)
+        champion = workspace.registry.current(ramp.model, "Production")
+        decision = workspace.registry.requests.decided(ramp.decision)
+        against = champion.version if champion else None
+        if ramp.status != "stopped" or version.stage in ("Production", "Archived") or decision.against != against:
+            continue
+        found.append(
+            {
+                "what": f"the ramp of {ramp.model} version {ramp.version} was stopped at {percent(ramp.share)}",
+                "since": ramp.ended,
+                "why": f"{ramp.why}; version {against} answers everything",
+                "next": f"headrace traffic history {ramp.model} --env {env}",
+            }
+        )
+    return found
+
+
+def _traffic(workspace: Workspace) -> list[Row]:
+    """Who answers beside the version in Production, and what a ramp waits for."""
+    from headrace.deployment.ramps import outlook
+
+    found: list[Row] = []
+    for model in workspace.registry.models():
+        split, ramp = workspace.registry.traffic.current(model), workspace.registry.ramps.running(model)
+        for role, shares in (("candidate", split.candidates), ("shadow", split.shadows)):
+            for share in shares:
+                on_ramp = ramp is not None and ramp.version == share.version
+                waits = outlook(workspace.registry, workspace.lakehouse, ramp, now()) if ramp and on_ramp else split.why
+                found.append(
+                    {"model": model, "version": share.version, "role": role, "share": share.weight, "why": waits}
+                )
     return found
 
 
