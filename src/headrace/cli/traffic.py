@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -200,11 +200,12 @@ def history(model: str, env: str | None, as_json: bool) -> None:
     if as_json:
         emit({"changes": changes, "ramps": ramps})
         return
+    rows = [{**each, **{name: _shown(each[name]) for name in ("candidates", "shadows")}} for each in changes]
     columns = ("at", "split", "primary", "candidates", "shadows", "changed_by", "why")
-    table(changes, columns, empty=f"the traffic of {model} has never been divided.")
-    if ramps:
-        click.echo()
-        table(ramps, ("ramp", "version", "status", "share", "began", "ended", "by", "why"))
+    table(rows, columns, empty=f"the traffic of {model} has never been divided.")
+    for each in ramps:
+        where = f"{each['status']} at {percent(float(str(each['share'])))}"
+        click.echo(f"ramp {each['ramp']} of version {each['version']}, {where}, by {each['by']}: {each['why']}")
 
 
 @command.command()
@@ -312,6 +313,11 @@ def _interval(low: float | None, high: float | None) -> str | None:
     if low is None or high is None or not math.isfinite(low + high):
         return None
     return f"{low:+.4f} to {high:+.4f}"
+
+
+def _shown(shares: object) -> list[str]:
+    kept = cast("dict[str, float]", shares)
+    return [f"{version}={percent(weight)}" for version, weight in kept.items()]
 
 
 def _row(split: Split) -> dict[str, object]:

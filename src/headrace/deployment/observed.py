@@ -115,7 +115,7 @@ def counted(lakehouse: Lakehouse, model: str, *, since: datetime | None = None) 
     if not lakehouse.exists(TABLE, own=True):
         return {}
     buckets = ", ".join(f"coalesce(sum(buckets[{place}]), 0)::bigint" for place in range(1, len(BUCKETS) + 2))
-    late = "" if since is None else f"and at::timestamptz > timestamptz '{since.isoformat()}'"
+    late = "" if since is None else f"and \"at\"::timestamptz > timestamptz '{since.isoformat()}'"
     with lakehouse.connect({TABLE: None}) as connection:
         rows = connection.sql(
             f"""

@@ -155,27 +155,32 @@ def _traffic(workspace: Workspace) -> list[Row]:
 
 
 def _serving(workspace: Workspace) -> list[Row]:
-    """Models whose servers would start with something else than what is in Production."""
+    """Versions that servers would not load, or not as they should: in Production, or with a share beside it."""
     from headrace.core.errors import DataError
     from headrace.serving.manifest import FILE, read_manifest, version_folder
 
     env, found = workspace.environment.name, list[Row]()
     for model in workspace.registry.models():
-        current, file = workspace.registry.current(model, "Production"), workspace.home(model) / FILE
-        if current is None:
+        split, file = workspace.registry.traffic.current(model), workspace.home(model) / FILE
+        if split.primary is None:
             continue
-        try:
-            manifest = read_manifest(file)
-            for served in manifest.versions:
-                version_folder(file, manifest, served)
-            said = manifest.primary.version
-            why = f"serving.json names version {said}" if said != current.version else ""
-        except DataError as error:
-            why = error.what
-        if why:
-            again = f"headrace run deploy --model {model} --version {current.version} --env {env}"
-            what = f"{current.name} is in Production and cannot be served"
-            found.append({"what": what, "since": current.created, "why": why, "next": again})
+        asked = [(split.primary, "primary"), *((each.version, "candidate") for each in split.candidates)]
+        for number, role in (*asked, *((each.version, "shadow") for each in split.shadows)):
+            try:
+                manifest = read_manifest(file)
+                served = next((each for each in manifest.versions if (each.version, each.role) == (number, role)), None)
+                named = ", ".join(f"version {each.version} as {each.role}" for each in manifest.versions)
+                why = "" if served else f"serving.json names {named}"
+                if served is not None:
+                    version_folder(file, manifest, served)
+            except DataError as error:
+                why = error.what
+            if why:
+                version = workspace.registry.get(model, number)
+                again = f"headrace run deploy --model {model} --version {number} --env {env}"
+                where = "is in Production" if role == "primary" else "has a share of the traffic"
+                what = f"{version.name} {where} and cannot be served"
+                found.append({"what": what, "since": version.created, "why": why, "next": again})
     return found
 
 
