@@ -254,6 +254,14 @@ class TestTending:
         self.answers(scene, noise=0.2)
         assert "comes to 25 %" in scene.tend()
 
+    def test_whose_model_is_not_declared_any_more_it_waits_and_can_still_be_stopped(self, scene):
+        scene.traffic()
+        at = datetime.now(UTC) + HOUR
+        assert tend(scene.registry, scene.world.lakehouse, "days", None, at=at, as_of=at) is None
+        assert scene.split.weight(2) == 0.05
+        scene.traffic(errors=100)
+        assert "was stopped" in tend(scene.registry, scene.world.lakehouse, "days", None, at=at, as_of=at)
+
     def test_of_two_schedulers_one_takes_the_step(self, scene):
         scene.traffic()
 
@@ -277,10 +285,12 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from headrace.deployment.ramps import tend
+from headrace.lakehouse.lakehouse import Lakehouse
+from tests.deployment.conftest import MODEL
 from tests.registry.test_move import open_registry
 root = Path(sys.argv[1])
 at = datetime.now(UTC) + timedelta(hours=1, minutes=1)
-tend(open_registry(root), Lakehouse("dev", str(root / "lakehouse")), "days", None, at=at, as_of=at)
+tend(open_registry(root), Lakehouse("dev", str(root / "lakehouse")), "days", MODEL, at=at, as_of=at)
 """
 
 

@@ -203,7 +203,7 @@ def tend(
         registry: which keeps it.
         lakehouse: where servers count, and answers and labels are.
         name: of the model.
-        model: as declared now; None leaves rules on its quality out.
+        model: as declared now; without it a ramp with rules on its quality takes no step.
         at: the present.
         as_of: labels known by then count.
     """
@@ -213,12 +213,9 @@ def tend(
     counts = since_it_began(registry, lakehouse, ramp)
     action = decide(ramp, _facts(registry, ramp, counts, by_counts(ramp, counts, _primary(registry, ramp))), at)
     late = ramp.looked is None or at - ramp.looked >= LOOK
-    if (
-        model is not None
-        and has_quality(ramp.plan)
-        and not isinstance(action, End)
-        and (late or not isinstance(action, Wait))
-    ):
+    if has_quality(ramp.plan) and not isinstance(action, End) and (late or not isinstance(action, Wait)):
+        if model is None:
+            return None
         told = by_quality(lakehouse, ramp, _primary(registry, ramp), model, as_of=as_of)
         registry.ramps.looked(ramp, at)
         action = decide(ramp, _facts(registry, ramp, counts, told), at)

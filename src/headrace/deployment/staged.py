@@ -170,8 +170,8 @@ def promote(
 ) -> bool:
     """Writes `serving.json` for the version in Production and those beside it, unless it says so already.
 
-    A candidate or shadow without a whole copy is left out, and told after the file was written: it never keeps servers from
-    following Production.
+    A candidate or shadow without a whole copy is left out: it never keeps servers from following Production. `headrace
+    status` tells of it, and each call tries again.
 
     Args:
         home: of the model.
@@ -185,7 +185,7 @@ def promote(
         Whether it said something else than what was declared anew.
 
     Raises:
-        DataError: a version has no whole copy.
+        DataError: the version in Production has no whole copy.
     """
     file = home / FILE
     if version is None:
@@ -219,8 +219,6 @@ def promote(
     changed = said is None or replace(said, serve=wanted.serve) != wanted
     if said != wanted:
         write_manifest(file, wanted)
-    if broken := [each for each, *_ in others if all(each is not there for there, *_ in whole)]:
-        raise _no_copy(broken[0], home / folder_name(broken[0]))
     return changed
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from headrace.access.audit import record
 from headrace.core.clock import now
-from headrace.core.errors import NotFoundError, RefusedError
+from headrace.core.errors import ConflictError, NotFoundError, RefusedError
 from headrace.core.events import publish
 from headrace.core.failpoints import reach
 from headrace.core.text import percent
@@ -95,12 +96,17 @@ class Ramps:
                     f"the decision on request {decision.request} does not hold any more.",
                     hint="Ask again: headrace run deploy",
                 )
-            values = {"model": model, "version": version.version, "decision": decision.id, "plan": plan.to_json()}
-            connection.execute(
-                insert(RAMPS).values(
-                    **values, step=0, status="running", began=at, step_began=at, looked=None, ended=None, by=by, why=why
-                )
-            )
+            values: dict[str, Any] = {
+                "model": model,
+                "version": version.version,
+                "decision": decision.id,
+                "plan": plan.to_json(),
+            }
+            values |= {"step": 0, "status": "running", "began": at, "step_began": at, "by": by, "why": why}
+            try:
+                connection.execute(insert(RAMPS).values(**values))
+            except IntegrityError:  # PostgreSQL only: another process began one between our look and our insert
+                raise ConflictError(f"somebody began a ramp of {model} at the same time.") from None
             ramp = _running(connection, model)
             assert ramp is not None  # just written
             _tell(connection, "ramp.began", ramp, by, why, {"plan": plan.to_json(), "decision": decision.id})

@@ -64,7 +64,7 @@ def serve_current(workspace: Workspace, model: str) -> bool:
     """`serving.json` says what is in Production now, and who answers beside it; gives whether it said something else.
 
     Raises:
-        DataError: a version has no whole copy.
+        DataError: the version in Production has no whole copy.
     """
     from headrace.deployment import staged
     from headrace.serving.manifest import Split
