@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from headrace.core.schema import Schema
     from headrace.deployment.declarations import (
         Deployment,
+        Ramp,
         Retrain,
         approval,
         at_least,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         forbid_inputs,
         not_worse,
         signature,
+        stop,
     )
     from headrace.features.declarations import FeatureTable, feature_table, on_demand
     from headrace.inference.declarations import Score, database, files
@@ -65,7 +67,18 @@ HOMES = {
         "headrace.training.declarations",
     ),
     **dict.fromkeys(
-        ("Deployment", "Retrain", "approval", "at_least", "documented", "forbid_inputs", "not_worse", "signature"),
+        (
+            "Deployment",
+            "Ramp",
+            "Retrain",
+            "approval",
+            "at_least",
+            "documented",
+            "forbid_inputs",
+            "not_worse",
+            "signature",
+            "stop",
+        ),
         "headrace.deployment.declarations",
     ),
     **dict.fromkeys(("Monitor", "alert"), "headrace.monitoring.declarations"),
@@ -76,9 +89,10 @@ HOMES = {
     "open": "headrace.workspace.workspace",
 }
 __all__ = [
-    "Binary", "Deployment", "Evaluate", "FeatureTable", "Model", "Monitor", "Multiclass", "Params", "Regression", "Retrain", "Schema",
+    "Binary", "Deployment", "Evaluate", "FeatureTable", "Model", "Monitor", "Multiclass", "Params", "Ramp", "Regression", "Retrain", "Schema",
     "Score", "Serve", "Source", "Stream", "Table", "TrainingData", "Tune", "alert", "approval", "at_least", "changes", "choice", "cron", "database", "documented",
-    "expect", "feature_table", "files", "forbid_inputs", "integer", "kafka", "log_uniform", "not_worse", "on_demand", "open", "repair", "signature", "sql_file", "uniform",
+    "expect", "feature_table", "files", "forbid_inputs", "integer", "kafka", "log_uniform", "not_worse", "on_demand", "open", "repair", "signature", "sql_file",
+    "stop", "uniform",
 ]  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """One road to Production: everything that is not an approval of this very move, by somebody else, is refused."""
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +9,6 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
-from tests.registry.test_registry import WHAT
 
 from headrace.access.audit import Audit
 from headrace.access.identity import Identity
@@ -40,26 +38,6 @@ def logged(root, number):
     (folder / "MLmodel").write_text("flavors:\n  python_function:\n    data: data/package\n    loader_module: x\n")
     (folder / "data" / "package" / "weights").write_text(f"weights {number}")
     return folder
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
-    """MLflow's own tables, which take a second to make."""
-    root = tmp_path_factory.mktemp("store")
-    Tracking(f"sqlite:///{root}/mlflow.db", f"{root}/artifacts").runs()
-    return root / "mlflow.db"
-
-
-@pytest.fixture
-def registry(tmp_path, empty_store):
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    made = open_registry(tmp_path)
-    for number in (1, 2, 3):
-        folder = logged(tmp_path, number)
-        hashes = {"artifact_hash": folder_digest(folder / "data" / "package"), "logged_hash": folder_digest(folder)}
-        made.register("days", step_key=f"k{number}", model_uri=str(folder), **{**WHAT, **hashes})
-    yield made
-    made.state.close()
 
 
 def ask(registry, version, to="Production", *, roles=("governance",), against=None, key=None):

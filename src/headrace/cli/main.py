@@ -21,6 +21,7 @@ COMMANDS = {
     "table": "tables: list, show, history, load a file",
     "feature": "feature tables: list, show",
     "model": "models and their versions: list, show, history, compare, rollback",
+    "traffic": "who answers: shares, shadows, ramps, and how versions compare",
     "request": "requests to move a version: list, show, approve, reject",
     "alert": "alerts: list, ack",
     "sql": "ask the lakehouse",

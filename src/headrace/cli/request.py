@@ -9,7 +9,7 @@ import click
 from headrace.cli.output import Commands, bold, emit, env_option, facts, heading, json_option, say, table, wrong
 
 if TYPE_CHECKING:
-    from headrace.registry.records import Request
+    from headrace.registry.records import Decision, Request
     from headrace.workspace.workspace import Workspace
 
 
@@ -76,25 +76,41 @@ def show(request: int, env: str | None, as_json: bool) -> None:
 @env_option
 @json_option
 def approve(request: int, reason: str, env: str | None, as_json: bool) -> None:
-    """Sign a request that somebody else made. With the last signature the version moves."""
+    """Sign a request that somebody else made. With the last signature the version moves, or begins its ramp."""
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
         me = workspace.access.me()
         decision = workspace.registry.requests.approve(request, me, reason=reason)
         found = workspace.registry.requests.get(request)
-        if decision is not None:
-            version = workspace.registry.get(found.model, found.version)
-            workspace.registry.move(version, found.to, expect=version.stage, decision=decision, by=me.name)
-            _follow(workspace)
+        ramped = decision is not None and _bring(workspace, decision, me.name)
     if as_json:
-        emit({**_row(found), "decided": decision is not None})
+        emit({**_row(found), "decided": decision is not None, "ramped": ramped})
     elif decision is None:
         say(f"signed. Missing: {', '.join(found.missing)}.")
+    elif ramped:
+        say(
+            f"{found.model} version {found.version} is on its ramp. Next: {bold(f'headrace traffic show {found.model}')}"
+        )
     else:
         say(
             f"{found.model} version {found.version} is in {found.to}. Next: {bold(f'headrace model history {found.model}')}"
         )
+
+
+def _bring(workspace: Workspace, decision: Decision, by: str) -> bool:
+    """Moves a version by a decision, or begins the ramp that it was approved with; gives whether it was that."""
+    from headrace.deployment import ramps
+
+    registry = workspace.registry
+    version, plan = registry.get(decision.model, decision.version), registry.traffic.plan(decision)
+    if plan is None:
+        registry.move(version, decision.to, expect=version.stage, decision=decision, by=by)
+    else:
+        home, why = workspace.home(version.model), f"request {decision.request} approved"
+        ramps.begin(registry, version, decision, plan, home=home, by=by, why=why)
+    _follow(workspace)
+    return plan is not None
 
 
 @command.command()

@@ -53,6 +53,7 @@ as_of_option = click.option(
     default=None,
     help="What is known by then counts; the project's as_of or the present unless said.",
 )
+EXITS = {"in production": 0, "on a ramp": 0, "waits for approval": 3}
 dry_option = click.option("--dry-run", is_flag=True, help="Print the plan, do nothing.")
 
 
@@ -391,7 +392,7 @@ def deploy(
             emit({"run": run.id, "model": name, **vars(found), "steps": _steps(workspace, run.id)})
         else:
             _told(workspace, name, found)
-    sys.exit({"in production": 0, "waits for approval": 3}.get(found.ending, 1))
+    sys.exit(EXITS.get(found.ending, 1))
 
 
 @command.command()
@@ -453,7 +454,7 @@ def retrain(
         else:
             say(f"{name} is not trained again: {'; '.join(verdict.against) or 'nothing asks for it'}.")
     if found is not None:
-        sys.exit({"in production": 0, "waits for approval": 3}.get(found.ending, 1))
+        sys.exit(EXITS.get(found.ending, 1))
     if verdict.against:
         sys.exit(3)
 
@@ -466,6 +467,11 @@ def _told(workspace: Workspace, model: str, found: Delivered) -> None:
     elif found.ending == "waits for approval":
         say(f"{said} waits for approval by {', '.join(found.missing)}; whoever asked cannot give it.")
         say(f"Next, as somebody else: {bold(f'headrace request approve {found.request} --env {env}')}")
+    elif found.ending == "on a ramp":
+        say(f"{said} is on its ramp. Next: {bold(f'headrace traffic show {model} --env {env}')}")
+    elif found.ending == "ramp stopped":
+        again = f"headrace run deploy --model {model} --version {found.version} --env {env}"
+        wrong(f"the ramp of {said} was stopped; it begins again by {bold(again)}:")
     elif found.ending == "no decision":
         say(f"{said} stays in Staging, no decision:")
     else:

@@ -7,6 +7,7 @@ import sys
 import click
 
 from headrace.cli.output import emit, env_option, heading, json_option, show, table
+from headrace.core.text import percent
 
 
 @click.command(name="status")
@@ -40,6 +41,9 @@ def _show(found: dict[str, list[dict[str, object]]], project: str, name: str) ->
         click.echo(f"    {need['next']}")
     for event in found["lately"]:
         click.echo(f"  lately: {event['what']}, {show(event['at'])}")
+    for part in found["traffic"]:
+        share = percent(float(str(part["share"])))
+        click.echo(f"  {part['model']} version {part['version']} is {part['role']} with {share}: {part['why']}")
     click.echo()
     table(found["tables"], empty=f"no tables yet. Next: headrace run refresh --env {name}")
     for part in ("jobs", "streams", "models"):

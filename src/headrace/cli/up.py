@@ -93,15 +93,21 @@ def _round(workspace: Workspace, servers: Servers, began: datetime) -> bool:
         say(f"{job.why}: headrace run {' '.join(job.arguments)}")
         with subprocess.Popen(_command(workspace.environment.name, job.arguments)) as running:
             while (code := _ended(running)) is None:
-                _say_all(upkeep.tend(workspace))
+                _tend(workspace)
                 servers.tend()
         failed = job.why if code and job.arguments[0] in ("refresh", "publish", "score") else None
-    _say_all(upkeep.tend(workspace))
+    _tend(workspace)
     return servers.tend()
 
 
-def _say_all(troubles: list[str]) -> None:
-    for trouble in troubles:
+def _tend(workspace: Workspace) -> None:
+    from headrace.workspace import upkeep
+
+    troubles = upkeep.tend(workspace)
+    done, more = upkeep.ramps(workspace)
+    for line in done:
+        say(line)
+    for trouble in (*troubles, *more):
         wrong(trouble)
 
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from headrace.core.clock import duration
 from headrace.core.declaration import Location, caller
 from headrace.core.errors import DeclarationError
+from headrace.core.text import share
 from headrace.jobs.schedule import Cron
+from headrace.registry.records import VALID
 from headrace.training.declarations import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from headrace.inference.declarations import Score
     from headrace.inference.streaming.declarations import Stream
     from headrace.monitoring.declarations import Monitor
+    from headrace.registry.records import RampPlan
     from headrace.serving.declarations import Serve
-    from headrace.training.declarations import Model
+    from headrace.training.declarations import Direction, Model
+
+ERROR_RATE = "error_rate"
+LATENCIES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}  # the share of the requests that are as quick
 
 
 @dataclass(frozen=True)
@@ -157,6 +164,130 @@ class Retrain:
             )
 
 
+@dataclass(frozen=True)
+class Stop:
+    """What ends a ramp.
+
+    Attributes:
+        metric: `error_rate` (answers with a status of 500 or more), a latency (`p50`, `p90`, `p95`, `p99`, seconds), or a
+            metric of the model where labels are known.
+        above: the most that is accepted.
+        below: the least that is accepted.
+        worse_by: how much worse than the version in Production, in the same period, is accepted.
+    """
+
+    metric: str
+    above: float | None = None
+    below: float | None = None
+    worse_by: float | None = None
+
+    @property
+    def name(self) -> str:
+        """`error_rate > 0.01`, `p99 > 50ms`, `roc_auc worse by 0.02`."""
+        if self.worse_by is not None:
+            return f"{self.metric} worse by {self.worse_by:g}"
+        if self.metric in LATENCIES and self.above is not None:
+            return f"{self.metric} > {1000 * self.above:g}ms"
+        return f"{self.metric} > {self.above:g}" if self.above is not None else f"{self.metric} < {self.below:g}"
+
+
+def stop(
+    metric: str, *, above: float | str | None = None, below: float | None = None, worse_by: float | None = None
+) -> Stop:
+    """A rule that ends a ramp and leaves Production as it is: `hr.stop("p99", above="50ms")`.
+
+    A rule fires when chance can be ruled out, however often it is looked at.
+
+    Raises:
+        DeclarationError: not exactly one limit, one that is not possible, or a latency that is not counted.
+    """
+    if [above, below, worse_by].count(None) != 2:
+        raise DeclarationError(f"stop({metric!r}) needs one of above=, below= and worse_by=.")
+    if metric in LATENCIES:
+        return Stop(metric, above=_latency(metric, above))
+    limit = next(each for each in (above, below, worse_by) if each is not None)
+    if isinstance(limit, str) or not math.isfinite(limit):
+        raise DeclarationError(f"stop({metric!r}) with a limit of {limit!r} is not possible.", hint="Write a number.")
+    if worse_by is not None and worse_by <= 0:
+        raise DeclarationError(
+            f"stop({metric!r}, worse_by={worse_by}) is not possible.",
+            hint="Above 0: two versions that are equal differ by chance.",
+        )
+    if metric == ERROR_RATE and (below is not None or not 0 < limit < 1):
+        raise DeclarationError(f"stop('error_rate') takes above= or worse_by= between 0 and 1, not {limit!r}.")
+    return Stop(metric, above=None if above is None else float(above), below=below, worse_by=worse_by)
+
+
+def _latency(metric: str, above: float | str | None) -> float:
+    from headrace.serving.telling import BUCKETS
+
+    known = {f"{1000 * bound:g}ms": bound for bound in BUCKETS}
+    if not isinstance(above, str) or above not in known:
+        raise DeclarationError(
+            f"stop({metric!r}, above={above!r}) is not possible: servers count latencies up to certain bounds.",
+            hint=f"above= one of {', '.join(known)}.",
+        )
+    return known[above]
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """The way of an approved version into Production: a growing share of the entities, as long as no rule stops it.
+
+    Without one, an approved version comes to Production at once; so does the first version, and a rollback.
+
+    Args:
+        steps: shares, rising; after the last one comes Production.
+        every: how long each step takes at least.
+        stop: what ends it: `hr.stop("error_rate", above=0.01)`.
+        min_requests: that the candidate must have answered in each step.
+        by: columns of a request that name the entity, which stays with its version; the key of the decision unless said.
+        alpha: the probability that a version which breaks no rule is stopped, over all rules and looks together.
+    """
+
+    _: KW_ONLY
+    steps: Sequence[str | float] = ("5%", "25%", "50%")
+    every: str = "1h"
+    stop: Sequence[Stop] = field(default_factory=tuple)
+    min_requests: int = 500
+    by: Sequence[str] = field(default_factory=tuple)
+    alpha: float = 0.05
+
+    def __post_init__(self) -> None:
+        shares = [share(each) for each in self.steps]
+        if not shares or sorted(set(shares)) != shares or shares[-1] >= 1:
+            raise DeclarationError(
+                f"Ramp(steps={tuple(self.steps)!r}) is not possible.",
+                hint="Rising shares below 100%, which is Production: ('5%', '25%', '50%').",
+            )
+        if isinstance(self.by, str) or not all(isinstance(each, str) for each in self.by):
+            raise DeclarationError(f"Ramp(by={self.by!r}) is no list of columns.", hint='Write by=("customer",).')
+        if self.min_requests < 1 or not 0 < self.alpha < 0.5:
+            raise DeclarationError(f"Ramp(min_requests={self.min_requests}, alpha={self.alpha}) is not possible.")
+        for rule in self.stop:
+            if not isinstance(rule, Stop):
+                raise DeclarationError(f"{rule!r} is no stop.", hint='hr.stop("error_rate", above=0.01)')
+        if duration(self.every) * len(shares) >= VALID:
+            raise DeclarationError(
+                f"Ramp(every={self.every!r}) with {len(shares)} steps takes {duration(self.every) * len(shares)}.",
+                hint=f"An approval is good for {VALID.days} days, and the last step must be over by then.",
+            )
+
+    @property
+    def plan(self) -> RampPlan:
+        """As evidence of a request for Production keeps it."""
+        from headrace.registry.records import RampPlan
+
+        return RampPlan(
+            steps=tuple(share(each) for each in self.steps),
+            every=duration(self.every).total_seconds(),
+            min_requests=self.min_requests,
+            stop=tuple({name: value for name, value in vars(each).items() if value is not None} for each in self.stop),
+            alpha=self.alpha,
+            by=tuple(self.by),
+        )
+
+
 def _no_metric(said: str, model: str, known: Iterable[str]) -> DeclarationError:
     return DeclarationError(f"{said} is not possible for {model}.", hint=f"There is {', '.join(known)}.")
 
@@ -171,6 +302,7 @@ class Deployment:
         gates: what a version must pass on its way to Production. Without any, whoever may promote promotes.
         serve: answering over HTTP.
         stream: scoring decisions as they come in.
+        ramp: how an approved version comes into Production; at once unless said.
         monitor: watching its predictions.
         retrain: training again.
         owner: who is told.
@@ -184,6 +316,7 @@ class Deployment:
     gates: Sequence[Gate] = field(default_factory=tuple)
     serve: Serve | None = None
     stream: Stream | None = None
+    ramp: Ramp | None = None
     monitor: Monitor | None = None
     retrain: Retrain | None = None
     owner: str = ""
@@ -209,9 +342,33 @@ class Deployment:
         if self.stream is not None and not isinstance(self.stream, Stream):  # pyright: ignore[reportUnnecessaryIsInstance]
             hint = 'hr.Stream(source=hr.kafka("topic"), into="gold.predictions")'
             raise DeclarationError(f"stream={self.stream!r} is no stream.", hint=hint)
+        self._check_ramp(metrics)
         for schedule in (self.score.every, self.retrain.every if self.retrain else None):
             if schedule is not None and not isinstance(schedule, Cron):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise DeclarationError(f"every={schedule!r} is no schedule.", hint='hr.cron("0 4 * * *")')
+
+    def _check_ramp(self, metrics: Mapping[str, Direction]) -> None:
+        if self.ramp is None:
+            return
+        if self.serve is None:
+            raise DeclarationError(
+                f"the ramp of {self.model.name} has no traffic to divide: the deployment declares no serving.",
+                hint="Add serve=hr.Serve().",
+            )
+        for rule in self.ramp.stop:
+            if rule.metric == ERROR_RATE or rule.metric in LATENCIES:
+                continue
+            if rule.metric not in metrics:
+                raise _no_metric(f"stop({rule.metric!r})", self.model.name, (ERROR_RATE, *LATENCIES, *metrics))
+            wrong = "above" if metrics[rule.metric] == "maximize" else "below"
+            if getattr(rule, wrong) is not None:
+                raise DeclarationError(
+                    f"stop({rule.metric!r}, {wrong}=…) would stop what is good.", hint="Use the other."
+                )
+            if self.model.task.label.table.time is None:
+                raise DeclarationError(
+                    f"stop({rule.metric!r}) needs to know when labels came: {self.model.task.label.table.name!r} has no time=."
+                )
 
     @property
     def name(self) -> str:

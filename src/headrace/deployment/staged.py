@@ -34,13 +34,14 @@ from headrace.serving.manifest import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pandas as pd
 
     from headrace.features.plan import FeaturePlan
     from headrace.registry.records import Version
-    from headrace.serving.manifest import Value
+    from headrace.serving.manifest import Role, Split, Value
     from headrace.tracking.tracking import Tracking
 
 SAMPLES = 200
@@ -158,14 +159,33 @@ def _tuples(frame: pd.DataFrame) -> tuple[tuple[Value, ...], ...]:
     return tuple(tuple(row) for row in frame.astype(object).to_numpy().tolist())
 
 
-def promote(home: Path, version: Version | None, *, online: Path, spool: Path) -> bool:
-    """Writes `serving.json` for the version that is in Production, unless it says so already; without one it is removed.
+def promote(
+    home: Path,
+    version: Version | None,
+    *,
+    online: Path,
+    spool: Path,
+    others: Sequence[tuple[Version, Role, float]] = (),
+    split: Split | None = None,
+) -> bool:
+    """Writes `serving.json` for the version in Production and those beside it, unless it says so already.
+
+    A candidate or shadow without a whole copy is left out: it never keeps servers from following Production. `headrace
+    status` tells of it, and each call tries again.
+
+    Args:
+        home: of the model.
+        version: in Production; without one the file is removed.
+        online: the online store.
+        spool: the folder of the inference log.
+        others: candidates in their order, then shadows, each with its share.
+        split: how candidates are chosen; None without one.
 
     Returns:
         Whether it said something else than what was declared anew.
 
     Raises:
-        DataError: the version has no whole copy.
+        DataError: the version in Production has no whole copy.
     """
     file = home / FILE
     if version is None:
@@ -176,45 +196,59 @@ def promote(home: Path, version: Version | None, *, online: Path, spool: Path) -
     if not (folder / SERVE).is_file():
         raise _no_copy(version, folder)
     serve = json.loads((folder / SERVE).read_text(encoding="utf-8"))
-    primary = Served(
+    said = _said(file)
+
+    def manifest(beside: Sequence[tuple[Version, Role, float]]) -> Manifest:
+        candidates = [weight for _, role, weight in beside if role == "candidate"]
+        everybody: list[tuple[Version, Role, float]] = [(version, "primary", round(1 - sum(candidates), 9)), *beside]
+        return Manifest(
+            model=version.model,
+            versions=tuple(_served(said, *each) for each in everybody),
+            split=split if candidates else None,
+            serve=Serve(**serve),
+            online=os.path.relpath(online, home),
+            spool=os.path.relpath(spool, home),
+        )
+
+    if said == manifest(others):
+        return False
+    if not is_whole(folder, version):
+        raise _no_copy(version, folder)
+    whole = [each for each in others if is_whole(home / folder_name(each[0]), each[0])]
+    wanted = manifest(whole)
+    changed = said is None or replace(said, serve=wanted.serve) != wanted
+    if said != wanted:
+        write_manifest(file, wanted)
+    return changed
+
+
+def _said(file: Path) -> Manifest | None:
+    """What the file says; None when it cannot be read."""
+    try:
+        return read_manifest(file)
+    except DataError:
+        return None
+
+
+def _served(said: Manifest | None, version: Version, role: Role, weight: float) -> Served:
+    """A version as the file names it, since when it has its role there."""
+    made = Served(
         version=version.version,
         artifact_hash=version.artifact_hash,
         logged_hash=version.logged_hash,
         folder=folder_name(version),
         promoted_at=now().isoformat(),
+        role=role,
+        weight=weight,
     )
-    wanted = Manifest(
-        model=version.model,
-        versions=(primary,),
-        serve=Serve(**serve),
-        online=os.path.relpath(online, home),
-        spool=os.path.relpath(spool, home),
-    )
-    said = _said(file, wanted)
-    if said == wanted:
-        return False
-    if not is_whole(folder, version):
-        raise _no_copy(version, folder)
-    write_manifest(file, wanted)
-    return said is None or replace(said, serve=wanted.serve) != wanted
-
-
-def _said(file: Path, wanted: Manifest) -> Manifest | None:
-    """What the file says, as if it had been written now; None when it cannot be read."""
-    try:
-        said = read_manifest(file)
-    except DataError:
-        return None
-    dated = tuple(
-        replace(each, promoted_at=mine.promoted_at) for each, mine in zip(said.versions, wanted.versions, strict=False)
-    )
-    return replace(said, versions=dated + said.versions[len(dated) :])
+    before = [each for each in said.versions if (each.version, each.role) == (made.version, role)] if said else []
+    return replace(made, promoted_at=before[0].promoted_at) if before else made
 
 
 def _no_copy(version: Version, folder: Path) -> DataError:
     return DataError(
         f"{version.name} has no whole copy for serving: {str(folder)!r} is not there, or was changed.",
-        hint=f"headrace run deploy --version {version.version} makes it.",
+        hint=f"headrace run deploy --model {version.model} --version {version.version} makes it.",
     )
 
 

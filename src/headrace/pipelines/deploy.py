@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from headrace.core.clock import now
 from headrace.core.errors import HeadraceError, NotFoundError
-from headrace.core.text import counted
-from headrace.deployment import checks, comparison, staged
+from headrace.core.text import counted, percent
+from headrace.deployment import checks, comparison, ramps, staged
 from headrace.deployment.declarations import Approval, NotWorse
 from headrace.deployment.findings import Finding, together
 from headrace.pipelines.model_inputs import descriptions, tables
+from headrace.registry.traffic import PLAN
 from headrace.scoring.version import load
 from headrace.training.training_set import PART, table_name
 
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
     from headrace.deployment.declarations import Deployment
     from headrace.jobs.run import Run, StepContext
     from headrace.lakehouse.lakehouse import Lakehouse
-    from headrace.registry.records import Decision, Request, Stage, Version
+    from headrace.registry.records import Decision, RampPlan, Request, Stage, Version
     from headrace.registry.registry import Registry
     from headrace.scoring.version import LoadedVersion
     from headrace.tracking.tracking import Tracking
 
 Output = dict[str, Any]
-Ending = Literal["in production", "waits for approval", "no decision", "refused"]
+Ending = Literal["in production", "on a ramp", "ramp stopped", "waits for approval", "no decision", "refused"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class Delivered:
     Attributes:
         request: the one for Production, once it was made.
         missing: roles whose approval is missing.
-        findings: of the gates that did not pass.
+        findings: of the gates that did not pass; of a ramp, where it is or why it was stopped.
     """
 
     version: int
@@ -64,7 +65,19 @@ def outline(deployment: Deployment) -> list[dict[str, object]]:
         {"step": "Staging", "takes": "all checks passed", "writes": "the stage"},
         {"step": "compare", "takes": ", ".join(compared), "writes": comparison.TABLE},
         {"step": "ask for Production", "takes": "all comparisons passed", "writes": "a request with the evidence"},
-        {"step": "Production", "takes": ", ".join(f"approval by {role}" for role in roles), "writes": "the stage"},
+        *_ramped(deployment, roles),
+    ]
+
+
+def _ramped(deployment: Deployment, roles: Sequence[str]) -> list[dict[str, object]]:
+    approved = ", ".join(f"approval by {role}" for role in roles)
+    if deployment.ramp is None:
+        return [{"step": "Production", "takes": approved, "writes": "the stage"}]
+    plan, stops = deployment.ramp.plan, ", ".join(rule.name for rule in deployment.ramp.stop)
+    steps = ", ".join(percent(each) for each in plan.steps)
+    return [
+        {"step": "ramp", "takes": approved, "writes": f"a share of the entities: {steps}"},
+        {"step": "Production", "takes": f"its steps, and no stop by {stops or 'a person'}", "writes": "the stage"},
     ]
 
 
@@ -94,7 +107,8 @@ def deploy(
         as_of: labels known by then count in the comparison.
         home: where servers of this model look.
         by: who asks.
-        revive: whether a version that was archived begins again at the first gate.
+        revive: whether a version that was archived begins again at the first gate, and one whose ramp was stopped at the
+            first step.
         follow: brings aliases and `serving.json` to where the stages are; gives what could not follow.
     """
     found = candidate(registry, deployment.name, version)
@@ -125,7 +139,7 @@ def deploy(
             delivery.follow(follow)
             return Delivered(version=found.version, ending="no decision", request=None, findings=told)
         request = delivery.ask_for_production(findings)
-    delivered = delivery.to_production(request)
+    delivered = delivery.to_production(request, again=revive)
     delivery.follow(follow)
     return delivered
 
@@ -289,6 +303,8 @@ class Delivery:
             "inputs": dict(self.version.inputs),
             "fit": [self.version.fit_from, self.version.fit_to],
         }
+        if self.deployment.ramp is not None and self.champion is not None:
+            evidence[PLAN] = self.deployment.ramp.plan.to_json()
         roles = [gate.role for gate in self.deployment.gates if isinstance(gate, Approval)]
         return self._ask("Production", evidence, roles=roles)
 
@@ -301,8 +317,13 @@ class Delivery:
                     return [{"gate": "compliance", "result": "passed", "why": decision.reason, "request": request.id}]
         return []
 
-    def to_production(self, request: Request) -> Delivered:
-        """The stage, when everybody who has to has approved."""
+    def to_production(self, request: Request, *, again: bool = False) -> Delivered:
+        """The stage, or the first step of the ramp that was asked for, when everybody who has to has approved.
+
+        Args:
+            request: for Production.
+            again: whether a ramp that was stopped begins again.
+        """
         if not request.roles:
             self._decide("Production", request, approved=True, findings=[])
         decision = self.registry.requests.decision(request.id)
@@ -311,8 +332,40 @@ class Delivery:
             return Delivered(
                 version=self.version.version, ending="waits for approval", request=request.id, missing=missing
             )
+        plan = self.registry.traffic.plan(decision)
+        if plan is not None:
+            return self._ramp(request, decision, plan, again=again)
         self._move("Production", request)
         return Delivered(version=self.version.version, ending="in production", request=request.id)
+
+    def _ramp(self, request: Request, decision: Decision, plan: RampPlan, *, again: bool) -> Delivered:
+        last = self.registry.ramps.of(decision)
+        if last is not None and last.status != "running" and not (again and not self._has_begun):
+            return Delivered(
+                version=self.version.version, ending="ramp stopped", request=request.id, findings=(last.why,)
+            )
+
+        def do(_: StepContext) -> Output:
+            begun = ramps.begin(
+                self.registry, self.version, decision, plan, home=self.home, by=self.by, why=f"request {request.id}"
+            )
+            return {"ramp": begun.id, "says": f"{percent(begun.share)} by decision {decision.id}"}
+
+        def stands(was: Output) -> bool:
+            running = self.registry.ramps.running(self.version.model)
+            return running is not None and running.id == was["ramp"]
+
+        after = last.id if last else None
+        self.run.step(f"ramp, {self._name}", {**self._key, "after": after}, do, holds=stands)
+        running = self.registry.ramps.of(decision)
+        assert running is not None  # just begun
+        where = f"at {percent(running.share)}, step {running.step + 1} of {len(plan.steps)}"
+        return Delivered(version=self.version.version, ending="on a ramp", request=request.id, findings=(where,))
+
+    @property
+    def _has_begun(self) -> bool:
+        """Whether it was this run, before it was taken over, that began the ramp."""
+        return bool(self.run.outputs(prefix="ramp, "))
 
     def archive(self, findings: Sequence[Finding]) -> None:
         """A version that failed a gate is out of the way, with the reasons."""

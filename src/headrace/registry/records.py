@@ -1,9 +1,10 @@
-"""What the registry keeps: versions, the history of their stages, requests to move one, and what was decided."""
+"""What the registry keeps: versions, the history of their stages, requests, decisions, and who answers which traffic."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from headrace.core.ids import digest
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 Stage = Literal["None", "Staging", "Production", "Archived"]
 Status = Literal["open", "approved", "rejected", "expired", "replaced"]
+RampStatus = Literal["running", "done", "stopped", "ended"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
+VALID = timedelta(days=7)  # how long a request may wait, and a decision be spent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,3 +153,131 @@ class Decision:
     at: datetime
     expires: datetime
     spent: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """A version's part of the traffic, between 0 and 1."""
+
+    version: int
+    weight: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """How the traffic of a model is divided, since a change of it.
+
+    Attributes:
+        number: of the change; 0 before the first one.
+        primary: the version in Production, which has what the candidates leave; None when nothing is there.
+        candidates: versions that answer a share of the entities.
+        shadows: versions that are asked too, for a share of the requests, and whose answers are only logged.
+        salt: what entities are hashed with; it stays while a candidate stays.
+        columns: of a request, which name the entity; none for the key of the decision.
+    """
+
+    model: str
+    number: int
+    primary: int | None
+    candidates: tuple[Share, ...]
+    shadows: tuple[Share, ...]
+    salt: str
+    columns: tuple[str, ...]
+    at: datetime | None
+    by: str
+    why: str
+
+    @property
+    def id(self) -> str:
+        """As the audit, `serving.json` and the log of answers name it: `late.3`."""
+        return f"{self.model}.{self.number}"
+
+    @property
+    def primary_weight(self) -> float:
+        """What is left for the version in Production."""
+        return round(1 - sum(each.weight for each in self.candidates), 9)
+
+    def weight(self, version: int) -> float | None:
+        """The share of a candidate; None for what is none."""
+        return next((each.weight for each in self.candidates if each.version == version), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RampPlan:
+    """How a candidate's share grows, as it was approved.
+
+    Attributes:
+        steps: shares, rising.
+        every: seconds that each step takes at least.
+        min_requests: that the candidate must have answered in a step before the next one.
+        stop: what ends it, as declared: `metric`, and `above`, `below` or `worse_by`.
+        alpha: the probability that a candidate which breaks no rule is stopped, over all looks and rules together.
+        by: columns of a request that name the entity.
+    """
+
+    steps: tuple[float, ...]
+    every: float
+    min_requests: int
+    stop: tuple[Mapping[str, Json], ...]
+    alpha: float
+    by: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """As evidence of a request."""
+        return {
+            "steps": list(self.steps),
+            "every": self.every,
+            "min_requests": self.min_requests,
+            "stop": [dict(each) for each in self.stop],
+            "alpha": self.alpha,
+            "by": list(self.by),
+        }
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> RampPlan:
+        """What `to_json` gave."""
+        return cls(
+            steps=tuple(kept["steps"]),
+            every=kept["every"],
+            min_requests=kept["min_requests"],
+            stop=tuple(kept["stop"]),
+            alpha=kept["alpha"],
+            by=tuple(kept["by"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ramp:
+    """A version on its way into Production, step by step.
+
+    Attributes:
+        decision: by which it may come to Production.
+        step: where it is, from 0.
+        status: `done`: in Production; `stopped`: by a rule; `ended`: by a person, or because Production changed.
+        looked: when its quality was compared the last time.
+        why: it is where it is.
+    """
+
+    id: int
+    model: str
+    version: int
+    decision: int
+    plan: RampPlan
+    step: int
+    status: RampStatus
+    began: datetime
+    step_began: datetime
+    looked: datetime | None
+    ended: datetime | None
+    by: str
+    why: str
+
+    @property
+    def share(self) -> float:
+        """Of the step that it is at."""
+        return self.plan.steps[self.step]
+
+    @property
+    def is_at_the_last_step(self) -> bool:
+        """Whether Production comes next."""
+        return self.step == len(self.plan.steps) - 1

@@ -13,10 +13,11 @@ from headrace.core.clock import now
 from headrace.core.errors import ConflictError, DataError, NotFoundError, RefusedError
 from headrace.core.events import CHANNELS, EVENTS, publish
 from headrace.core.failpoints import reach
-from headrace.core.ids import digest
-from headrace.registry.records import Decision, Request, Stage, StageChange, Version
-from headrace.registry.requests import Requests
+from headrace.registry.ramps import Ramps, refuse_before_the_end
+from headrace.registry.records import Decision, Stage, StageChange, Version
+from headrace.registry.requests import Requests, check_bound
 from headrace.registry.tables import ALL, DECISIONS, STAGES, VERSIONS
+from headrace.registry.traffic import PLAN, Traffic, follow_move
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +47,16 @@ class Registry:
     def requests(self) -> Requests:
         """Requests to move a version, and decisions on them."""
         return Requests(self.state)
+
+    @cached_property
+    def traffic(self) -> Traffic:
+        """Who answers the traffic of a model."""
+        return Traffic(self)
+
+    @cached_property
+    def ramps(self) -> Ramps:
+        """Versions on their way into Production, step by step."""
+        return Ramps(self.state)
 
     def register(
         self,
@@ -173,7 +184,8 @@ class Registry:
         """Brings a version to a stage: the only way there is.
 
         The decision must be an approval of this very move, for the artifact that was registered and still lies there, on
-        the evidence that was shown, and it is spent. A version that comes to Production archives the one that was there.
+        the evidence that was shown, and it is spent. A version that comes to Production archives the one that was there,
+        and ends what candidates have of its traffic. One that was approved with a ramp comes there at the end of it.
         Called again with a decision by which the version came to where it is, it gives that change.
 
         Args:
@@ -193,7 +205,7 @@ class Registry:
         kept = self.requests.decision(request.id)
         if kept is None or replace(kept, spent=decision.spent) != decision:
             raise RefusedError(f"the decision on request {request.id} is not the one that is kept here.")
-        _check_bound(version, to, kept, request)
+        check_bound(version, to, kept, request)
         found = self.tracking.digest(version.model_uri)
         if found != version.logged_hash:
             raise DataError(
@@ -222,29 +234,12 @@ class Registry:
                     f"the evidence for {version.name} was made against {_said(decision.against)}; in Production is {_said(champion)} now.",
                     hint="Ask again, against what is there: headrace run deploy",
                 )
+            if to == "Production" and PLAN in request.evidence:
+                refuse_before_the_end(connection, version, decision)
             change = _move(connection, now_there, to, decision, by, request.comment or f"request {request.id}")
+            follow_move(connection, now_there, was=champion, decision=decision.id, by=by)
         reach(f"registry.moved:{version.name}")
         return change
-
-
-def _check_bound(version: Version, to: Stage, decision: Decision, request: Request) -> None:
-    """Refuses a decision that is not for this move, this artifact and the evidence of its request."""
-    if not decision.approved:
-        raise RefusedError(
-            f"request {decision.request} was rejected by {', '.join(decision.by)}: {decision.reason or 'without a reason'}."
-        )
-    bound = (decision.model, decision.version, decision.to)
-    if bound != (version.model, version.version, to):
-        raise RefusedError(
-            f"the decision on request {decision.request} is for {decision.model}/{decision.version} to {decision.to}, "
-            f"not for {version.name} to {to}."
-        )
-    if decision.seal != version.seal:
-        raise RefusedError(f"the decision on request {decision.request} is for another artifact of {version.name}.")
-    if digest(request.evidence) != decision.evidence_hash:
-        raise RefusedError(
-            f"the evidence of request {request.id} is not what was decided on: it was changed afterwards."
-        )
 
 
 def _already(connection: Connection, version: Version, to: Stage, decision: Decision) -> StageChange:

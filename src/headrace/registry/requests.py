@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
@@ -12,11 +11,12 @@ from headrace.core.clock import now
 from headrace.core.errors import NotFoundError, RefusedError
 from headrace.core.events import CHANNELS, EVENTS, publish
 from headrace.core.ids import digest
-from headrace.registry.records import Approval, Decision, Request
+from headrace.registry.records import VALID, Approval, Decision, Request
 from headrace.registry.tables import APPROVALS, DECISIONS, REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import timedelta
 
     from sqlalchemy import Connection
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from headrace.registry.records import Stage, Status, Version
 
 GATES = "gates"  # decides where no person has to
-VALID = timedelta(days=7)
 
 
 class Requests:
@@ -111,6 +110,14 @@ class Requests:
         """What was decided on a request; None while it is open."""
         with self.state.read() as connection:
             return _decision(connection, request)
+
+    def decided(self, decision: int) -> Decision:
+        """The decision of a number that somebody kept."""
+        with self.state.read() as connection:
+            of = connection.execute(select(DECISIONS.c.request).where(DECISIONS.c.id == decision)).scalar_one()
+            found = _decision(connection, of)
+        assert found is not None  # just found
+        return found
 
     def approve(self, request: int, identity: Identity, *, reason: str = "") -> Decision | None:
         """Signs a request for every missing role that the identity holds one of. The last signature makes the decision.
@@ -207,6 +214,30 @@ class Requests:
                 return
         with self.state.begin() as connection:
             connection.execute(update(REQUESTS).where(*late).values(status="expired"))
+
+
+def check_bound(version: Version, to: Stage, decision: Decision, request: Request) -> None:
+    """Refuses a decision that is not for this move, this artifact and the evidence of its request.
+
+    Raises:
+        RefusedError: says for what it is.
+    """
+    if not decision.approved:
+        raise RefusedError(
+            f"request {decision.request} was rejected by {', '.join(decision.by)}: {decision.reason or 'without a reason'}."
+        )
+    bound = (decision.model, decision.version, decision.to)
+    if bound != (version.model, version.version, to):
+        raise RefusedError(
+            f"the decision on request {decision.request} is for {decision.model}/{decision.version} to {decision.to}, "
+            f"not for {version.name} to {to}."
+        )
+    if decision.seal != version.seal:
+        raise RefusedError(f"the decision on request {decision.request} is for another artifact of {version.name}.")
+    if digest(request.evidence) != decision.evidence_hash:
+        raise RefusedError(
+            f"the evidence of request {request.id} is not what was decided on: it was changed afterwards."
+        )
 
 
 def _may_decide(asked: Request, identity: Identity, verb: str) -> str:

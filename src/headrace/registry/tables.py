@@ -103,4 +103,44 @@ DECISIONS = sa.Table(
     sa.Column("spent", Instant),
 )
 
-ALL = (VERSIONS, STAGES, REQUESTS, APPROVALS, DECISIONS)
+TRAFFIC = sa.Table(
+    "traffic_changes",
+    METADATA,
+    sa.Column("model", sa.String(200), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),  # of two changes at once only one finds its number free
+    sa.Column("champion", sa.Integer),  # in Production then; null: nothing was
+    sa.Column("candidates", sa.JSON, nullable=False),  # [version, weight]
+    sa.Column("shadows", sa.JSON, nullable=False),
+    sa.Column("salt", sa.String(32), nullable=False),
+    sa.Column("columns", sa.JSON, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("by", sa.String(200), nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+)
+
+RAMPS = sa.Table(
+    "traffic_ramps",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("decision", sa.ForeignKey("transition_decisions.id"), nullable=False),
+    sa.Column("plan", sa.JSON, nullable=False),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("began", Instant, nullable=False),
+    sa.Column("step_began", Instant, nullable=False),
+    sa.Column("looked", Instant),
+    sa.Column("ended", Instant),
+    sa.Column("by", sa.String(200), nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Index(
+        "traffic_ramps_running",
+        "model",
+        unique=True,
+        sqlite_where=sa.text("status = 'running'"),
+        postgresql_where=sa.text("status = 'running'"),
+    ),
+)
+
+ALL = (VERSIONS, STAGES, REQUESTS, APPROVALS, DECISIONS, TRAFFIC, RAMPS)

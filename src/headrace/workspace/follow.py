@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from headrace.core.events import Event, Trouble
+    from headrace.registry.records import Share
+    from headrace.serving.manifest import Role
     from headrace.workspace.workspace import Workspace
 
 
@@ -54,23 +56,29 @@ def channels(workspace: Workspace) -> dict[str, Callable[[Event], None]]:
 
 
 def _serving(workspace: Workspace, event: Event) -> None:
-    if event.name == "stage.changed":
+    if event.name in ("stage.changed", "traffic.changed"):
         serve_current(workspace, str(event.payload["model"]))
 
 
 def serve_current(workspace: Workspace, model: str) -> bool:
-    """`serving.json` says the version that is in Production now; gives whether it said something else.
+    """`serving.json` says what is in Production now, and who answers beside it; gives whether it said something else.
 
     Raises:
-        DataError: the version has no whole copy.
+        DataError: the version in Production has no whole copy.
     """
     from headrace.deployment import staged
+    from headrace.serving.manifest import Split
 
+    registry = workspace.registry
+    split = registry.traffic.current(model)
+    roles: list[tuple[Role, Sequence[Share]]] = [("candidate", split.candidates), ("shadow", split.shadows)]
     return staged.promote(
         workspace.home(model),
-        workspace.registry.current(model, "Production"),
+        None if split.primary is None else registry.get(model, split.primary),
         online=workspace.environment.root / "online.db",
         spool=workspace.environment.root / "spool" / model,
+        others=[(registry.get(model, each.version), role, each.weight) for role, shares in roles for each in shares],
+        split=Split(id=split.id, salt=split.salt, by=split.columns),
     )
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from headrace.core.clock import now
+from headrace.core.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,7 @@ def overview(workspace: Workspace) -> dict[str, list[Row]]:
         "needs_a_person": [
             *_requests(workspace),
             *_approved(workspace),
+            *_stopped(workspace),
             *_alerts(workspace),
             *_serving(workspace),
             *_channels(workspace),
@@ -39,6 +41,7 @@ def overview(workspace: Workspace) -> dict[str, list[Row]]:
             *_needs(list(last.values()), workspace.environment.name),
         ],
         "lately": _repairs(workspace),
+        "traffic": _traffic(workspace),
         "tables": [_table(workspace.lakehouse, name.name) for name in workspace.lakehouse.names()],
         "jobs": [
             {
@@ -92,11 +95,13 @@ def _alerts(workspace: Workspace) -> list[Row]:
 
 
 def _approved(workspace: Workspace) -> list[Row]:
-    """Approved for Production, and not there yet: the move was refused, or its process died."""
+    """Approved for Production, and neither there nor on the way: the move was refused, or its process died."""
     env, found = workspace.environment.name, list[Row]()
     for request in workspace.registry.requests.list(status="approved"):
         decision = workspace.registry.requests.decision(request.id)
         if decision is None or not decision.approved or decision.spent is not None or decision.expires <= now():
+            continue
+        if workspace.registry.ramps.of(decision) is not None:  # told by itself
             continue
         move = f"headrace run deploy --model {request.model} --version {request.version} --env {env}"
         found.append(
@@ -110,33 +115,79 @@ def _approved(workspace: Workspace) -> list[Row]:
     return found
 
 
+def _stopped(workspace: Workspace) -> list[Row]:
+    """Ramps that a rule stopped, of versions that nobody has decided on since."""
+    env, found, seen = workspace.environment.name, list[Row](), set[str]()
+    for ramp in workspace.registry.ramps.list():
+        if ramp.model in seen:
+            continue
+        seen.add(ramp.model)
+        version = workspace.registry.get(ramp.model, ramp.version)
+        champion = workspace.registry.current(ramp.model, "Production")
+        decision = workspace.registry.requests.decided(ramp.decision)
+        against = champion.version if champion else None
+        if ramp.status != "stopped" or version.stage in ("Production", "Archived") or decision.against != against:
+            continue
+        found.append(
+            {
+                "what": f"the ramp of {ramp.model} version {ramp.version} was stopped at {percent(ramp.share)}",
+                "since": ramp.ended,
+                "why": f"{ramp.why}; version {against} answers everything",
+                "next": f"headrace traffic history {ramp.model} --env {env}",
+            }
+        )
+    return found
+
+
+def _traffic(workspace: Workspace) -> list[Row]:
+    """Who answers beside the version in Production, and what a ramp waits for."""
+    from headrace.deployment.ramps import outlook
+
+    found: list[Row] = []
+    for model in workspace.registry.models():
+        split, ramp = workspace.registry.traffic.current(model), workspace.registry.ramps.running(model)
+        for role, shares in (("candidate", split.candidates), ("shadow", split.shadows)):
+            for share in shares:
+                on_ramp = ramp is not None and ramp.version == share.version
+                waits = outlook(workspace.registry, workspace.lakehouse, ramp, now()) if ramp and on_ramp else split.why
+                found.append(
+                    {"model": model, "version": share.version, "role": role, "share": share.weight, "why": waits}
+                )
+    return found
+
+
 def _serving(workspace: Workspace) -> list[Row]:
-    """Models whose servers would start with something else than what is in Production."""
+    """Versions that servers would not load, or not as they should: in Production, or with a share beside it."""
     from headrace.core.errors import DataError
     from headrace.serving.manifest import FILE, read_manifest, version_folder
     from headrace.workspace.serving import not_followed
 
     env, found = workspace.environment.name, list[Row]()
     for model in workspace.registry.models():
-        current, file = workspace.registry.current(model, "Production"), workspace.home(model) / FILE
-        if current is None:
+        split, file = workspace.registry.traffic.current(model), workspace.home(model) / FILE
+        if split.primary is None:
             continue
-        try:
-            manifest = read_manifest(file)
-            for served in manifest.versions:
-                version_folder(file, manifest, served)
-            said = manifest.primary.version
-            why = f"serving.json names version {said}" if said != current.version else ""
-        except DataError as error:
-            why = error.what
         for trouble in not_followed(workspace.home(model)):
             what = f"a server of {model} goes on with what it had before"
-            again = f"headrace run deploy --model {model} --version {current.version} --env {env}"
+            again = f"headrace run deploy --model {model} --version {split.primary} --env {env}"
             found.append({"what": what, "since": trouble.since, "why": trouble.why, "next": again})
-        if why:
-            again = f"headrace run deploy --model {model} --version {current.version} --env {env}"
-            what = f"{current.name} is in Production and cannot be served"
-            found.append({"what": what, "since": current.created, "why": why, "next": again})
+        asked = [(split.primary, "primary"), *((each.version, "candidate") for each in split.candidates)]
+        for number, role in (*asked, *((each.version, "shadow") for each in split.shadows)):
+            try:
+                manifest = read_manifest(file)
+                served = next((each for each in manifest.versions if (each.version, each.role) == (number, role)), None)
+                named = ", ".join(f"version {each.version} as {each.role}" for each in manifest.versions)
+                why = "" if served else f"serving.json names {named}"
+                if served is not None:
+                    version_folder(file, manifest, served)
+            except DataError as error:
+                why = error.what
+            if why:
+                version = workspace.registry.get(model, number)
+                again = f"headrace run deploy --model {model} --version {number} --env {env}"
+                where = "is in Production" if role == "primary" else "has a share of the traffic"
+                what = f"{version.name} {where} and cannot be served"
+                found.append({"what": what, "since": version.created, "why": why, "next": again})
     return found
 
 

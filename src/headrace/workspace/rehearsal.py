@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from headrace.core.errors import BusyError, DataError, HeadraceError
+from headrace.core.errors import BusyError, DataError, HeadraceError, RefusedError
 from headrace.core.locks import hold
 from headrace.core.text import counted
 from headrace.features.online.sqlite import SqliteStore
@@ -78,6 +78,7 @@ def rehearse(
 
     Raises:
         DataError: an answer differs from the batch score, or is not in the inference table exactly once.
+        RefusedError: a candidate answers too.
         BusyError: something else works here, which would miss the lakehouse.
     """
     deployment = start.one_deployment(workspace.project, name)
@@ -86,6 +87,11 @@ def rehearse(
         raise DataError(
             f"no version of {deployment.name} is in Production.",
             hint=f"headrace run deploy --env {workspace.environment.name}",
+        )
+    if candidates := workspace.registry.traffic.current(deployment.name).candidates:
+        raise RefusedError(
+            f"version {candidates[0].version} answers a part of the requests: the rehearsal is of Production alone.",
+            hint=f"headrace traffic show {deployment.name} --env {workspace.environment.name}",
         )
     asked: dict[str, Json] = {"since": since.isoformat(), "until": until.isoformat(), "rows": rows}
     with _alone(workspace), start.open_job(workspace, f"serve {deployment.name}", asked, listen) as run:

@@ -1,4 +1,4 @@
-"""What `headrace up` does each round: jobs that are due, events that want to be told, answers that wait in the spool."""
+"""What `headrace up` does each round: jobs that are due, events that want to be told, answers in the spool, ramps."""
 
 from __future__ import annotations
 
@@ -98,6 +98,39 @@ def tend(workspace: Workspace) -> list[str]:
     except Exception as error:  # noqa: BLE001  # nor are a registry or a state database
         troubles.append(f"following: {_told(error)}")
     return troubles
+
+
+def ramps(workspace: Workspace) -> tuple[list[str], list[str]]:
+    """Takes the steps of ramps that are due; gives what was done, and what did not work, in words. It raises nothing."""
+    from headrace.deployment.ramps import tend as tend_ramp
+
+    done: list[str] = []
+    troubles: list[str] = []
+    try:
+        running = workspace.registry.ramps.open()
+        models = {each.name: each.model for each in workspace.project.all(Deployment)} if running else {}
+    except Exception as error:  # noqa: BLE001  # a state database that is down is no reason to end servers
+        return [], [f"ramps: {_told(error)}"]
+    for ramp in running:
+        at = now()
+        try:
+            found = tend_ramp(
+                workspace.registry,
+                workspace.lakehouse,
+                ramp.model,
+                models.get(ramp.model),
+                at=at,
+                as_of=workspace.project.as_of or at,
+            )
+            done += [found] if found else []
+        except Exception as error:  # noqa: BLE001  # the share stays as it is, and the next round looks again
+            troubles.append(f"the ramp of {ramp.model} version {ramp.version}: {_told(error)}")
+    if done:
+        try:
+            troubles += [f"{trouble.channel}: {trouble.error}" for trouble in follow(workspace, patient=True)]
+        except Exception as error:  # noqa: BLE001  # told again in the next round
+            troubles.append(f"following: {_told(error)}")
+    return done, troubles
 
 
 def _told(error: Exception) -> str:

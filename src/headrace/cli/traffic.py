@@ -1,0 +1,353 @@
+"""`headrace traffic show|set|shadow|ramp|stop|history|tend`."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from headrace.cli.output import Commands, bold, emit, env_option, heading, json_option, say, show, table, wrong
+from headrace.core.clock import instant
+from headrace.core.errors import ConfigError, HeadraceError
+from headrace.core.text import percent
+from headrace.core.text import share as read_share
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from headrace.deployment.experiment import Arm, Compared, Experiment
+    from headrace.registry.records import Ramp, Split
+    from headrace.training.declarations import Model
+    from headrace.workspace.workspace import Workspace
+
+why_option = click.option("--why", required=True, help="Kept with the change.")
+expect_option = click.option(
+    "--expect",
+    type=click.IntRange(0),
+    default=None,
+    help="The change that this one follows; refused after another one.",
+)
+
+
+@click.group(name="traffic", cls=Commands)
+def command() -> None:
+    """Who answers the traffic of a model, and how versions compare."""
+
+
+@command.command(name="show")
+@click.argument("model")
+@click.option("--since", type=instant, default=None, help="Look back to then; to the start of the split unless said.")
+@env_option
+@json_option
+def show_(model: str, since: datetime | None, env: str | None, as_json: bool) -> None:
+    """Each version with its share: requests, errors, latency, metrics, better or worse than Production."""
+    from headrace.core.clock import now
+    from headrace.deployment.experiment import experiment
+    from headrace.deployment.ramps import outlook
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        registry, at = workspace.registry, now()
+        declared, as_of = _declared(workspace, model)
+        found = experiment(registry, workspace.lakehouse, model, declared, at=at, as_of=as_of or at, since=since)
+        ramp = registry.ramps.running(model)
+        waits = outlook(registry, workspace.lakehouse, ramp, at) if ramp else None
+    if as_json:
+        emit(
+            {
+                **_row(found.split),
+                "since": found.since,
+                "versions": [vars(each) for each in found.arms],
+                "compared": [vars(each) for each in found.compared],
+                "ramp": _ramp(ramp, waits) if ramp else None,
+            }
+        )
+        return
+    _print(model, found, ramp, waits)
+
+
+@command.command(name="set")
+@click.argument("model")
+@click.option("--candidate", "candidates", multiple=True, metavar="VERSION=SHARE", required=True, help="4=10%")
+@click.option(
+    "--by", "columns", multiple=True, help="Column of a request that names the entity; the decision's key unless said."
+)
+@why_option
+@expect_option
+@env_option
+@json_option
+def set_(
+    model: str,
+    candidates: tuple[str, ...],
+    columns: tuple[str, ...],
+    why: str,
+    expect: int | None,
+    env: str | None,
+    as_json: bool,
+) -> None:
+    """Give candidates their shares of the entities; Production has the rest, who is not named has none."""
+    from headrace.deployment import traffic
+    from headrace.workspace.workspace import open_workspace
+
+    shares = _shares(candidates)
+    with open_workspace(env) as workspace:
+        split = traffic.divide(
+            workspace.registry,
+            model,
+            shares,
+            columns=columns or None,
+            home=workspace.home(model),
+            expect=expect,
+            identity=workspace.access.me(),
+            why=why,
+        )
+        _follow(workspace)
+    _told(split, as_json=as_json)
+
+
+@command.command()
+@click.argument("model")
+@click.argument("version", type=click.IntRange(1))
+@click.option("--share", default="100%", show_default=True, help="Of the requests; 0% ends it.")
+@why_option
+@expect_option
+@env_option
+@json_option
+def shadow(model: str, version: int, share: str, why: str, expect: int | None, env: str | None, as_json: bool) -> None:
+    """Ask a version too; its answers are only logged."""
+    from headrace.deployment import traffic
+    from headrace.workspace.workspace import open_workspace
+
+    part = 0.0 if share.strip() in ("0", "0%") else read_share(share)
+    with open_workspace(env) as workspace:
+        split = traffic.shadow(
+            workspace.registry,
+            model,
+            version,
+            part,
+            home=workspace.home(model),
+            expect=expect,
+            identity=workspace.access.me(),
+            why=why,
+        )
+        _follow(workspace)
+    _told(split, as_json=as_json)
+
+
+@command.command()
+@click.argument("model")
+@click.argument("version", type=click.IntRange(1))
+@why_option
+@env_option
+@json_option
+def ramp(model: str, version: int, why: str, env: str | None, as_json: bool) -> None:
+    """Begin the ramp of a version that was approved for Production, also after it was stopped."""
+    from headrace.access.identity import ADMIN, ENGINEER
+    from headrace.core.errors import RefusedError
+    from headrace.deployment import ramps
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        registry, me = workspace.registry, workspace.access.me()
+        me.require(ENGINEER, ADMIN, to=f"change the traffic of {model}")
+        if not why.strip():
+            raise RefusedError("a ramp without a reason.", hint="Say why: --why, for whoever reads the record.")
+        found = registry.get(model, version)
+        decision = registry.traffic.licence(found)
+        plan = None if decision is None else registry.traffic.plan(decision)
+        if decision is None or plan is None:
+            raise RefusedError(
+                f"{found.name} was not approved with a ramp.",
+                hint="Declare one, hr.Deployment(…, ramp=hr.Ramp()), and ask again: headrace run deploy",
+            )
+        begun = ramps.begin(registry, found, decision, plan, home=workspace.home(model), by=me.name, why=why)
+        _follow(workspace)
+    if as_json:
+        emit(_ramp(begun, None))
+    else:
+        say(f"{model} version {version} has {percent(begun.share)}. Next: {bold(f'headrace traffic show {model}')}")
+
+
+@command.command()
+@click.argument("model")
+@why_option
+@env_option
+@json_option
+def stop(model: str, why: str, env: str | None, as_json: bool) -> None:
+    """All traffic to the version in Production at once: ends shares, shadows and a ramp."""
+    from headrace.deployment import traffic
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        traffic.stop(workspace.registry, model, identity=workspace.access.me(), why=why)
+        split = workspace.registry.traffic.current(model)
+        _follow(workspace)
+    _told(split, as_json=as_json)
+
+
+@command.command()
+@click.argument("model")
+@env_option
+@json_option
+def history(model: str, env: str | None, as_json: bool) -> None:
+    """Every change of the traffic and every ramp: when, by whom, why."""
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        changes = [_row(each) for each in workspace.registry.traffic.history(model)]
+        ramps = [_ramp(each, None) for each in reversed(workspace.registry.ramps.list(model))]
+    if as_json:
+        emit({"changes": changes, "ramps": ramps})
+        return
+    rows = [{**each, **{name: _shown(each[name]) for name in ("candidates", "shadows")}} for each in changes]
+    columns = ("at", "split", "primary", "candidates", "shadows", "changed_by", "why")
+    table(rows, columns, empty=f"the traffic of {model} has never been divided.")
+    for each in ramps:
+        where = f"{each['status']} at {percent(float(str(each['share'])))}"
+        click.echo(f"ramp {each['ramp']} of version {each['version']}, {where}, by {each['by']}: {each['why']}")
+
+
+@command.command()
+@env_option
+@json_option
+def tend(env: str | None, as_json: bool) -> None:
+    """Take the steps of ramps that are due, as each round of `headrace up` does."""
+    from headrace.workspace import upkeep
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        troubles = upkeep.tend(workspace)
+        done, more = upkeep.ramps(workspace)
+    if as_json:
+        emit({"done": done, "troubles": [*troubles, *more]})
+        return
+    for line in done:
+        say(line)
+    for trouble in (*troubles, *more):
+        wrong(trouble)
+    if not done:
+        say("no step of a ramp is due.")
+
+
+def _shares(given: tuple[str, ...]) -> dict[int, float]:
+    found: dict[int, float] = {}
+    for each in given:
+        version, sign, text = each.partition("=")
+        if not sign or not version.strip().isdecimal():
+            raise ConfigError(f"{each!r} names no version and share.", hint="Write --candidate 4=10%")
+        if int(version) in found:
+            raise ConfigError(f"version {int(version)} has two shares.", hint="Write each version once.")
+        found[int(version)] = read_share(text)
+    return found
+
+
+def _declared(workspace: Workspace, model: str) -> tuple[Model | None, datetime | None]:
+    """The model as the project declares it; without its metrics the table is told too, when the project is broken."""
+    from headrace.deployment.declarations import Deployment
+
+    try:
+        found = {each.name: each.model for each in workspace.project.all(Deployment)}
+    except HeadraceError as error:
+        wrong(f"without metrics: {error.what}")
+        return None, None
+    return found.get(model), workspace.project.as_of
+
+
+def _follow(workspace: Workspace) -> None:
+    from headrace.workspace.follow import follow
+
+    for trouble in follow(workspace):
+        wrong(f"{trouble.channel} was not told yet: {trouble.error.rstrip('.')}; it is tried again.")
+
+
+def _told(split: Split, *, as_json: bool) -> None:
+    if as_json:
+        emit(_row(split))
+    else:
+        say(f"{_said(split)}. Next: {bold(f'headrace traffic show {split.model}')}")
+
+
+def _said(split: Split) -> str:
+    parts = [] if split.primary is None else [f"version {split.primary} answers {percent(split.primary_weight)}"]
+    parts += [f"version {each.version} {percent(each.weight)}" for each in split.candidates]
+    parts += [f"version {each.version} is asked {percent(each.weight)} as a shadow" for each in split.shadows]
+    return f"{split.model}: {', '.join(parts) or 'nothing is in Production'}"
+
+
+def _print(model: str, found: Experiment, ramp: Ramp | None, waits: str | None) -> None:
+    heading(f"{_said(found.split)}, since {show(found.since)}")
+    if ramp is not None:
+        click.echo(f"  on a ramp, step {ramp.step + 1} of {len(ramp.plan.steps)}: {waits}")
+    table([_arm(each) for each in found.arms], empty=f"nothing of {model} is in Production.")
+    if found.compared:
+        click.echo()
+        table([_compared(each) for each in found.compared])
+
+
+def _arm(arm: Arm) -> dict[str, object]:
+    times = {name: _ms(getattr(arm, name)) for name in ("p50", "p95", "p99")}
+    counts = {"requests": arm.requests, "rows": arm.rows, "error_rate": arm.error_rate}
+    return {"version": arm.version, "role": arm.role, "share": percent(arm.share), **counts, **times}
+
+
+def _ms(seconds: float | None) -> str | None:
+    return None if seconds is None else f"{1000 * seconds:.3g} ms"
+
+
+def _compared(each: Compared) -> dict[str, object]:
+    return {
+        "version": each.version,
+        "role": each.role,
+        "metric": each.metric,
+        "known": each.labelled,
+        "value": each.value,
+        "interval": _interval(each.low, each.high),
+        "to_production": each.difference,
+        "between": _interval(each.difference_low, each.difference_high),
+        "verdict": "" if each.role == "primary" else each.verdict,
+    }
+
+
+def _interval(low: float | None, high: float | None) -> str | None:
+    if low is None or high is None or not math.isfinite(low + high):
+        return None
+    return f"{low:+.4f} to {high:+.4f}"
+
+
+def _shown(shares: object) -> list[str]:
+    kept = cast("dict[str, float]", shares)
+    return [f"{version}={percent(weight)}" for version, weight in kept.items()]
+
+
+def _row(split: Split) -> dict[str, object]:
+    return {
+        "split": split.id if split.number else None,
+        "number": split.number,
+        "model": split.model,
+        "primary": split.primary,
+        "primary_share": split.primary_weight,
+        "candidates": {str(each.version): each.weight for each in split.candidates},
+        "shadows": {str(each.version): each.weight for each in split.shadows},
+        "by": list(split.columns),
+        "salt": split.salt,
+        "at": split.at,
+        "changed_by": split.by,
+        "why": split.why,
+    }
+
+
+def _ramp(ramp: Ramp, waits: str | None) -> dict[str, object]:
+    return {
+        "ramp": ramp.id,
+        "version": ramp.version,
+        "status": ramp.status,
+        "step": ramp.step + 1,
+        "steps": len(ramp.plan.steps),
+        "share": ramp.share,
+        "began": ramp.began,
+        "ended": ramp.ended,
+        "by": ramp.by,
+        "why": ramp.why,
+        "waits": waits,
+    }

@@ -1,0 +1,454 @@
+"""Who answers the traffic of a model: the version in Production, candidates with a share of the entities, shadows.
+
+Each change is a row that nothing replaces; it is in the audit and an event tells of it, all in one transaction. A version
+that comes to Production, or that is archived, changes the split in the transaction of its move.
+
+A share of the answers is a part of Production, so it takes the same: an approved decision for Production that could be spent
+now, or that the version has been in Production before, which is what a rollback takes.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from headrace.access.audit import record
+from headrace.core.clock import now
+from headrace.core.errors import ConflictError, DataError, RefusedError
+from headrace.core.events import publish
+from headrace.core.failpoints import reach
+from headrace.core.text import percent
+from headrace.registry.records import RampPlan, Share, Split
+from headrace.registry.requests import check_bound
+from headrace.registry.tables import DECISIONS, RAMPS, TRAFFIC, VERSIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection, RowMapping
+
+    from headrace.core.ids import Json
+    from headrace.registry.records import Decision, Version
+    from headrace.registry.registry import Registry
+
+PLAN = "ramp"  # in the evidence of a request for Production
+SMALLEST = 1e-6  # of a share
+
+
+class Traffic:
+    """The splits of one environment.
+
+    Args:
+        registry: whose versions they are of.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    def current(self, model: str) -> Split:
+        """How the traffic of a model is divided now.
+
+        Raises:
+            NotFoundError: there is no such model.
+        """
+        self.registry.versions(model)
+        with self.registry.state.read() as connection:
+            return current(connection, model)
+
+    def history(self, model: str) -> list[Split]:
+        """Every change, oldest first.
+
+        Raises:
+            NotFoundError: there is no such model.
+        """
+        self.registry.versions(model)
+        wanted = select(TRAFFIC).where(TRAFFIC.c.model == model).order_by(TRAFFIC.c.number)
+        with self.registry.state.read() as connection:
+            return [_split(row) for row in connection.execute(wanted).mappings()]
+
+    def experiment(self, model: str) -> list[Split]:
+        """The changes since the candidates of now were first hashed with the salt of now, oldest first."""
+        history = self.history(model)
+        if not history:
+            return []
+        first = len(history) - 1
+        while first and history[first - 1].salt == history[-1].salt and _goes_on(history[first - 1], history[-1]):
+            first -= 1
+        return history[first:]
+
+    def licence(self, version: Version) -> Decision | None:
+        """The decision by which a version may answer callers; None: it has been in Production before.
+
+        Raises:
+            RefusedError: it has neither.
+            DataError: its artifact is not what was registered.
+        """
+        self._check_artifact(version)
+        champion = self.registry.current(version.model, "Production")
+        if champion is None:
+            raise RefusedError(
+                f"nothing of {version.model} is in Production: there is no traffic to divide.",
+                hint=f"headrace run deploy --model {version.model}",
+            )
+        if champion.version == version.version:
+            raise RefusedError(
+                f"{version.name} is in Production: it has what candidates leave.", hint="Name another version."
+            )
+        served = self.has_served(version)
+        if version.stage == "Archived" and not served:
+            raise RefusedError(
+                f"{version.name} is archived and has never been in Production.", hint=_through_the_gates(version)
+            )
+        found = self.approval(version, champion.version)
+        if found is None and not served:
+            raise RefusedError(
+                f"{version.name} is not approved for Production, against version {champion.version} that is there now; "
+                "a share of the answers takes what Production takes.",
+                hint=_through_the_gates(version),
+            )
+        return found
+
+    def approval(self, version: Version, champion: int) -> Decision | None:
+        """The latest decision by which a version could come to Production now."""
+        requests = self.registry.requests
+        for request in requests.list(model=version.model):
+            if (request.version, request.to, request.against) != (version.version, "Production", champion):
+                continue
+            decision = requests.decision(request.id)
+            if decision is not None and decision.approved and decision.spent is None and decision.expires > now():
+                check_bound(version, "Production", decision, request)
+                return decision
+        return None
+
+    def has_served(self, version: Version) -> bool:
+        """Whether a version is or has been in Production."""
+        history = self.registry.history(version.model, version.version)
+        return any(change.stage == "Production" for change in history)
+
+    def plan(self, decision: Decision) -> RampPlan | None:
+        """The ramp that was approved with a version; None without one."""
+        kept = self.registry.requests.get(decision.request).evidence.get(PLAN)
+        return RampPlan.from_json(kept) if isinstance(kept, dict) else None
+
+    def divide(
+        self,
+        model: str,
+        candidates: Mapping[int, float],
+        *,
+        columns: Sequence[str] = (),
+        expect: int,
+        by: str,
+        why: str,
+    ) -> Split:
+        """Gives candidates their shares; a candidate that is not named any more gets none.
+
+        Args:
+            model: its name.
+            candidates: version → share; the version in Production has the rest.
+            columns: of a request, which name the entity; none for the key of the decision.
+            expect: the number of the split that this change follows.
+            by: who does it.
+            why: kept with the change.
+
+        Raises:
+            RefusedError: a share is not possible, a version may not answer, or a ramp runs.
+            NotFoundError: no such version.
+            ConflictError: somebody changed the split meanwhile.
+            DataError: the artifact of a version is not what was registered.
+        """
+        _check_weights(candidates)
+        versions = [self.registry.get(model, number) for number in candidates]
+        decisions = [self._may_have(version, candidates[version.version]) for version in versions]
+        reach(f"traffic.changing:{model}")
+        with self.registry.state.begin() as connection:
+            before = _expected(connection, model, expect)
+            _refuse_while_a_ramp_runs(connection, model)
+            for version, decision in zip(versions, decisions, strict=True):
+                _check_unmoved(connection, version)
+                if decision is not None:
+                    _check_unspent(connection, decision, before)
+            order = [each.version for each in before.candidates if each.version in candidates]
+            order += [number for number in candidates if number not in order]
+            shares = tuple(Share(version=number, weight=round(candidates[number], 9)) for number in order)
+            return write(connection, before, candidates=shares, columns=tuple(columns), by=by, why=why)
+
+    def shadow(self, model: str, version: int, share: float, *, expect: int, by: str, why: str) -> Split:
+        """Asks a version too, for a share of the requests; 0 ends that.
+
+        Raises:
+            RefusedError: it has not passed the gates before Staging, or answers already.
+            NotFoundError: no such version.
+            ConflictError: somebody changed the split meanwhile.
+            DataError: its artifact is not what was registered.
+        """
+        if not math.isfinite(share) or not 0 <= share <= 1:
+            raise RefusedError(f"a share of {share} is not possible.", hint="From 0% to 100%.")
+        found = self.registry.get(model, version)
+        if share:
+            self._may_shadow(found)
+        with self.registry.state.begin() as connection:
+            before = _expected(connection, model, expect)
+            _check_unmoved(connection, found)
+            if before.weight(version) is not None:
+                raise RefusedError(
+                    f"{found.name} answers {percent(before.weight(version) or 0)} itself: it is no shadow.",
+                    hint=f"headrace traffic stop {model}",
+                )
+            others = tuple(each for each in before.shadows if each.version != version)
+            added = (Share(version=version, weight=round(share, 9)),) if share else ()
+            if not added and others == before.shadows:
+                raise RefusedError(f"{found.name} is no shadow.", hint=f"headrace traffic show {model}")
+            return write(connection, before, shadows=others + added, by=by, why=why)
+
+    def _may_have(self, version: Version, weight: float) -> Decision | None:
+        decision = self.licence(version)
+        plan = None if decision is None else self.plan(decision)
+        if plan is not None and weight > plan.steps[-1]:
+            raise RefusedError(
+                f"{version.name} was approved with a ramp of up to {percent(plan.steps[-1])}, not {percent(weight)}.",
+                hint=f"It takes its steps by itself: headrace traffic ramp {version.model} {version.version}",
+            )
+        return decision
+
+    def _may_shadow(self, version: Version) -> None:
+        self._check_artifact(version)
+        if version.stage == "Production":
+            raise RefusedError(f"{version.name} is in Production: it is no shadow of itself.")
+        if version.stage != "Staging" and not self.has_served(version):
+            raise RefusedError(
+                f"{version.name} is in {version.stage}: a shadow has passed the gates before Staging, and was not archived there.",
+                hint=_through_the_gates(version),
+            )
+        if self.registry.current(version.model, "Production") is None:
+            raise RefusedError(f"nothing of {version.model} is in Production: there is nothing to shadow.")
+
+    def _check_artifact(self, version: Version) -> None:
+        found = self.registry.tracking.digest(version.model_uri)
+        if found != version.logged_hash:
+            raise DataError(
+                f"the artifact of {version.name} changed after it was registered: {found} is not {version.logged_hash}.",
+                hint="It gets no traffic. Restore the files from a backup, or train again.",
+            )
+
+
+def current(connection: Connection, model: str) -> Split:
+    """The split of now, as the caller's transaction sees it."""
+    wanted = select(TRAFFIC).where(TRAFFIC.c.model == model).order_by(TRAFFIC.c.number.desc()).limit(1)
+    row = connection.execute(wanted).mappings().first()
+    in_production = (VERSIONS.c.model == model, VERSIONS.c.stage == "Production")
+    primary = connection.execute(select(VERSIONS.c.version).where(*in_production)).scalar()
+    if row is not None:
+        return replace(_split(row), primary=primary)
+    return Split(
+        model=model,
+        number=0,
+        primary=primary,
+        candidates=(),
+        shadows=(),
+        salt="",
+        columns=(),
+        at=None,
+        by="",
+        why="",
+    )
+
+
+def write(
+    connection: Connection,
+    before: Split,
+    *,
+    candidates: tuple[Share, ...] | None = None,
+    shadows: tuple[Share, ...] | None = None,
+    columns: tuple[str, ...] | None = None,
+    by: str,
+    why: str,
+) -> Split:
+    """Appends a change in the caller's transaction, with its line in the audit and its event."""
+    given = before.candidates if candidates is None else candidates
+    answering = {each.version for each in given}
+    asked = tuple(each for each in (before.shadows if shadows is None else shadows) if each.version not in answering)
+    named = before.columns if columns is None else columns
+    made = replace(
+        before,
+        number=before.number + 1,
+        candidates=given,
+        shadows=asked,
+        columns=named if given else (),
+        salt=_salt(before, given, named),
+        at=now(),
+        by=by,
+        why=why,
+    )
+    values = {
+        "model": made.model,
+        "number": made.number,
+        "champion": made.primary,
+        "candidates": [[each.version, each.weight] for each in made.candidates],
+        "shadows": [[each.version, each.weight] for each in made.shadows],
+        "salt": made.salt,
+        "columns": list(made.columns),
+        "at": made.at,
+        "by": by,
+        "why": why,
+    }
+    try:
+        connection.execute(insert(TRAFFIC).values(**values))
+    except IntegrityError:  # PostgreSQL only: another process inserted its change between our look and our insert
+        raise ConflictError(
+            f"somebody changed the traffic of {made.model} at the same time.",
+            hint=f"headrace traffic show {made.model}",
+        ) from None
+    told: dict[str, Json] = {
+        "split": made.id,
+        "primary": made.primary,
+        "candidates": {str(each.version): each.weight for each in made.candidates},
+        "shadows": {str(each.version): each.weight for each in made.shadows},
+        "by": list(made.columns),
+        "why": why,
+    }
+    record(connection, by, "traffic.changed", made.model, {**told, "salt": made.salt})
+    publish(connection, "traffic.changed", made.model, {**told, "model": made.model, "who": by})
+    return made
+
+
+def follow_move(connection: Connection, version: Version, *, was: int | None, decision: int, by: str) -> None:
+    """What a move of a version does to the split and to a ramp, in the transaction of the move.
+
+    A new version in Production ends the shares of all candidates, which were approved beside the old one; a version that
+    is archived leaves. A ramp is done when its version comes to Production by its decision, and ended by any other move.
+
+    Args:
+        connection: of the transaction, after the move.
+        version: that was moved, as it was before.
+        was: the version that was in Production before.
+        decision: by which it was moved.
+        by: who moved it.
+    """
+    split = current(connection, version.model)
+    changed = split.primary != was
+    why = f"version {split.primary} is in Production" if changed else f"version {version.version} was moved"
+    if changed and split.primary is None:
+        why = "nothing is in Production"
+    gone = {version.version, split.primary} if changed else _archived(connection, version)
+    candidates = () if changed else tuple(each for each in split.candidates if each.version not in gone)
+    shadows = tuple(each for each in split.shadows if each.version not in gone)
+    open_now = select(RAMPS).where(RAMPS.c.model == version.model, RAMPS.c.status == "running")
+    running = connection.execute(open_now).mappings().first()
+    if running is not None and (changed or running["version"] in gone):
+        done = changed and (running["version"], running["decision"]) == (split.primary, decision)
+        values = {"status": "done" if done else "ended", "ended": now(), "why": why}
+        connection.execute(RAMPS.update().where(RAMPS.c.id == running["id"]).values(**values))
+        told: dict[str, Json] = {"ramp": running["id"], "why": why, "model": version.model}
+        subject = f"{version.model}/{running['version']}"
+        record(connection, by, f"ramp.{values['status']}", subject, told)
+        publish(connection, f"ramp.{values['status']}", subject, told)
+    if (candidates, shadows) != (split.candidates, split.shadows):
+        write(connection, split, candidates=candidates, shadows=shadows, by=by, why=why)
+
+
+def _archived(connection: Connection, version: Version) -> set[int | None]:
+    here = (VERSIONS.c.model == version.model, VERSIONS.c.version == version.version)
+    stage = connection.execute(select(VERSIONS.c.stage).where(*here)).scalar_one()
+    return {version.version} if stage == "Archived" else set()
+
+
+def _refuse_while_a_ramp_runs(connection: Connection, model: str) -> None:
+    ramp = connection.execute(
+        select(RAMPS.c.version).where(RAMPS.c.model == model, RAMPS.c.status == "running")
+    ).scalar()
+    if ramp is not None:
+        raise RefusedError(
+            f"version {ramp} of {model} is on a ramp, which sets the shares.",
+            hint=f"Wait for its end, or end it: headrace traffic stop {model} --why …",
+        )
+
+
+def _expected(connection: Connection, model: str, expect: int) -> Split:
+    found = current(connection, model)
+    if found.number != expect:
+        raise ConflictError(
+            f"the traffic of {model} was changed meanwhile, by {found.by}: {found.why} ({found.id}).",
+            hint=f"Look at it and decide again: headrace traffic show {model}",
+        )
+    if found.primary is None:
+        raise RefusedError(
+            f"nothing of {model} is in Production: there is no traffic to divide.",
+            hint=f"headrace run deploy --model {model}",
+        )
+    return found
+
+
+def _check_unmoved(connection: Connection, version: Version) -> None:
+    here = (VERSIONS.c.model == version.model, VERSIONS.c.version == version.version)
+    stage = connection.execute(select(VERSIONS.c.stage).where(*here)).scalar_one()
+    if stage != version.stage:
+        raise ConflictError(
+            f"{version.name} is in {stage}, not in {version.stage}: somebody moved it.",
+            hint=f"headrace model history {version.model}",
+        )
+
+
+def _check_unspent(connection: Connection, decision: Decision, split: Split) -> None:
+    """What was looked at before the transaction still holds in it."""
+    spent = connection.execute(select(DECISIONS.c.spent).where(DECISIONS.c.id == decision.id)).scalar_one()
+    if spent is not None or decision.expires <= now() or decision.against != split.primary:
+        raise ConflictError(
+            f"the decision on request {decision.request} does not hold any more: somebody moved a version meanwhile.",
+            hint=f"headrace model history {split.model}",
+        )
+
+
+def _check_weights(candidates: Mapping[int, float]) -> None:
+    for version, weight in candidates.items():
+        if not math.isfinite(weight) or not SMALLEST <= weight < 1:
+            raise RefusedError(
+                f"version {version} cannot have a share of {percent(weight)}.",
+                hint="Above 0 % and below 100 %; a version without a share is left out, and all of it is Production.",
+            )
+    if sum(candidates.values()) > 1 - SMALLEST:
+        raise RefusedError(
+            f"the candidates have {percent(sum(candidates.values()))} together, which leaves nothing for the version in Production.",
+            hint="Below 100 %: what they are compared with must answer too.",
+        )
+
+
+def _salt(before: Split, candidates: tuple[Share, ...], columns: tuple[str, ...]) -> str:
+    """That of before while one of its candidates stays, on the same entities; another experiment has another one."""
+    if not candidates:
+        return ""
+    stay = {each.version for each in before.candidates} & {each.version for each in candidates}
+    return before.salt if stay and columns == before.columns else secrets.token_hex(8)
+
+
+def _goes_on(earlier: Split, later: Split) -> bool:
+    """Whether a later split has what an earlier one began: its candidates (the salt says so), or else its shadows."""
+    if later.candidates or not later.shadows:
+        return bool(later.candidates)
+    return earlier.shadows == later.shadows
+
+
+def _through_the_gates(version: Version) -> str:
+    return f"Through its gates: headrace run deploy --model {version.model} --version {version.version}"
+
+
+def _split(row: RowMapping) -> Split:
+    def shares(kept: Sequence[tuple[int, float]]) -> tuple[Share, ...]:
+        return tuple(Share(version=version, weight=weight) for version, weight in kept)
+
+    return Split(
+        model=row["model"],
+        number=row["number"],
+        primary=row["champion"],
+        candidates=shares(row["candidates"]),
+        shadows=shares(row["shadows"]),
+        salt=row["salt"],
+        columns=tuple(row["columns"]),
+        at=row["at"],
+        by=row["by"],
+        why=row["why"],
+    )
