@@ -78,9 +78,7 @@ class World:
     def answer(self, version, role, split, ids, probabilities, *, customers=None, asked=None):
         """Rows of the inference table."""
         asked = asked or datetime.now(UTC)
-        schema = pa.schema(
-            [*COLUMNS.items(), ("probability", pa.float64()), ("role", pa.string()), ("split", pa.string())]
-        )
+        schema = pa.schema([*COLUMNS.items(), ("probability", pa.float64())])
         rows = [
             {
                 "request_id": f"{version} {number}",
