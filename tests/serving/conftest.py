@@ -156,6 +156,19 @@ class Server:
             time.sleep(0.02)
         raise AssertionError(f"not in time: {told}")
 
+    def until(self, holds):
+        """Waits until something holds; gives what it says."""
+        end = time.monotonic() + 30
+        while not (found := holds()):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        return found
+
+    def counted(self, name):
+        """A counter on /metrics."""
+        lines = self.ask("/metrics")[1].splitlines()
+        return sum(float(line.split(" ")[1]) for line in lines if line.startswith(f"headrace_{name}_total{{"))
+
     def end(self, how=signal.SIGTERM):
         if self.said is None:
             if self.process.poll() is None:

@@ -344,8 +344,12 @@ def test_a_log_that_is_full_does_what_was_declared(home, policy, expected):
         statuses = [server.ask("/invocations", {"instances": [row] * 5})[0] for _ in range(8)]
         assert statuses[0] == 200
         assert statuses[-1] == expected
-        unlogged = [line for line in server.ask("/metrics")[1].splitlines() if "unlogged_answers_total{" in line]
-        assert (unlogged[0].endswith(" 0")) == (policy != "best_effort")
+        if policy == "best_effort":
+            server.until(lambda: server.counted("unlogged_answers") > 0)
+            (told,) = server.until(lambda: list((home / "trouble").glob("*-unlogged.json")))
+            assert "2,000 bytes" in json.loads(told.read_text())["why"]
+        else:
+            assert server.counted("unlogged_answers") == 0
 
 
 def test_a_port_in_use_is_told(home):

@@ -5,9 +5,6 @@ import sys
 import warnings
 from contextlib import contextmanager
 
-# Spark's client takes a program without a file, as a worker of pytest-xdist is, for doctests of its own, and ends it
-vars(sys.modules["__main__"]).setdefault("__file__", __file__)
-
 
 @contextmanager
 def postgres(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 
 def release() -> str:
@@ -23,3 +24,12 @@ def user() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except (ImportError, KeyError):
         return str(os.getuid())
+
+
+def let_spark_be_imported() -> None:
+    """Spark's client, which MLflow imports where it is installed, takes a program that is no file, as that of `python -c`,
+    for doctests of its own, and ends it unless it is told where Spark is.
+    """
+    main = sys.modules["__main__"]
+    if getattr(main, "__spec__", None) is None and not hasattr(main, "__file__") and not hasattr(sys, "ps1"):
+        os.environ.setdefault("SPARK_HOME", os.devnull)

@@ -138,24 +138,25 @@ class Spool:
         self._counted = 0.0
         _spools.add(self)
 
-    def append(self, record: bytes) -> None:
-        """Takes a record. Where it raises, the record is not in the spool, and those before it are.
+    def append(self, *records: bytes) -> None:
+        """Takes records, in one write. Where it raises, none of them is in the spool, and those before them are.
 
         Raises:
             SpoolFullError: the disk has no room or failed, or `limit_bytes` are used.
             ValueError: a record of 2 GiB or more.
         """
-        if len(record) >= LONGEST:
-            raise ValueError(f"a record of {len(record):,} bytes; the longest is {LONGEST - 1:,}.")
-        frame = framed(record)
+        for record in records:
+            if len(record) >= LONGEST:
+                raise ValueError(f"a record of {len(record):,} bytes; the longest is {LONGEST - 1:,}.")
+        frames = b"".join([part for record in records for part in _frame(record)])
         with self._lock:
             try:
-                if self._is_due(len(frame)):
+                if self._is_due(len(frames)):
                     self._seal()
                 if self._file is None:
                     self._begin()
-                self._check_limit(len(frame))
-                self._write(frame)
+                self._check_limit(len(frames))
+                self._write(frames)
             except OSError as error:
                 raise self._full(f"{error.strerror or error}") from error
 
@@ -216,16 +217,16 @@ class Spool:
                     os.close(file)
         self._count()
 
-    def _write(self, frame: bytes) -> None:
-        """Writes a frame whole, or cuts off again what of it was written."""
+    def _write(self, frames: bytes) -> None:
+        """Writes frames whole, or cuts off again what of them was written."""
         assert self._file is not None
         if self._size == len(MARK):
             self._begun = time.monotonic()
         try:
-            _write_all(self._file, frame)
+            _write_all(self._file, frames)
             if self.fsync:
                 os.fdatasync(self._file)
-            self._size += len(frame)
+            self._size += len(frames)
         except BaseException:  # also what a signal's handler raises between two writes
             self._cut()
             raise
@@ -308,7 +309,7 @@ def segments(folder: Path) -> list[Segment]:
 
 def framed(record: bytes) -> bytes:
     """A record as it stands in a segment."""
-    return b"".join((HEAD.pack(len(record), _check(len(record)), zlib.crc32(record)), record))
+    return b"".join(_frame(record))
 
 
 def unframe(data: bytes) -> Contents:
@@ -338,6 +339,10 @@ def unframe(data: bytes) -> Contents:
             damaged.append(record)
         place = start + length
     return Contents(records=tuple(records), torn=torn, damaged=tuple(damaged))
+
+
+def _frame(record: bytes) -> tuple[bytes, bytes]:
+    return HEAD.pack(len(record), _check(len(record)), zlib.crc32(record)), record
 
 
 def _check(length: int) -> int:

@@ -27,11 +27,12 @@ from headrace.serving.log import Log
 from headrace.serving.protocols import mlflow, native, v2
 from headrace.serving.protocols.asked import Part, RefusedRequestError
 from headrace.serving.telling import Counters
+from headrace.serving.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from headrace.serving.connection import Request
+    from headrace.serving.connection import Coming, Request
     from headrace.serving.shadow import Shadows
     from headrace.serving.tokens import Tokens
     from headrace.serving.traffic import Traffic
@@ -64,7 +65,8 @@ class App:
         self.counters = Counters()
         self.in_flight = 0
         self.name = new_id()
-        self.log = Log(self.counters, self.name)
+        self.log = Log(self.name)
+        self.writing = Writing(self.log, self.counters)
         self._count = 0
         self._engine = Engine()
         self._io = ThreadPoolExecutor(LOOKING_UP, thread_name_prefix="look-up")
@@ -75,7 +77,7 @@ class App:
         """Whether requests are answered with predictions."""
         return self.traffic is not None and not self.draining
 
-    def answer(self, request: Request) -> Answer | asyncio.Future[Answer]:
+    def answer(self, request: Request) -> Answer | Coming:
         """See connection.Answering."""
         path = request.path
         predicts = path in PREDICTING or (path.startswith("/v2/models/") and path.endswith("/infer"))
@@ -91,8 +93,8 @@ class App:
 
     # ------------------------------------------------------------------------------------------ predictions
 
-    def _predict(self, request: Request, token: str | None) -> Answer | asyncio.Future[Answer]:
-        """At once where all of it is quick; otherwise later, in threads."""
+    def _predict(self, request: Request, token: str | None) -> Answer | Coming:
+        """At once where all of it is quick, or when the log has it; otherwise later, in threads."""
         began = time.perf_counter()
         parts: list[Part] = []
         try:
@@ -106,7 +108,11 @@ class App:
                 if part.asked is not None:
                     part.complete()
                 part.answers = part.serving.predict(part.rows)
-            answer = asked.answered()
+            answer, records = asked.answered()
+            if records:
+                if traffic.manifest.serve.log == "required":
+                    return self.writing.before(answer, records, lambda status: self._counted(parts, status, began))
+                self.writing.behind(records)
         except Exception as error:  # noqa: BLE001  # whatever a model does, the server stays
             answer = _failed(error)
         self._counted(parts, answer.status, began)
@@ -118,7 +124,9 @@ class App:
             with self._under_way(token, limits.concurrency):
                 async with asyncio.timeout(duration(limits.timeout).total_seconds()):
                     await asyncio.gather(*(self._run(part) for part in asked.parts))
-                    answer = asked.answered()
+                    answer, records = asked.answered()
+                    if records:
+                        (self.writing.now if limits.log == "required" else self.writing.behind)(records)
         except TimeoutError:
             answer = refusal(503, f"there was no answer within {limits.timeout}.")
         except Exception as error:  # noqa: BLE001  # whatever a model does, the server stays
@@ -211,19 +219,18 @@ class _Asked:
         if sum([part.count for part in self.parts]) > most:
             raise RefusedRequestError(413, f"a request may have {most} rows.")
 
-    def answered(self) -> Answer:
-        """Logs, and says, what the parts answer.
-
-        Raises:
-            RefusedRequestError: what has to be logged could not be.
-        """
+    def answered(self) -> tuple[Answer, list[bytes]]:
+        """What the parts answer, and the records of it for the log."""
         logs = self.traffic.manifest.serve.log != "none"
         ids = [part.ids(self.id) for part in self.parts] if logs or self.path == "/predict" else []
+        records: list[bytes] = []
         if logs:
             seconds = time.perf_counter() - self.began
             log, split = self.app.log, self.traffic.split
             for part, numbers in zip(self.parts, ids, strict=True):
-                log.answered(part, split, request_id=self.id, path=self.path, ids=numbers, seconds=seconds)
+                record = log.answered(part, split, request_id=self.id, path=self.path, ids=numbers, seconds=seconds)
+                if record is not None:
+                    records.append(record)
         if self.app.shadows is not None:
             self.app.shadows.ask(self.id, self.request)
         if self.infer:
@@ -234,7 +241,7 @@ class _Asked:
             body = mlflow.write(self.parts[0])
         versions = ",".join([part.serving.number for part in self.parts])
         headers = f"x-headrace-version: {versions}\r\nx-request-id: {self.id}\r\n".encode()
-        return Answer(200, body, headers=headers)
+        return Answer(200, body, headers=headers), records
 
 
 def _failed(error: Exception) -> Answer:

@@ -12,14 +12,14 @@ from collections import deque
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import httptools
 import orjson
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 JSON = b"application/json"
 STATUS = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
@@ -68,11 +68,31 @@ class Answer(NamedTuple):
     headers: bytes = b""
 
 
+class Coming(Protocol):
+    """An answer that comes later; an `asyncio.Future` is one."""
+
+    def add_done_callback(self, told: Callable[[Any], object], /) -> None:
+        """To be called once, with this, when the answer is there."""
+        ...
+
+    def result(self) -> Answer:
+        """The answer."""
+        ...
+
+    def cancelled(self) -> bool:
+        """Whether there is none."""
+        ...
+
+    def cancel(self) -> object:
+        """Nobody waits for it any more."""
+        ...
+
+
 class Answering(Protocol):
     """Requests to answers."""
 
-    def answer(self, request: Request) -> Answer | asyncio.Future[Answer]:
-        """The answer, or a future of it. Never raises."""
+    def answer(self, request: Request) -> Answer | Coming:
+        """The answer, or one that comes later. Never raises."""
         ...
 
 
@@ -201,7 +221,7 @@ class Connection(asyncio.Protocol):
         self._reading = False
         self._stuck: float | None = None  # since when the caller does not take what was written
         self._since = time.monotonic()
-        self.answering: asyncio.Future[Answer] | None = None
+        self.answering: Coming | None = None
         self.ending = False
         self._clear()
 
@@ -326,12 +346,12 @@ class Connection(asyncio.Protocol):
         self.answering = answer
         answer.add_done_callback(self._answered)
 
-    def _answered(self, future: asyncio.Future[Answer]) -> None:
+    def _answered(self, coming: Coming) -> None:
         self.answering = None
-        if self.ending or future.cancelled():
+        if self.ending or coming.cancelled():
             return
         keep, head = self._keep
-        self._write(future.result(), keep=keep, head=head)
+        self._write(coming.result(), keep=keep, head=head)
         self._next()
 
     def _next(self) -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import HeadraceError
-from headrace.scoring.spool import Spool, SpoolFullError
+from headrace.scoring.spool import Spool
 from headrace.serving.app import NOTHING
 from headrace.serving.manifest import FILE
 from headrace.serving.shadow import Shadows
@@ -47,6 +47,8 @@ class Follower:
         self.siblings: Siblings | None = None
         self._listener: Listener | None = None
         self._seen: Mark = None
+        self._troubles: dict[str, Path] = {}  # what is wrong, and the file that says so
+        self._unlogged = 0
         self._since, self._told = datetime.now(UTC), time.monotonic()
 
     def listen(self, listener: Listener) -> None:
@@ -59,19 +61,16 @@ class Follower:
         """Follows, seals the log's segment when no request does, and tells of each interval. What fails is tried again."""
         while True:
             await asyncio.sleep(LOOK)
-            try:
-                if _mark(self.home / FILE) != self._seen:
-                    await self.follow()
-                if self.app.tokens is not None:
-                    self.app.tokens.follow()
-                if self.siblings is not None:
-                    self.siblings.write(self.app.counters)
-                if time.monotonic() - self._told > INTERVAL:
-                    self.tell()
-                if self.app.log.spool is not None:
-                    self.app.log.spool.tick()
-            except SpoolFullError as error:
-                self.app.trouble = str(error)
+            if _mark(self.home / FILE) != self._seen:
+                await self.follow()
+            if self.app.tokens is not None:
+                self.app.tokens.follow()
+            if self.siblings is not None:
+                self.siblings.write(self.app.counters)
+            self.app.writing.tick()
+            self._log_told()
+            if time.monotonic() - self._told > INTERVAL:
+                self.tell()
 
     async def follow(self) -> None:
         """Loads what the file names, then swaps. What does not load leaves things as they are."""
@@ -90,17 +89,20 @@ class Follower:
         app.traffic, app.trouble = loaded, ""
         self._shadow(loaded)
         self._limit(loaded.manifest)
-        self._followed()
+        self._over("not_followed")
         _tell_of(loaded)
 
     def tell(self) -> None:
         """Counts of the interval that ends, to the log."""
         app = self.app
-        if app.traffic is not None:
-            app.log.counted(app.traffic.manifest.model, self._since, app.counters.interval(), app.traffic.split)
-        if app.trouble:
+        if app.traffic is not None and app.log.spool is not None:
+            interval, model = app.counters.interval(), app.traffic.manifest.model
+            record = app.log.counted(model, self._since, interval, app.traffic.split)
+            if record is not None:
+                app.writing.behind([record])
+        for file in self._troubles.values():
             with suppress(OSError):
-                os.utime(self.home / TROUBLE / f"{app.name}.json")  # still
+                os.utime(file)  # still
         self._since, self._told = datetime.now(UTC), time.monotonic()
 
     def end(self) -> None:
@@ -110,27 +112,44 @@ class Follower:
             self.siblings.write(self.app.counters)
         if self.app.shadows is not None:
             self.app.shadows.end()
-        if self.app.log.spool is not None:
-            self.app.log.spool.close()
-        self._followed()
-
-    def _followed(self) -> None:
-        for ending in (".json", ".told"):
-            (self.home / TROUBLE / f"{self.app.name}{ending}").unlink(missing_ok=True)
+        self.app.writing.end()
+        for what in list(self._troubles):
+            self._over(what)
 
     def _not_followed(self, why: str) -> None:
-        """In readiness, in the log of the process, and in a file that `headrace up` and `headrace status` read."""
+        """In readiness, in the log of the process, and for `headrace up` and `headrace status`."""
         app = self.app
         app.trouble = why
         app.counters.failed_swaps += 1
         print(f"not followed: {why}", file=sys.stderr, flush=True)
+        self._trouble("not_followed", why)
+
+    def _log_told(self) -> None:
+        """The same for records that the log did not take."""
+        app = self.app
+        lost, self._unlogged = app.counters.unlogged - self._unlogged, app.counters.unlogged
+        why = app.log.trouble or (f"{lost} records came faster than the disk takes them" if lost else "")
+        if not why:
+            self._over("unlogged")
+        elif "unlogged" not in self._troubles:
+            print(f"not logged: {why}", file=sys.stderr, flush=True)
+            self._trouble("unlogged", why)
+
+    def _trouble(self, what: str, why: str) -> None:
+        """Leaves a file that `headrace up` and `headrace status` read."""
         folder = self.home / TROUBLE
-        told = {"at": datetime.now(UTC).isoformat(), "why": why}
+        told = {"at": datetime.now(UTC).isoformat(), "what": what, "why": why}
         with suppress(OSError):
             folder.mkdir(exist_ok=True)
-            making = folder / f".{app.name}"
+            making = folder / f".{self.app.name}-{what}"
             making.write_text(json.dumps(told), encoding="utf-8")
-            making.replace(folder / f"{app.name}.json")
+            self._troubles[what] = making.replace(folder / f"{self.app.name}-{what}.json")
+
+    def _over(self, what: str) -> None:
+        file = self._troubles.pop(what, None)
+        if file is not None:
+            for ending in (".json", ".told"):
+                file.with_suffix(ending).unlink(missing_ok=True)
 
     def _shadow(self, loaded: Traffic) -> None:
         app = self.app

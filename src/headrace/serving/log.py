@@ -1,4 +1,4 @@
-"""The inference log of a server: what was asked and answered, in the spool before the answer leaves."""
+"""The inference log of a server: what was asked and answered, as records for the spool."""
 
 from __future__ import annotations
 
@@ -9,38 +9,37 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from headrace.scoring.spool import SpoolFullError
-from headrace.serving.protocols.asked import RefusedRequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from headrace.scoring.spool import Spool
     from headrace.serving.manifest import Split
     from headrace.serving.protocols.asked import Part
-    from headrace.serving.telling import Counters, Kind, Tally
+    from headrace.serving.telling import Kind, Tally
 
 
 class Log:
-    """Appends records to a spool.
+    """Makes records, and appends them to a spool.
 
     Attributes:
         spool: None until a version declares that it is logged.
+        trouble: why the spool did not take the latest records; empty when it did.
     """
 
-    def __init__(self, counters: Counters, server: str) -> None:
+    def __init__(self, server: str) -> None:
         self.spool: Spool | None = None
-        self._counters, self._server = counters, server
+        self.trouble = ""
+        self._server = server
 
     def answered(
         self, part: Part, split: Split | None, *, request_id: str, path: str, ids: list[str], seconds: float
-    ) -> None:
-        """A part of a request, with its answers, of a version that is logged.
-
-        Raises:
-            RefusedRequestError: the log cannot take it, and the version is not to answer what is not logged.
-        """
+    ) -> bytes | None:
+        """The record of a part of a request with its answers; None for one that is not sampled."""
         serving = part.serving
         serve = serving.manifest.serve
         if serve.sample < 1 and not _sampled(request_id, serve.sample):
-            return
+            return None
         record: dict[str, Any] = {
             "id": request_id,
             "at": datetime.now(UTC),
@@ -60,12 +59,14 @@ class Log:
             record["fresh"] = part.fresh
         if serve.redact:
             _redact(record, serving.codec.names, serve.redact)
-        self._append(record, required=serve.log == "required")
+        return orjson.dumps(record)
 
-    def counted(self, model: str, since: datetime, interval: list[tuple[Kind, Tally]], split: Split | None) -> None:
-        """What a server did in an interval; lost where the log cannot take it."""
-        if self.spool is None or not interval:
-            return
+    def counted(
+        self, model: str, since: datetime, interval: list[tuple[Kind, Tally]], split: Split | None
+    ) -> bytes | None:
+        """The record of what a server did in an interval; None where nothing was asked."""
+        if not interval:
+            return None
         record = {
             "server": self._server,
             "since": since,
@@ -85,16 +86,37 @@ class Log:
                 for kind, tally in interval
             ],
         }
-        self._append(record, required=False)
+        return orjson.dumps(record)
 
-    def _append(self, record: dict[str, Any], *, required: bool) -> None:
+    def append(self, records: Sequence[bytes]) -> None:
+        """All of these records, or none.
+
+        Raises:
+            SpoolFullError: the spool cannot take them.
+        """
         assert self.spool is not None  # made when the first version that is logged was loaded
         try:
-            self.spool.append(orjson.dumps(record))
+            self.spool.append(*records)
         except SpoolFullError as error:
-            if required:
-                raise RefusedRequestError(503, f"{error.what} Nothing is answered that is not logged.") from error
-            self._counters.unlogged += 1
+            self.trouble = str(error)
+            raise
+        self.trouble = ""
+
+    def append_what_fits(self, records: Sequence[bytes]) -> int:
+        """As many of these records as the spool takes; gives how many it does not."""
+        try:
+            self.append(records)
+        except SpoolFullError:
+            return 1 if len(records) == 1 else sum(self.append_what_fits([each]) for each in records)
+        return 0
+
+    def tick(self) -> None:
+        """Seals the segment if it is old enough; where that fails, it is tried again."""
+        try:
+            if self.spool is not None:
+                self.spool.tick()
+        except SpoolFullError as error:
+            self.trouble = str(error)
 
 
 def _sampled(request_id: str, part: float) -> bool:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from headrace.serving.log import Log
     from headrace.serving.manifest import Manifest, Served
     from headrace.serving.telling import Counters
+    from headrace.serving.traffic import Traffic
 
 HEAD = struct.Struct("<II")
 BEHIND = 4 * 2**20  # bytes that a shadow may be behind
@@ -104,7 +105,7 @@ def main(home: Path, version: int) -> None:
     served = next(each for each in manifest.versions if each.version == version and each.role == "shadow")
     serving = load_served(file, manifest, served)
     traffic, counters = Traffic(manifest=manifest, primary=serving), Counters()
-    log = Log(counters, f"shadow-{os.getpid()}")
+    log = Log(f"shadow-{os.getpid()}")
     with Spool((home / manifest.spool).resolve(), limit_bytes=manifest.serve.max_log) as spool:
         log.spool = spool
         ended = Event()
@@ -113,7 +114,7 @@ def main(home: Path, version: int) -> None:
         for head, body in _frames(sys.stdin.buffer):
             began, status, rows = time.perf_counter(), 200, 0
             try:
-                rows = _answer(traffic, log, head, body, began)
+                rows = _answer(traffic, log, counters, head, body, began)
             except Exception as error:  # noqa: BLE001  # whatever it does, the next request is tried
                 status = 400 if isinstance(error, HeadraceError) else 500
             counters.answered(Kind(version, "shadow", status), time.perf_counter() - began, rows)
@@ -128,13 +129,15 @@ def _tell(log: Log, counters: Counters, manifest: Manifest, ended: Event) -> Non
     while not last:
         last = ended.wait(LOOK)
         if last or time.monotonic() - told > INTERVAL:
-            log.counted(manifest.model, since, counters.interval(), manifest.split)
+            record = log.counted(manifest.model, since, counters.interval(), manifest.split)
+            if record is not None:
+                with suppress(SpoolFullError):
+                    log.append([record])
             since, told = datetime.now(UTC), time.monotonic()
-        with suppress(SpoolFullError):
-            log.spool.tick()
+        log.tick()
 
 
-def _answer(traffic: Any, log: Any, head: dict[str, Any], body: bytes, began: float) -> int:
+def _answer(traffic: Traffic, log: Log, counters: Counters, head: dict[str, Any], body: bytes, began: float) -> int:
     from headrace.serving.connection import Request
     from headrace.serving.protocols import mlflow, native, v2
     from headrace.serving.protocols.asked import Part
@@ -152,7 +155,7 @@ def _answer(traffic: Any, log: Any, head: dict[str, Any], body: bytes, began: fl
     part.answers = serving.predictor.many(part.rows)
     if serving.manifest.serve.log == "none":
         return len(part.rows)
-    log.answered(
+    record = log.answered(
         part,
         traffic.manifest.split,
         request_id=head["id"],
@@ -160,6 +163,11 @@ def _answer(traffic: Any, log: Any, head: dict[str, Any], body: bytes, began: fl
         ids=part.ids(head["id"]),
         seconds=time.perf_counter() - began,
     )
+    if record is not None:
+        try:
+            log.append([record])
+        except SpoolFullError:
+            counters.unlogged += 1
     return len(part.rows)
 
 

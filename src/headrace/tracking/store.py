@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.core.errors import ConfigError
+from headrace.core.system import let_spark_be_imported
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -26,6 +27,7 @@ def load(module: str = "mlflow") -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    let_spark_be_imported()
     warnings.filterwarnings("ignore", message="PySpark does not yet")  # MLflow imports it, early or late, where it is
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

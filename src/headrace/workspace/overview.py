@@ -160,16 +160,19 @@ def _serving(workspace: Workspace) -> list[Row]:
     """Versions that servers would not load, or not as they should: in Production, or with a share beside it."""
     from headrace.core.errors import DataError
     from headrace.serving.manifest import FILE, read_manifest, version_folder
-    from headrace.workspace.serving import not_followed
+    from headrace.workspace.serving import troubles
 
     env, found = workspace.environment.name, list[Row]()
     for model in workspace.registry.models():
         split, file = workspace.registry.traffic.current(model), workspace.home(model) / FILE
         if split.primary is None:
             continue
-        for trouble in not_followed(workspace.home(model)):
-            what = f"a server of {model} goes on with what it had before"
-            again = f"headrace run deploy --model {model} --version {split.primary} --env {env}"
+        for trouble in troubles(workspace.home(model)):
+            if trouble.what == "unlogged":
+                what, again = f"a server of {model} cannot log what it answers", f"headrace run monitor --env {env}"
+            else:
+                what = f"a server of {model} goes on with what it had before"
+                again = f"headrace run deploy --model {model} --version {split.primary} --env {env}"
             found.append({"what": what, "since": trouble.since, "why": trouble.why, "next": again})
         asked = [(split.primary, "primary"), *((each.version, "candidate") for each in split.candidates)]
         for number, role in (*asked, *((each.version, "shadow") for each in split.shadows)):

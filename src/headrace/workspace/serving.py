@@ -41,39 +41,42 @@ def command(environment: Environment, home: Path, *, port: int, arguments: Seque
 
 @dataclass(frozen=True, kw_only=True)
 class Trouble:
-    """A server that runs does not serve what `serving.json` says.
+    """What a server that runs says is wrong with it.
 
     Attributes:
         file: in which it says so.
+        what: `not_followed`: it does not serve what `serving.json` says; `unlogged`: its log does not take what it should.
     """
 
     file: Path
+    what: str
     since: datetime
     why: str
 
 
-def not_followed(home: Path) -> list[Trouble]:
+def troubles(home: Path) -> list[Trouble]:
     """What the servers of a model say of themselves."""
     found: list[Trouble] = []
     for path in sorted((home / TROUBLE).glob("*.json")):
         try:
             told = json.loads(path.read_text(encoding="utf-8"))
             if time.time() - path.stat().st_mtime < STILL:
-                found.append(Trouble(file=path, since=datetime.fromisoformat(told["at"]), why=str(told["why"])))
+                since = datetime.fromisoformat(told["at"])
+                found.append(Trouble(file=path, what=str(told["what"]), since=since, why=str(told["why"])))
         except (OSError, ValueError, KeyError, TypeError):
             continue  # gone meanwhile, or half of another release's
     return found
 
 
 def alarm(state: State, model: str, home: Path) -> None:
-    """Tells everybody who wants to be told that a server does not follow, once for each time."""
-    for trouble in not_followed(home):
+    """Tells everybody who wants to be told what is wrong with a server, once for each time."""
+    for trouble in troubles(home):
         told = trouble.file.with_suffix(".told")
         if told.exists() and told.read_text(encoding="utf-8") == trouble.since.isoformat():
             continue
         with state.begin() as connection:
             what: dict[str, Json] = {"model": model, "why": trouble.why, "since": trouble.since.isoformat()}
-            publish(connection, "serving.not_followed", model, what)
+            publish(connection, f"serving.{trouble.what}", model, what)
         told.write_text(trouble.since.isoformat(), encoding="utf-8")
 
 

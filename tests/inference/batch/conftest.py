@@ -90,7 +90,7 @@ def linear(tmp_path_factory):
     return write_version(tmp_path_factory.mktemp("linear") / "v1", estimator="sklearn")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def postgres(tmp_path_factory):
     with run_postgres(tmp_path_factory.mktemp("postgres")) as url:
         yield url

@@ -94,7 +94,7 @@ def test_a_worker_that_is_killed_is_told_and_its_rows_can_be_asked_for_again(ver
     with closing(Local(2)) as engine:
         given = engine.predict(version, full_rows(20_000))
         next(given)
-        os.kill(python_workers().pop(), signal.SIGKILL)
+        os.kill((children(os.getpid()) & python_workers()).pop(), signal.SIGKILL)
         with pytest.raises(DataError, match="killed by signal 9"):
             list(given)
     with closing(Local(2)) as engine:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from headrace.core.errors import ConfigError, DataError, MissingExtraError
+from headrace.core.system import let_spark_be_imported
 from headrace.inference.engines.base import chunks
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def _from_bytes(data: bytes) -> pa.Table:
 
 
 def _session(url: str) -> Any:
+    let_spark_be_imported()
     try:
         from pyspark.errors import PySparkException
         from pyspark.sql.connect.session import SparkSession
