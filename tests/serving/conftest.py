@@ -125,6 +125,7 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         command = [sys.executable, "-m", "headrace.serving", "--home", str(home), "--port", str(self.port)]
+        command += options.pop("arguments", [])
         self.process = subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, env={**os.environ, **options.pop("env", {})}, **options
         )

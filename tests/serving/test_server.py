@@ -51,6 +51,27 @@ def test_full_rows_are_answered_as_mlflow_does_to_the_last_bit(home):
         assert [[each["probability"]] for each in answer["predictions"]] == outputs
 
 
+def test_sagemaker_finds_what_it_asks_for(home, tmp_path):
+    """It starts a container with the word `serve`, asks `/ping` without a token, and sends rows to `/invocations`."""
+    tokens = tmp_path / "tokens.json"
+    tokens.write_text('{"tokens": []}')
+    with serving(home, arguments=["--tokens", str(tokens), "serve"]) as server:
+        status, told, _ = server.ask("/ping")
+        assert (status, told["status"], told["version"]) == (200, "ready", 1)
+        assert server.ask("/invocations", {"instances": []})[0] == 401
+    columns, rows, outputs = samples(home)
+    with serving(home, arguments=["serve"]) as server:
+        assert "503" in server.ask("/openapi.json")[1]["paths"]["/ping"]["get"]["responses"]
+        answer = server.ask("/invocations", {"dataframe_split": {"columns": columns, "data": rows}})[1]
+        assert [[each["probability"]] for each in answer["predictions"]] == outputs
+        assert server.ask("/ping", {})[0] == 405
+        assert server.end()[0] == 0
+    (home / "serving.json").unlink()
+    with serving(home, wait=False) as server:
+        server.wait(lambda status, _: status == 503)
+        assert server.ask("/ping")[0] == 503
+
+
 def test_the_process_has_nothing_heavy_in_it(home):
     with serving(home) as server:
         maps = Path(f"/proc/{server.process.pid}/maps").read_text()

@@ -21,8 +21,11 @@ if __name__ == "__main__":
     parser.add_argument("--tls-key", type=Path, dest="key")
     parser.add_argument("--parent", type=int, help="the process that started this one; ends when that has died")
     parser.add_argument("--siblings", type=Path, help="where processes that share the port leave their counters")
+    parser.add_argument("word", nargs="?", choices=["serve"], help="what SageMaker gives to a container")
+    given = vars(parser.parse_args())
+    del given["word"]
     try:
-        serve(Options(**vars(parser.parse_args())))
+        serve(Options(**given))
     except HeadraceError as error:
         print(f"✗ {error}", file=sys.stderr)
         sys.exit(error.exit_code)

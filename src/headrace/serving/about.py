@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 TEXT = b"text/plain; version=0.0.4"
 ALIVE = ("/health", "/v2/health/live")
-READY = ("/ready", "/v2/health/ready")
+READY = ("/ready", "/ping", "/v2/health/ready")  # `/ping` is what SageMaker asks
 KNOWN = (
-    "POST /invocations, /predict, /v2/models/<name>/infer; GET /health, /ready, /version, /metrics, /openapi.json, /v2"
+    "POST /invocations, /predict, /v2/models/<name>/infer; "
+    "GET /health, /ready, /ping, /version, /metrics, /openapi.json, /v2"
 )
 
 

@@ -3,7 +3,7 @@
 POST /invocations                    full rows, as MLflow's scoring server takes them
 POST /predict                        keys and request columns; features come from the online store
 POST /v2/models/<name>/infer         tensors, by Open Inference V2; GET tells of the model
-GET  /health  /ready  /version  /metrics  /openapi.json
+GET  /health  /ready  /ping  /version  /metrics  /openapi.json
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def document(traffic: Traffic, *, secured: bool) -> Schema:
         f"/v2/models/{model}": {"get": _gets("What the model takes and gives, by Open Inference V2.")},
         f"/v2/models/{model}/ready": {"get": _gets("Whether the model answers.", waits=True)},
     }
-    for path in ("/ready", "/v2/health/ready"):
+    for path in ("/ready", "/ping", "/v2/health/ready"):
         paths[path]["get"]["responses"]["503"] = {"description": "Not now."}
     told: Schema = {
         "openapi": "3.1.0",
@@ -105,7 +105,7 @@ def document(traffic: Traffic, *, secured: bool) -> Schema:
         told["security"] = [{"token": []}]
         for path, methods in paths.items():
             for operation in methods.values():
-                if path in ("/health", "/ready", "/v2/health/live", "/v2/health/ready"):
+                if path in ("/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready"):
                     operation["security"] = []
                 else:
                     operation["responses"] |= {status: _failure(why) for status, why in _DENIED.items()}
@@ -115,6 +115,7 @@ def document(traffic: Traffic, *, secured: bool) -> Schema:
 _TOLD = {
     "/health": "The process is alive.",
     "/ready": "Whether requests are answered with predictions, and how old features are.",
+    "/ping": "The same as /ready, as SageMaker asks for it.",
     "/version": "The version in Production, and how it is predicted with.",
     "/metrics": "Counters for Prometheus.",
     "/openapi.json": "This document.",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from headrace.serving.connection import Request
 
-OPEN = ("/health", "/ready", "/v2/health/live", "/v2/health/ready")
+OPEN = ("/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready")
 
 
 class Tokens:
