@@ -194,7 +194,7 @@ def _from_text(place: int, text: str, name: str, kind: Kind) -> Any:
     if kind != "number":
         return text
     try:
-        number = float(text)
+        number = float("" if "_" in text else text)  # Python's own way to write them is nobody else's
     except ValueError:
         raise BadRequestError(f"row {place}: {named(name)} is no number.") from None
     if number - number != 0:  # NaN and the infinities

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,9 @@ class Log:
             self.spool.append(orjson.dumps(record))
         except SpoolFullError as error:
             if required:
-                raise RefusedRequestError(503, f"{error.what} Nothing is answered that is not logged.") from error
+                print(error, file=sys.stderr, flush=True)
+                message = "the inference log cannot be written, and nothing is answered that is not logged."
+                raise RefusedRequestError(503, message) from error
             self._counters.unlogged += 1
 
 

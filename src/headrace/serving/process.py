@@ -14,6 +14,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headrace.access import tokens
 from headrace.core.errors import ConfigError, MissingExtraError
 from headrace.core.locks import hold
 
@@ -57,7 +58,8 @@ def serve(options: Options) -> None:
     """Serves what `<home>/serving.json` names, and follows it, until SIGTERM or SIGINT.
 
     Raises:
-        ConfigError: the address cannot be had, or would be open to everybody; the certificate or the tokens cannot be read.
+        ConfigError: the address cannot be had, or would be open to everybody; the certificate cannot be read.
+        DataError: the tokens cannot be read.
         MissingExtraError: what the web server needs is not installed.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # scale by processes
@@ -69,6 +71,8 @@ def serve(options: Options) -> None:
         raise MissingExtraError(error.name or "httptools", "serve", "Serving") from None
     _check_open(options)
     tls = _tls(options)
+    if options.tokens is not None:
+        tokens.read(options.tokens)  # here, where it ends the processes that would share the port too
     if options.siblings is not None:
         uvloop.run(_serve(options, tls))
         return
