@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 TEXT = b"text/plain; version=0.0.4"
 ALIVE = ("/health", "/v2/health/live")
 READY = ("/ready", "/v2/health/ready")
+TOLD = ("/version", "/metrics", "/openapi.json")
+GETS = (*TOLD, "/v2", *ALIVE, *READY)
 INFER = "/v2/models/<name>/infer"
 KNOWN = (
     "POST /invocations, /predict, /v2/models/<name>/infer; GET /health, /ready, /version, /metrics, /openapi.json, /v2"
@@ -39,7 +41,7 @@ def about(app: App, request: Request) -> Answer:
     """
     path = request.path
     if request.method not in ("GET", "HEAD"):
-        if path in ("/version", "/metrics", "/openapi.json", "/v2", *ALIVE, *READY) or (
+        if path in GETS or (
             app.traffic is not None and path.startswith("/v2/models/") and _below(app.traffic, path) in ([], ["ready"])
         ):
             raise RefusedRequestError(405, f"{path} takes GET.", b"allow: GET, HEAD\r\n")
@@ -50,7 +52,7 @@ def about(app: App, request: Request) -> Answer:
         return _ready(app)
     if path == "/v2":
         return _json(v2.server(release()))
-    known = path in ("/version", "/metrics", "/openapi.json") or path.startswith("/v2/models/")
+    known = path in TOLD or path.startswith("/v2/models/")
     if not known:
         raise RefusedRequestError(404, f"there is no such path; there is {KNOWN}.")
     traffic = app.traffic

@@ -89,10 +89,12 @@ class Codec:
                 _time(place, name, value)
 
     def split(self, data: object) -> list[Row]:
-        """`{"columns": […], "data": [[…]]}`; without columns they come in order."""
+        """`{"columns": […], "data": [[…]]}`; without columns they come in order. An index is not looked at, as pandas adds it."""
         if not isinstance(data, dict):
             raise BadRequestError("dataframe_split is no object.")
         frame = cast("dict[str, Any]", data)
+        if stray := [name for name in frame if name not in ("columns", "index", "data")]:
+            raise BadRequestError(f"unexpected {named(stray[0])} in dataframe_split.")
         rows = listed(frame.get("data"), "dataframe_split.data")
         columns = frame.get("columns", self.names)
         if columns == self.names:
