@@ -1,5 +1,6 @@
 """A server process with a slow model: how much waits, for how long, and what is still answered at its end."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -148,6 +149,29 @@ CONTAINERS = (
     ["unshare", "--pid", "--fork", "--kill-child"],
     ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"],
 )
+
+
+def test_callers_that_only_hold_connections_leave_room_for_the_log(home):
+    """Where the system allows 400 open files: what is beyond is refused, and who is connected is answered and logged."""
+    with serving(home, before=("prlimit", "--nofile=400:400")) as server, contextlib.ExitStack() as held:
+        first = begun(server, 0)
+        assert first.getresponse().read()
+        for _ in range(600):
+            with contextlib.suppress(OSError):
+                caller = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+                held.callback(caller.close)
+        for _ in range(20):
+            first.request("POST", "/invocations", body(0), {"content-type": "application/json"})
+            answer = first.getresponse()
+            answer.read()
+            assert answer.status == 200
+        first.close()
+        held.close()
+        server.wait(lambda status, _: status == 200)
+        code, said = server.end()
+    assert code == 0
+    assert "cannot be written" not in said
+    assert len([record for record in logged(home) if record["path"] == "/invocations"]) == 21
 
 
 def test_a_signal_before_it_listens_ends_it_too(home):

@@ -43,6 +43,7 @@ CODES = {
 }
 LOOK = 0.25  # seconds between looks at connections that take too long
 LAST_CALL = 0.05  # seconds for what was sent before its caller could know
+SPARE = 64  # connections that are told why they are refused, at the same time
 LINGER = 2.0  # seconds in which a caller may read why it was refused, while it still sends
 
 
@@ -230,7 +231,9 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         connections, most = self._listener.connections, self._listener.limits.connections
         connections.add(self)
-        if len(connections) > most:
+        if len(connections) > most + SPARE:
+            self.transport.abort()
+        elif len(connections) > most:
             self._refuse(503, f"{most} connections are open already.")
 
     def data_received(self, data: bytes) -> None:
