@@ -95,6 +95,20 @@ def home(bikes, tmp_path):
     return root / "serving" / "late"
 
 
+@pytest.fixture(scope="session")
+def live(bikes, tmp_path_factory):
+    """A server of version 1, for tests that leave it as it is."""
+    import shutil
+
+    root = tmp_path_factory.mktemp("live") / "dev"
+    shutil.copytree(bikes / ".headrace" / "dev" / "serving", root / "serving")
+    for file in (bikes / ".headrace" / "dev").glob("online.db*"):
+        shutil.copy(file, root)
+    with serving(root / "serving" / "late") as server:
+        server.root = root
+        yield server
+
+
 def manifest(home, **changes):
     """Rewrites serving.json."""
     file = home / "serving.json"
@@ -124,8 +138,9 @@ class Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        command = [sys.executable, "-m", "headrace.serving", "--home", str(home), "--port", str(self.port)]
-        command += options.pop("arguments", [])
+        program = options.pop("program", ("-m", "headrace.serving"))
+        before, after = options.pop("before", ()), options.pop("arguments", ())
+        command = [*before, sys.executable, *program, "--home", str(home), "--port", str(self.port), *map(str, after)]
         self.process = subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, env={**os.environ, **options.pop("env", {})}, **options
         )

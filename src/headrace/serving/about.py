@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 TEXT = b"text/plain; version=0.0.4"
 ALIVE = ("/health", "/v2/health/live")
 READY = ("/ready", "/ping", "/v2/health/ready")  # `/ping` is what SageMaker asks
+TOLD = ("/version", "/metrics", "/openapi.json")
+GETS = (*TOLD, "/v2", *ALIVE, *READY)
+INFER = "/v2/models/<name>/infer"
 KNOWN = (
     "POST /invocations, /predict, /v2/models/<name>/infer; "
     "GET /health, /ready, /ping, /version, /metrics, /openapi.json, /v2"
@@ -39,8 +42,10 @@ def about(app: App, request: Request) -> Answer:
     """
     path = request.path
     if request.method not in ("GET", "HEAD"):
-        if path in ("/version", "/metrics", "/openapi.json", "/v2", *ALIVE, *READY):
-            raise RefusedRequestError(405, f"{path} takes GET.")
+        if path in GETS or (
+            app.traffic is not None and path.startswith("/v2/models/") and _below(app.traffic, path) in ([], ["ready"])
+        ):
+            raise RefusedRequestError(405, f"{path} takes GET.", b"allow: GET, HEAD\r\n")
         raise RefusedRequestError(404, f"there is no such path; there is {KNOWN}.")
     if path in ALIVE:
         return _json({"status": "alive"})
@@ -48,7 +53,7 @@ def about(app: App, request: Request) -> Answer:
         return _ready(app)
     if path == "/v2":
         return _json(v2.server(release()))
-    known = path in ("/version", "/metrics", "/openapi.json") or path.startswith("/v2/models/")
+    known = path in TOLD or path.startswith("/v2/models/")
     if not known:
         raise RefusedRequestError(404, f"there is no such path; there is {KNOWN}.")
     traffic = app.traffic
@@ -107,8 +112,19 @@ def _version(traffic: Traffic) -> dict[str, Any]:
     return told
 
 
-def named(traffic: Traffic, path: str) -> list[str]:
-    """The parts of a path below a model's name, where that is the one that is served, in a version that answers.
+def pinned(traffic: Traffic, path: str) -> bool:
+    """Whether a path to infer says which version is to answer.
+
+    Raises:
+        RefusedRequestError: there is no such path, or it is another model's or version's.
+    """
+    if _below(traffic, path) != ["infer"]:
+        raise RefusedRequestError(404, f"there is no such path; there is {KNOWN}.")
+    return path.count("/") > INFER.count("/")
+
+
+def _below(traffic: Traffic, path: str) -> list[str]:
+    """The parts of a path below a model's name and version, where those are served.
 
     Raises:
         RefusedRequestError: it is another one.
@@ -124,11 +140,11 @@ def named(traffic: Traffic, path: str) -> list[str]:
 
 
 def _model(app: App, traffic: Traffic, path: str) -> Answer:
-    rest = named(traffic, path)
+    rest = _below(traffic, path)
     if rest == ["ready"]:
         return _json({"name": traffic.manifest.model, "ready": app.ready()}, 200 if app.ready() else 503)
     if rest == ["infer"]:
-        raise RefusedRequestError(405, "infer takes POST.")
+        raise RefusedRequestError(405, "infer takes POST.", b"allow: POST\r\n")
     if rest:
         raise RefusedRequestError(404, f"there is no such path; there is {KNOWN}.")
     return _json(v2.model(traffic.primary, [str(traffic.primary.served.version)]))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.core.clock import duration
 from headrace.core.errors import ConflictError, DataError, UnavailableError
 from headrace.core.ids import new_id
-from headrace.serving.about import about, named
+from headrace.serving.about import about, pinned
 from headrace.serving.codec import BadRequestError
 from headrace.serving.connection import Answer, refusal
 from headrace.serving.engine import Engine
@@ -87,7 +87,7 @@ class App:
                 return self._predict(request, token)
             return about(self, request)
         except RefusedRequestError as refused:
-            return refusal(refused.status, str(refused))
+            return refusal(refused.status, str(refused), refused.headers)
         except Exception as error:  # noqa: BLE001  # whatever happens, the server stays
             return _failed(error)
 
@@ -163,7 +163,7 @@ class App:
 
     def _admit(self, request: Request) -> Traffic:
         if request.method != "POST":
-            raise RefusedRequestError(405, f"{request.path} takes POST.")
+            raise RefusedRequestError(405, f"{request.path} takes POST.", b"allow: POST\r\n")
         traffic = self.traffic  # one for the whole request
         if traffic is None:
             raise RefusedRequestError(503, self.trouble)
@@ -212,7 +212,8 @@ class _Asked:
                 rows = mlflow.read(serving, request)
             else:
                 self.infer, self.path = True, "/v2/infer"
-                named(traffic, request.path)
+                if pinned(traffic, request.path):
+                    serving = traffic.primary
                 self.number, rows = v2.read(serving, request)
             self.parts = [Part(serving, rows)]
         most = traffic.manifest.serve.max_rows
@@ -246,7 +247,7 @@ class _Asked:
 
 def _failed(error: Exception) -> Answer:
     if isinstance(error, RefusedRequestError):
-        return refusal(error.status, str(error))
+        return refusal(error.status, str(error), error.headers)
     if isinstance(error, BadRequestError):
         return refusal(400, str(error))
     if isinstance(error, UnavailableError | ConflictError):

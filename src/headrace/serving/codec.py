@@ -89,10 +89,12 @@ class Codec:
                 _time(place, name, value)
 
     def split(self, data: object) -> list[Row]:
-        """`{"columns": […], "data": [[…]]}`; without columns they come in order."""
+        """`{"columns": […], "data": [[…]]}`; without columns they come in order. An index is not looked at, as pandas adds it."""
         if not isinstance(data, dict):
             raise BadRequestError("dataframe_split is no object.")
         frame = cast("dict[str, Any]", data)
+        if stray := [name for name in frame if name not in ("columns", "index", "data")]:
+            raise BadRequestError(f"unexpected {named(stray[0])} in dataframe_split.")
         rows = listed(frame.get("data"), "dataframe_split.data")
         columns = frame.get("columns", self.names)
         if columns == self.names:
@@ -194,7 +196,7 @@ def _from_text(place: int, text: str, name: str, kind: Kind) -> Any:
     if kind != "number":
         return text
     try:
-        number = float(text)
+        number = float("" if "_" in text else text)  # Python's own way to write them is nobody else's
     except ValueError:
         raise BadRequestError(f"row {place}: {named(name)} is no number.") from None
     if number - number != 0:  # NaN and the infinities

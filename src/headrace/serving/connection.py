@@ -43,6 +43,7 @@ CODES = {
 }
 LOOK = 0.25  # seconds between looks at connections that take too long
 LAST_CALL = 0.05  # seconds for what was sent before its caller could know
+SPARE = 64  # connections that are told why they are refused, at the same time
 LINGER = 2.0  # seconds in which a caller may read why it was refused, while it still sends
 
 
@@ -106,7 +107,7 @@ class Limits:
         connections: at the same time.
         read: seconds in which a request must have come, from its first byte to its last.
         idle: seconds that a connection may wait for its next request.
-        write: seconds in which a caller must take some of an answer.
+        write: seconds in which a caller must take some of an answer, and all of the last one.
     """
 
     body: int = 16 * 2**20
@@ -117,10 +118,10 @@ class Limits:
     write: float = 30.0
 
 
-def refusal(status: int, message: str) -> Answer:
+def refusal(status: int, message: str, headers: bytes = b"") -> Answer:
     """An answer that says why there is no other."""
     body = orjson.dumps({"error_code": CODES.get(status, "BAD_REQUEST"), "message": message})
-    return Answer(status, body, JSON, AGAIN if status in (429, 503) else b"")
+    return Answer(status, body, JSON, headers + AGAIN if status in (429, 503) else headers)
 
 
 class Listener:
@@ -154,7 +155,13 @@ class Listener:
         self._dated()
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Connection(self), host, port, ssl=tls, reuse_port=shared or None, backlog=1024
+            lambda: Connection(self),
+            host,
+            port,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else self.limits.read,
+            reuse_port=shared or None,
+            backlog=1024,
         )
         self._look = asyncio.create_task(self._look_after())
 
@@ -195,11 +202,15 @@ class Connection(asyncio.Protocol):
         "_app",
         "_body",
         "_head",
+        "_headed",
         "_headers",
         "_keep",
+        "_left",
         "_listener",
+        "_offered",
         "_parser",
         "_parts",
+        "_quiet",
         "_reading",
         "_refused",
         "_since",
@@ -220,6 +231,8 @@ class Connection(asyncio.Protocol):
         self._refused: tuple[int, str] | None = None
         self._reading = False
         self._stuck: float | None = None  # since when the caller does not take what was written
+        self._left = 0  # bytes that it has not taken
+        self._quiet = 0  # bytes that came since the parser last gave something: of a header that does not end
         self._since = time.monotonic()
         self.answering: Coming | None = None
         self.ending = False
@@ -227,6 +240,7 @@ class Connection(asyncio.Protocol):
 
     def _clear(self) -> None:
         self._url, self._head, self._body = b"", 0, 0
+        self._headed = self._offered = False
         self._headers: dict[bytes, bytes] = {}
         self._parts: list[bytes] = []
 
@@ -237,21 +251,45 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         connections, most = self._listener.connections, self._listener.limits.connections
         connections.add(self)
-        if len(connections) > most:
+        if len(connections) > most + SPARE:
+            self.transport.abort()
+        elif len(connections) > most:
             self._refuse(503, f"{most} connections are open already.")
 
     def data_received(self, data: bytes) -> None:
         """The loop's call."""
-        if self.ending:
+        if self.ending or self._refused is not None:
             return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refused = 400, "this server speaks HTTP/1.1 only."
-        except httptools.HttpParserError:
-            self._refused = self._refused or (400, "this is no HTTP/1.1 request.")
-        if self._refused is not None and not self.ending:
+        self._quiet += len(data)
+        self._feed(data)
+        if self._quiet > self._listener.limits.head:
+            self._refused = self._refused or self._long_head()
+        if self._refused is not None and not self.ending and not self._owes():
             self._refuse(*self._refused)
+
+    def _feed(self, data: bytes) -> None:
+        while data:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as stopped:
+                if self._offered:
+                    data = self._head_again() + data[stopped.args[0] :]
+                    self._parser = httptools.HttpRequestParser(self)
+                    continue
+            except httptools.HttpParserError:
+                self._refused = self._refused or (400, "this is no HTTP/1.1 request.")
+            return
+
+    def _head_again(self) -> bytes:
+        """The head of a request without the other protocol that it offers: we need not take it, but the parser stops there."""
+        parser = self._parser
+        lines = [b"%b %b HTTP/%b" % (parser.get_method(), self._url, parser.get_http_version().encode())]
+        lines += [b"%b: %b" % each for each in self._headers.items() if each[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
+
+    def _owes(self) -> bool:
+        """Whether there are answers to what was asked before."""
+        return self.answering is not None or self._stuck is not None or bool(self._waiting)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The loop's call."""
@@ -264,7 +302,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The loop's call: the caller does not take what was written."""
-        self._stuck = time.monotonic()
+        self._stuck, self._left = time.monotonic(), self.transport.get_write_buffer_size()
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
@@ -277,7 +315,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """The parser's call."""
         self._clear()
-        self._reading, self._since = True, time.monotonic()
+        self._quiet, self._reading, self._since = 0, True, time.monotonic()
 
     def on_url(self, url: bytes) -> None:
         """The parser's call, with a part."""
@@ -286,27 +324,46 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """The parser's call."""
-        self._headers[name.lower()] = value
-        self._count(len(name) + len(value))
+        self._count(len(name) + len(value) + len(b": \r\n"))
+        if self._headed or self._refused is not None:
+            return  # what follows a chunked body says nothing of the request
+        name, headers = name.lower(), self._headers
+        if name not in headers:
+            headers[name] = value
+        elif name == b"host":
+            self._refused = 400, "a request names one host."
+        else:
+            headers[name] += b", " + value
 
     def _count(self, more: int) -> None:
+        self._quiet = 0
         self._head += more
         if self._head > self._listener.limits.head:
             self._headers.clear()
-            self._refused = 431, f"the head of a request may have {self._listener.limits.head} bytes."
+            self._refused = self._refused or self._long_head()
+
+    def _long_head(self) -> tuple[int, str]:
+        return 431, f"the head of a request may have {self._listener.limits.head} bytes."
 
     def on_headers_complete(self) -> None:
         """The parser's call."""
-        headers = self._headers
-        if int(headers.get(b"content-length") or 0) > self._listener.limits.body:
+        headers, self._headed = self._headers, True
+        if self._refused is not None:
+            return
+        if b"upgrade" in headers and self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT":
+            self._offered = True
+        elif b"host" not in headers and self._parser.get_http_version() != "1.0":
+            self._refused = 400, "a request of HTTP/1.1 names its host."
+        elif int(headers.get(b"content-length") or 0) > self._listener.limits.body:
             self._refused = self._too_large()
         elif b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
             self._refused = 415, "a body must not be compressed."
-        elif b"expect" in headers and self._refused is None and self.answering is None:
+        elif b"expect" in headers and not self._owes() and self._parser.get_http_version() == "1.1":
             self.transport.write(CONTINUE)
 
     def on_body(self, part: bytes) -> None:
         """The parser's call, with a part."""
+        self._quiet = 0
         self._body += len(part)
         if self._body > self._listener.limits.body:
             self._parts.clear()
@@ -316,21 +373,27 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The parser's call."""
-        self._reading, self._since = False, time.monotonic()
-        if self._refused is not None or self.ending:
+        self._quiet, self._reading, self._since = 0, False, time.monotonic()
+        if self._refused is not None or self.ending or self._offered:
             return
-        path, _, query = self._url.partition(b"?")
+        path, _, query = self._target().partition(b"?")
         parts = self._parts
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        request = Request(
-            self._parser.get_method().decode(), path.decode("latin-1"), query.decode("latin-1"), self._headers, body
-        )
-        keep = self._parser.should_keep_alive()
-        if self.answering is not None or self._stuck is not None or self._waiting:
+        method = self._parser.get_method().decode()
+        request = Request(method, path.decode("latin-1"), query.decode("latin-1"), self._headers, body)
+        keep = self._parser.should_keep_alive() and method != "CONNECT"
+        if self._owes():
             self._waiting.append((request, keep))
             self.transport.pause_reading()
         else:
             self._answer(request, keep=keep)
+
+    def _target(self) -> bytes:
+        """Path and query; a proxy may name scheme and host before them."""
+        url = self._url
+        if url.startswith(b"/") or b"://" not in url:
+            return url
+        return b"/" + url.partition(b"://")[2].partition(b"/")[2]
 
     def _too_large(self) -> tuple[int, str]:
         return 413, f"a body may have {self._listener.limits.body} bytes."
@@ -358,14 +421,20 @@ class Connection(asyncio.Protocol):
         while self._waiting and self.answering is None and self._stuck is None and not self.ending:
             request, keep = self._waiting.popleft()
             self._answer(request, keep=keep)
-        if self.answering is None and self._stuck is None and not self.ending:
-            self.transport.resume_reading()
+        if self._owes() or self.ending:
+            return
+        if self._refused is not None:
+            self._refuse(*self._refused)
+            return
+        if self._reading:
+            self._since = time.monotonic()  # it was we who did not read
+        self.transport.resume_reading()
 
     def _write(self, answer: Answer, *, keep: bool, head: bool = False) -> None:
         status, body, kind, headers = answer
-        if not keep or self._listener.draining:
+        if not keep or (self._listener.draining and not self._waiting):
             headers += CLOSE
-            self.ending = True
+            self.ending, self._since = True, time.monotonic()
         self.transport.write(
             b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b"
             % (STATUS[status], self._listener.date, kind, len(body), headers, b"" if head else body)
@@ -375,7 +444,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, status: int, message: str) -> None:
         """Says why, and closes: what else comes is not read. First only our half, so that the caller gets to read it."""
-        self.ending, self._since = True, time.monotonic()
+        self.ending, self._since, self._refused = True, time.monotonic(), (status, message)
         status, body, kind, headers = refusal(status, message)
         self.transport.write(
             b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b\r\n%b"
@@ -394,21 +463,26 @@ class Connection(asyncio.Protocol):
         limits = self._listener.limits
         waited = now - self._since
         if self._stuck is not None:
-            if now - self._stuck > limits.write:
+            left = self.transport.get_write_buffer_size()
+            if left < self._left:
+                self._stuck, self._left = now, left
+            elif now - self._stuck > limits.write:
                 self.transport.abort()
         elif self.answering is not None:
             return
         elif self.ending:
-            if waited > LINGER:
+            if waited > (limits.write if self._refused is None else LINGER):
                 self.transport.abort()
         elif self._reading and waited > limits.read:
             self._refuse(408, f"a request must come within {limits.read:g} s.")
         elif not self._reading and waited > limits.idle:
-            self.ending = True
-            self.transport.close()
+            self._close()
 
     def drained(self) -> None:
         """Closes a connection on which nothing is asked."""
-        if not self._reading and self.answering is None and not self._waiting and not self.ending:
-            self.ending = True
-            self.transport.close()
+        if not self._reading and not self._owes() and not self.ending:
+            self._close()
+
+    def _close(self) -> None:
+        self.ending, self._since = True, time.monotonic()
+        self.transport.close()

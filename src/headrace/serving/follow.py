@@ -83,7 +83,7 @@ class Follower:
             loaded = await asyncio.get_running_loop().run_in_executor(None, load, file, app.traffic)
             self._log_to(loaded.manifest)
         except Exception as error:  # noqa: BLE001  # whatever a package holds, the version at work stays
-            self._not_followed(str(error) if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}")
+            self._not_followed(error)
             return
         app.counters.swaps += app.traffic is not None
         app.traffic, app.trouble = loaded, ""
@@ -116,10 +116,17 @@ class Follower:
         for what in list(self._troubles):
             self._over(what)
 
-    def _not_followed(self, why: str) -> None:
+    def _untold(self, text: str) -> str:
+        """A text as strangers may read it: where files are on this machine is none of their business."""
+        for place in (self.home, self.home.resolve()):
+            text = text.replace(f"{place.parent.parent}/", "")
+        return text
+
+    def _not_followed(self, error: Exception) -> None:
         """In readiness, in the log of the process, and for `headrace up` and `headrace status`."""
-        app = self.app
-        app.trouble = why
+        app, known = self.app, isinstance(error, HeadraceError)
+        why = str(error) if known else f"{type(error).__name__}: {error}"
+        app.trouble = self._untold(why) if known else f"{type(error).__name__}; the server's log says more."
         app.counters.failed_swaps += 1
         print(f"not followed: {why}", file=sys.stderr, flush=True)
         self._trouble("not_followed", why)

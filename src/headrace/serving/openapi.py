@@ -15,12 +15,15 @@ Schema = dict[str, Any]
 NUMBER: Schema = {"type": ["number", "boolean", "null"]}
 TEXT: Schema = {"type": ["string", "null"]}
 TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
+KEY: Schema = {"type": ["string", "number", "boolean"]}
 KINDS = {"number": NUMBER, "string": TEXT, "timestamp": TIME, "timestamp_utc": TIME}
 ERRORS = {
     "400": "The body cannot be read: the message names the row and the column.",
+    "408": "The request took too long to come.",
     "413": "Too many rows or bytes.",
     "415": "The body is compressed.",
     "429": "Too many requests of this token at the same time.",
+    "431": "The head of the request is too long.",
     "500": "The model failed.",
     "503": "Nothing is served yet, or too much is asked, or what is needed cannot be reached; try again.",
 }
@@ -37,7 +40,9 @@ def document(traffic: Traffic, *, secured: bool) -> Schema:
     kinds = dict(zip(serving.codec.names, serving.codec.kinds, strict=True))
     row = _object({name: KINDS[kind] for name, kind in kinds.items()}, required=list(kinds))
     asked = _object(
-        {name: KINDS.get(kinds.get(name, ""), {}) for name in sorted(serving.takes)} | {serving.plan.at: TIME},
+        {name: KINDS.get(kinds.get(name, ""), {}) for name in sorted(serving.takes)}
+        | dict.fromkeys(serving.plan.keys, KEY)
+        | {serving.plan.at: TIME},
         required=list(serving.features.needed),
     )
     outputs = _object({name: _output(serving.sample, place) for place, name in enumerate(serving.columns)})
@@ -52,6 +57,7 @@ def document(traffic: Traffic, *, secured: bool) -> Schema:
         required=["prediction_id", *serving.columns],
     )
     infer = _answer("The outputs as tensors.", _inference(model))
+    models = (f"/v2/models/{model}", f"/v2/models/{model}/versions/{serving.served.version}")
     paths: Schema = {
         "/invocations": {
             "post": _asks(
@@ -81,13 +87,17 @@ def document(traffic: Traffic, *, secured: bool) -> Schema:
                 ),
             )
         },
-        f"/v2/models/{model}/infer": {
-            "post": _asks("Open Inference V2.", {"application/json": {"schema": _tensors(list(kinds))}}, infer)
+        **{
+            f"{path}/infer": {
+                "post": _asks("Open Inference V2.", {"application/json": {"schema": _tensors(list(kinds))}}, infer)
+            }
+            for path in models
         },
         **{path: {"get": _gets(summary)} for path, summary in _TOLD.items()},
-        f"/v2/models/{model}": {"get": _gets("What the model takes and gives, by Open Inference V2.")},
-        f"/v2/models/{model}/ready": {"get": _gets("Whether the model answers.", waits=True)},
+        **{path: {"get": _gets("What the model takes and gives, by Open Inference V2.")} for path in models},
+        **{f"{path}/ready": {"get": _gets("Whether the model answers.", waits=True)} for path in models},
     }
+    paths["/metrics"]["get"]["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
     for path in ("/ready", "/ping", "/v2/health/ready"):
         paths[path]["get"]["responses"]["503"] = {"description": "Not now."}
     told: Schema = {
@@ -135,7 +145,9 @@ def _asks(summary: str, content: Schema, answer: Schema) -> Schema:
 
 
 def _gets(summary: str, *, waits: bool = False) -> Schema:
-    responses: Schema = {"200": {"description": summary}}
+    responses: Schema = {
+        "200": {"description": summary, "content": {"application/json": {"schema": {"type": "object"}}}}
+    }
     if waits:
         responses["503"] = {"description": "Not now."}
     return {"summary": summary, "responses": responses}
@@ -195,7 +207,7 @@ def _invocations(row: Schema, names: list[str]) -> Schema:
         "items": False,
     }
     records, rows = _list(row, least=1), _list(values, least=1)
-    split = _object({"columns": {"const": names}, "data": rows}, required=["data"])
+    split = _object({"columns": {"const": names}, "index": {"type": "array"}, "data": rows}, required=["data"])
     columns = _object({name: _list(kind, least=1) for name, kind in row["properties"].items()})
     shapes = {
         "dataframe_split": split,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import resource
 import signal
 import socket
 import sys
@@ -14,6 +15,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headrace.access import tokens
 from headrace.core.errors import ConfigError, MissingExtraError
 from headrace.core.locks import hold
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 LOOK = 0.2  # seconds between looks at the process that started this one
 DRAIN = 30.0  # seconds that requests may take to their end
+FILES = 256  # descriptors that are for no connection, or for one that is being refused
 HOST, PORT = "127.0.0.1", 8080
 
 
@@ -57,7 +60,8 @@ def serve(options: Options) -> None:
     """Serves what `<home>/serving.json` names, and follows it, until SIGTERM or SIGINT.
 
     Raises:
-        ConfigError: the address cannot be had, or would be open to everybody; the certificate or the tokens cannot be read.
+        ConfigError: the address cannot be had, or would be open to everybody; the certificate cannot be read.
+        DataError: the tokens cannot be read.
         MissingExtraError: what the web server needs is not installed.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # scale by processes
@@ -69,6 +73,8 @@ def serve(options: Options) -> None:
         raise MissingExtraError(error.name or "httptools", "serve", "Serving") from None
     _check_open(options)
     tls = _tls(options)
+    if options.tokens is not None:
+        tokens.read(options.tokens)  # here, where it ends the processes that would share the port too
     if options.siblings is not None:
         uvloop.run(_serve(options, tls))
         return
@@ -162,7 +168,7 @@ async def _serve(options: Options, tls: ssl.SSLContext | None) -> None:
         follower.siblings = Siblings(options.siblings, app.name)
         app.siblings = follower.siblings.read
     await follower.follow()
-    listener = Listener(app, Limits())
+    listener = Listener(app, Limits(connections=_connections(Limits.connections)))
     follower.listen(listener)
     try:
         await listener.start(options.host, options.port, tls=tls, shared=options.siblings is not None)
@@ -182,6 +188,16 @@ async def _serve(options: Options, tls: ssl.SSLContext | None) -> None:
             task.cancel()
         follower.end()
     _say("drained; nothing is lost" if drained else f"{app.in_flight} requests were not answered within {DRAIN:.0f} s")
+
+
+def _connections(wanted: int) -> int:
+    """As many connections as the process may have open and still write its log."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted + FILES:
+        return wanted
+    most = wanted + FILES if hard == resource.RLIM_INFINITY else min(hard, wanted + FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return max(1, min(wanted, most - FILES))
 
 
 async def _orphaned(parent: int | None) -> None:

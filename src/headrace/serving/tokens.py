@@ -41,7 +41,9 @@ class Tokens:
         scheme, _, text = request.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         token = self._known.get(tokens.hashed(text.strip())) if scheme.lower() == "bearer" else None
         if token is None or not token.is_valid(now()):
-            raise RefusedRequestError(401, "a valid token is needed: 'authorization: Bearer hr_…'.")
+            raise RefusedRequestError(
+                401, "a valid token is needed: 'authorization: Bearer hr_…'.", b"www-authenticate: Bearer\r\n"
+            )
         wanted = "metrics" if request.path == "/metrics" and not predicts else "predict"
         if wanted not in token.scopes:
             raise RefusedRequestError(403, f"this token is not good for {wanted!r}.")

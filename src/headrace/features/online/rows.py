@@ -104,7 +104,7 @@ class OnlineFeatures:
                 raise DataError(f"row {place}: {name!r} is missing.")
         if not self._takes.issuperset(request):
             stray = next(name for name in request if name not in self._takes)
-            raise DataError(f"row {place}: {stray!r} is not asked for; there is {', '.join(sorted(self._takes))}.")
+            raise DataError(f"row {place}: {stray!r} is not an input of this model.")
         for name in self.plan.keys:
             if request[name] is None:
                 raise DataError(f"row {place}: {name!r} is null: a decision is known by its key.")

@@ -17,11 +17,15 @@ Known = dict[str, Any]  # a decision: its keys, and at which moment
 
 
 class RefusedRequestError(Exception):
-    """A request that is not answered with a prediction."""
+    """A request that is not answered with a prediction.
 
-    def __init__(self, status: int, message: str) -> None:
+    Attributes:
+        headers: of the answer; whole lines, each with its line end.
+    """
+
+    def __init__(self, status: int, message: str, headers: bytes = b"") -> None:
         super().__init__(message)
-        self.status, self.message = status, message
+        self.status, self.message, self.headers = status, message, headers
 
 
 @dataclass(slots=True)

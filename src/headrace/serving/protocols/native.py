@@ -47,6 +47,9 @@ def read(traffic: Traffic, request: Request) -> tuple[list[Part], bool]:
     for place, row in enumerate(rows):
         if type(row) is not dict:
             raise BadRequestError(f"row {place} is no object.")
+        for name in traffic.primary.plan.keys:
+            if isinstance(row.get(name), list | dict):
+                raise BadRequestError(f"row {place}: {named(name)} is no key: a text or a number is.")
     return _parts(traffic, cast("list[Mapping[str, Any]]", rows)), features
 
 

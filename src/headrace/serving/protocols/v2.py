@@ -64,7 +64,7 @@ def _tensor(given: object) -> tuple[str, list[int], list[Any]]:
         raise BadRequestError("a tensor has no name.")
     if stray := [each for each in tensor if each not in OF_TENSORS]:
         raise BadRequestError(f"tensor {named(name)}: unexpected {named(stray[0])}.")
-    if tensor.get("datatype") not in DATATYPES:
+    if not isinstance(tensor.get("datatype"), str) or tensor["datatype"] not in DATATYPES:
         raise BadRequestError(f"tensor {named(name)}: no datatype of the protocol.")
     shape = listed(tensor.get("shape"), f"the shape of tensor {named(name)}")
     if not 1 <= len(shape) <= 2 or not all(type(each) is int and 0 <= each < 2**31 for each in shape):

@@ -1,0 +1,180 @@
+"""A server process with a slow model: how much waits, for how long, and what is still answered at its end."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from tests.serving.conftest import manifest, serving
+from tests.serving.test_server import logged
+
+SLOWLY = (str(Path(__file__).with_name("slowly.py")),)
+
+
+def body(seconds):
+    return json.dumps({"instances": [["slow", seconds, 1, 1.0]]}).encode()
+
+
+def begun(server, seconds, **headers):
+    """A request on its way."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.request("POST", "/invocations", body(seconds), {"content-type": "application/json", **headers})
+    return connection
+
+
+def answered(connection):
+    answer = connection.getresponse()
+    read = json.loads(answer.read())
+    connection.close()
+    return answer.status, read, dict(answer.headers)
+
+
+def in_flight(server, count):
+    for _ in range(1000):
+        lines = server.ask("/metrics")[1].splitlines()
+        (line,) = [each for each in lines if each.startswith("headrace_in_flight{")]
+        if line.endswith(f" {count}"):
+            return
+        time.sleep(0.01)
+    raise AssertionError(line)
+
+
+def test_a_queue_that_is_full_refuses_at_once(home):
+    manifest(home, queue=2)
+    with serving(home, program=SLOWLY) as server:
+        first, second = begun(server, 1.0), begun(server, 0.0)
+        in_flight(server, 2)
+        began = time.monotonic()
+        status, answer, headers = server.ask("/invocations", body(0))
+        assert time.monotonic() - began < 0.6
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert "2 requests are waiting" in answer["message"]
+        assert server.ask("/health")[0] == 200  # while the model is at work
+        assert answered(first)[0] == answered(second)[0] == 200
+        assert server.ask("/invocations", body(0))[0] == 200
+
+
+def test_an_answer_that_takes_too_long_is_a_503_and_nothing_stays_behind(home):
+    manifest(home, timeout="1s")
+    with serving(home, program=SLOWLY) as server:
+        began = time.monotonic()
+        status, answer, _ = server.ask("/invocations", body(2))
+        assert 0.9 < time.monotonic() - began < 1.8
+        assert status == 503
+        assert "within 1s" in answer["message"]
+        in_flight(server, 0)
+        time.sleep(max(0.0, began + 2.1 - time.monotonic()))  # the model's one call
+        assert server.ask("/invocations", body(0))[0] == 200
+
+
+def test_a_caller_that_goes_away_frees_its_place(home):
+    manifest(home, queue=2)
+    with serving(home, program=SLOWLY) as server:
+        first, second = begun(server, 1.0), begun(server, 5.0)
+        in_flight(server, 2)
+        second.close()
+        in_flight(server, 1)
+        assert answered(first)[0] == 200
+        began = time.monotonic()
+        assert server.ask("/invocations", body(0))[0] == 200
+        assert time.monotonic() - began < 2  # nobody waits for what was asked by who has gone
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_what_was_asked_is_answered_and_then_it_ends(home, how):
+    with serving(home, program=SLOWLY) as server:
+        first, second = begun(server, 1.0), begun(server, 0.5)
+        in_flight(server, 2)
+        ending = threading.Thread(target=server.end, args=(how,))
+        server.process.send_signal(how)
+        until_refused(server)
+        assert server.process.poll() is None
+        for each in (first, second):
+            status, _, headers = answered(each)
+            assert (status, headers["connection"]) == (200, "close")
+        ending.start()
+        ending.join()
+        code, said = server.end()
+        assert code == 0
+        assert "nothing is lost" in said
+    assert len([record for record in logged(home) if record["path"] == "/invocations"]) == 2
+
+
+def until_refused(server):
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", server.port), timeout=5).close()
+        except ConnectionRefusedError:
+            return
+        time.sleep(0.01)
+    raise AssertionError("it still listens")
+
+
+def test_it_ends_as_process_1_of_a_container_too(home):
+    """The kernel hands to a process 1 only the signals that it handles: that it does is seen without a container too."""
+    with serving(home, program=SLOWLY) as server:
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        (caught,) = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigCgt")]
+        for number in (signal.SIGTERM, signal.SIGINT):
+            assert caught >> (number - 1) & 1
+    container = next(
+        (
+            each
+            for each in CONTAINERS
+            if subprocess.run([*each, "true"], check=False, capture_output=True).returncode == 0
+        ),
+        None,
+    )
+    if container is None:
+        return  # no namespaces here: the handlers were all that can be seen
+    with serving(home, program=SLOWLY, before=container) as server:
+        (child,) = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+        assert Path(f"/proc/{child}/status").read_text().split("NSpid:")[1].split("\n")[0].split()[-1] == "1"
+        asked = begun(server, 0.5)
+        in_flight(server, 1)
+        os.kill(int(child), signal.SIGTERM)
+        assert answered(asked)[0] == 200
+        assert server.process.wait(20) == 0
+
+
+CONTAINERS = (
+    ["unshare", "--pid", "--fork", "--kill-child"],
+    ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"],
+)
+
+
+def test_callers_that_only_hold_connections_leave_room_for_the_log(home):
+    """Where the system allows 400 open files: what is beyond is refused, and who is connected is answered and logged."""
+    with serving(home, before=("prlimit", "--nofile=400:400")) as server, contextlib.ExitStack() as held:
+        first = begun(server, 0)
+        assert first.getresponse().read()
+        for _ in range(600):
+            with contextlib.suppress(OSError):
+                caller = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+                held.callback(caller.close)
+        for _ in range(20):
+            first.request("POST", "/invocations", body(0), {"content-type": "application/json"})
+            answer = first.getresponse()
+            answer.read()
+            assert answer.status == 200
+        first.close()
+        held.close()
+        server.wait(lambda status, _: status == 200)
+        code, said = server.end()
+    assert code == 0
+    assert "cannot be written" not in said
+    assert len([record for record in logged(home) if record["path"] == "/invocations"]) == 21
+
+
+def test_a_signal_before_it_listens_ends_it_too(home):
+    with serving(home, wait=False) as server:
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) in (0, -signal.SIGTERM)  # before Python has begun there is nobody to handle it
