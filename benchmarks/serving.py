@@ -218,7 +218,15 @@ def command(who: str, data: Path) -> tuple[list[str], str, str, dict[str, str]]:
     env = {"BENCH_MODEL": str(data / "model.txt"), "MLFLOW_DISABLE_TELEMETRY": "true", "BENTOML_DO_NOT_TRACK": "True"}
     if who in OURS:
         kind = who.partition(", ")[2] or "bench"
-        arguments = [sys.executable, "-m", "headrace.serving", "--home", str(data / "serving" / kind), "--port", "<port>"]
+        arguments = [
+            sys.executable,
+            "-m",
+            "headrace.serving",
+            "--home",
+            str(data / "serving" / kind),
+            "--port",
+            "<port>",
+        ]
         return (arguments, "/predict", "keys", env) if kind == "keys" else (arguments, "/invocations", "split", env)
     if who == "constant":
         return [sys.executable, servers.__file__, "constant", "ours", "<port>"], "/", "split", env

@@ -1,0 +1,51 @@
+"""Rows to a float64 block, the block through the model's library, its numbers to the task's output; without pandas."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from headrace.features.plan import FeaturePlan
+from headrace.serving.manifest import PACKAGE
+from headrace.serving.predictors.base import UnfitError
+from headrace.serving.predictors.block import Block
+from headrace.serving.predictors.finish import Finish
+from headrace.serving.predictors.lightgbm import LightGBM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from headrace.serving.predictors.base import Answer, Numbers, Row, Scorer
+
+SCORERS: Mapping[str, Callable[[Path, Numbers], Scorer]] = {"lightgbm": LightGBM}
+
+
+class Native:
+    """A version whose estimator's library takes numbers."""
+
+    tier = "native"
+
+    def __init__(self, folder: Path) -> None:
+        spec = json.loads((folder / PACKAGE / "spec.json").read_text(encoding="utf-8"))
+        kept: str = spec["estimator"]
+        if kept not in SCORERS:
+            raise UnfitError(f"the estimator is kept as {kept}")
+        plan = FeaturePlan.from_json(spec["plan"])
+        if plan.calls:
+            raise UnfitError(
+                f"on-demand features are computed by pandas: {', '.join(call.function for call in plan.calls)}"
+            )
+        self._block = Block([column.name for column in plan.inputs], plan.features, spec["categories"])
+        self._scorer = SCORERS[kept](folder / PACKAGE / "estimator", self._block.alone)
+        self._finish = Finish(spec, self._scorer.outputs)
+        self.columns = self._finish.columns
+
+    def one(self, row: Row) -> Answer:
+        """See Predictor."""
+        self._block.fill(row)
+        return self._finish.one(self._scorer.one())
+
+    def many(self, rows: list[Row]) -> list[Answer]:
+        """See Predictor."""
+        return self._finish.many(self._scorer.many(self._block.of(rows)))
