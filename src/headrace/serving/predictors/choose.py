@@ -38,6 +38,8 @@ def choose(folder: Path, parity: Parity) -> tuple[Predictor, list[str]]:
             compare(predictor, parity)
         except UnfitError as error:
             reasons.append(f"{tier.tier}: {error}")
+        except Exception as error:  # noqa: BLE001  # whatever a library says of a model that it cannot take
+            reasons.append(f"{tier.tier}: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
         else:
             return predictor, reasons
     raise DataError(

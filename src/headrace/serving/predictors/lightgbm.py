@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headrace.serving.predictors.base import UnfitError
+from headrace.serving.predictors.shared import shared
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from headrace.serving.predictors.base import Numbers
 
 PARAMETERS = b"num_threads=1"
@@ -28,7 +29,7 @@ class LightGBM:
     """
 
     def __init__(self, folder: Path, alone: Numbers) -> None:
-        self._library = _library()
+        self._library = shared("lightgbm", "lib_lightgbm")
         self._library.LGBM_GetLastError.restype = ctypes.c_char_p
         self._handle, rounds = ctypes.c_void_p(), ctypes.c_int()
         file = str(folder / "model.txt").encode()
@@ -75,14 +76,3 @@ class LightGBM:
 
     def _problem(self) -> str:
         return f"LightGBM: {self._library.LGBM_GetLastError().decode(errors='replace')}"
-
-
-def _library() -> Any:
-    """The shared library, found without importing the package, which takes pandas, SciPy and a second along."""
-    found = find_spec("lightgbm")
-    places = list(found.submodule_search_locations or ()) if found else []
-    for place in places:
-        for file in (Path(place) / "lib" / "lib_lightgbm.so", Path(place) / "lib" / "lib_lightgbm.dylib"):
-            if file.is_file():
-                return ctypes.CDLL(str(file))
-    raise UnfitError("LightGBM's library was not found")

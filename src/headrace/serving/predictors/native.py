@@ -11,6 +11,7 @@ from headrace.serving.predictors.base import UnfitError
 from headrace.serving.predictors.block import Block
 from headrace.serving.predictors.finish import Finish
 from headrace.serving.predictors.lightgbm import LightGBM
+from headrace.serving.predictors.xgboost import XGBoost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from headrace.serving.predictors.base import Answer, Numbers, Row, Scorer
 
-SCORERS: Mapping[str, Callable[[Path, Numbers], Scorer]] = {"lightgbm": LightGBM}
+SCORERS: Mapping[str, Callable[[Path, Numbers], Scorer]] = {"lightgbm": LightGBM, "xgboost": XGBoost}
 
 
 class Native:
