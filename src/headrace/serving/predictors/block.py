@@ -24,7 +24,7 @@ class Block:
     """The way from rows to blocks.
 
     Args:
-        names: of the values of a row, in order.
+        names: of the values of a row, in order; of two that are the same the later one counts.
         features: the columns of the matrix, in order; each is among `names`.
         categories: text feature → the values that were learned.
 
@@ -35,9 +35,10 @@ class Block:
     def __init__(
         self, names: Sequence[str], features: Sequence[Feature], categories: Mapping[str, Sequence[str]]
     ) -> None:
+        places = {name: place for place, name in enumerate(names)}
         self.alone = np.zeros((1, len(features)))
         self._sources = [
-            (names.index(feature.name), Codes(categories[feature.name]) if feature.kind == "string" else None)
+            (places[feature.name], Codes(categories[feature.name]) if feature.kind == "string" else None)
             for feature in features
         ]
         self._straight = [at for at, _ in self._sources] == list(range(len(names))) and not categories

@@ -1,4 +1,7 @@
-"""Rows to a float64 block, the block through the model's library, its numbers to the task's output; without pandas."""
+"""Rows to a float64 block, the block through the model's library, its numbers to the task's output.
+
+Without pandas, but for on-demand features.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from headrace.serving.predictors.base import UnfitError
 from headrace.serving.predictors.block import Block
 from headrace.serving.predictors.finish import Finish
 from headrace.serving.predictors.lightgbm import LightGBM
+from headrace.serving.predictors.on_demand import OnDemand
 from headrace.serving.predictors.xgboost import XGBoost
 
 if TYPE_CHECKING:
@@ -33,20 +37,21 @@ class Native:
         if kept not in SCORERS:
             raise UnfitError(f"the estimator is kept as {kept}")
         plan = FeaturePlan.from_json(spec["plan"])
-        if plan.calls:
-            raise UnfitError(
-                f"on-demand features are computed by pandas: {', '.join(call.function for call in plan.calls)}"
-            )
-        self._block = Block([column.name for column in plan.inputs], plan.features, spec["categories"])
+        self._on_demand = OnDemand(folder / PACKAGE, plan) if plan.calls else None
+        names = [column.name for column in plan.inputs] + (self._on_demand.names if self._on_demand else [])
+        self._block = Block(names, plan.features, spec["categories"])
         self._scorer = SCORERS[kept](folder / PACKAGE / "estimator", self._block.alone)
         self._finish = Finish(spec, self._scorer.outputs)
         self.columns = self._finish.columns
 
     def one(self, row: Row) -> Answer:
         """See Predictor."""
+        if self._on_demand is not None:
+            row = row + [column[0] for column in self._on_demand.columns([row])]
         self._block.fill(row)
         return self._finish.one(self._scorer.one())
 
     def many(self, rows: list[Row]) -> list[Answer]:
         """See Predictor."""
-        return self._finish.many(self._scorer.many(self._block.of(rows)))
+        more = self._on_demand.columns(rows) if self._on_demand is not None else ()
+        return self._finish.many(self._scorer.many(self._block.of(rows, more)))
