@@ -17,6 +17,7 @@ import numpy as np
 from headrace.core.errors import UserCodeError
 from headrace.features.matrix import user_frames
 from headrace.training.extras import need
+from headrace.training.parts import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -176,7 +177,9 @@ class Pickled:
     def load(cls, folder: Path) -> Pickled:
         """Reads what `save` wrote."""
         with (folder / cls.FILE).open("rb") as file:
-            return cls(pickle.load(file))  # noqa: S301 - a package is code; artifact_hash binds it to its registration
+            fitted = pickle.load(file)  # noqa: S301 - a package is code; artifact_hash binds it to its registration
+        one_thread(fitted)
+        return cls(fitted)
 
 
 LOADERS: dict[Format, Callable[[Path], Estimator]] = {

@@ -12,6 +12,7 @@ from headrace.serving.predictors.base import UnfitError
 from headrace.serving.predictors.shared import shared
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from headrace.serving.predictors.base import Numbers
@@ -26,9 +27,11 @@ class LightGBM:
     Args:
         folder: of the estimator.
         alone: the block of one that `one` reads.
+        spec: of the package.
     """
 
-    def __init__(self, folder: Path, alone: Numbers) -> None:
+    def __init__(self, folder: Path, alone: Numbers, spec: Mapping[str, Any]) -> None:
+        del spec
         self._library = shared("lightgbm", "lib_lightgbm")
         self._library.LGBM_GetLastError.restype = ctypes.c_char_p
         self._handle, rounds = ctypes.c_void_p(), ctypes.c_int()

@@ -6,7 +6,7 @@ Without pandas, but for on-demand features.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headrace.features.plan import FeaturePlan
 from headrace.serving.manifest import PACKAGE
@@ -15,6 +15,7 @@ from headrace.serving.predictors.block import Block
 from headrace.serving.predictors.finish import Finish
 from headrace.serving.predictors.lightgbm import LightGBM
 from headrace.serving.predictors.on_demand import OnDemand
+from headrace.serving.predictors.sklearn import Sklearn
 from headrace.serving.predictors.xgboost import XGBoost
 
 if TYPE_CHECKING:
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
     from headrace.serving.predictors.base import Answer, Numbers, Row, Scorer
 
-SCORERS: Mapping[str, Callable[[Path, Numbers], Scorer]] = {"lightgbm": LightGBM, "xgboost": XGBoost}
+SCORERS: Mapping[str, Callable[[Path, Numbers, Mapping[str, Any]], Scorer]] = {
+    "lightgbm": LightGBM,
+    "xgboost": XGBoost,
+    "pickle": Sklearn,
+}
 
 
 class Native:
@@ -40,7 +45,7 @@ class Native:
         self._on_demand = OnDemand(folder / PACKAGE, plan) if plan.calls else None
         names = [column.name for column in plan.inputs] + (self._on_demand.names if self._on_demand else [])
         self._block = Block(names, plan.features, spec["categories"])
-        self._scorer = SCORERS[kept](folder / PACKAGE / "estimator", self._block.alone)
+        self._scorer = SCORERS[kept](folder / PACKAGE / "estimator", self._block.alone, spec)
         self._finish = Finish(spec, self._scorer.outputs)
         self.columns = self._finish.columns
 

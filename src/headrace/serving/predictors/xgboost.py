@@ -17,6 +17,7 @@ from headrace.serving.predictors.base import UnfitError
 from headrace.serving.predictors.shared import shared
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from headrace.serving.predictors.base import Numbers
@@ -30,9 +31,11 @@ class XGBoost:
     Args:
         folder: of the estimator.
         alone: the block of one that `one` reads.
+        spec: of the package.
     """
 
-    def __init__(self, folder: Path, alone: Numbers) -> None:
+    def __init__(self, folder: Path, alone: Numbers, spec: Mapping[str, Any]) -> None:
+        del spec
         self._library = shared("xgboost", "libxgboost")
         self._library.XGBGetLastError.restype = ctypes.c_char_p
         self._handle = ctypes.c_void_p()
