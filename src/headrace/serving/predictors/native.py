@@ -15,6 +15,7 @@ from headrace.serving.predictors.block import Block
 from headrace.serving.predictors.finish import Finish
 from headrace.serving.predictors.lightgbm import LightGBM
 from headrace.serving.predictors.on_demand import OnDemand
+from headrace.serving.predictors.onnx import Onnx
 from headrace.serving.predictors.sklearn import Sklearn
 from headrace.serving.predictors.xgboost import XGBoost
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 SCORERS: Mapping[str, Callable[[Path, Numbers, Mapping[str, Any]], Scorer]] = {
     "lightgbm": LightGBM,
     "xgboost": XGBoost,
+    "onnx": Onnx,
     "pickle": Sklearn,
 }
 
