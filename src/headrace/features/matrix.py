@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from headrace.features.plan import Call, FeaturePlan, Kind
 
 TEXT = pd.StringDtype(na_value=np.nan)
+LOCAL = np.dtype("datetime64[us]")
 INSTANT = pd.DatetimeTZDtype("us", "UTC")
 PACKAGE = str(Path(__file__).parent.parent)
 ALONE = 5  # rows that are computed a second time, each alone
@@ -46,7 +47,7 @@ def read(plan: FeaturePlan, rows: pd.DataFrame) -> pd.DataFrame:
             hint=f"Given: {', '.join(str(name) for name in rows.columns)}.",
         )
     return pd.DataFrame(
-        {column.name: _cast(column.name, rows[column.name], column.kind) for column in plan.inputs}, index=rows.index
+        {column.name: cast(column.name, rows[column.name], column.kind) for column in plan.inputs}, index=rows.index
     )
 
 
@@ -58,7 +59,7 @@ def compute(plan: FeaturePlan, functions: Mapping[str, Callable[..., object]], i
     """
     columns = {feature.name: inputs[feature.name] for feature in plan.features if feature.origin != "on_demand"}
     for call in plan.calls:
-        columns |= _call(call, functions[call.function], inputs)
+        columns |= answer(call, functions[call.function], inputs)
     return pd.DataFrame({name: columns[name] for name in plan.names}, index=inputs.index)
 
 
@@ -106,9 +107,9 @@ def check_alone(plan: FeaturePlan, functions: Mapping[str, Callable[..., object]
         return
     places = np.unique(np.linspace(0, len(inputs) - 1, ALONE).astype(int))
     for call in plan.calls:
-        together = pd.DataFrame(_call(call, functions[call.function], inputs))
+        together = pd.DataFrame(answer(call, functions[call.function], inputs))
         for place in places:
-            alone = pd.DataFrame(_call(call, functions[call.function], inputs.iloc[[place]]))
+            alone = pd.DataFrame(answer(call, functions[call.function], inputs.iloc[[place]]))
             for name in together.columns:
                 one, among = alone[name].iloc[0], together[name].iloc[place]
                 if one != among and not (pd.isna(one) and pd.isna(among)):
@@ -118,7 +119,12 @@ def check_alone(plan: FeaturePlan, functions: Mapping[str, Callable[..., object]
                     )
 
 
-def _cast(name: str, values: pd.Series, kind: Kind) -> pd.Series:
+def cast(name: str, values: pd.Series, kind: Kind) -> pd.Series:
+    """One input column of full rows, as `read` gives it.
+
+    Raises:
+        DataError: it holds something that cannot be read as declared.
+    """
     try:
         if kind == "number":
             return _numbers(values)
@@ -145,10 +151,11 @@ def _numbers(values: pd.Series) -> pd.Series:
 def _texts(values: pd.Series) -> pd.Series:
     if values.dtype == TEXT:
         return values
-    if values.isna().all():
+    missing = values.isna().to_numpy()
+    if missing.all():
         return pd.Series(np.nan, index=values.index, dtype=TEXT)
     known = values.astype(object)
-    if not all(isinstance(value, str) for value in known[known.notna()]):
+    if not all(isinstance(value, str) for value in known.to_numpy()[~missing]):
         raise TypeError("not texts")
     return known.astype(TEXT)
 
@@ -158,10 +165,12 @@ def _times(values: pd.Series, *, aware: bool) -> pd.Series:
         values = _parsed(values, aware=aware)
     zone = getattr(values.dtype, "tz", None)
     if aware:
+        if values.dtype == INSTANT:
+            return values
         return (values.dt.tz_localize("UTC") if zone is None else values.dt.tz_convert("UTC")).astype(INSTANT)
     if zone is not None:
         raise TypeError("a local time has no zone")
-    return values.astype("datetime64[us]")
+    return values if values.dtype == LOCAL else values.astype(LOCAL)
 
 
 def _parsed(values: pd.Series, *, aware: bool) -> pd.Series:
@@ -175,8 +184,21 @@ def _parsed(values: pd.Series, *, aware: bool) -> pd.Series:
     return pd.Series(pd.to_datetime(known, utc=aware, format="ISO8601" if text else None), index=values.index)
 
 
-def _call(call: Call, function: Callable[..., object], inputs: pd.DataFrame) -> dict[str, pd.Series]:
+def answer(
+    call: Call, function: Callable[..., object], inputs: pd.DataFrame | Mapping[str, pd.Series]
+) -> dict[str, pd.Series]:
+    """What one on-demand function gives, name by name: numbers as float64, texts as texts.
+
+    Args:
+        call: of the plan.
+        function: the user's.
+        inputs: as `read` or `cast` gave them; at least those that the function takes.
+
+    Raises:
+        UserCodeError: it raised (with the place in the user's file) or gave the wrong thing.
+    """
     given = {name: inputs[name].copy() for name in call.inputs}
+    index = given[call.inputs[0]].index
     try:
         result = function(**given)
     except Exception as error:
@@ -199,7 +221,7 @@ def _call(call: Call, function: Callable[..., object], inputs: pd.DataFrame) -> 
         raise UserCodeError(
             f"on-demand feature {call.function}() gave {type(result).__name__}; it should give {wanted}."
         )
-    return {name: _output(call, declared, series[name], inputs.index) for name, declared in call.outputs}
+    return {name: _output(call, declared, series[name], index) for name, declared in call.outputs}
 
 
 def _output(call: Call, declared: str, values: pd.Series, index: pd.Index) -> pd.Series:

@@ -35,7 +35,7 @@ class Predictor:
 
     def __init__(self, folder: Path) -> None:
         self.spec = read_spec(folder)
-        self._functions = _functions(folder, self.spec)
+        self._functions = on_demand(folder, self.spec)
         self._estimator = read_estimator(folder, self.spec)
 
     @property
@@ -63,7 +63,8 @@ class Predictor:
         return features, output(spec.task, spec.classes, self._estimator, made, calibration=spec.calibration)
 
 
-def _functions(folder: Path, spec: PackageSpec) -> dict[str, Callable[..., object]]:
+def on_demand(folder: Path, spec: PackageSpec) -> dict[str, Callable[..., object]]:
+    """The on-demand functions of a package, by name."""
     if not spec.needs_code or spec.code is None:
         return {}
     module = load_tree(folder / "code", spec.code.module, version=spec.code.content)

@@ -1,7 +1,7 @@
 """Fitted estimators in the form in which they are kept, so that what is judged is what is shipped.
 
 LightGBM and XGBoost models are kept in their library's own text or JSON: no pickle, the same bytes for the same model,
-and the library's scikit-learn face is not needed to predict. Everything else with `predict` is kept by cloudpickle, with
+and the library's scikit-learn face is not needed to predict. So are ONNX graphs. Everything else with `predict` is kept by cloudpickle, with
 the project's own modules by value. (MLflow's flavours would keep scikit-learn faces as skops, which asks for a list of
 trusted types for most pipelines, is one more dependency, and loads only through MLflow.)
 """
@@ -17,6 +17,9 @@ import numpy as np
 from headrace.core.errors import UserCodeError
 from headrace.features.matrix import user_frames
 from headrace.training.extras import need
+from headrace.training.onnx import FILE as GRAPH
+from headrace.training.onnx import Graph
+from headrace.training.parts import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-Format = Literal["lightgbm", "xgboost", "pickle"]
+Format = Literal["lightgbm", "xgboost", "onnx", "pickle"]
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -119,6 +122,47 @@ class XGBoost:
         return cls(booster)
 
 
+class Onnx:
+    """An ONNX graph; see `training.onnx` for what it takes and gives."""
+
+    format: ClassVar[Format] = "onnx"
+
+    def __init__(self, content: bytes, fitted: object = None) -> None:
+        self._content, self.fitted = content, fitted
+        self._graph = Graph(content)
+
+    def values(self, X: pd.DataFrame) -> Numbers:  # noqa: N803
+        """See Estimator."""
+        return _column(self._numbers(X), len(X), "the graph")
+
+    def probabilities(self, X: pd.DataFrame, classes: Sequence[object]) -> Numbers:  # noqa: N803
+        """See Estimator."""
+        return _by_class(self._numbers(X), None, classes, len(X))
+
+    def _numbers(self, X: pd.DataFrame) -> Numbers:  # noqa: N803
+        texts: dict[str, list[str]] = {}
+        block = np.empty(X.shape)
+        for place, (name, values) in enumerate(X.items()):
+            if values.dtype == "category":
+                texts[str(name)] = values.cat.categories.to_list()
+                codes = values.cat.codes.to_numpy()
+                block[:, place] = np.where(codes < 0, np.nan, codes)
+            else:
+                block[:, place] = values.to_numpy()
+        return self._graph.numbers(block, [str(name) for name in X.columns], texts)
+
+    def save(self, folder: Path, *, by_value: Sequence[str]) -> set[str]:
+        """See Estimator."""
+        del by_value
+        (folder / GRAPH).write_bytes(self._content)
+        return {"onnxruntime"}
+
+    @classmethod
+    def load(cls, folder: Path) -> Onnx:
+        """Reads what `save` wrote."""
+        return cls((folder / GRAPH).read_bytes())
+
+
 class Pickled:
     """Any object with `predict`, and `predict_proba` for classes."""
 
@@ -176,12 +220,15 @@ class Pickled:
     def load(cls, folder: Path) -> Pickled:
         """Reads what `save` wrote."""
         with (folder / cls.FILE).open("rb") as file:
-            return cls(pickle.load(file))  # noqa: S301 - a package is code; artifact_hash binds it to its registration
+            fitted = pickle.load(file)  # noqa: S301 - a package is code; artifact_hash binds it to its registration
+        one_thread(fitted)
+        return cls(fitted)
 
 
 LOADERS: dict[Format, Callable[[Path], Estimator]] = {
     "lightgbm": LightGBM.load,
     "xgboost": XGBoost.load,
+    "onnx": Onnx.load,
     "pickle": Pickled.load,
 }
 
@@ -190,7 +237,7 @@ def adopt(fitted: object) -> Estimator:
     """The form in which a fitted object is kept.
 
     Raises:
-        UserCodeError: it has no `predict`.
+        UserCodeError: it has no `predict`, or is a graph that cannot be used.
     """
     kind = f"{type(fitted).__module__.partition('.')[0]}.{type(fitted).__name__}"
     given = cast("Any", fitted)
@@ -202,10 +249,12 @@ def adopt(fitted: object) -> Estimator:
         return XGBoost(given, fitted)
     if kind in ("xgboost.XGBClassifier", "xgboost.XGBRegressor"):
         return XGBoost(given.get_booster(), fitted)
+    if kind == "onnx.ModelProto":
+        return Onnx(given.SerializeToString(deterministic=True), fitted)
     if not callable(getattr(fitted, "predict", None)):
         raise UserCodeError(
             f"fit() gave {type(fitted).__name__}, which has no predict().",
-            hint="Return the fitted estimator: return LGBMClassifier(**params).fit(data.X, data.y).",
+            hint="Return the fitted estimator, return LGBMClassifier(**params).fit(data.X, data.y), or an onnx.ModelProto.",
         )
     return Pickled(fitted)
 

@@ -1,0 +1,16 @@
+"""Ways to predict with a version, the fastest first; each is used only if it answers the parity file to the last bit.
+
+`native`: the model's library on a float64 block, one file a library; LightGBM and XGBoost by their C interface, without
+their Python packages and without pandas. `generic`: the way of batch scoring, a DataFrame through `scoring.Predictor`.
+`pyfunc`: MLflow itself, imported for this tier only.
+
+Not for reading requests or writing answers (`serving.codec`, `serving.protocols`): rows come in the order of the inputs.
+"""
+
+from headrace.serving.predictors.base import Answer, Predictor, Row, UnfitError
+from headrace.serving.predictors.choose import choose, cost
+from headrace.serving.predictors.generic import Generic
+from headrace.serving.predictors.native import Native
+from headrace.serving.predictors.pyfunc import Pyfunc
+
+__all__ = ["Answer", "Generic", "Native", "Predictor", "Pyfunc", "Row", "UnfitError", "choose", "cost"]

@@ -1,0 +1,81 @@
+"""Which tier serves a version, and what a call of it costs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from headrace.core.errors import DataError
+from headrace.serving.predictors.base import UnfitError
+from headrace.serving.predictors.generic import Generic
+from headrace.serving.predictors.native import Native
+from headrace.serving.predictors.pyfunc import Pyfunc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from headrace.serving.manifest import Parity
+    from headrace.serving.predictors.base import Predictor, Row
+
+TIERS: tuple[type[Native | Generic | Pyfunc], ...] = (Native, Generic, Pyfunc)
+
+
+def choose(folder: Path, parity: Parity) -> tuple[Predictor, list[str]]:
+    """The first tier that answers the parity file to the last bit, and why faster ones do not.
+
+    Args:
+        folder: of a version's copy.
+        parity: its file.
+
+    Raises:
+        DataError: none does.
+    """
+    reasons: list[str] = []
+    for tier in TIERS:
+        try:
+            predictor = tier(folder)
+            compare(predictor, parity)
+        except UnfitError as error:
+            reasons.append(f"{tier.tier}: {error}")
+        except Exception as error:  # noqa: BLE001  # whatever a library says of a model that it cannot take
+            reasons.append(f"{tier.tier}: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
+        else:
+            return predictor, reasons
+    raise DataError(
+        f"the version in {str(folder)!r} does not answer its own samples as MLflow's pyfunc did.",
+        findings=reasons,
+        hint="Other versions of its libraries are installed here: compare requirements.txt beside it.",
+    )
+
+
+def compare(predictor: Predictor, parity: Parity) -> None:
+    """Asks for the samples.
+
+    Raises:
+        UnfitError: an answer differs in a bit.
+    """
+    if predictor.columns != parity.output_columns:
+        raise UnfitError(f"gives {', '.join(predictor.columns)} for {', '.join(parity.output_columns)}")
+    rows = [list(row) for row in parity.rows]
+    found = predictor.many(rows) if rows else []
+    differ = sum(mine != list(theirs) for mine, theirs in zip(found, parity.outputs, strict=True))
+    alone = sum(predictor.one(row) != list(theirs) for row, theirs in zip(rows, parity.alone, strict=False))
+    if differ or alone:
+        raise UnfitError(f"{differ} of {len(rows)} samples differ, {alone} of {len(parity.alone)} asked alone")
+
+
+def cost(predictor: Predictor, row: Row) -> tuple[float, float]:
+    """Seconds that a call takes, and seconds for each row more."""
+    one = _seconds(lambda: predictor.one(row))
+    many = _seconds(lambda: predictor.many([row] * 101))
+    return one, max(many - one, 0.0) / 100
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    taken: list[float] = []
+    for _ in range(5):
+        began = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - began)
+    return sorted(taken)[len(taken) // 2]

@@ -1,0 +1,40 @@
+"""The way of batch scoring."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headrace.core.errors import HeadraceError
+from headrace.serving.manifest import PACKAGE
+from headrace.serving.predictors.base import UnfitError
+from headrace.serving.predictors.frames import frame, lists
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from headrace.serving.predictors.base import Answer, Row
+
+
+class Generic:
+    """A DataFrame through `scoring.Predictor`."""
+
+    tier = "generic"
+
+    def __init__(self, folder: Path) -> None:
+        from headrace.scoring.predictor import Predictor
+        from headrace.training.output import columns
+
+        try:
+            self._packaged = Predictor(folder / PACKAGE)
+        except HeadraceError as error:
+            raise UnfitError(str(error)) from error
+        self._inputs = [column.name for column in self._packaged.plan.inputs]
+        self.columns = tuple(columns(self._packaged.spec.task, self._packaged.spec.classes))
+
+    def many(self, rows: list[Row]) -> list[Answer]:
+        """See Predictor."""
+        return lists(self._packaged.predict(frame(self._inputs, rows)))
+
+    def one(self, row: Row) -> Answer:
+        """See Predictor."""
+        return self.many([row])[0]

@@ -1,0 +1,64 @@
+"""Rows to a float64 block, the block through the model's library, its numbers to the task's output.
+
+Without pandas, but for on-demand features.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from headrace.features.plan import FeaturePlan
+from headrace.serving.manifest import PACKAGE
+from headrace.serving.predictors.base import UnfitError
+from headrace.serving.predictors.block import Block
+from headrace.serving.predictors.finish import Finish
+from headrace.serving.predictors.lightgbm import LightGBM
+from headrace.serving.predictors.on_demand import OnDemand
+from headrace.serving.predictors.onnx import Onnx
+from headrace.serving.predictors.sklearn import Sklearn
+from headrace.serving.predictors.xgboost import XGBoost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from headrace.serving.predictors.base import Answer, Numbers, Row, Scorer
+
+SCORERS: Mapping[str, Callable[[Path, Numbers, Mapping[str, Any]], Scorer]] = {
+    "lightgbm": LightGBM,
+    "xgboost": XGBoost,
+    "onnx": Onnx,
+    "pickle": Sklearn,
+}
+
+
+class Native:
+    """A version whose estimator's library takes numbers."""
+
+    tier = "native"
+
+    def __init__(self, folder: Path) -> None:
+        spec = json.loads((folder / PACKAGE / "spec.json").read_text(encoding="utf-8"))
+        kept: str = spec["estimator"]
+        if kept not in SCORERS:
+            raise UnfitError(f"the estimator is kept as {kept}")
+        plan = FeaturePlan.from_json(spec["plan"])
+        self._on_demand = OnDemand(folder / PACKAGE, plan) if plan.calls else None
+        names = [column.name for column in plan.inputs] + (self._on_demand.names if self._on_demand else [])
+        self._block = Block(names, plan.features, spec["categories"])
+        self._scorer = SCORERS[kept](folder / PACKAGE / "estimator", self._block.alone, spec)
+        self._finish = Finish(spec, self._scorer.outputs)
+        self.columns = self._finish.columns
+
+    def one(self, row: Row) -> Answer:
+        """See Predictor."""
+        if self._on_demand is not None:
+            row = row + [column[0] for column in self._on_demand.columns([row])]
+        self._block.fill(row)
+        return self._finish.one(self._scorer.one())
+
+    def many(self, rows: list[Row]) -> list[Answer]:
+        """See Predictor."""
+        more = self._on_demand.columns(rows) if self._on_demand is not None else ()
+        return self._finish.many(self._scorer.many(self._block.of(rows, more)))
