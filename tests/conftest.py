@@ -6,6 +6,9 @@ import pytest
 from hypothesis import settings
 from tests.support.zygote import Zygote
 
+from headrace.core.system import let_spark_be_imported
+
+let_spark_be_imported()  # by MLflow, which tests import too
 settings.register_profile("headrace", deadline=None)  # no test asserts a time
 settings.load_profile("headrace")
 

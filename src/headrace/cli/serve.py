@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from headrace.cli.output import env_option
+from headrace.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from headrace.environments.config import Environment
 
 
 @click.command(name="serve")
@@ -17,6 +22,11 @@ from headrace.cli.output import env_option
 @click.option("--processes", type=click.IntRange(1, 512), default=1, show_default=True, help="That share the port.")
 @click.option("--tls-certificate", type=click.Path(dir_okay=False, path_type=Path), help="For HTTPS: a PEM file.")
 @click.option("--tls-key", type=click.Path(dir_okay=False, path_type=Path), help="Its key.")
+@click.option(
+    "--mlflow",
+    metavar="URI",
+    help="A model of any MLflow flavour instead: a folder with MLmodel, models:/NAME/3 or runs:/ID/model.",
+)
 @click.option("--anonymous", is_flag=True, help="Whoever reaches the address may ask, without a token.")
 @env_option
 def command(
@@ -26,6 +36,7 @@ def command(
     processes: int,
     tls_certificate: Path | None,
     tls_key: Path | None,
+    mlflow: str | None,
     anonymous: bool,
     env: str | None,
 ) -> None:
@@ -34,19 +45,38 @@ def command(
     The server starts from its own copy: it needs neither the registry nor the lakehouse. What it answers is logged first.
     Where `headrace token create` has made tokens, callers need one.
     """
-    from headrace.environments import config
     from headrace.workspace import serving
 
-    found = config.load()
-    environment = found.environment(env) if env else found.environments[0]
-    folder = serving.home(environment, model, declared=lambda: _declared(env))
+    if model is not None and mlflow is not None:
+        raise ConfigError(f"{model!r} or --mlflow {mlflow!r}: one of the two can be served.")
+    environment = _environment(env, needed=mlflow is None)
+    if mlflow is not None and environment is not None:
+        os.environ.setdefault("MLFLOW_TRACKING_URI", environment.tracking_url)
     given = ["--host", host, "--processes", str(processes)]
     for name, value in (("--tls-certificate", tls_certificate), ("--tls-key", tls_key)):
         given += [] if value is None else [name, str(value)]
-    started = serving.command(
-        environment, folder, port=port, arguments=[*given, *(["--anonymous"] if anonymous else [])]
-    )
+    given += ["--anonymous"] if anonymous else []
+    if mlflow is None:
+        assert environment is not None
+        home = serving.home(environment, model, declared=lambda: _declared(env))
+        started = serving.command(environment, home, port=port, arguments=given)
+    else:
+        started = serving.command(environment, mlflow, port=port, arguments=given)
     os.execv(started[0], started)  # noqa: S606
+
+
+def _environment(env: str | None, *, needed: bool) -> Environment | None:
+    """The project's; None where there is no project, and none is needed."""
+    from headrace.environments import config
+
+    try:
+        config.find(Path.cwd())
+    except ConfigError:
+        if needed or env is not None:
+            raise
+        return None
+    found = config.load()
+    return found.environment(env) if env else found.environments[0]
 
 
 def _declared(env: str | None) -> list[str]:

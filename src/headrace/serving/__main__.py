@@ -11,7 +11,11 @@ from headrace.serving.process import HOST, PORT, Options, serve
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until it listens; as process 1 nothing else would end it
     parser = argparse.ArgumentParser(prog="headrace.serving")
-    parser.add_argument("--home", type=Path, required=True, help="the folder with serving.json")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--home", type=Path, help="the folder with serving.json")
+    what.add_argument(
+        "--mlflow", metavar="URI", help="a model that MLflow keeps: a folder with MLmodel, models:/…, runs:/…"
+    )
     parser.add_argument("--host", default=HOST)
     parser.add_argument("--port", type=int, default=PORT)
     parser.add_argument("--processes", type=int, default=1, help="that share the port")

@@ -83,6 +83,7 @@ def _orphaned(options: Options) -> bool:
 def _command(options: Options, folder: Path) -> list[str]:
     given = {
         "home": options.home,
+        "mlflow": options.mlflow,
         "host": options.host,
         "port": options.port,
         "parent": os.getpid(),

@@ -61,7 +61,7 @@ class Follower:
         """Follows, seals the log's segment when no request does, and tells of each interval. What fails is tried again."""
         while True:
             await asyncio.sleep(LOOK)
-            if _mark(self.home / FILE) != self._seen:
+            if self.changed():
                 await self.follow()
             if self.app.tokens is not None:
                 self.app.tokens.follow()
@@ -71,6 +71,10 @@ class Follower:
             self._log_told()
             if time.monotonic() - self._told > INTERVAL:
                 self.tell()
+
+    def changed(self) -> bool:
+        """Whether the file is another one than when it was last read."""
+        return _mark(self.home / FILE) != self._seen
 
     async def follow(self) -> None:
         """Loads what the file names, then swaps. What does not load leaves things as they are."""
@@ -90,7 +94,7 @@ class Follower:
         self._shadow(loaded)
         self._limit(loaded.manifest)
         self._over("not_followed")
-        _tell_of(loaded)
+        tell_of(loaded)
 
     def tell(self) -> None:
         """Counts of the interval that ends, to the log."""
@@ -182,7 +186,8 @@ class Follower:
             before.close()
 
 
-def _tell_of(loaded: Traffic) -> None:
+def tell_of(loaded: Traffic) -> None:
+    """On stderr: what is at work, by which tier, and why not by a faster one."""
     for serving in loaded.versions():
         slower = f" ({'; '.join(serving.slower)})" if serving.slower else ""
         role = "" if serving.served.role == "primary" else f", {serving.served.role} of {serving.served.weight:.0%}"

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Generator
 
+    from headrace.serving.app import App
+    from headrace.serving.follow import Follower
+
 LOOK = 0.2  # seconds between looks at the process that started this one
 DRAIN = 30.0  # seconds that requests may take to their end
 FILES = 256  # descriptors that are for no connection, or for one that is being refused
@@ -34,7 +37,8 @@ class Options:
     """How a server runs.
 
     Attributes:
-        home: of the model, with `serving.json`.
+        home: of the model, with `serving.json`; None where `mlflow` says what is served.
+        mlflow: a model that MLflow keeps: a folder with `MLmodel`, or a URI.
         parent: the process that started this one; when it has died, this one drains and ends too.
         processes: that share the port.
         siblings: the folder in which they leave their counters; None for a process that is alone.
@@ -43,8 +47,9 @@ class Options:
         anonymous: everybody who can reach the address may ask, also where other machines can.
     """
 
-    home: Path
+    home: Path | None = None
     _: KW_ONLY
+    mlflow: str | None = None
     host: str = HOST
     port: int = PORT
     parent: int | None = None
@@ -155,7 +160,6 @@ def _taken(host: str, port: int, why: str) -> ConfigError:
 async def _serve(options: Options, tls: ssl.SSLContext | None) -> None:
     from headrace.serving.app import App
     from headrace.serving.connection import Limits, Listener
-    from headrace.serving.follow import Follower
     from headrace.serving.siblings import Siblings
     from headrace.serving.tokens import Tokens
 
@@ -163,7 +167,7 @@ async def _serve(options: Options, tls: ssl.SSLContext | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     app = App(tokens=None if options.tokens is None else Tokens(options.tokens))
-    follower = Follower(app, options.home)
+    follower = _follower(app, options)
     if options.siblings is not None:
         follower.siblings = Siblings(options.siblings, app.name)
         app.siblings = follower.siblings.read
@@ -198,6 +202,18 @@ def _connections(wanted: int) -> int:
     most = wanted + FILES if hard == resource.RLIM_INFINITY else min(hard, wanted + FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     return max(1, min(wanted, most - FILES))
+
+
+def _follower(app: App, options: Options) -> Follower:
+    if options.mlflow is not None:
+        from headrace.serving.fixed import Fixed
+
+        return Fixed(app, options.mlflow)
+    from headrace.serving.follow import Follower
+
+    if options.home is None:
+        raise ConfigError("nothing says what is to be served.", hint="--home FOLDER, or --mlflow URI")
+    return Follower(app, options.home)
 
 
 async def _orphaned(parent: int | None) -> None:

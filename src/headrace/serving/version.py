@@ -18,6 +18,7 @@ from headrace.serving.predictors import Predictor, choose, cost
 from headrace.serving.traffic import Traffic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from headrace.serving.predictors import Answer, Row
@@ -38,6 +39,7 @@ class Serving:
         call: seconds that a call takes.
         row: seconds for each row more.
         slower: why faster tiers were not taken.
+        params: checks the parameters of a request, and gives all that there are; None where the model takes none.
     """
 
     manifest: Manifest
@@ -53,6 +55,7 @@ class Serving:
     call: float
     row: float
     slower: tuple[str, ...]
+    params: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
     @cached_property
     def said(self) -> orjson.Fragment:

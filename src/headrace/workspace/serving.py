@@ -29,14 +29,23 @@ def tokens_file(environment: Environment) -> Path:
     return environment.root / "tokens.json"
 
 
-def command(environment: Environment, home: Path, *, port: int, arguments: Sequence[str] = ()) -> list[str]:
+def command(
+    environment: Environment | None, what: Path | str, *, port: int, arguments: Sequence[str] = ()
+) -> list[str]:
     """A server in a process of its own, with nothing imported that who starts it needed.
 
     Where tokens were made, callers need one.
+
+    Args:
+        environment: where it is served; None outside of a project.
+        what: a folder with `serving.json`, or the URI of a model that MLflow keeps.
+        port: to listen at.
+        arguments: what else it is given.
     """
-    tokens = tokens_file(environment)
-    asked = ["--tokens", str(tokens)] if tokens.exists() and "--anonymous" not in arguments else []
-    return [sys.executable, "-m", "headrace.serving", "--home", str(home), "--port", str(port), *asked, *arguments]
+    tokens = None if environment is None or "--anonymous" in arguments else tokens_file(environment)
+    asked = ["--tokens", str(tokens)] if tokens is not None and tokens.exists() else []
+    named = ["--mlflow", what] if isinstance(what, str) else ["--home", str(what)]
+    return [sys.executable, "-m", "headrace.serving", *named, "--port", str(port), *asked, *arguments]
 
 
 @dataclass(frozen=True, kw_only=True)

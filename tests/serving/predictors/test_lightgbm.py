@@ -14,7 +14,6 @@ from headrace.serving.predictors import Generic, Native, choose
 from headrace.serving.predictors.lightgbm import LightGBM
 from headrace.training.calibration import isotonic
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*type hint")  # of MLflow, when it is imported
 QUIET = {"verbose": -1, "seed": 0, "num_threads": 1, "min_child_samples": 5}
 
 

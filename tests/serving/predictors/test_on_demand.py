@@ -14,7 +14,6 @@ from headrace.features.plan import on_demand_functions, plan
 from headrace.serving.predictors import Generic, Native, choose
 from headrace.training.package import Origin
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*type hint")  # of MLflow, when it is imported
 PROGRAM = """\
 import headrace as hr
 import numpy as np

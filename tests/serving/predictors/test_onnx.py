@@ -14,7 +14,6 @@ from headrace.core.errors import DataError, UserCodeError
 from headrace.serving.predictors import Generic, Native, choose
 from headrace.training.estimator import LOADERS, adopt
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*type hint")  # of MLflow, when it is imported
 MIDDLE = ("high", "low", "middle")
 FLOAT, DOUBLE, INT64, STRING = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.STRING
 

@@ -14,8 +14,6 @@ from tests.serving.predictors import making
 from headrace.core.errors import DataError, HeadraceError
 from headrace.serving.predictors import Generic, Native, choose
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*type hint")  # of MLflow, when it is imported
-
 
 def boosted(rounds=20, **params):
     return lambda X, y: xgboost.train(

@@ -19,14 +19,17 @@ class Predictor(Protocol):
     """Rows in the order of the plan's inputs → outputs in the order of `columns`.
 
     `one` is for one thread at a time; `many` may run in other threads meanwhile.
-
-    Attributes:
-        tier: its name.
-        columns: of the output.
     """
 
-    tier: str
-    columns: tuple[str, ...]
+    @property
+    def tier(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of the output."""
+        ...
 
     def many(self, rows: list[Row]) -> list[Answer]:
         """The outputs of each row."""

@@ -75,7 +75,7 @@ class Part:
 
     def ids(self, request_id: str) -> list[str]:
         """The same id that batch scoring gives, where the decision is known by its key; otherwise one of the request."""
-        if self.known is None:
+        if self.known is None or not self.serving.plan.keys:
             served = self.serving.served
             stem = f"{request_id}-{served.version}s" if served.role == "shadow" else request_id
             return [f"{stem}-{place}" for place in self.places or range(len(self.rows))]

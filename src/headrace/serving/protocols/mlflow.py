@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
+from headrace.core.errors import DataError
 from headrace.serving.codec import BadRequestError, document, listed, named
 
 if TYPE_CHECKING:
+    from headrace.serving.codec import Codec
     from headrace.serving.connection import Request
     from headrace.serving.predictors import Row
     from headrace.serving.protocols.asked import Part
@@ -18,7 +20,7 @@ FORMATS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 
 
 def read(serving: Serving, request: Request) -> list[Row]:
-    """The rows of a body, checked, in the order of the version's inputs.
+    """The rows of a body, checked, in the order of the version's inputs; parameters, where there are any, come last in each.
 
     Raises:
         BadRequestError: says what is wrong, with the row and the column.
@@ -30,19 +32,38 @@ def read(serving: Serving, request: Request) -> list[Row]:
     given = [name for name in FORMATS if name in asked]
     if len(given) != 1:
         raise BadRequestError(f"the body needs exactly one of {', '.join(FORMATS)}.")
+    params: dict[str, Any] = {}
     if len(asked) > 1:
         if stray := [name for name in asked if name not in (*given, "params")]:
             raise BadRequestError(f"unexpected {named(stray[0])} in the body.")
-        if asked["params"] not in (None, {}):
-            raise BadRequestError("this model takes no params.")
-    data = asked[given[0]]
-    if given[0] == "dataframe_split":
+        params = _params(serving, asked["params"])
+    rows = _rows(codec, asked, given[0])
+    return [[*row, params] for row in rows] if params else rows
+
+
+def _rows(codec: Codec, asked: dict[str, Any], given: str) -> list[Row]:
+    data = asked[given]
+    if given == "dataframe_split":
         return codec.check(codec.split(data))
-    if given[0] == "inputs" and isinstance(data, dict):
+    if given == "inputs" and isinstance(data, dict):
         return codec.check(codec.columns(cast("dict[str, Any]", data)))
-    if given[0] == "dataframe_records" or (isinstance(data, list) and data and isinstance(data[0], dict)):
+    if given == "dataframe_records" or (isinstance(data, list) and data and isinstance(data[0], dict)):
         return codec.check(codec.records(data))
-    return codec.check(listed(data, given[0]))
+    return codec.check(listed(data, given))
+
+
+def _params(serving: Serving, given: Any) -> dict[str, Any]:
+    """The parameters of a request; none at all where it gives none."""
+    if given in (None, {}):
+        return {}
+    if serving.params is None:
+        raise BadRequestError("this model takes no params.")
+    if not isinstance(given, dict):
+        raise BadRequestError("params is no object.")
+    try:
+        return serving.params(cast("dict[str, Any]", given))
+    except DataError as error:
+        raise BadRequestError(error.what) from None
 
 
 def write(part: Part) -> bytes:

@@ -1,0 +1,192 @@
+"""Serving a model that MLflow keeps and Headrace did not package: a folder with `MLmodel`, or a URI. Any flavour works.
+
+Its inputs come from its signature, samples to check the faster tier with from its input example. There is nothing to look
+up, nothing is logged, and nothing is followed: what was loaded stays until the server ends.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.core.errors import DataError
+from headrace.core.ids import folder_digest
+from headrace.features.online.rows import OnlineFeatures
+from headrace.features.online.sqlite import SqliteStore
+from headrace.features.plan import FeaturePlan
+from headrace.serving.codec import Codec
+from headrace.serving.declarations import Serve
+from headrace.serving.manifest import Manifest, Served
+from headrace.serving.predictors import UnfitError, cost
+from headrace.serving.predictors.flavour import Flavour, own, table, through
+from headrace.serving.signature import Signature
+from headrace.serving.traffic import Traffic
+from headrace.serving.version import INLINE, Serving
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from headrace.serving.predictors import Row
+
+REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)[/@](?P<version>[^/]+)")
+
+
+def load_bare(place: str, *, serve: Serve | None = None) -> Traffic:
+    """Loads a model from a folder, or from a URI that MLflow knows (`models:/name/3`, `runs:/…/model`).
+
+    Args:
+        place: the folder or URI; a URI is read with the tracking server that MLflow is set to.
+        serve: limits; nothing is logged, whatever it says.
+
+    Raises:
+        DataError: there is no model, it does not load, or its signature asks for what no request can give.
+    """
+    from mlflow.models import Model
+
+    folder = _folder(place)
+    kept: Any = Model.load(str(folder))
+    signature = Signature(kept.signature)
+    model = _loaded(folder)
+    rows = _examples(kept, folder, signature)
+    predictor, slower = _choose(model, signature, rows)
+    registered = REGISTERED.fullmatch(place)
+    manifest = Manifest(
+        model=registered["name"] if registered else folder.resolve().name,
+        versions=(
+            Served(
+                version=int(registered["version"]) if registered and registered["version"].isdecimal() else 1,
+                artifact_hash=str(kept.model_uuid or ""),
+                logged_hash=folder_digest(folder),
+                folder=str(folder),
+                promoted_at=str(kept.utc_time_created),
+            ),
+        ),
+        serve=replace(serve or Serve(), log="none"),
+        online="",
+        spool="",
+    )
+    return Traffic(manifest=manifest, primary=_serving(manifest, signature, predictor, rows, slower))
+
+
+def _folder(place: str) -> Path:
+    if (Path(place) / "MLmodel").is_file():
+        return Path(place)
+    if ":/" not in place:
+        raise DataError(
+            f"there is no MLmodel in {place!r}.",
+            hint="Name the folder that mlflow.<flavour>.save_model wrote, or a URI: models:/name/3",
+        )
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Path(download_artifacts(artifact_uri=place))
+    except (MlflowException, OSError) as error:
+        raise DataError(
+            f"MLflow gives nothing for {place!r}: {_line(error)}.",
+            hint="Set MLFLOW_TRACKING_URI to where the model was logged.",
+        ) from error
+
+
+def _loaded(folder: Path) -> Any:
+    from mlflow.pyfunc import load_model
+
+    try:
+        return load_model(str(folder))
+    except Exception as error:
+        raise DataError(
+            f"the model in {str(folder)!r} does not load: {type(error).__name__}: {_line(error)}.",
+            hint="Other versions of its libraries may be installed here: compare requirements.txt in that folder.",
+        ) from error
+
+
+def _examples(kept: Any, folder: Path, signature: Signature) -> list[Row]:
+    """The rows of the input example; none when there is none that fits the signature."""
+    if kept.saved_input_example_info is None:
+        return []
+    example = kept.load_input_example(str(folder))
+    names = [column.name for column in signature.inputs]
+    if hasattr(example, "columns"):
+        if not set(names) <= {str(name) for name in example.columns}:
+            return []
+        _, rows = table(example[names], ())
+    elif signature.tensor is not None and getattr(example, "ndim", 0) == 2:
+        _, rows = table(example, ())
+    else:
+        return []
+    return [[None if value != value else value for value in row] for row in rows]  # noqa: PLR0124  # NaN
+
+
+def _choose(model: Any, signature: Signature, rows: list[Row]) -> tuple[Flavour, list[str]]:
+    """The flavour's own `predict` where it answers the examples as MLflow's does; and why not."""
+    enforced = Flavour(signature=signature, ask=through(model))
+    tried = rows or [_made_up(signature)]
+    try:
+        columns, _ = table(enforced.ask(signature.data(tried), signature.params), signature.outputs)
+        enforced = replace(enforced, columns=columns)
+        answers = _answers(enforced, tried)
+    except Exception as error:
+        if rows or not signature.outputs:
+            raise DataError(
+                f"the model does not answer {'its input example' if rows else 'a row of zeros'}: "
+                f"{type(error).__name__}: {_line(error)}.",
+                hint="Log it with input_example=X.head(), rows that it can answer.",
+            ) from error
+        return replace(enforced, columns=signature.outputs), ["generic: there is no input example to compare with"]
+    if not rows:
+        return enforced, ["generic: there is no input example to compare with"]
+    try:
+        direct = replace(enforced, ask=own(model), tier="generic")
+        same = _answers(direct, rows) == answers
+    except UnfitError as error:
+        return enforced, [f"generic: {error}"]
+    except Exception as error:  # noqa: BLE001  # whatever a flavour does with what MLflow did not prepare for it
+        return enforced, [f"generic: {type(error).__name__}: {_line(error)}"]
+    return (direct, []) if same else (enforced, ["generic: MLflow's predict answers the input example otherwise"])
+
+
+def _answers(predictor: Flavour, rows: list[Row]) -> str:
+    """All at once and each alone, so that texts are the same where bits are."""
+    return repr([predictor.many(rows), [predictor.one(row) for row in rows]])
+
+
+def _made_up(signature: Signature) -> Row:
+    values: Mapping[str, Any] = {"number": 0, "string": "", "timestamp": "2000-01-01T00:00:00"}
+    return [values[column.kind] for column in signature.inputs]
+
+
+def _serving(
+    manifest: Manifest, signature: Signature, predictor: Flavour, rows: list[Row], slower: list[str]
+) -> Serving:
+    names = frozenset(column.name for column in signature.inputs)
+    at = "at"
+    while at in names:
+        at += "_"
+    plan = FeaturePlan(spine="", at=at, keys=(), inputs=signature.inputs, features=(), lookups=(), calls=())
+    sample = rows[0] if rows else _made_up(signature)
+    try:
+        answer, (call, row) = predictor.one(sample), cost(predictor, sample)
+    except Exception:  # noqa: BLE001  # a made-up row is nothing that it must answer
+        answer, call, row = [], INLINE, 0.0
+    return Serving(
+        manifest=manifest,
+        served=manifest.primary,
+        plan=plan,
+        codec=Codec(plan.inputs),
+        predictor=predictor,
+        features=OnlineFeatures(SqliteStore(Path(manifest.primary.folder) / "online.db"), plan),
+        columns=predictor.columns,
+        full=names,
+        takes=names | {at},
+        sample=tuple(answer),
+        call=max(call, INLINE),  # always in the one thread: nobody knows what such a model shares between calls
+        row=row,
+        slower=tuple(slower),
+        params=signature.asked,
+    )
+
+
+def _line(error: BaseException) -> str:
+    return str(error).partition("\n")[0].rstrip(".")
