@@ -157,8 +157,14 @@ def _tuples(frame: pd.DataFrame) -> tuple[tuple[Value, ...], ...]:
     return tuple(tuple(row) for row in frame.astype(object).to_numpy().tolist())
 
 
-def promote(home: Path, version: Version | None, *, online: Path, spool: Path) -> bool:
+def promote(home: Path, version: Version | None, *, online: str, spool: Path) -> bool:
     """Writes `serving.json` for the version that is in Production, unless it says so already; without one it is removed.
+
+    Args:
+        home: of the model.
+        version: in Production.
+        online: the address of the online store; that of a file begins with a slash.
+        spool: the folder of the inference log.
 
     Returns:
         Whether it said something else than what was declared anew.
@@ -183,7 +189,7 @@ def promote(home: Path, version: Version | None, *, online: Path, spool: Path) -
         folder=folder_name(version),
         promoted_at=now().isoformat(),
         serve=Serve(**serve),
-        online=os.path.relpath(online, home),
+        online=os.path.relpath(online, home) if online.startswith("/") else online,
         spool=os.path.relpath(spool, home),
     )
     said = _said(file, wanted)

@@ -40,6 +40,7 @@ ENV_KEYS = (
     "state",
     "tracking",
     "artifacts",
+    "online",
     "storage_options",
     "notify",
 )
@@ -125,6 +126,7 @@ class Environment:
     artifacts_root: str
     state: Value = field(repr=False)
     tracking: Value = field(repr=False)
+    online: Value = field(repr=False)
     options: Mapping[str, Value] = field(repr=False)
     notify: Notify = field(default_factory=Notify)
 
@@ -137,6 +139,11 @@ class Environment:
     def tracking_url(self) -> str:
         """The MLflow tracking URI."""
         return self._read(self.tracking, "tracking")
+
+    @property
+    def online_address(self) -> str:
+        """Of the online store: a file's path, a URL, or `env:NAME` for one that is a secret. Fit to be written down."""
+        return f"env:{self.online.variable}" if isinstance(self.online, Secret) else self.online
 
     @property
     def storage_options(self) -> dict[str, str]:
@@ -347,7 +354,7 @@ def _variables(names: list[str]) -> dict[str, dict[str, str]]:
 def _no_clear_secrets(source: Source, section: str, table: Table) -> None:
     """Refuses a password in the file: it would be committed with it."""
     hint = 'Name an environment variable instead: {secret = "NAME"}.'
-    for key in ("state", "tracking"):
+    for key in ("state", "tracking", "online"):
         url = table.get(key)
         if isinstance(url, str) and urlsplit(url).password:
             raise source.error(f"{key}: a password does not belong in a file.", section=section, key=key, hint=hint)
@@ -384,6 +391,7 @@ class _Reader:
             artifacts_root=self.place("artifacts", root / "artifacts"),
             state=self.url("state", _sqlite(root / "state.db")),
             tracking=self.url("tracking", _sqlite(root / "mlflow.db")),
+            online=self.online(root / "online.db"),
             options=self.options(),
             notify=self.notify(),
         )
@@ -438,6 +446,17 @@ class _Reader:
         value = self.secret_or_text(key, self.table.get(key, usual))
         if isinstance(value, str) and "://" not in value:
             raise self.error(key, f"{value!r} is not a URL.", hint=f"For example: {usual!r}.")
+        return value
+
+    def online(self, usual: Path) -> Value:
+        """A file, or a URL; a variable whose URL holds a password is named and not repeated."""
+        value = self.secret_or_text("online", self.table.get("online", str(usual)))
+        if isinstance(value, Secret):
+            return value
+        if "://" not in value:
+            return str(self.path("online", str(usual)))
+        if urlsplit(value).password and "online" in self.given:
+            return Secret(f"{VARIABLE}{self.section.removeprefix('env.')}__online")
         return value
 
     def secret_or_text(self, key: str, value: object) -> Value:
@@ -564,6 +583,7 @@ def _apart(source: Source, environments: list[Environment]) -> None:
             for what, a, b in (
                 ("lakehouse", one.lakehouse_root, other.lakehouse_root),
                 ("state", str(one.state), str(other.state)),
+                ("online store", str(one.online), str(other.online)),
             ):
                 if a == b or (what == "lakehouse" and (f"{a}/".startswith(f"{b}/") or f"{b}/".startswith(f"{a}/"))):
                     raise source.error(

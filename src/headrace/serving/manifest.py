@@ -34,7 +34,7 @@ class Manifest:
         logged_hash: of all files of the copy but the samples and how it is to be served.
         folder: with the version's copy.
         promoted_at: ISO 8601.
-        online: the online store.
+        online: the address of the online store; `env:NAME` where it is a secret.
         spool: the folder of the inference log.
     """
 

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from headrace.features.online.opening import open_store
 from headrace.features.online.rows import OnlineFeatures
-from headrace.features.online.sqlite import SqliteStore
 from headrace.features.plan import FeaturePlan
 from headrace.serving.codec import Codec
 from headrace.serving.manifest import PACKAGE, PARITY, Manifest, read_manifest, read_parity, version_folder
@@ -63,7 +63,7 @@ def load(file: Path) -> Serving:
         plan=plan,
         codec=Codec(plan.inputs),
         predictor=predictor,
-        features=OnlineFeatures(SqliteStore((file.parent / manifest.online).resolve()), plan),
+        features=OnlineFeatures(open_store(manifest.online, file.parent), plan),
         columns=predictor.columns,
         call=call,
         row=row,

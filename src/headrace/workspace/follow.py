@@ -69,7 +69,7 @@ def serve_current(workspace: Workspace, model: str) -> bool:
     return staged.promote(
         workspace.home(model),
         workspace.registry.current(model, "Production"),
-        online=workspace.environment.root / "online.db",
+        online=workspace.environment.online_address,
         spool=workspace.environment.root / "spool" / model,
     )
 

@@ -122,13 +122,12 @@ class OnlineFeatures:
             ready = self._made_ready(name, table, lookups)
             keys = [[_key(table, lookup, place, row) for place, row in enumerate(rows)] for lookup in ready]
             wanted = list(dict.fromkeys(known for each in keys for known in each if known is not None))
-            found: dict[bytes | None, OnlineRow | None] = dict(
-                zip(wanted, self.store.read(name, wanted) if wanted else (), strict=True)
-            )
-            if self.store.table(name) == table:
+            there = self.store.read_of(name, table, wanted) if wanted else []
+            if there is not None:
                 break
         else:
             raise ConflictError(f"{name!r} is published again and again; no row could be read in between.")
+        found: dict[bytes | None, OnlineRow | None] = dict(zip(wanted, there, strict=True))
         for lookup, known in zip(ready, keys, strict=True):
             nothing = dict.fromkeys(lookup.names)
             for row, moment_asked, each in zip(rows, at, known, strict=True):
