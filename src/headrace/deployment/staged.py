@@ -163,7 +163,7 @@ def promote(
     home: Path,
     version: Version | None,
     *,
-    online: Path,
+    online: str,
     spool: Path,
     others: Sequence[tuple[Version, Role, float]] = (),
     split: Split | None = None,
@@ -176,7 +176,7 @@ def promote(
     Args:
         home: of the model.
         version: in Production; without one the file is removed.
-        online: the online store.
+        online: the address of the online store; that of a file begins with a slash.
         spool: the folder of the inference log.
         others: candidates in their order, then shadows, each with its share.
         split: how candidates are chosen; None without one.
@@ -206,7 +206,7 @@ def promote(
             versions=tuple(_served(said, *each) for each in everybody),
             split=split if candidates else None,
             serve=Serve(**serve),
-            online=os.path.relpath(online, home),
+            online=os.path.relpath(online, home) if online.startswith("/") else online,
             spool=os.path.relpath(spool, home),
         )
 

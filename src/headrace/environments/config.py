@@ -40,6 +40,7 @@ ENV_KEYS = (
     "state",
     "tracking",
     "artifacts",
+    "online",
     "storage_options",
     "databases",
     "spark",
@@ -133,6 +134,7 @@ class Environment:
     artifacts_root: str
     state: Value = field(repr=False)
     tracking: Value = field(repr=False)
+    online: Value = field(repr=False)
     options: Mapping[str, Value] = field(repr=False)
     databases: Mapping[str, Value] = field(default_factory=dict[str, Value], repr=False)
     spark: Value | None = field(default=None, repr=False)
@@ -169,6 +171,11 @@ class Environment:
                 f"environment {self.name!r} has no Spark.", hint=f'[env.{self.name}]\nspark = "sc://host:15002"'
             )
         return self._read(self.spark, "spark")
+
+    @property
+    def online_address(self) -> str:
+        """Of the online store: a file's path, a URL, or `env:NAME` for one that is a secret. Fit to be written down."""
+        return f"env:{self.online.variable}" if isinstance(self.online, Secret) else self.online
 
     @property
     def storage_options(self) -> dict[str, str]:
@@ -395,7 +402,7 @@ def _variables(names: list[str]) -> dict[str, dict[str, str]]:
 def _no_clear_secrets(source: Source, section: str, table: Table) -> None:
     """Refuses a password in the file: it would be committed with it."""
     hint = 'Name an environment variable instead: {secret = "NAME"}.'
-    for key in ("state", "tracking"):
+    for key in ("state", "tracking", "online"):
         url = table.get(key)
         if isinstance(url, str) and urlsplit(url).password:
             raise source.error(f"{key}: a password does not belong in a file.", section=section, key=key, hint=hint)
@@ -446,6 +453,7 @@ class _Reader:
             artifacts_root=self.place("artifacts", root / "artifacts"),
             state=self.url("state", _sqlite(root / "state.db")),
             tracking=self.url("tracking", _sqlite(root / "mlflow.db")),
+            online=self.online(root / "online.db"),
             options=self.values("storage_options", 'For example: {AWS_REGION = "eu-west-1"}.'),
             databases=self.values("databases", 'For example: {warehouse = {secret = "WAREHOUSE_URL"}}.'),
             spark=self.url("spark", "sc://host:15002") if "spark" in self.table else None,
@@ -503,6 +511,17 @@ class _Reader:
         value = self.secret_or_text(key, self.table.get(key, usual))
         if isinstance(value, str) and "://" not in value:
             raise self.error(key, f"{value!r} is not a URL.", hint=f"For example: {usual!r}.")
+        return value
+
+    def online(self, usual: Path) -> Value:
+        """A file, or a URL; a variable whose URL holds a password is named and not repeated."""
+        value = self.secret_or_text("online", self.table.get("online", str(usual)))
+        if isinstance(value, Secret):
+            return value
+        if "://" not in value:
+            return str(self.path("online", str(usual)))
+        if urlsplit(value).password and "online" in self.given:
+            return Secret(f"{VARIABLE}{self.section.removeprefix('env.')}__online")
         return value
 
     def secret_or_text(self, key: str, value: object) -> Value:
@@ -664,6 +683,7 @@ def _apart(source: Source, environments: list[Environment]) -> None:
             for what, a, b in (
                 ("lakehouse", one.lakehouse_root, other.lakehouse_root),
                 ("state", str(one.state), str(other.state)),
+                ("online store", str(one.online), str(other.online)),
             ):
                 if a == b or (what == "lakehouse" and (f"{a}/".startswith(f"{b}/") or f"{b}/".startswith(f"{a}/"))):
                     raise source.error(

@@ -71,7 +71,7 @@ class Manifest:
     Attributes:
         versions: the primary first.
         split: None while the primary alone answers.
-        online: the online store.
+        online: the address of the online store; `env:NAME` where it is a secret.
         spool: the folder of the inference log.
     """
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from headrace.features.online.opening import open_store
 from headrace.features.online.rows import OnlineFeatures
-from headrace.features.online.sqlite import SqliteStore
 from headrace.features.plan import FeaturePlan
 from headrace.serving.codec import Codec
 from headrace.serving.manifest import PACKAGE, PARITY, Manifest, Served, read_manifest, read_parity, version_folder
@@ -124,7 +124,7 @@ def load_served(file: Path, manifest: Manifest, served: Served) -> Serving:
     predictor, slower = choose(folder, parity)
     sample = list(parity.rows[0]) if parity.rows else [None] * len(plan.inputs)
     call, row = cost(predictor, sample)
-    features = OnlineFeatures(SqliteStore((file.parent / manifest.online).resolve()), plan)
+    features = OnlineFeatures(open_store(manifest.online, file.parent), plan)
     full = frozenset(column.name for column in plan.inputs)
     return Serving(
         manifest=manifest,

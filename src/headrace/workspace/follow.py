@@ -75,7 +75,7 @@ def serve_current(workspace: Workspace, model: str) -> bool:
     return staged.promote(
         workspace.home(model),
         None if split.primary is None else registry.get(model, split.primary),
-        online=workspace.environment.root / "online.db",
+        online=workspace.environment.online_address,
         spool=workspace.environment.root / "spool" / model,
         others=[(registry.get(model, each.version), role, each.weight) for role, shares in roles for each in shares],
         split=Split(id=split.id, salt=split.salt, by=split.columns),

@@ -138,9 +138,9 @@ class Workspace:
     @cached_property
     def online(self) -> OnlineStore:
         """The online store."""
-        from headrace.features.online.sqlite import SqliteStore
+        from headrace.features.online.opening import open_store
 
-        return SqliteStore(self.environment.root / "online.db")
+        return open_store(self.environment.online_address, self.config.folder)
 
     @property
     def up_lock(self) -> Path:

@@ -190,10 +190,10 @@ from dataclasses import replace
 from pathlib import Path
 from headrace.core.errors import ConflictError
 from headrace.features.online.base import OnlineTable
-from headrace.features.online.sqlite import SqliteStore
+from headrace.features.online.opening import open_store
 
-file, processes, rounds, keys = sys.argv[1], *map(int, sys.argv[2:])
-store = SqliteStore(Path(file))
+address, processes, rounds, keys = sys.argv[1], *map(int, sys.argv[2:])
+store = open_store(address, Path())
 
 def write(number):
     while True:
@@ -227,15 +227,14 @@ def whole(store, keys):
         table = store.table("t")
         if table is None:
             return 0
-        rows = store.read("t", [b"[%d]" % key for key in range(keys)])
-        if store.table("t") == table:
+        rows = store.read_of("t", table, [b"[%d]" % key for key in range(keys)])
+        if rows is not None:
             assert rows == [OnlineRow(table.as_of, b"%d" % table.as_of)] * keys
             return table.as_of
 
 
-def test_several_publishers_lose_no_write_and_readers_see_whole_ones(tmp_path):
-    store = SqliteStore(tmp_path / "online.db")
-    command = [sys.executable, "-c", WRITERS, str(store.file), "4", "15", "20"]
+def test_several_publishers_lose_no_write_and_readers_see_whole_ones(address, store):
+    command = [sys.executable, "-c", WRITERS, address, "4", "15", "20"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as writers:
         seen = [0]
         while writers.poll() is None:
@@ -245,12 +244,11 @@ def test_several_publishers_lose_no_write_and_readers_see_whole_ones(tmp_path):
     assert whole(store, 20) == 60
 
 
-def test_killed_at_any_moment_a_write_is_there_whole_or_not_at_all(tmp_path):
+def test_killed_at_any_moment_a_write_is_there_whole_or_not_at_all(address, store):
     chance = random.Random(11)
-    store = SqliteStore(tmp_path / "online.db")
     done = 0
     for _ in range(6):
-        command = [sys.executable, "-c", WRITERS, str(store.file), "1", "1000000", "500"]
+        command = [sys.executable, "-c", WRITERS, address, "1", "1000000", "500"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as writer:
             told = len(writer.stdout.read(chance.randrange(1, 12)))
             os.killpg(writer.pid, signal.SIGKILL)

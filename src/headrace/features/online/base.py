@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -28,6 +29,18 @@ class OnlineTable:
     as_of: int
     data_version: int
     source: str = ""
+
+
+def as_json(described: OnlineTable) -> str:
+    """As a store keeps it."""
+    return json.dumps(asdict(described))
+
+
+def from_json(text: str) -> OnlineTable:
+    """What `as_json` gave."""
+    stored = json.loads(text)
+    pairs = {each: tuple((name, kind) for name, kind in stored.pop(each)) for each in ("keys", "columns")}
+    return OnlineTable(**pairs, **stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +109,18 @@ class OnlineStore(Protocol):
     def read(self, name: str, keys: Sequence[bytes]) -> list[OnlineRow | None]:
         """The rows of keys, in their order; None for a key that is not there.
 
-        Rows of two calls, or of a call and a `table` before it, may be of different publications. Who needs them to be of
-        one asks `table` before and after.
+        Rows of two calls, or of a call and a `table` before it, may be of different publications.
 
         Raises:
             DataError: the table was never published, or the store cannot be read.
+        """
+        ...
+
+    def read_of(self, name: str, described: OnlineTable, keys: Sequence[bytes]) -> list[OnlineRow | None] | None:
+        """As `read`, all of the publication that is so described; None where that is not the one that is there.
+
+        Raises:
+            DataError: the store cannot be read.
         """
         ...
 

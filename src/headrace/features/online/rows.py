@@ -121,19 +121,17 @@ class OnlineFeatures:
     def _look_up(self, name: str, lookups: Sequence[LookUp], at: Sequence[int], rows: list[dict[str, Any]]) -> None:
         """Adds what all look-ups in one table find, out of one publication."""
         for _ in range(ATTEMPTS):
-            table = self.store.table(name)
-            if table is None:
-                raise UnavailableError(f"features of {name!r} were never published.", hint="headrace run publish")
+            table = self._described(name)
             ready = self._made_ready(name, table, lookups)
             keys = [[_key(table, lookup, place, row) for place, row in enumerate(rows)] for lookup in ready]
             wanted = list(dict.fromkeys(known for each in keys for known in each if known is not None))
-            found: dict[bytes | None, OnlineRow | None] = dict(
-                zip(wanted, self.store.read(name, wanted) if wanted else (), strict=True)
-            )
-            if self.store.table(name) == table:
+            there = self.store.read_of(name, table, wanted) if wanted else []
+            if there is not None:
                 break
+            self._ready.pop(name, None)
         else:
             raise ConflictError(f"{name!r} is published again and again; no row could be read in between.")
+        found: dict[bytes | None, OnlineRow | None] = dict(zip(wanted, there, strict=True))
         for lookup, known in zip(ready, keys, strict=True):
             nothing = dict.fromkeys(lookup.names)
             for row, moment_asked, each in zip(rows, at, known, strict=True):
@@ -142,6 +140,15 @@ class OnlineFeatures:
                     row.update(nothing)
                 else:
                     row.update(zip(lookup.names, lookup.take(there.packed), strict=True))
+
+    def _described(self, name: str) -> OnlineTable:
+        """The publication that was there last: whether it still is, the store says when it is read."""
+        if name in self._ready:
+            return self._ready[name][0]
+        table = self.store.table(name)
+        if table is None:
+            raise UnavailableError(f"features of {name!r} were never published.", hint="headrace run publish")
+        return table
 
     def _made_ready(self, name: str, table: OnlineTable, lookups: Sequence[LookUp]) -> list[_LookUp]:
         known = self._ready.get(name)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import time
 from contextlib import contextmanager
-from dataclasses import asdict
 from threading import local
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from headrace.core.errors import ConflictError, UnavailableError
 from headrace.core.failpoints import reach
-from headrace.features.online.base import OnlineRow, OnlineTable, Written
+from headrace.features.online.base import OnlineRow, Written, as_json, from_json
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
-    from headrace.features.online.base import Rows
+    from headrace.features.online.base import OnlineTable, Rows
 
 PATIENCE = 30.0  # seconds that a writer waits for another one
 AT_ONCE = 500  # keys of one statement
@@ -102,6 +100,13 @@ class SqliteStore:
                 found |= {key: OnlineRow(time, packed) for key, time, packed in connection.execute(query, part)}
         return [found.get(key) for key in keys]
 
+    def read_of(self, name: str, described: OnlineTable, keys: Sequence[bytes]) -> list[OnlineRow | None] | None:
+        """See OnlineStore."""
+        if self.table(name) != described:
+            return None
+        found = self.read(name, keys)
+        return found if self.table(name) == described else None
+
     def drop(self, name: str) -> None:
         """See OnlineStore."""
         if self.table(name) is not None:
@@ -130,7 +135,7 @@ class SqliteStore:
                     hint="Nothing was written; trying again is safe.",
                 )
             yield connection
-            text = json.dumps(asdict(described))
+            text = as_json(described)
             connection.execute("insert or replace into online_tables (name, described) values (?, ?)", (name, text))
             reach(f"online.written:{name}")
         reach(f"online.committed:{name}")
@@ -230,13 +235,7 @@ def _known(connection: sqlite3.Connection, name: str) -> OnlineTable | None:
         if "no such table" in str(error):  # nothing was ever published
             return None
         raise
-    if row is None:
-        return None
-    stored = json.loads(row[0])
-    pairs = {each: tuple((name, kind) for name, kind in stored[each]) for each in ("keys", "columns")}
-    return OnlineTable(
-        **pairs, as_of=stored["as_of"], data_version=stored["data_version"], source=stored.get("source", "")
-    )
+    return None if row is None else from_json(row[0])
 
 
 def _count(cursor: sqlite3.Cursor) -> int:
