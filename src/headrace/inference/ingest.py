@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import pyarrow as pa
 
 from headrace.core.failpoints import reach
+from headrace.features.online.packing import instant_of
 from headrace.inference import serving_metrics
 from headrace.lakehouse.commit import Append
 from headrace.scoring.spool import segments
@@ -40,6 +41,8 @@ COLUMNS = {
     "role": pa.string(),
     "split": pa.string(),
     "took_us": pa.int64(),
+    "feature_versions": pa.string(),
+    "features_as_of": pa.string(),
     "keys": pa.string(),
     "inputs": pa.string(),
     "outputs": pa.string(),
@@ -178,12 +181,29 @@ def _rows(record: object) -> list[_Row]:
         "role": _text(given, "role") if "role" in given else "primary",
         "split": _text(given, "split") if "split" in given else None,
         "took_us": _whole(given, "us") if "us" in given else None,
+        **_tables(given.get("tables")),
     }
     places = _list(given, "places") if "places" in given else range(len(inputs))
     return [
         _row({**shared, "row": int(cast("int", place))}, *each)
         for place, *each in zip(places, inputs, keys, predictions, strict=True)
     ]
+
+
+def _tables(given: object) -> dict[str, object]:
+    """Which publication of each table the features are from: its version, and as of which moment."""
+    if given is None:
+        return {"feature_versions": None, "features_as_of": None}
+    found = {
+        name: (int(cast("int", version)), instant_of(int(cast("int", at))))
+        for name, (version, at) in sorted(
+            cast("Mapping[str, tuple[object, object]]", _mapping(given, "'tables'")).items()
+        )
+    }
+    return {
+        "feature_versions": json.dumps({name: version for name, (version, _) in found.items()}),
+        "features_as_of": json.dumps({name: at.isoformat() for name, (_, at) in found.items()}),
+    }
 
 
 def _unfolded(record: Mapping[str, Any]) -> Mapping[str, Any]:

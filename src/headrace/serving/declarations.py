@@ -11,6 +11,7 @@ from headrace.core.errors import DeclarationError
 
 LATENCY = re.compile(r"[1-9][0-9]*ms")
 LogPolicy = Literal["required", "best_effort", "none"]
+MissingPolicy = Literal["null", "refuse"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Serve:
         timeout: the longest that a request may take, `"10s"`; then it is answered with 503.
         log: `"required"`: no answer that is not in the inference log first (503 when the log cannot take it);
             `"best_effort"`: a log that cannot take an answer is counted and told, never waited for; `"none"`.
+        missing: what becomes of a row by key for which a look-up finds nothing, or nothing that is young enough: `"null"`:
+            its features are missing, as in training; `"refuse"`: the request is answered with 422.
         max_rows: rows of one request; more are refused with 413.
         max_body: bytes of one request; more are refused with 413.
         queue: requests that may wait at the same time; more are refused with 503.
@@ -34,6 +37,7 @@ class Serve:
     _: KW_ONLY
     p95: str = "50ms"
     log: LogPolicy = "required"
+    missing: MissingPolicy = "null"
     max_rows: int = 10_000
     max_body: int = 16 * 2**20
     queue: int = 1_000
@@ -50,6 +54,8 @@ class Serve:
             raise DeclarationError(
                 f"Serve(log={self.log!r}) is not known.", hint="Write 'required', 'best_effort' or 'none'."
             )
+        if self.missing not in ("null", "refuse"):
+            raise DeclarationError(f"Serve(missing={self.missing!r}) is not known.", hint="Write 'null' or 'refuse'.")
         duration(self.timeout)
         if not 0 < self.sample <= 1:
             raise DeclarationError(f"Serve(sample={self.sample}) must be more than 0, and at most 1.")

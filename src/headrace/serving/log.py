@@ -55,8 +55,8 @@ class Log:
             record["places"] = part.places
         if split is not None:
             record["split"] = split.id
-        if part.fresh is not None:
-            record["fresh"] = part.fresh
+        if part.tables is not None:
+            record["tables"] = part.tables
         if serve.redact:
             _redact(record, serving.codec.names, serve.redact)
         return orjson.dumps(record)

@@ -52,7 +52,7 @@ def document(traffic: Traffic, *, secured: bool) -> Schema:
             **outputs["properties"],
             "version": {"type": "integer"},
             "features": {"type": "object"},
-            "fresh": {"type": "object"},
+            "fresh": {"type": "object", "additionalProperties": TIME},
         },
         required=["prediction_id", *serving.columns],
     )
@@ -97,6 +97,8 @@ def document(traffic: Traffic, *, secured: bool) -> Schema:
         **{path: {"get": _gets("What the model takes and gives, by Open Inference V2.")} for path in models},
         **{f"{path}/ready": {"get": _gets("Whether the model answers.", waits=True)} for path in models},
     }
+    if traffic.manifest.serve.missing == "refuse":
+        paths["/predict"]["post"]["responses"]["422"] = _failure("A look-up finds nothing for a row's key.")
     paths["/metrics"]["get"]["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
     for path in ("/ready", "/ping", "/v2/health/ready"):
         paths[path]["get"]["responses"]["503"] = {"description": "Not now."}

@@ -213,6 +213,11 @@ def _read(text: str, name: str) -> datetime:
         raise DataError(f"{name!r} is no time in ISO 8601.") from None
 
 
+def instant_of(microseconds: int) -> datetime:
+    """The moment so many microseconds after 1970 in UTC."""
+    return EPOCH + microseconds * MICROSECOND
+
+
 def microseconds(value: date) -> int:
     """A moment as microseconds since 1970; without a zone it is UTC, a date is its midnight."""
     if not isinstance(value, datetime):

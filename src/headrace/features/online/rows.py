@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from headrace.core.clock import now
 from headrace.core.errors import ConflictError, DataError, UnavailableError
-from headrace.features.online.packing import MICROSECOND, Packing, key, microseconds, moment
+from headrace.features.online.packing import MICROSECOND, Packing, instant_of, key, microseconds, moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from headrace.features.online.packing import Value
     from headrace.features.plan import FeaturePlan, LookUp
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Seen = dict[str, int | None]
 ATTEMPTS = 100  # each that fails, a publication came in between
 
 
@@ -27,12 +27,14 @@ class _LookUp:
 
     Attributes:
         on: columns of the request, in the order of the table's key.
+        name: of the table; where it is looked up several times, also by what.
         names: in the full row.
         take: their values, out of a packed row.
         reach: how old a row may be, in microseconds; None for any age.
     """
 
     on: tuple[str, ...]
+    name: str
     names: tuple[str, ...]
     take: Callable[[bytes], list[Value]]
     reach: int | None
@@ -64,25 +66,39 @@ class OnlineFeatures:
             self._tables.setdefault(lookup.table, []).append(lookup)
         self._ready: dict[str, tuple[OnlineTable, list[_LookUp]]] = {}
 
-    def full_rows(self, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def full_rows(
+        self,
+        requests: Sequence[Mapping[str, Any]],
+        *,
+        seen: Sequence[Seen] | None = None,
+        tables: dict[str, tuple[int, int]] | None = None,
+    ) -> list[dict[str, Any]]:
         """The plan's inputs, the keys and the moment (UTC), for each request.
 
         A request gives the spine's key, the columns of the spine that are features or that look-ups go by, and, unless it
         is now, the moment. A row that is not there, or older than its look-back, leaves None; so does a null in a key.
+
+        Args:
+            requests: what is known of each decision.
+            seen: a dictionary for each request, into which goes when the row that each look-up found had become available,
+                in microseconds since 1970; None where it found none.
+            tables: into which goes the publication that was read of each table: its version, and as of which moment.
 
         Raises:
             DataError: a column is missing or not of its type (says which row), or a table was never published.
         """
         rows = [self._given(place, request) for place, request in enumerate(requests)]
         at = [microseconds(row[self.plan.at]) for row in rows]
-        for table, lookups in self._tables.items():
-            self._look_up(table, lookups, at, rows)
+        for name, lookups in self._tables.items():
+            table = self._look_up(name, lookups, at, rows, seen)
+            if tables is not None:
+                tables[name] = table.data_version, table.as_of
         return rows
 
     def published(self) -> dict[str, datetime]:
         """Table → the moment as of which its rows were published; a table that never was is left out."""
         found = {name: self.store.table(name) for name in self._tables}
-        return {name: EPOCH + table.as_of * MICROSECOND for name, table in found.items() if table is not None}
+        return {name: instant_of(table.as_of) for name, table in found.items() if table is not None}
 
     def versions(self) -> dict[str, int]:
         """Table → the version of it that the rows were published from which were read last."""
@@ -118,8 +134,15 @@ class OnlineFeatures:
             self.plan.at: at.replace(tzinfo=None) if self._local else at,
         }
 
-    def _look_up(self, name: str, lookups: Sequence[LookUp], at: Sequence[int], rows: list[dict[str, Any]]) -> None:
-        """Adds what all look-ups in one table find, out of one publication."""
+    def _look_up(
+        self,
+        name: str,
+        lookups: Sequence[LookUp],
+        at: Sequence[int],
+        rows: list[dict[str, Any]],
+        seen: Sequence[Seen] | None,
+    ) -> OnlineTable:
+        """Adds what all look-ups in one table find, out of one publication; gives which that was."""
         for _ in range(ATTEMPTS):
             table = self._described(name)
             ready = self._made_ready(name, table, lookups)
@@ -134,12 +157,17 @@ class OnlineFeatures:
         found: dict[bytes | None, OnlineRow | None] = dict(zip(wanted, there, strict=True))
         for lookup, known in zip(ready, keys, strict=True):
             nothing = dict.fromkeys(lookup.names)
-            for row, moment_asked, each in zip(rows, at, known, strict=True):
-                there = found.get(each)
-                if there is None or not _is_fresh(there.time, moment_asked, lookup.reach):
+            for place, (row, moment_asked, each) in enumerate(zip(rows, at, known, strict=True)):
+                one = found.get(each)
+                if one is None or not _is_fresh(one.time, moment_asked, lookup.reach):
                     row.update(nothing)
+                    if seen is not None:
+                        seen[place][lookup.name] = None
                 else:
-                    row.update(zip(lookup.names, lookup.take(there.packed), strict=True))
+                    row.update(zip(lookup.names, lookup.take(one.packed), strict=True))
+                    if seen is not None:
+                        seen[place][lookup.name] = one.time
+        return table
 
     def _described(self, name: str) -> OnlineTable:
         """The publication that was there last: whether it still is, the store says when it is read."""
@@ -155,12 +183,12 @@ class OnlineFeatures:
         if known is not None and known[0] is table:
             return known[1]
         packing = Packing(table.columns)
-        ready = [_ready(table, packing, lookup) for lookup in lookups]
+        ready = [_ready(table, packing, lookup, alone=len(lookups) == 1) for lookup in lookups]
         self._ready[name] = (table, ready)
         return ready
 
 
-def _ready(table: OnlineTable, packing: Packing, lookup: LookUp) -> _LookUp:
+def _ready(table: OnlineTable, packing: Packing, lookup: LookUp, *, alone: bool) -> _LookUp:
     spine = dict(lookup.on)
     if set(spine) != {name for name, _ in table.keys}:
         raise UnavailableError(
@@ -176,6 +204,7 @@ def _ready(table: OnlineTable, packing: Packing, lookup: LookUp) -> _LookUp:
         ) from None
     return _LookUp(
         on=tuple(spine[name] for name, _ in table.keys),
+        name=lookup.table if alone else f"{lookup.table} by {', '.join(spine.values())}",
         names=tuple(ours for _, ours in lookup.columns),
         take=take,
         reach=None if lookup.look_back is None else timedelta(seconds=lookup.look_back) // MICROSECOND,

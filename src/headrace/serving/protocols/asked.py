@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from headrace.features.online.packing import instant_of
 from headrace.scoring.prediction_id import prediction_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from headrace.features.online.rows import Seen
     from headrace.serving.predictors import Answer, Row
     from headrace.serving.version import Serving
 
@@ -37,7 +39,9 @@ class Part:
         places: which rows of the request they are; None for all of them.
         known: the decision of each row; None where requests give full rows without a key.
         asked: what the request says, where features have to be looked up first; `rows` is empty until then.
-        fresh: how old the looked-up features of each row are, where that was asked for.
+        tells: the features of each row are asked for, and when they had become available.
+        fresh: for each row, when what each look-up found had become available; only where that was asked for.
+        tables: each table that was looked up, with its version and the moment as of which it was published.
         answers: of each row, in the order of the version's outputs.
     """
 
@@ -46,7 +50,9 @@ class Part:
     places: list[int] | None = None
     known: list[Known] | None = None
     asked: list[Mapping[str, Any]] | None = None
-    fresh: list[dict[str, Any]] | None = None
+    tells: bool = False
+    fresh: list[dict[str, str | None]] | None = None
+    tables: dict[str, tuple[int, int]] | None = None
     answers: list[Answer] = field(default_factory=list["Answer"])
 
     @property
@@ -64,14 +70,30 @@ class Part:
         Raises:
             DataError: a column is missing or not of its type.
             UnavailableError: the online store cannot be read.
+            RefusedRequestError: a row finds nothing, and the version is not to answer then.
         """
         assert self.asked is not None
         serving = self.serving
-        full = serving.features.full_rows(self.asked)
+        refuses = serving.manifest.serve.missing == "refuse"
+        seen: list[Seen] | None = [{} for _ in self.asked] if self.tells or refuses else None
+        self.tables = {}
+        full = serving.features.full_rows(self.asked, seen=seen, tables=self.tables)
+        if refuses:
+            self._refuse(seen or [])
+        if self.tells:
+            self.fresh = [{name: _iso(at) for name, at in each.items()} for each in seen or []]
         names = serving.codec.names
         self.rows = serving.codec.check([[row[name] for name in names] for row in full])
         self.known = [decision(serving, row) for row in full]
         self.asked = None
+
+    def _refuse(self, seen: list[Seen]) -> None:
+        for place, each in enumerate(seen):
+            for name, at in each.items():
+                if at is None:
+                    row = place if self.places is None else self.places[place]
+                    message = f"row {row}: {name} has nothing for its key, or nothing that is young enough."
+                    raise RefusedRequestError(422, message)
 
     def ids(self, request_id: str) -> list[str]:
         """The same id that batch scoring gives, where the decision is known by its key; otherwise one of the request."""
@@ -81,6 +103,10 @@ class Part:
             return [f"{stem}-{place}" for place in self.places or range(len(self.rows))]
         model, version = self.serving.manifest.model, self.serving.served.version
         return [prediction_id(model, version, each["keys"].values(), each["at"]) for each in self.known]
+
+
+def _iso(at: int | None) -> str | None:
+    return None if at is None else instant_of(at).isoformat()
 
 
 def decision(serving: Serving, row: Mapping[str, Any]) -> Known:

@@ -50,7 +50,10 @@ def read(traffic: Traffic, request: Request) -> tuple[list[Part], bool]:
         for name in traffic.primary.plan.keys:
             if isinstance(row.get(name), list | dict):
                 raise BadRequestError(f"row {place}: {named(name)} is no key: a text or a number is.")
-    return _parts(traffic, cast("list[Mapping[str, Any]]", rows)), features
+    parts = _parts(traffic, cast("list[Mapping[str, Any]]", rows))
+    for part in parts:
+        part.tells = features
+    return parts, features
 
 
 def _parts(traffic: Traffic, rows: list[Mapping[str, Any]]) -> list[Part]:
