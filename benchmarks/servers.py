@@ -92,9 +92,17 @@ def load(port: int, path: str, bodies: Sequence[bytes], seconds: float, connecti
         for body in bodies
     ]
     taken: list[float] = []
-    wrong = 0
+    wrong = broken = 0
 
     async def one(until: float, place: int) -> None:
+        nonlocal broken
+        while time.perf_counter() < until:
+            try:
+                await connected(until, place)
+            except (ConnectionError, asyncio.IncompleteReadError):  # the server has closed it
+                broken += 1
+
+    async def connected(until: float, place: int) -> None:
         nonlocal wrong
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         while time.perf_counter() < until:
@@ -103,8 +111,11 @@ def load(port: int, path: str, bodies: Sequence[bytes], seconds: float, connecti
             writer.write(asked[place % len(asked)])
             head = await reader.readuntil(b"\r\n\r\n")
             wrong += not head.startswith(b"HTTP/1.1 200")
-            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-            await reader.readexactly(int(length.split(b":")[1]))
+            lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+            if lengths:
+                await reader.readexactly(int(lengths[0].split(b":")[1]))
+            else:
+                await reader.readuntil(b"\r\n0\r\n\r\n")  # in chunks
             taken.append(time.perf_counter() - began)
         writer.close()
 
@@ -115,7 +126,7 @@ def load(port: int, path: str, bodies: Sequence[bytes], seconds: float, connecti
     asyncio.run(run())
     taken.sort()
     at = lambda share: taken[min(int(share * len(taken)), len(taken) - 1)] * 1000  # noqa: E731
-    return {"requests": len(taken), "wrong": wrong, "p50_ms": at(0.5), "p99_ms": at(0.99)}
+    return {"requests": len(taken), "wrong": wrong, "broken": broken, "p50_ms": at(0.5), "p99_ms": at(0.99)}
 
 
 def measure(server: Server, bodies: Path, *, seconds: float, connections: int) -> dict[str, float]:
@@ -130,6 +141,8 @@ def measure(server: Server, bodies: Path, *, seconds: float, connections: int) -
         before = cpu(server.pid)
         done = subprocess.run(command, check=True, capture_output=True, text=True)
     told = json.loads(done.stdout)
+    if told["broken"]:
+        print(f"{server.path}: {told['broken']:.0f} connections were closed by the server", file=sys.stderr)
     if told["wrong"]:
         raise SystemExit(f"{told['wrong']} answers of {server.path} were no 200")
     spent = cpu(server.pid) - before

@@ -226,8 +226,20 @@ def assert_each_once(tmp_path, count, mode, *points):
 def test_killed_between_any_two_steps_each_row_is_there_once(tmp_path):
     folder = spool(tmp_path, *(record(number) for number in range(3)), max_bytes=1)
     points = ["commit.computed:inference.m", "commit.committed:inference.m"]
-    points += [f"ingest.committed:{segment.name}" for segment in segments(folder)]
+    for segment in segments(folder):  # those before it are gone by then
+        points += [f"ingest.{moment}:{segment.name}" for moment in ("committed", "counted", "deleted")]
     assert_each_once(tmp_path, 3, "points", *points)
+
+
+def test_segments_are_taken_over_many_in_a_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr("headrace.inference.ingest.MOST", 10)
+    folder = spool(tmp_path, *(record(number) for number in range(25)), max_bytes=1)
+    lakehouse = Lakehouse("dev", str(tmp_path / "lakehouse"))
+
+    done = ingest(lakehouse, folder, "inference.m")
+
+    assert (done.segments, done.rows) == (25, 25)
+    assert len(lakehouse.history("inference.m")) <= 4  # the table itself, and three times some segments
 
 
 def test_killed_at_random_moments_each_row_is_there_once(tmp_path):

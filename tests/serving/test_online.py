@@ -90,11 +90,13 @@ def test_redis_answers_as_the_file_does_is_missed_and_comes_back(headrace, bikes
         assert [server.ask("/predict", {"rows": [each]})[1]["predictions"][0] for each in rows] == expected[
             "predictions"
         ]
+        server.until(lambda: server.ask("/ready")[1]["features"] == {"stats.busy": f"{PUBLISHED}T00:00:00+00:00"})
         redis.stop()
         status, told, headers = server.ask("/predict", {"rows": rows})
         assert (status, headers["retry-after"]) == (503, "1")
         assert "redis" not in told["message"].lower()  # where it is, is nobody's business
         assert server.ask("/health")[0] == server.ask("/ready")[0] == 200
+        server.until(lambda: server.ask("/ready")[1]["features"] is None)
         redis.start()
         server.until(lambda: server.ask("/predict", {"rows": rows})[0] == 503)  # there is nothing in it now
         publish()

@@ -1,4 +1,4 @@
-"""The inference log into the lakehouse: each segment of the spool is one commit, and each answered row is there once."""
+"""The inference log into the lakehouse: segments of the spool become rows, and each answered row is there once."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import pyarrow as pa
 
+from headrace.core.errors import DataError, MovedError
 from headrace.core.failpoints import reach
 from headrace.features.online.packing import instant_of
 from headrace.inference import serving_metrics
@@ -19,7 +22,7 @@ from headrace.lakehouse.commit import Append
 from headrace.scoring.spool import segments
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from headrace.lakehouse.commit import Change
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from headrace.scoring.spool import Segment
 
 BAD = ".bad"
+MOST, MOST_BYTES = 100, 64 * 2**20  # segments, and their bytes, that are one commit
+Given = TypeVar("Given")
 INSTANT = pa.timestamp("us", "UTC")
 COLUMNS = {
     "request_id": pa.string(),
@@ -74,10 +79,10 @@ def table_name(model: str) -> str:
 
 
 def ingest(lakehouse: Lakehouse, spool: Path, into: str) -> Ingested:
-    """Commits every segment that nobody writes any more, then deletes it.
+    """Commits every segment that nobody writes any more, many at a time, then deletes them.
 
-    A commit's id is `spool <segment>`, so that a segment which was committed and not deleted is only deleted the next
-    time. May run in several processes at once: they work on different segments.
+    A commit holds the ids of its segments, `spool <segment>`, so that a segment which was committed and not deleted is only
+    deleted the next time. May run in several processes at once: they work on different segments.
 
     Args:
         lakehouse: where the table is.
@@ -89,10 +94,15 @@ def ingest(lakehouse: Lakehouse, spool: Path, into: str) -> Ingested:
         ConflictError: other writers came first for a minute. The segment stays in the spool.
     """
     done: list[Ingested] = []
-    for segment in segments(spool):
-        with segment.claimed() as ours:
+    for group in _groups(segments(spool)):
+        with ExitStack() as held:
+            ours = [segment for segment in group if held.enter_context(segment.claimed())]
             if ours:
-                done.append(_ingest(lakehouse, segment, into))
+                done.append(_ingest(lakehouse, ours, into))
+    return _sum(done)
+
+
+def _sum(done: Sequence[Ingested]) -> Ingested:
     return Ingested(
         segments=sum(each.segments for each in done),
         rows=sum(each.rows for each in done),
@@ -118,24 +128,66 @@ class _Read:
     bad: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])
 
 
-def _ingest(lakehouse: Lakehouse, segment: Segment, into: str) -> Ingested:
-    read = _read(segment)
-    kept = _set_aside(segment, read.bad)
+def _groups(found: Sequence[Segment]) -> Iterator[list[Segment]]:
+    """Segments that are one commit together."""
+    group: list[Segment] = []
+    size = 0
+    for segment in found:
+        more = segment.size()
+        if group and (len(group) >= MOST or size + more > MOST_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(segment)
+        size += more
+    if group:
+        yield group
 
-    def change(snapshot: Snapshot | None) -> Change:
-        return Append(_table(read.rows, pa.schema([]) if snapshot is None else snapshot.schema))
 
-    rows = 0
-    if read.rows:
-        commit = lakehouse.commit(into, f"spool {segment.name}", change)
-        rows = 0 if commit.already else len(read.rows)
-    reach(f"ingest.committed:{segment.name}")
-    if read.counted:
-        counted = Append(serving_metrics.table(read.counted))
-        lakehouse.commit(serving_metrics.TABLE, f"spool {segment.name}", lambda _: counted)
-        reach(f"ingest.counted:{segment.name}")
-    segment.delete()
-    return Ingested(segments=1, rows=rows, bad=len(read.bad), set_aside=kept)
+def _ingest(lakehouse: Lakehouse, ours: Sequence[Segment], into: str) -> Ingested:
+    """Segments that nobody else has."""
+    reads = {segment.name: _read(segment) for segment in ours}
+    kept = [file for segment in ours for file in _set_aside(segment, reads[segment.name].bad)]
+
+    def answers(rows: Sequence[_Row], snapshot: Snapshot | None) -> Change:
+        return Append(_table(rows, pa.schema([]) if snapshot is None else snapshot.schema))
+
+    try:
+        rows = _commit(lakehouse, into, {name: read.rows for name, read in reads.items()}, answers)
+    except DataError:
+        if len(ours) == 1:
+            raise
+        return _sum([_ingest(lakehouse, [segment], into) for segment in ours])  # up to the one that does not fit
+    reach(f"ingest.committed:{ours[0].name}")
+    counted = {name: read.counted for name, read in reads.items()}
+    _commit(lakehouse, serving_metrics.TABLE, counted, lambda rows, _: Append(serving_metrics.table(rows)))
+    reach(f"ingest.counted:{ours[0].name}")
+    for segment in ours:
+        segment.delete()
+        reach(f"ingest.deleted:{segment.name}")
+    bad = sum(len(read.bad) for read in reads.values())
+    return Ingested(segments=len(ours), rows=rows, bad=bad, set_aside=tuple(kept))
+
+
+def _commit(
+    lakehouse: Lakehouse,
+    table: str,
+    given: Mapping[str, Sequence[Given]],
+    change: Callable[[Sequence[Given], Snapshot | None], Change],
+) -> int:
+    """Adds the rows of segments that are not in the table yet, in one commit; gives how many that were."""
+    asked = {f"spool {name}": rows for name, rows in given.items() if rows}
+    while asked:
+        there = lakehouse.reached(table, asked)
+        fresh = {name: rows for name, rows in asked.items() if there[name] is None}
+        rows = [row for some in fresh.values() for row in some]
+        if not rows:
+            return 0
+        try:
+            lakehouse.advance(table, next(iter(fresh)), partial(change, rows), dict.fromkeys(fresh, (None, 1)))
+        except MovedError:  # an older release took one of them over meanwhile
+            continue
+        return len(rows)
+    return 0
 
 
 def _read(segment: Segment) -> _Read:

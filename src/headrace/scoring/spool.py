@@ -73,6 +73,10 @@ class Segment:
         """What identifies it."""
         return self.path.stem
 
+    def size(self) -> int:
+        """Bytes; none where it is gone."""
+        return _size(self.path)
+
     def contents(self) -> Contents:
         """All that is in it."""
         return unframe(self.path.read_bytes())

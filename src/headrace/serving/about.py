@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from headrace.serving.app import App
     from headrace.serving.connection import Request
     from headrace.serving.traffic import Traffic
-    from headrace.serving.version import Serving
 
 TEXT = b"text/plain; version=0.0.4"
 ALIVE = ("/health", "/v2/health/live")
@@ -76,17 +75,15 @@ def _ready(app: App) -> Answer:
         "status": "draining" if app.draining else "ready" if traffic else "waiting",
         "version": traffic.primary.served.version if traffic else None,
         "stale": app.trouble,
-        "features": _published(traffic.primary) if traffic else {},
+        "features": app.published if traffic and not traffic.primary.features.near else published(traffic),
     }
     return _json(told, 200 if app.ready() else 503)
 
 
-def _published(serving: Serving) -> dict[str, str] | None:
+def published(traffic: Traffic | None) -> dict[str, str] | None:
     """Table → when it was published; None when the store cannot be read."""
-    if not serving.features.near:
-        return None  # it would hold the loop
     try:
-        return {name: at.isoformat() for name, at in serving.features.published().items()}
+        return {name: at.isoformat() for name, at in traffic.primary.features.published().items()} if traffic else {}
     except (HeadraceError, OSError):
         return None
 

@@ -51,6 +51,7 @@ class App:
         log: of inferences.
         shadows: asked beside; None while there are none.
         tokens: who may ask; None for everybody who can reach the address.
+        published: what `/ready` says of features, where asking the store would hold the loop; a follower looks.
         trouble: why the latest `serving.json` is not followed; empty when it is.
         draining: about to end; what still comes is answered, readiness says no.
         siblings: gives what the other processes at this port have counted.
@@ -59,6 +60,7 @@ class App:
     def __init__(self, *, tokens: Tokens | None = None) -> None:
         self.traffic: Traffic | None = None
         self.trouble = NOTHING
+        self.published: dict[str, str] | None = None
         self.draining = False
         self.tokens = tokens
         self.shadows: Shadows | None = None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from headrace.core.errors import HeadraceError
 from headrace.scoring.spool import Spool
+from headrace.serving.about import published
 from headrace.serving.app import NOTHING
 from headrace.serving.manifest import FILE
 from headrace.serving.shadow import Shadows
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 Mark = tuple[int, int] | None  # of serving.json
 LOOK = 0.2  # seconds between looks at serving.json
+ASK_STORE = 1.0  # seconds between two looks at an online store that is not on this machine
 INTERVAL = 5.0  # seconds between two records of what the server did
 TROUBLE = "trouble"
 
@@ -49,6 +51,7 @@ class Follower:
         self._seen: Mark = None
         self._troubles: dict[str, Path] = {}  # what is wrong, and the file that says so
         self._unlogged = 0
+        self._looked = 0.0
         self._since, self._told = datetime.now(UTC), time.monotonic()
 
     def listen(self, listener: Listener) -> None:
@@ -69,8 +72,16 @@ class Follower:
                 self.siblings.write(self.app.counters)
             self.app.writing.tick()
             self._log_told()
+            await self._look_at_store()
             if time.monotonic() - self._told > INTERVAL:
                 self.tell()
+
+    async def _look_at_store(self) -> None:
+        """What `/ready` says of features that are not on this machine."""
+        app, now = self.app, time.monotonic()
+        if app.traffic is not None and not app.traffic.primary.features.near and now - self._looked > ASK_STORE:
+            self._looked = now
+            app.published = await asyncio.get_running_loop().run_in_executor(None, published, app.traffic)
 
     def changed(self) -> bool:
         """Whether the file is another one than when it was last read."""
