@@ -20,7 +20,7 @@ COMMANDS = {
     "status": "what is there and what needs a person",
     "table": "tables: list, show, history, load a file",
     "feature": "feature tables: list, show",
-    "model": "models and their versions: list, show, history, compare, rollback",
+    "model": "models and their versions: list, show, history, compare, rollback, export",
     "traffic": "who answers: shares, shadows, ramps, and how versions compare",
     "request": "requests to move a version: list, show, approve, reject",
     "alert": "alerts: list, ack",

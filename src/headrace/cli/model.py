@@ -1,12 +1,14 @@
-"""`headrace model list|show|history|compare|rollback`."""
+"""`headrace model list|show|history|compare|rollback|export`."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from headrace.cli.output import Commands, bold, emit, env_option, facts, heading, json_option, say, table, wrong
+from headrace.core.errors import NotFoundError
 
 if TYPE_CHECKING:
     from headrace.registry.records import Version
@@ -145,6 +147,42 @@ def rollback(name: str, to: int | None, reason: str, env: str | None, as_json: b
         emit(vars(change))
     else:
         say(f"{name} version {change.version} is in Production. Next: {bold(f'headrace model history {name}')}")
+
+
+@command.command()
+@click.argument("name")
+@click.option(
+    "--to", type=click.Choice(["container", "kubernetes", "sagemaker"]), required=True, help="What it is for."
+)
+@click.option("--into", type=click.Path(path_type=Path), required=True, help="A folder of its own; made, or made anew.")
+@click.option("--version", type=click.IntRange(1), default=None, help="The one in Production unless said.")
+@env_option
+@json_option
+def export(name: str, to: str, into: Path, version: int | None, env: str | None, as_json: bool) -> None:
+    """What is needed to serve a version without this project: a container file and the model, and manifests."""
+    from headrace.deployment.targets import container, kubernetes, sagemaker, tree
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        registry = workspace.registry
+        registry.versions(name)  # says which models there are when this is none
+        chosen = registry.get(name, version) if version is not None else registry.current(name, "Production")
+        if chosen is None:
+            raise NotFoundError("version in Production of model", name, (), hint="Name one with --version.")
+        target = {"container": container, "kubernetes": kubernetes, "sagemaker": sagemaker}[to].TARGET
+        online = workspace.environment.online_address
+        done = tree.export(chosen, workspace.home(name), into, online=online, said=target.texts(chosen))
+    steps = target.steps(chosen, into)
+    if as_json:
+        told = {"model": chosen.model, "version": chosen.version, "to": to, "into": str(into)}
+        emit({**told, "files": done.files, "steps": steps})
+        return
+    say(f"{chosen.name} for {to}: {len(done.files)} files in {into}")
+    if done.features:
+        say("its features are those of now: a container does not follow `headrace run publish`; a Redis does")
+    say("Next:")
+    for step in steps:
+        say(f"  {bold(step)}")
 
 
 def _slices(workspace: Workspace, version: Version) -> list[dict[str, object]]:

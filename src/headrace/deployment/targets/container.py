@@ -1,0 +1,34 @@
+"""A container image: the container file beside the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headrace.deployment.targets.tree import USER, Target, image, template
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from headrace.registry.records import Version
+
+PORT = 8080
+TOKENS = "/run/secrets/headrace/tokens.json"
+
+
+def texts(version: Version) -> dict[str, str]:  # noqa: ARG001 - the container file is the same for all
+    """Path → text. Without a file of tokens, callers are refused: see `headrace token create`."""
+    return {
+        "Containerfile": template("Containerfile", user=USER, port=PORT, open="", arguments=f'"--tokens", "{TOKENS}"')
+    }
+
+
+def steps(version: Version, into: Path) -> list[str]:
+    """What to type."""
+    tokens = f"--volume TOKENS.json:{TOKENS}:ro"
+    return [
+        f"podman build -t {image(version)} {into}",
+        f"podman run --read-only {tokens} --volume SPOOL:/srv/headrace/spool -p 127.0.0.1:{PORT}:{PORT} {image(version)}",
+    ]
+
+
+TARGET = Target(texts=texts, steps=steps)
