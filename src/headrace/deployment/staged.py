@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.core.clock import now
 from headrace.core.errors import DataError
+from headrace.features.plan import FeaturePlan
 from headrace.scoring.predictor import Predictor
 from headrace.serving.declarations import Serve
 from headrace.serving.manifest import (
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from headrace.features.plan import FeaturePlan
     from headrace.registry.records import Version
     from headrace.serving.manifest import Role, Split, Value
     from headrace.tracking.tracking import Tracking
@@ -80,6 +80,17 @@ def folder_name(version: Version) -> str:
 def is_whole(folder: Path, version: Version) -> bool:
     """Whether a version's copy is there, with its samples, as it was registered."""
     return (folder / PARITY).is_file() and copy_digest(folder) == version.logged_hash
+
+
+def plan_of(version: Version, home: Path) -> tuple[FeaturePlan, Serve] | None:
+    """What a version's copy looks up, and how it is served; None where there is no copy."""
+    folder = home / folder_name(version)
+    try:
+        spec = json.loads((folder / PACKAGE / "spec.json").read_text(encoding="utf-8"))
+        serve = json.loads((folder / SERVE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return FeaturePlan.from_json(spec["plan"]), Serve(**serve)
 
 
 def stage(tracking: Tracking, version: Version, home: Path, *, samples: pd.DataFrame, serve: Serve | None) -> Staged:

@@ -49,6 +49,7 @@ COLUMNS = {
     "feature_versions": pa.string(),
     "features_as_of": pa.string(),
     "keys": pa.string(),
+    "looked_up_by": pa.string(),
     "inputs": pa.string(),
     "outputs": pa.string(),
 }
@@ -289,6 +290,7 @@ def _row(shared: dict[str, object], inputs: object, known: object, prediction: o
             "prediction_id": identity,
             "predicted_for": shared["asked_at"] if decision is None else _instant(decision, "at"),
             "keys": None if decision is None else _json(_mapping(decision.get("keys"), "a key")),
+            "looked_up_by": _json(_mapping(decision["by"], "'by'")) if decision and "by" in decision else None,
             "inputs": _json(_mapping(inputs, "a row")),
             "outputs": _json(outputs),
         },

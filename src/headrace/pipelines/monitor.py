@@ -1,4 +1,4 @@
-"""Monitor: the log of answers, the baseline, profile and drift of each new window, quality, estimates, alerts."""
+"""Monitor: the log of answers, skew, the baseline, profile and drift of each new window, quality, estimates, alerts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from headrace.core.clock import instant
 from headrace.core.errors import NotFoundError
+from headrace.core.events import publish
+from headrace.core.failpoints import reach
 from headrace.core.text import counted
+from headrace.deployment.staged import plan_of
 from headrace.inference.ingest import ingest, table_name
 from headrace.lakehouse.sql import column, quoted
-from headrace.monitoring import drift, grid, histograms, metric_tables, quality, windows
+from headrace.monitoring import drift, grid, histograms, metric_tables, quality, skew, windows
 from headrace.monitoring.alerts import Measured
 from headrace.monitoring.declarations import Monitor
 from headrace.pipelines.score import measure
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from headrace.core.ids import Json
+    from headrace.core.state import State
     from headrace.deployment.declarations import Deployment
     from headrace.jobs.run import Run, StepContext
     from headrace.lakehouse.lakehouse import Lakehouse
@@ -44,6 +48,7 @@ def outline(deployment: Deployment) -> list[dict[str, object]]:
     monitor = deployment.monitor or Monitor()
     return [
         {"step": "log", "reads": "the spool of the servers", "writes": table_name(model.name)},
+        {"step": "skew", "reads": f"{table_name(model.name)}, feature tables", "writes": skew.TABLE},
         {"step": "baseline", "reads": training_table(model), "writes": f"{into}_profile_metrics, …_histograms"},
         {"step": f"window of {monitor.window}", "reads": into, "writes": f"{into}_profile_metrics, …_drift_metrics"},
         {"step": "quality", "reads": f"{into}, {model.task.label.table.name}", "writes": quality.TABLE},
@@ -59,6 +64,7 @@ def monitor(
     versions: Sequence[Version],
     *,
     spool: Path,
+    home: Path,
     as_of: datetime,
 ) -> list[Alert]:
     """Watches what versions have predicted up to a moment; gives the alerts that hold.
@@ -73,9 +79,12 @@ def monitor(
         deployment: what to watch.
         versions: which have predicted, the one in Production last.
         spool: of the servers of this model.
+        home: of the model, with the copies of its versions.
         as_of: nothing later exists.
     """
     collect_log(lakehouse, run, deployment, spool)
+    for version in versions:
+        check_skew(lakehouse, alerts.state, run, version, home)
     current = [version for version in versions if version.stage == "Production"]
     judged = current or [version for version in versions if version.stage != "Archived"][-1:]
     holding: list[Alert] = []
@@ -100,6 +109,59 @@ def collect_log(lakehouse: Lakehouse, run: Run, deployment: Deployment, spool: P
         return {"rows": done.rows, "segments": done.segments, "says": counted(done.rows, "answer")}
 
     run.step("log", {"run": run.id}, do)
+
+
+def check_skew(lakehouse: Lakehouse, state: State, run: Run, version: Version, home: Path) -> None:
+    """Whether what the newest answers of a version were made from is what training would have seen."""
+    log, known = table_name(version.model), plan_of(version, home)
+    if known is None or not known[0].lookups or not lakehouse.exists(log, own=True):
+        return
+    plan, serve = known
+
+    def do(step: StepContext) -> Output:
+        before = skew.last(lakehouse, version.model, version.version)
+        found = skew.check(
+            lakehouse,
+            plan,
+            log,
+            version=version.version,
+            after=None if before is None else before.until,
+            hidden=serve.redact,
+        )
+        if found is None:
+            return {"rows": 0, "skewed": [], "says": "no new answers by key"}
+        for each in found.skewed:
+            step.log(
+                f"{each.name} of {each.table}: {each.skewed} of {each.rows} served otherwise, as in {each.example}"
+            )
+        if found.skewed:
+            _tell_skew(state, version, found)
+            reach("skew.told")
+        skew.keep(lakehouse, version.model, version.version, found, id=step.key)
+        behind = max((each.behind for each in found.features), default=0)
+        unknown = max((each.unknown for each in found.features), default=0)
+        told = f"{len(found.skewed)} of {counted(len(found.features), 'feature')} skewed in {counted(found.rows, 'answer')}"
+        return {
+            "rows": found.rows,
+            "skewed": [each.name for each in found.skewed],
+            "behind": behind,
+            "unknown": unknown,
+            "says": f"{told}, {behind} behind" if behind else told,
+        }
+
+    run.step(f"skew of version {version.version}", {"log": lakehouse.data_version(log), "run": run.id}, do)
+
+
+def _tell_skew(state: State, version: Version, found: skew.Skew) -> None:
+    """Everybody who wants to know; again if this is killed before the step ends."""
+    features: dict[str, Json] = {each.name: each.skewed for each in found.skewed}
+    with state.begin() as connection:
+        publish(
+            connection,
+            "skew.found",
+            version.name,
+            {"model": version.model, "version": version.version, "rows": found.rows, "features": features},
+        )
 
 
 @dataclass(frozen=True)

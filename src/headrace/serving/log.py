@@ -131,6 +131,13 @@ def _redact(record: dict[str, Any], inputs: list[str], names: tuple[str, ...]) -
     ]
     if record["keys"] is not None:
         record["keys"] = [
-            {**known, "keys": {name: None if name in names else value for name, value in known["keys"].items()}}
+            {
+                **known,
+                **{
+                    each: {name: None if name in names else value for name, value in known[each].items()}
+                    for each in ("keys", "by")
+                    if each in known
+                },
+            }
             for known in record["keys"]
         ]

@@ -58,6 +58,12 @@ class Serving:
     params: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
     @cached_property
+    def looked_up_by(self) -> tuple[str, ...]:
+        """Columns of a request that nothing else in its record holds."""
+        known = {*self.full, *self.plan.keys}
+        return tuple(dict.fromkeys(ours for each in self.plan.lookups for _, ours in each.on if ours not in known))
+
+    @cached_property
     def said(self) -> orjson.Fragment:
         """Which version it is, and what it takes and gives, as each of its records in the log says."""
         served = self.served

@@ -36,6 +36,7 @@ def overview(workspace: Workspace) -> dict[str, list[Row]]:
             *_stopped(workspace),
             *_alerts(workspace),
             *_serving(workspace),
+            *_skewed(workspace),
             *_channels(workspace),
             *_dead_streams(workspace),
             *_needs(list(last.values()), workspace.environment.name),
@@ -191,6 +192,28 @@ def _serving(workspace: Workspace) -> list[Row]:
                 where = "is in Production" if role == "primary" else "has a share of the traffic"
                 what = f"{version.name} {where} and cannot be served"
                 found.append({"what": what, "since": version.created, "why": why, "next": again})
+    return found
+
+
+def _skewed(workspace: Workspace) -> list[Row]:
+    """Versions in Production that were last seen to be given other features than they were trained on."""
+    from headrace.monitoring import skew
+
+    env, found = workspace.environment.name, list[Row]()
+    for model in workspace.registry.models():
+        version = workspace.registry.current(model, "Production")
+        last = None if version is None else skew.last(workspace.lakehouse, model, version.version)
+        if version is None or last is None or not last.skewed:
+            continue
+        worst = last.skewed[0]
+        found.append(
+            {
+                "what": f"{version.name} is served other features than its tables hold: {worst.name}",
+                "since": last.since,
+                "why": f"{worst.skewed} of {worst.rows} answers, as {worst.example}; {len(last.skewed)} features in all",
+                "next": f"headrace run publish --env {env}; headrace run monitor --model {model} --env {env}",
+            }
+        )
     return found
 
 

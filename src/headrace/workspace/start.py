@@ -293,6 +293,7 @@ def monitor(
             deployment,
             versions,
             spool=workspace.environment.root / "spool" / deployment.name,
+            home=workspace.home(deployment.name),
             as_of=moment(run),
         )
     follow(workspace)

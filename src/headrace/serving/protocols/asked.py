@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from headrace.serving.predictors import Answer, Row
     from headrace.serving.version import Serving
 
-Known = dict[str, Any]  # a decision: its keys, and at which moment
+Known = dict[str, Any]  # a decision: its keys, at which moment, and by what else its features were looked up
 
 
 class RefusedRequestError(Exception):
@@ -85,6 +85,9 @@ class Part:
         names = serving.codec.names
         self.rows = serving.codec.check([[row[name] for name in names] for row in full])
         self.known = [decision(serving, row) for row in full]
+        if by := serving.looked_up_by:
+            for each, row in zip(self.known, full, strict=True):
+                each["by"] = {name: row[name] for name in by}
         self.asked = None
 
     def _refuse(self, seen: list[Seen]) -> None:
