@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from headrace.lakehouse import scan
+from headrace.lakehouse import scan, spill
 from headrace.lakehouse.commit import Append
 from headrace.lakehouse.lakehouse import Lakehouse
 
@@ -109,4 +109,4 @@ def test_a_query_larger_than_memory_may_spill_and_leaves_nothing(lake, monkeypat
     with lake.connect({"silver.mine": None}) as connection:
         connection.execute("CREATE TEMP TABLE big AS SELECT hash(i) AS h, i FROM range(6_000_000) t(i)")
         assert connection.execute("SELECT count(*) FROM big").fetchone() == (6_000_000,)
-    assert list(scan._spill_folder().iterdir()) == []
+    assert [each.name for each in spill.folder().iterdir()] == [spill.LOCK]

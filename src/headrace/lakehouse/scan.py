@@ -9,12 +9,7 @@ column mapping through delta-rs, into memory.
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
-import tempfile
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -23,6 +18,7 @@ import pyarrow as pa
 
 from headrace.core.errors import DataError, NotFoundError
 from headrace.core.ids import new_id
+from headrace.lakehouse import spill
 from headrace.lakehouse.columns import DUCKDB, NAMES
 from headrace.lakehouse.sql import column, literal, quoted
 from headrace.lakehouse.storage import data_files
@@ -104,21 +100,13 @@ def _settings(threads: int) -> dict[str, str | bool | int | float | list[str]]:
     return {
         "threads": threads,
         "perfect_ht_threshold": 16,  # bits: histograms of a thousand bins are counted in an array
-        "temp_directory": str(_spill_folder() / new_id()),
+        "temp_directory": str(spill.folder() / new_id()),
         "python_enable_replacements": False,
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         "allow_community_extensions": False,
         "allow_persistent_secrets": False,
     }
-
-
-@cache
-def _spill_folder() -> Path:
-    """One folder a process, for this user alone, where queries larger than memory spill; each connection has its own below."""
-    folder = Path(tempfile.mkdtemp(prefix="headrace-spill-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def _lock(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
