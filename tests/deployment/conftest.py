@@ -8,7 +8,7 @@ import pytest
 from tests.registry.conftest import empty_store, registry  # noqa: F401
 
 import headrace as hr
-from headrace.inference.ingest import COLUMNS
+from headrace.inference.answered import COLUMNS
 from headrace.lakehouse.commit import Append
 from headrace.lakehouse.lakehouse import Lakehouse
 from headrace.serving.telling import BUCKETS

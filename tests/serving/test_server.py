@@ -12,13 +12,13 @@ import pytest
 from deltalake import DeltaTable
 from tests.serving.conftest import manifest, samples, serving
 
-from headrace.inference.ingest import _unfolded
+from headrace.inference.answered import unfolded
 from headrace.scoring.spool import segments
 
 
 def logged(home):
     """The answers that wait in the log, as a reader finds them."""
-    return [_unfolded(record) for record in records(home) if "counted" not in record]
+    return [unfolded(record) for record in records(home) if "counted" not in record]
 
 
 def records(home):
@@ -291,7 +291,7 @@ def test_versions_swap_under_load_without_a_failed_or_mixed_answer(home):
         threads = [threading.Thread(target=load) for _ in range(6)]
         for thread in threads:
             thread.start()
-        for version in (2, 1) * 5:
+        for version in (2, 1) * 10:
             (folder,) = (home / "versions").glob(f"{version}-*")
             manifest(home, version=version, folder=f"versions/{folder.name}")
             server.wait(lambda _, told, version=version: told["version"] == version)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -393,6 +394,23 @@ def deploy(
         else:
             _told(workspace, name, found)
     sys.exit(EXITS.get(found.ending, 1))
+
+
+@command.command()
+@click.argument("places", nargs=-1, type=click.Path(path_type=Path))
+@env_option
+@release_option
+@model_option
+@json_option
+def log(places: tuple[Path, ...], env: str | None, release: str | None, model: str | None, as_json: bool) -> None:
+    """Take over what servers have answered; and PLACES: spools of other machines, files with a JSON record a line."""
+    from headrace.workspace import start
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env, release=release) as workspace:
+        story = _story(workspace, "log", as_json=as_json)
+        run = start.import_logs(workspace, model, places, listen=story.tell)
+        _end(workspace, run.id, as_json=as_json, following="headrace run monitor")
 
 
 @command.command()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from headrace.inference.ingest import table_name
+from headrace.inference.answered import table_name
 from headrace.lakehouse.sql import column, literal, quoted
 from headrace.monitoring.labelled import LABEL, SLICE, labelled
 from headrace.serving.telling import BUCKETS

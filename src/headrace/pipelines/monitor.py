@@ -12,11 +12,12 @@ from headrace.core.events import publish
 from headrace.core.failpoints import reach
 from headrace.core.text import counted
 from headrace.deployment.staged import plan_of
-from headrace.inference.ingest import ingest, table_name
+from headrace.inference.answered import table_name
 from headrace.lakehouse.sql import column, quoted
 from headrace.monitoring import drift, grid, histograms, metric_tables, quality, skew, windows
 from headrace.monitoring.alerts import Measured
 from headrace.monitoring.declarations import Monitor
+from headrace.pipelines.log import collect_log
 from headrace.pipelines.score import measure
 from headrace.training.training_set import PART
 from headrace.training.training_set import table_name as training_table
@@ -82,7 +83,7 @@ def monitor(
         home: of the model, with the copies of its versions.
         as_of: nothing later exists.
     """
-    collect_log(lakehouse, run, deployment, spool)
+    collect_log(lakehouse, run, deployment.name, spool)
     for version in versions:
         check_skew(lakehouse, alerts.state, run, version, home)
     current = [version for version in versions if version.stage == "Production"]
@@ -97,18 +98,6 @@ def monitor(
     rules = (deployment.monitor or Monitor()).alerts
     alerts.retire(deployment.name, {(version.version, rule.name) for version in judged for rule in rules})
     return holding
-
-
-def collect_log(lakehouse: Lakehouse, run: Run, deployment: Deployment, spool: Path) -> None:
-    """What servers have answered since the last time, into the inference table."""
-
-    def do(step: StepContext) -> Output:
-        done = ingest(lakehouse, spool, table_name(deployment.name))
-        if done.bad:
-            step.log(f"{done.bad} records could not be read; they are kept as .bad files in {spool}")
-        return {"rows": done.rows, "segments": done.segments, "says": counted(done.rows, "answer")}
-
-    run.step("log", {"run": run.id}, do)
 
 
 def check_skew(lakehouse: Lakehouse, state: State, run: Run, version: Version, home: Path) -> None:

@@ -357,7 +357,8 @@ def _ask(port: int, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _collect(workspace: Workspace, model: str) -> int:
-    from headrace.inference.ingest import ingest, table_name
+    from headrace.inference.answered import table_name
+    from headrace.inference.ingest import ingest
 
     return ingest(workspace.lakehouse, workspace.environment.root / "spool" / model, table_name(model)).rows
 
@@ -366,7 +367,7 @@ def _logged(workspace: Workspace, model: str, ids: Sequence[str]) -> int:
     """How many of these requests are in the inference table exactly once."""
     from collections import Counter
 
-    from headrace.inference.ingest import table_name
+    from headrace.inference.answered import table_name
 
     kept = Counter(
         workspace.lakehouse.snapshot(table_name(model)).to_arrow(columns=["request_id"]).column(0).to_pylist()

@@ -15,7 +15,9 @@ from headrace.lakehouse.declarations import Source, Table
 from headrace.training.declarations import Model, Params
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from headrace.core.ids import Json
     from headrace.environments.project import Project
@@ -175,6 +177,30 @@ def publish(workspace: Workspace, *, as_of: datetime | None = None, listen: List
     tables = pipeline.online_tables(workspace.project)
     with open_job(workspace, "publish", {"as_of": _text(workspace, as_of)}, listen) as run:
         pipeline.publish(workspace.lakehouse, workspace.online, run, tables, as_of=moment(run))
+    return run
+
+
+def import_logs(
+    workspace: Workspace, name: str | None, places: Sequence[Path], *, listen: Listener | None = None
+) -> Run:
+    """Takes over what servers here have answered, and then what is in these folders and files.
+
+    Args:
+        workspace: the environment.
+        name: the model; may be left out when there is only one that has a deployment.
+        places: spools of other machines, files of records.
+        listen: told of each step.
+    """
+    from headrace.pipelines import log as pipeline
+
+    deployment = one_deployment(workspace.project, name)
+    if places:
+        workspace.access.me().require(ENGINEER, ADMIN, to=f"import logs of {deployment.name}")
+    asked: dict[str, Json] = {"places": [str(place) for place in places]}
+    with open_job(workspace, f"log {deployment.name}", asked, listen) as run:
+        spool = workspace.environment.root / "spool" / deployment.name
+        pipeline.collect_log(workspace.lakehouse, run, deployment.name, spool)
+        pipeline.import_logs(workspace.lakehouse, run, deployment.name, places)
     return run
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from headrace.core.clock import now
 from headrace.core.errors import HeadraceError
 from headrace.deployment.declarations import Deployment
-from headrace.inference.ingest import ingest, table_name
+from headrace.inference.answered import table_name
+from headrace.inference.ingest import ingest
 from headrace.workspace.follow import follow
 from headrace.workspace.serving import alarm
 from headrace.workspace.start import verdict_on_retraining

@@ -1,0 +1,66 @@
+"""Log: what servers have answered, and what others have, into the inference table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from headrace.core.errors import NotFoundError
+from headrace.core.text import counted
+from headrace.inference.answered import table_name
+from headrace.inference.imported import take_in
+from headrace.inference.ingest import ingest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from headrace.jobs.run import Run, StepContext
+    from headrace.lakehouse.lakehouse import Lakehouse
+
+Output = dict[str, Any]
+
+
+def collect_log(lakehouse: Lakehouse, run: Run, model: str, spool: Path) -> None:
+    """What servers have answered since the last time."""
+    _collect(lakehouse, run, model, spool, step="log")
+
+
+def import_logs(lakehouse: Lakehouse, run: Run, model: str, places: Sequence[Path]) -> None:
+    """Logs that were made elsewhere, a step each; all of them are there before the first is read.
+
+    Args:
+        lakehouse: the tables.
+        run: of the ledger.
+        model: that answered.
+        places: folders with the segments of a spool, which are deleted once they are in the table; files of records.
+
+    Raises:
+        NotFoundError: one is not there.
+        DataError: a file has a line that is no record; nothing of it was written.
+    """
+    for place in places:
+        if not place.exists():
+            raise NotFoundError("folder or file", str(place), (), hint="A spool's folder, or records, one a line.")
+    for place in places:
+        if place.is_dir():
+            _collect(lakehouse, run, model, place, step=f"import {place}")
+        else:
+            _import(lakehouse, run, model, place)
+
+
+def _collect(lakehouse: Lakehouse, run: Run, model: str, spool: Path, *, step: str) -> None:
+    def do(context: StepContext) -> Output:
+        done = ingest(lakehouse, spool, table_name(model))
+        if done.bad:
+            context.log(f"{done.bad} records could not be read; they are kept as .bad files in {spool}")
+        return {"rows": done.rows, "segments": done.segments, "says": counted(done.rows, "answer")}
+
+    run.step(step, {"run": run.id}, do)
+
+
+def _import(lakehouse: Lakehouse, run: Run, model: str, file: Path) -> None:
+    def do(_: StepContext) -> Output:
+        rows = take_in(lakehouse, file, table_name(model), model=model)
+        return {"rows": rows, "says": counted(rows, "answer") if rows else "there already"}
+
+    run.step(f"import {file}", {"run": run.id}, do)
