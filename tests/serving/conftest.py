@@ -69,7 +69,7 @@ def write(folder):
 
 @pytest.fixture(scope="session")
 def bikes(headrace, tmp_path_factory):
-    """The project with version 1 in Production, features published, decisions scored."""
+    """The project with version 1 in Production, features published, decisions scored: to be read, or copied."""
     folder = write(tmp_path_factory.mktemp("bikes") / "bikes")
     for arguments in (
         ["refresh"],

@@ -98,17 +98,19 @@ def test_a_tier_that_differs_from_mlflow_is_not_taken(home, tier, monkeypatch):
     assert "samples differ" in reasons[0]
 
 
-def test_keys_are_answered_from_the_online_store_as_the_batch_was(headrace, bikes):
+def test_keys_are_answered_from_the_online_store_as_the_batch_was(headrace, bikes, tmp_path):
+    folder = shutil.copytree(bikes, tmp_path / "bikes")  # the rehearsal logs what it asked
     done = headrace.run(
-        bikes, "run", "rehearse", "--from", "2024-02-15", "--to", "2024-02-25", "--rows", "60", "--json"
+        folder, "run", "rehearse", "--from", "2024-02-15", "--to", "2024-02-25", "--rows", "60", "--json"
     )
     assert done.code == 0, done.stderr
     told = done.json()
     assert told["requests"] >= 60
     assert told["instants"] >= 3
     assert (told["mismatches"], told["logged"]) == (0, told["requests"])
-    table = DeltaTable(str(bikes / ".headrace" / "dev" / "lakehouse" / "inference" / "late")).to_pandas()
-    batch = DeltaTable(str(bikes / ".headrace" / "dev" / "lakehouse" / "answers" / "late")).to_pandas()
+    lakehouse = folder / ".headrace" / "dev" / "lakehouse"
+    table = DeltaTable(str(lakehouse / "inference" / "late")).to_pandas()
+    batch = DeltaTable(str(lakehouse / "answers" / "late")).to_pandas()
     joined = table.merge(batch, on="prediction_id", suffixes=("", "_batch"))
     assert len(joined) == told["requests"]
     assert (joined["probability"] == joined["probability_batch"]).all()
