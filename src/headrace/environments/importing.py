@@ -60,9 +60,9 @@ def load_tree(folder: Path, module: str, *, version: str) -> ModuleType:
         ConfigError: there is no such module in the folder.
         UserCodeError: the program raised, or does not parse.
     """
-    roots = _roots(folder)
-    _check(roots, folder, module)
-    root = _root_module(namespace(version), roots, module.partition(".")[0])
+    places = roots(folder)
+    _check(places, folder, module)
+    root = _root_module(namespace(version), places, module.partition(".")[0])
     with running(f"importing {module!r}"), located():
         return import_module(f"{root.__name__}.{module}")
 
@@ -72,7 +72,13 @@ def namespace(version: str) -> str:
     return PREFIX + (version if re.fullmatch(r"\w+", version) else digest(version))
 
 
-def _roots(folder: Path) -> tuple[Path, ...]:
+def own_names(folder: Path) -> frozenset[str]:
+    """The top-level names that are the project's, as its own modules import them."""
+    return _names(roots(folder))
+
+
+def roots(folder: Path) -> tuple[Path, ...]:
+    """The folders below which a project's modules lie: its own and, where that is no package, its `src`."""
     source = folder / "src"
     return (folder, source) if source.is_dir() and not (source / "__init__.py").exists() else (folder,)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from headrace.features.plan import FeaturePlan
-    from headrace.training.package import PackageSpec
+    from headrace.training.package import CodeSpec, PackageSpec
 
 
 class Predictor:
@@ -67,6 +67,13 @@ def on_demand(folder: Path, spec: PackageSpec) -> dict[str, Callable[..., object
     """The on-demand functions of a package, by name."""
     if not spec.needs_code or spec.code is None:
         return {}
+    if spec.code.functions is not None:
+        return {name: _function(folder, spec.code, place) for name, place in spec.code.functions.items()}
     module = load_tree(folder / "code", spec.code.module, version=spec.code.content)
     model = next(each for each in scan(module) if isinstance(each, Model) and each.name == spec.model)
     return on_demand_functions(model.features)
+
+
+def _function(folder: Path, code: CodeSpec, place: str) -> Callable[..., object]:
+    module, _, name = place.partition(":")
+    return getattr(load_tree(folder / "code", module, version=code.content), name)

@@ -6,15 +6,18 @@ import ast
 import os
 import shutil
 import sys
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import DataError
+from headrace.environments.user_code import plain
+from headrace.training.isolation import owners
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from headrace.training.slicing import Needed
 
 LARGEST = 20_000_000  # bytes
 SKIPPED = ("__pycache__", "node_modules", "site-packages", "tests", "mlruns")
@@ -25,7 +28,9 @@ DATA = (
 )  # fmt: skip
 
 
-def copy(source: Path, target: Path, *, module: str, leave_out: Iterable[Path] = ()) -> None:
+def copy(
+    source: Path, target: Path, *, module: str, leave_out: Iterable[Path] = (), needed: Needed | None = None
+) -> None:
     """Copies a project's code: not what is hidden, tests, environments, Delta tables, nor data files.
 
     A data file inside the package that holds the project's module is code (a small table that a function looks up in).
@@ -35,13 +40,17 @@ def copy(source: Path, target: Path, *, module: str, leave_out: Iterable[Path] =
         target: made here.
         module: the project's module, `shop.project`.
         leave_out: folders with what environments keep.
+        needed: of the Python files, only this part; of other files, none where this part reads none.
 
     Raises:
         DataError: there is more than 20 MB; the message lists the largest files.
     """
     package = source / module.partition(".")[0]
     skipped = {path.resolve() for path in leave_out}
-    files = list(_files(source, package, skipped))
+    reads = needed is None or needed.reads_beside
+    files = list(_files(source, package, skipped)) if reads else []
+    if needed is not None:
+        files = [path for path in files if path.suffix != ".py"]
     total = sum(path.stat().st_size for path in files)
     if total > LARGEST:
         largest = sorted(files, key=lambda path: -path.stat().st_size)[:5]
@@ -55,6 +64,10 @@ def copy(source: Path, target: Path, *, module: str, leave_out: Iterable[Path] =
         to = target / path.relative_to(source)
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, to)
+    for name, text in needed.files.items() if needed else ():
+        to = target / name
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_text(text, encoding="utf-8")
 
 
 def _files(source: Path, package: Path, skipped: set[Path]) -> Iterator[Path]:
@@ -98,13 +111,40 @@ def _imported(body: Iterable[ast.AST]) -> Iterator[str]:
             yield from _imported(ast.iter_child_nodes(node))
 
 
-def requirements(modules: Iterable[str]) -> list[str]:
-    """The installed distributions that hold these top-level modules, pinned: `["numpy==2.4.6"]`. A module of none is left out."""
-    holders = _distributions()
-    names = {name for module in modules for name in holders.get(module, ())}
-    return sorted(f"{name}=={metadata.version(name)}" for name in names if name != "headrace")
+def places(functions: Mapping[str, Callable[..., object]], modules: Iterable[str]) -> dict[str, tuple[str, str]] | None:
+    """Where the project's modules hold these functions: function → its module, as the project imports it, and its name there.
+
+    Args:
+        functions: by name.
+        modules: the project's, as they are imported now.
+
+    Returns:
+        None where a module holds one of them under no name.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    known = [sys.modules[name] for name in modules if name in sys.modules]
+    for name, function in functions.items():
+        ordered = sorted(known, key=lambda module: module.__name__ != getattr(function, "__module__", None))
+        held = (
+            (plain(module.__name__), attribute)
+            for module in ordered
+            for attribute, value in vars(module).items()
+            if value is function and module.__name__ != plain(module.__name__)
+        )
+        place = next(held, None)
+        if place is None:
+            return None
+        found[name] = place
+    return found
 
 
-@cache
-def _distributions() -> dict[str, list[str]]:
-    return {module: sorted(set(names)) for module, names in metadata.packages_distributions().items()}
+def distributions(modules: Iterable[str]) -> set[str]:
+    """The installed distributions that hold these top-level modules. A module of none is left out."""
+    holders = owners()
+    return {name for module in modules for name in holders.get(module, ())}
+
+
+def pinned(names: Iterable[str]) -> tuple[str, ...]:
+    """Distributions as pip is told of them, Headrace first: `("headrace==0.1.0", "numpy==2.4.6")`."""
+    others = sorted(f"{name}=={metadata.version(name)}" for name in {*names} - {"headrace"})
+    return (f"headrace=={metadata.version('headrace')}", *others)

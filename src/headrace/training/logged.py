@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
 from headrace.features.matrix import check_alone, encode, learn
 from headrace.tracking.autolog import fitted_params
 from headrace.tracking.records import Column
-from headrace.training import package
+from headrace.training import code, isolation, package
 from headrace.training.calibration import isotonic
 from headrace.training.declarations import Binary
 from headrace.training.estimator import importances
@@ -30,9 +32,11 @@ if TYPE_CHECKING:
     from headrace.tracking.records import ColumnType
     from headrace.tracking.tracking import TrackedRun
     from headrace.training.declarations import Model, Params, TrainingData
-    from headrace.training.package import Origin
+    from headrace.training.isolation import Answered
+    from headrace.training.package import Origin, Written
     from headrace.training.training_set import TrainingSet
 
+ASKED = 200  # full rows that the package is asked before it is logged
 EXAMPLE = 5  # full rows that are kept beside the model
 HASH = "headrace.artifact_hash"
 LOADER = "headrace.scoring.pyfunc"
@@ -78,11 +82,14 @@ def fit_and_log(
 ) -> Logged:
     """Fits on the fitting rows, calibrates on theirs, logs parameters, figures and the package on the run.
 
+    Before the package is logged, it is asked in a process that has nothing but what it will have elsewhere (`isolation`).
+
     A run that was finished before is not logged on again: what it holds is given back.
 
     Raises:
         DataError: see `prepare`.
-        UserCodeError: the user's function raised, or gave nothing that predicts.
+        UserCodeError: the user's function raised, or gave nothing that predicts, or something that would not predict
+            elsewhere.
     """
     if run.done:
         return Logged(run_id=run.id, model_uri=run.model_uri or "", artifact_hash=run.summary.tags[HASH])
@@ -112,29 +119,63 @@ def fit_and_log(
     if weights:
         run.log_dict(weights, "importances.json")
     with tempfile.TemporaryDirectory(prefix="headrace-package-") as scratch:
-        written = package.write(
-            Path(scratch),
-            model=model.name,
-            task=task,
-            classes=classes,
-            plan=data.plan,
-            categories=categories,
-            estimator=estimator,
-            calibration=calibration,
-            params=params,
-            origin=origin,
-            by_value=by_value,
+        rows = _spread(data)
+        expected = output(
+            task, classes, estimator, encode(data.plan, categories, data.computed.loc[rows]), calibration=calibration
         )
+
+        def write(into: str, functions: Mapping[str, Callable[..., object]] | None) -> tuple[Written, Answered]:
+            made = package.write(
+                _folder(scratch, into),
+                model=model.name,
+                task=task,
+                classes=classes,
+                plan=data.plan,
+                categories=categories,
+                estimator=estimator,
+                calibration=calibration,
+                params=params,
+                origin=origin,
+                by_value=by_value,
+                functions=functions,
+            )
+            return made, isolation.ask(
+                made.folder,
+                data.inputs.loc[rows],
+                expected,
+                loader=LOADER,
+                distributions={"headrace", *made.distributions},
+                project=origin.folder,
+            )
+
+        written, seen = write("needed", functions)
+        if seen.problem and written.spec.code is not None and written.spec.code.functions is not None:
+            whole = write("whole", None)  # what the functions need was not told rightly: everything, then
+            written, seen = whole if not whole[1].problem or not seen.reads else (written, seen)
+        if seen.problem:
+            raise seen.refuse(model.name)
         uri = run.log_model(
             written.folder,
             loader=LOADER,
             inputs=[Column(name=column.name, type="any") for column in data.plan.inputs],
             outputs=_outputs(given),
-            requirements=written.requirements,
+            requirements=code.pinned({*written.distributions, *seen.distributions}),
             example=data.inputs.loc[data.part("fit")].head(EXAMPLE),
         )
     run.set_tags({HASH: written.hash})
     return Logged(run_id=run.id, model_uri=uri, artifact_hash=written.hash)
+
+
+def _spread(data: TrainingSet) -> pd.Index:
+    """Some rows from everywhere."""
+    places = np.unique(np.linspace(0, len(data.inputs) - 1, ASKED).astype(int))
+    return data.inputs.index[places]
+
+
+def _folder(parent: str, name: str) -> Path:
+    folder = Path(parent) / name
+    folder.mkdir()
+    return folder
 
 
 def _outputs(given: pd.DataFrame) -> list[Column]:

@@ -2,7 +2,7 @@
 
     package/spec.json       the feature plan, the categories, the task, the calibration, where the code came from
     package/estimator/      the fitted estimator (`estimator.py`)
-    package/code/           the project's code at that commit
+    package/code/           of the project's code at that commit, what its on-demand functions need (`slicing.py`)
 
 It is written here and read by `scoring`, one room above, so that what is read is defined beside what is written. The way
 from rows to the matrix is in `features.matrix`, the way from the matrix to the output in `output.py`: training, batch
@@ -12,6 +12,7 @@ scoring and the packaged model all take it.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
@@ -19,12 +20,12 @@ from typing import TYPE_CHECKING, Any, cast
 from headrace.core.errors import DataError
 from headrace.core.ids import folder_digest
 from headrace.features.plan import FeaturePlan
-from headrace.training import code
+from headrace.training import code, slicing
 from headrace.training.calibration import Calibration
 from headrace.training.estimator import LOADERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from headrace.features.matrix import Categories
@@ -44,13 +45,16 @@ class CodeSpec:
         module: of the project, `shop.project`.
         commit: in git; None outside of it.
         tree: identity of the code that ran.
-        content: digest of the copy in the package; the name under which it is imported.
+        content: digest of the copy in the package, the name under which it is imported; empty where predicting needs none.
+        functions: on-demand function → `module:name` in that copy; None where the whole project is there, and its
+            declarations say which they are.
     """
 
     module: str
     commit: str | None
     tree: str
     content: str
+    functions: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,13 +146,18 @@ class Written:
         folder: named `package`.
         spec: as written.
         hash: of all its files.
-        requirements: for pip, pinned: what predicting needs beyond the standard library.
+        distributions: what predicting needs beyond the standard library and Headrace, by what can be told from the files.
     """
 
     folder: Path
     spec: PackageSpec
     hash: str
-    requirements: tuple[str, ...]
+    distributions: frozenset[str]
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """For pip, pinned."""
+        return code.pinned(self.distributions)
 
 
 def write(
@@ -164,12 +173,14 @@ def write(
     params: Mapping[str, bool | int | float | str],
     origin: Origin | None,
     by_value: Iterable[str] = (),
+    functions: Mapping[str, Callable[..., object]] | None = None,
 ) -> Written:
     """Writes the folder `package` inside `parent`, which must not have it yet.
 
     Args:
         parent: an existing folder.
         by_value: modules of the project as they are imported now, whose functions and classes a pickled estimator takes along.
+        functions: the on-demand functions, of which only the code that they need is taken along; None for the whole project.
         origin: the project; None where there is none (a model with on-demand features needs one).
         model: and the rest: see PackageSpec.
 
@@ -180,12 +191,9 @@ def write(
     folder = parent / FOLDER
     (folder / "estimator").mkdir(parents=True)
     modules = estimator.save(folder / "estimator", by_value=tuple(by_value))
-    copied = None
+    copied, imported = None, set[str]()
     if origin is not None:
-        code.copy(origin.folder, folder / "code", module=origin.module, leave_out=origin.leave_out)
-        copied = CodeSpec(
-            module=origin.module, commit=origin.commit, tree=origin.tree, content=folder_digest(folder / "code")
-        )
+        copied, imported = _copy_code(origin, folder / "code", plan, functions, tuple(by_value))
     spec = PackageSpec(
         headrace=metadata.version("headrace"),
         model=model,
@@ -199,16 +207,38 @@ def write(
         by_value=bool(tuple(by_value)) and estimator.format == "pickle",
         code=copied,
     )
-    if spec.needs_code and origin is not None:
-        modules |= code.imports(folder / "code", origin.module)
     (folder / "spec.json").write_text(json.dumps(asdict(spec), indent=1, sort_keys=True), encoding="utf-8")
-    pinned = code.requirements({*modules, *CORE})
     return Written(
         folder=folder,
         spec=spec,
         hash=folder_digest(folder),
-        requirements=(f"headrace=={spec.headrace}", *pinned),
+        distributions=frozenset(code.distributions({*modules, *imported, *CORE})),
     )
+
+
+def _copy_code(
+    origin: Origin,
+    to: Path,
+    plan: FeaturePlan,
+    functions: Mapping[str, Callable[..., object]] | None,
+    modules: Sequence[str],
+) -> tuple[CodeSpec, set[str]]:
+    """Writes what predicting needs of the project; gives what it is, and the top-level modules that it imports."""
+    if not plan.calls:
+        return CodeSpec(module=origin.module, commit=origin.commit, tree=origin.tree, content=""), set()
+    places = None if functions is None else code.places(functions, modules)
+    part = None if places is None else slicing.needed(origin.folder, places.values())
+    code.copy(origin.folder, to, module=origin.module, leave_out=origin.leave_out, needed=part)
+    copied = CodeSpec(
+        module=origin.module,
+        commit=origin.commit,
+        tree=origin.tree,
+        content=folder_digest(to),
+        functions=None
+        if part is None or places is None
+        else {name: f"{module}:{attribute}" for name, (module, attribute) in places.items()},
+    )
+    return copied, code.imports(to, origin.module) if part is None else set(part.imports) - set(sys.stdlib_module_names)
 
 
 def read_spec(folder: Path) -> PackageSpec:

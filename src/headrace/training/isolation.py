@@ -1,0 +1,297 @@
+"""A package is loaded and asked once, before it is logged, in a process that sees nothing but its requirements.
+
+The process (`isolated.py`) has the standard library and the files of the distributions that the requirements come to, an
+empty working folder and home, and no environment variables beside those of the machine. It loads the package by the module
+that MLflow calls and answers some rows. Refused is a package that
+
+- does not load there, or answers otherwise than it did in training;
+- reads a file or a folder that is neither in it nor of what is installed, opens a connection, or has its own code start a
+  program: what it answers would change with them.
+
+A distribution that the project's code asks for in whichever way, `importlib.import_module` and `find_spec` among them,
+becomes a requirement.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.core.declaration import PACKAGE as OURS
+from headrace.core.errors import UserCodeError
+from headrace.environments.user_code import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import pandas as pd
+
+LIMIT = 600.0  # seconds
+ROUNDS = 5  # libraries that ask for others which their metadata do not name: one more is granted each time
+TOLERANCE = 1e-6
+PROGRAM = Path(__file__).with_name("isolated.py")
+KEPT = ("PATH", "LANG", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_MAX_THREADS")
+KINDS = ("LC_", "OMP_", "MKL_", "OPENBLAS_", "KMP_", "CUDA_", "NVIDIA_")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """What a package did in the process.
+
+    Attributes:
+        answers: its output for the rows; None where it raised.
+        distributions: that it needs beyond those that were given.
+        problem: why it cannot be registered; empty where it can.
+        findings: the lines of the project, and what they read.
+        reads: the problem is what it reads, not that it cannot be loaded.
+    """
+
+    answers: pd.DataFrame | None
+    distributions: tuple[str, ...]
+    problem: str = ""
+    findings: tuple[str, ...] = ()
+    reads: bool = False
+
+    def refuse(self, model: str) -> UserCodeError:
+        """The error that says so."""
+        hint = (
+            "Put the content into what fit() returns, or read a file beside the on-demand function: "
+            'Path(__file__).parent / "…", which is packed with it.'
+            if self.reads
+            else "Predicting has the package and its requirements, and nothing of the project's folder, of this machine or of its environment variables."
+        )
+        return UserCodeError(
+            f"model {model!r} would not predict elsewhere: {self.problem}", findings=self.findings, hint=hint
+        )
+
+
+def ask(
+    package: Path, rows: pd.DataFrame, expected: pd.DataFrame, *, loader: str, distributions: Iterable[str], project: Path | None
+) -> Answered:
+    """Loads a package in a process of its own, and compares what it answers.
+
+    Args:
+        package: its folder.
+        rows: full rows.
+        expected: what training answered for them.
+        loader: the module with `_load_pyfunc(path)`.
+        distributions: the names of those that are logged.
+        project: the folder that must not be seen; None where there is none.
+    """
+    given = list(distributions)
+    extra: list[str] = []
+    for _ in range(ROUNDS):
+        seen = _run(package, rows, loader=loader, granted=closure([*given, *extra]), project=project)
+        extra += [name for name in seen["asked"] if name not in extra]
+        holders = owners().get(seen["missing"] or "", []) if seen["missing"] in seen["refused"] else []
+        if seen["error"] is None or not holders or set(holders) <= set(extra):
+            break
+        extra += holders
+    return _judge(seen, expected, tuple(extra))
+
+
+def _judge(seen: dict[str, Any], expected: pd.DataFrame, extra: tuple[str, ...]) -> Answered:
+    if seen["reads"]:
+        told = [f"{what}{f', at {where}' if where else ''}" for what, where in seen["reads"]]
+        first = told[0]
+        return Answered(
+            answers=seen["answers"],
+            distributions=extra,
+            problem=f"predicting {first}, which is not in its package.",
+            findings=tuple(told[1:]),
+            reads=True,
+        )
+    if seen["error"] is not None:
+        why = plain(seen["error"])
+        if seen["missing"] in seen["unknown"]:
+            why += f" ({seen['missing']!r} is of no installed distribution, so nothing can install it elsewhere)"
+        return Answered(answers=None, distributions=extra, problem=f"{why}.", findings=tuple(seen["lines"]))
+    found = _differences(seen["answers"], expected)
+    if found:
+        return Answered(answers=seen["answers"], distributions=extra, problem=found)
+    return Answered(answers=seen["answers"], distributions=extra)
+
+
+def _differences(found: pd.DataFrame, expected: pd.DataFrame) -> str:
+    """Where answers differ, as a sentence; empty where they do not."""
+    import numpy as np
+
+    if list(found.columns) != list(expected.columns) or len(found) != len(expected):
+        return f"it gives {len(found)} rows of {', '.join(found.columns)} there, not {len(expected)} of {', '.join(expected.columns)}."
+    for name in expected.columns:
+        here, there = expected[name].to_numpy(), found[name].to_numpy()
+        if here.dtype.kind == "f" and there.dtype.kind == "f":
+            same = np.isclose(here, there, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+        else:
+            same = np.array([one == other for one, other in zip(here.tolist(), there.tolist(), strict=True)], dtype=bool)
+        if not same.all():
+            place = int(np.argmin(same))
+            return (
+                f"it gives {name} = {there[place]!r} there and gave {here[place]!r} in training, for the same row "
+                f"({int((~same).sum())} of {len(same)} rows differ)."
+            )
+    return ""
+
+
+def _run(package: Path, rows: pd.DataFrame, *, loader: str, granted: set[str], project: Path | None) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="headrace-isolated-") as folder:
+        place = Path(folder).resolve()
+        scratch, links = place / "home", place / "installed"
+        scratch.mkdir()
+        links.mkdir()
+        rows.to_pickle(scratch / "rows")
+        request = {
+            "package": str(package.resolve()),
+            "rows": str(scratch / "rows"),
+            "answer": str(scratch / "answer"),
+            "scratch": str(place),
+            "links": str(links),
+            "loader": loader,
+            "granted": sorted(granted),
+            "search": _search(project),
+            "owners": owners(project),
+            "infos": infos(),
+            "ours": OURS.rstrip("/"),
+            "prefix": sys.prefix,
+        }
+        (place / "request").write_text(json.dumps(request), encoding="utf-8")
+        work = scratch / "work"
+        work.mkdir()
+        done = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-W", "ignore", str(PROGRAM), str(place / "request")],
+            cwd=work,
+            env=_environment(scratch),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            stderr = done.communicate(timeout=LIMIT)[1].decode(errors="replace").strip()
+        except subprocess.TimeoutExpired:
+            done.kill()
+            done.communicate()
+            stderr = f"no answer within {LIMIT:.0f} s"
+        try:
+            with (scratch / "answer").open("rb") as file:
+                return pickle.load(file)  # noqa: S301  # by the same code as has just run here
+        except (OSError, EOFError):
+            why = (stderr.splitlines() or [f"the process ended with {done.returncode}"])[-1]
+            nothing: dict[str, Any] = {name: [] for name in ("asked", "refused", "unknown", "reads", "lines")}
+            return {**nothing, "error": f"loading and predicting ended the process: {why}", "missing": None, "answers": None}
+
+
+def _environment(home: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(KINDS)}
+    return {**kept, "HOME": str(home), "TMPDIR": str(home), "PYTHONNOUSERSITE": "1", "MPLCONFIGDIR": str(home)}
+
+
+def _search(project: Path | None) -> list[str]:
+    """Where modules are installed: what is on `sys.path`, but the standard library, and the project's folder."""
+    base = Path(os.__file__).parent.resolve()
+    hidden = {Path.cwd().resolve()} if project is None else {Path.cwd().resolve(), project.resolve(), (project / "src").resolve()}
+    found: list[str] = []
+    for each in [*sys.path, *_editable()]:
+        path = Path(each).resolve() if each else Path.cwd().resolve()
+        if path.is_dir() and path not in hidden and path not in (base, base / "lib-dynload") and str(path) not in found:
+            found.append(str(path))
+    return found
+
+
+@cache
+def owners(project: Path | None = None) -> dict[str, list[str]]:
+    """Top-level module → the distributions that hold it; not those that are installed from the project's own folder."""
+    found = {module: sorted(set(names)) for module, names in metadata.packages_distributions().items()}
+    found["headrace"] = ["headrace"]
+    if project is None:
+        return found
+    own = {name for name, folder in _folders().items() if folder == project.resolve()} - {"headrace"}
+    return {module: [name for name in names if name not in own] for module, names in found.items()}
+
+
+@cache
+def infos() -> dict[str, str]:
+    """Distribution → the folder of its metadata."""
+    return {each.metadata["Name"]: str(getattr(each, "_path", "")) for each in reversed(list(metadata.distributions()))}
+
+
+@cache
+def _folders() -> dict[str, Path]:
+    """The distributions that are installed from a folder, editable, and that folder."""
+    found: dict[str, Path] = {}
+    for name, info in infos().items():
+        try:
+            said = json.loads((Path(info) / "direct_url.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if said.get("dir_info", {}).get("editable"):
+            found[name] = Path(said["url"].removeprefix("file://")).resolve()
+    return found
+
+
+@cache
+def _editable() -> tuple[str, ...]:
+    """Where editable distributions lie that an import hook finds, and no entry of `sys.path`."""
+    places: list[str] = []
+    for module, names in owners().items():
+        if not set(names) <= set(_folders()):
+            continue
+        try:
+            spec = find_spec(module)
+        except (ImportError, ValueError):
+            continue
+        if spec is not None and spec.origin:
+            file = Path(spec.origin)
+            places.append(str(file.parent.parent if file.name == "__init__.py" else file.parent))
+    return tuple(places)
+
+
+def closure(names: Iterable[str]) -> set[str]:
+    """The distributions, and all that they require here."""
+    found: dict[str, str] = {}  # normalised → as its metadata name it
+    waiting: list[tuple[str, frozenset[str]]] = [(name, frozenset()) for name in names]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while waiting:
+        name, extras = waiting.pop()
+        if (_normal(name), extras) in seen:
+            continue
+        seen.add((_normal(name), extras))
+        for required, more in _required(name, extras):
+            waiting.append((required, more))
+        try:
+            found[_normal(name)] = metadata.distribution(name).metadata["Name"]
+        except metadata.PackageNotFoundError:
+            continue
+    return set(found.values())
+
+
+@cache
+def _required(name: str, extras: frozenset[str]) -> Sequence[tuple[str, frozenset[str]]]:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    found: list[tuple[str, frozenset[str]]] = []
+    try:
+        lines = metadata.requires(name) or []
+    except metadata.PackageNotFoundError:
+        return ()
+    for line in lines:
+        try:
+            each = Requirement(line)
+        except InvalidRequirement:
+            continue
+        if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in (extras or {""})):
+            found.append((each.name, frozenset(each.extras)))
+    return tuple(found)
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
