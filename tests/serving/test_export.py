@@ -155,6 +155,21 @@ def test_the_image_serves_what_the_version_answers(target, written, bikes, home,
     assert list(image.at("/srv/headrace/spool").glob("*.sealed"))
 
 
+def test_an_image_whose_version_cannot_be_loaded_ends_with_the_reason(written, tmp_path):
+    """Its files never change: waiting for others, as a server of an environment does, would be for ever."""
+    image = Image(written / "sagemaker", tmp_path)
+    (spec,) = image.at("/srv/headrace/model").rglob("spec.json")
+    spec.write_text("{}")
+    server = image.run()
+    try:
+        stderr = server.process.communicate(timeout=120)[1]
+    finally:
+        server.end(signal.SIGKILL)
+    assert server.process.returncode == 2, stderr
+    assert "nothing can be served: the version could not be loaded" in stderr
+    assert "not followed: " in stderr
+
+
 def test_the_same_version_gives_the_same_bytes_and_an_export_replaces_one(written, bikes, headrace, tmp_path):
     into = tmp_path / "again"
     for _ in range(2):

@@ -21,6 +21,7 @@ if __name__ == "__main__":
     parser.add_argument("--processes", type=int, default=1, help="that share the port")
     parser.add_argument("--tokens", type=Path, help="the file with the tokens of callers")
     parser.add_argument("--anonymous", action="store_true", help="everybody who reaches the address may ask")
+    parser.add_argument("--must-load", action="store_true", help="end where nothing can be loaded, instead of waiting")
     parser.add_argument("--tls-certificate", type=Path, dest="certificate")
     parser.add_argument("--tls-key", type=Path, dest="key")
     parser.add_argument("--parent", type=int, help="the process that started this one; ends when that has died")

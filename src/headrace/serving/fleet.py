@@ -95,4 +95,5 @@ def _command(options: Options, folder: Path) -> list[str]:
     command = [sys.executable, "-m", "headrace.serving"]
     for name, value in given.items():
         command += [] if value is None else [f"--{name}", str(value)]
-    return command + (["--anonymous"] if options.anonymous else [])
+    said = {"--anonymous": options.anonymous, "--must-load": options.must_load}
+    return command + [name for name, value in said.items() if value]

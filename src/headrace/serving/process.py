@@ -45,6 +45,8 @@ class Options:
         certificate: for HTTPS, a PEM file; with `key`.
         tokens: the file with the tokens of callers.
         anonymous: everybody who can reach the address may ask, also where other machines can.
+        must_load: ends with an error where what is to be served cannot be loaded at the start, instead of waiting for
+            another `serving.json`. For a container, whose files never change.
     """
 
     home: Path | None = None
@@ -59,6 +61,7 @@ class Options:
     key: Path | None = None
     tokens: Path | None = None
     anonymous: bool = False
+    must_load: bool = False
 
 
 def serve(options: Options) -> None:
@@ -67,6 +70,7 @@ def serve(options: Options) -> None:
     Raises:
         ConfigError: the address cannot be had, or would be open to everybody; the certificate cannot be read.
         DataError: the tokens cannot be read.
+        ConfigError: with `must_load`, nothing can be loaded.
         MissingExtraError: what the web server needs is not installed.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # scale by processes
@@ -172,6 +176,12 @@ async def _serve(options: Options, tls: ssl.SSLContext | None) -> None:
         follower.siblings = Siblings(options.siblings, app.name)
         app.siblings = follower.siblings.read
     await follower.follow()
+    if options.must_load and app.traffic is None:
+        raise ConfigError(
+            "nothing can be served: the version could not be loaded.",
+            findings=[app.trouble],
+            hint="The line that begins with `not followed` says why. Mend what it names, or export another version.",
+        )
     listener = Listener(app, Limits(connections=_connections(Limits.connections)))
     follower.listen(listener)
     try:

@@ -16,6 +16,7 @@ import sys
 import sysconfig
 import traceback
 from importlib.machinery import PathFinder
+from inspect import currentframe
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ SYSTEM = (
     "/etc/resolv.conf", "/etc/services", "/etc/ssl/", "/etc/timezone", "/opt/cuda", "/run/nvidia", "/var/cache/fontconfig",
 )  # fmt: skip
 READ = 1 << 2 | 1 << 3  # Landlock: of files, of folders
+BY_VALUE = "<dynamic-code>"  # the file that cloudpickle gives to the code of functions which it keeps by value
 PASSED = ("importlib", "pkgutil.py")  # of the standard library: what asks through these is who called them
 
 
@@ -59,7 +61,11 @@ class Watch:
         standard = sysconfig.get_paths()
         self.standard = tuple({f"{standard[name]}/" for name in ("stdlib", "platstdlib")})
         self.ours = f"{request['ours']}/"
-        shared = [f"{prefix}/{name}/" for prefix in {sys.base_prefix, request["prefix"]} for name in ("lib", "lib64", "share", "etc")]
+        shared = [
+            f"{prefix}/{name}/"
+            for prefix in {sys.base_prefix, request["prefix"]}
+            for name in ("lib", "lib64", "share", "etc")
+        ]
         self.inside = tuple(
             os.path.realpath(each) + "/"
             for each in (request["package"], request["scratch"], request["links"], *self.standard, self.ours, *shared)
@@ -76,7 +82,7 @@ class Watch:
             return None
         holders = self.owners.get(fullname, [])
         if self.granted.isdisjoint(holders):
-            if not self._is_projects(sys._getframe(1)):
+            if not self._is_projects(currentframe()):
                 self.refused.append(fullname)
                 return None
             if not holders:
@@ -100,7 +106,11 @@ class Watch:
         """Whether the code that asks, without the machinery in between, is the project's."""
         while frame is not None:
             file = frame.f_code.co_filename
-            passes = file.startswith("<") or file == __file__ or file.endswith("headrace/environments/importing.py")
+            passes = (
+                (file.startswith("<") and file != BY_VALUE)
+                or file == __file__
+                or file.endswith("headrace/environments/importing.py")
+            )
             if not passes and not file.startswith(tuple(f"{each}{name}" for each in self.standard for name in PASSED)):
                 return self.is_project(file)
             frame = frame.f_back
@@ -108,6 +118,8 @@ class Watch:
 
     def is_project(self, file: str) -> bool:
         """Whether a file of code is not of Python, of Headrace, or of an installed library."""
+        if file == BY_VALUE:
+            return True
         if file.startswith(("<", self.ours, *self.standard)) or file == __file__:
             return False
         return not file.startswith((*self.places, *(f"{each}/" for each in self.search)))
@@ -127,7 +139,9 @@ class Watch:
             if isinstance(address, tuple):
                 self._read(f"connects to {address[0]}:{address[1]}")
         elif event in ("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec") and self._is_nearest():
-            self._read(f"starts the program {os.fsdecode(arguments[0] or '') if not isinstance(arguments[0], list) else arguments[0][0]}")
+            self._read(
+                f"starts the program {os.fsdecode(arguments[0] or '') if not isinstance(arguments[0], list) else arguments[0][0]}"
+            )
 
     def _opened(self, path: object, mode: object, flags: object) -> None:
         if isinstance(path, int) or not isinstance(path, str | bytes | os.PathLike):
@@ -152,16 +166,19 @@ class Watch:
         return False
 
     def _is_nearest(self) -> bool:
-        frame = sys._getframe(2)
-        while frame is not None and (frame.f_code.co_filename.startswith(("<", *self.standard)) or frame.f_code.co_filename == __file__):
+        frame = currentframe()
+        while frame is not None and (
+            not self.is_project(frame.f_code.co_filename)
+            and frame.f_code.co_filename.startswith(("<", __file__, *self.standard))
+        ):
             frame = frame.f_back
         return frame is not None and self.is_project(frame.f_code.co_filename)
 
     def _read(self, what: str) -> None:
-        frame = sys._getframe(1)
+        frame = currentframe()
         while frame is not None and not self.is_project(frame.f_code.co_filename):
             frame = frame.f_back
-        where = "" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        where = "" if frame is None else _place(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
         self.reads.setdefault(what, (what, where))
 
     def confine(self) -> None:
@@ -181,7 +198,7 @@ class Watch:
                 opened = os.open(place, os.O_PATH | os.O_CLOEXEC)
             except OSError:
                 continue
-            allowed = READ if os.path.isdir(place) else READ & ~(1 << 3)
+            allowed = READ if Path(place).is_dir() else READ & ~(1 << 3)
             rule = allowed.to_bytes(8, sys.byteorder) + opened.to_bytes(4, sys.byteorder)
             kernel.syscall(445, rules, 1, rule, 0)
             os.close(opened)
@@ -199,7 +216,7 @@ def main(request: dict[str, Any]) -> None:
     site.setquit()
     for name in sorted(watch.granted):
         watch.grant(name)
-    sys.path[:] = [each for each in sys.path if each != os.path.dirname(os.path.abspath(__file__))] + [str(watch.links)]
+    sys.path.append(str(watch.links))
     sys.meta_path.append(watch)  # pyright: ignore[reportArgumentType]  # a finder needs no more
     sys.dont_write_bytecode = True
     result: dict[str, Any] = {"error": None, "missing": None, "answers": None}
@@ -208,16 +225,27 @@ def main(request: dict[str, Any]) -> None:
         sys.addaudithook(watch.audit)
         rows = _rows(request["rows"])
         loader = importlib.import_module(request["loader"])
-        result["answers"] = loader._load_pyfunc(request["package"]).predict(rows)
+        result["answers"] = loader._load_pyfunc(request["package"]).predict(rows)  # noqa: SLF001  # MLflow calls it so
     except BaseException as error:  # noqa: BLE001  # whatever the user's code raises is told
         result |= _told(error, watch)
     with open(request["answer"], "wb") as file:  # noqa: PTH123
-        pickle.dump({**result, **{name: getattr(watch, name) for name in ("asked", "refused", "unknown")}, "reads": list(watch.reads.values())}, file)
+        pickle.dump(
+            {
+                **result,
+                **{name: getattr(watch, name) for name in ("asked", "refused", "unknown")},
+                "reads": list(watch.reads.values()),
+            },
+            file,
+        )
 
 
 def _rows(file: str) -> Any:
     with open(file, "rb") as opened:  # noqa: PTH123
         return pickle.load(opened)  # noqa: S301  # written by the process that started this one
+
+
+def _place(file: str, line: int | None, function: str) -> str:
+    return f"line {line}, in {function}()" if file == BY_VALUE else f"{file}:{line}, in {function}()"
 
 
 def _told(error: BaseException, watch: Watch) -> dict[str, Any]:
@@ -231,8 +259,16 @@ def _told(error: BaseException, watch: Watch) -> dict[str, Any]:
         if following is None:
             break
         first = following
-    frames = [frame for each in (first, error) for frame in traceback.extract_tb(each.__traceback__) if watch.is_project(frame.filename)]
-    lines = [f"{frame.filename}:{frame.lineno}, in {frame.name}: {frame.line}" for frame in frames]
+    frames = [
+        frame
+        for each in (first, error)
+        for frame in traceback.extract_tb(each.__traceback__)
+        if watch.is_project(frame.filename)
+    ]
+    lines = [
+        f"{_place(frame.filename, frame.lineno, frame.name)}{f': {frame.line}' if frame.line else ''}"
+        for frame in frames
+    ]
     return {
         "error": "".join(traceback.format_exception_only(first)).strip(),
         "missing": missing,

@@ -37,10 +37,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LIMIT = 600.0  # seconds
-ROUNDS = 5  # libraries that ask for others which their metadata do not name: one more is granted each time
 TOLERANCE = 1e-6
 PROGRAM = Path(__file__).with_name("isolated.py")
-KEPT = ("PATH", "LANG", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_MAX_THREADS")
+KEPT = (
+    "PATH",
+    "LANG",
+    "SYSTEMROOT",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_MAX_THREADS",
+)
 KINDS = ("LC_", "OMP_", "MKL_", "OPENBLAS_", "KMP_", "CUDA_", "NVIDIA_")
 
 
@@ -76,7 +83,13 @@ class Answered:
 
 
 def ask(
-    package: Path, rows: pd.DataFrame, expected: pd.DataFrame, *, loader: str, distributions: Iterable[str], project: Path | None
+    package: Path,
+    rows: pd.DataFrame,
+    expected: pd.DataFrame,
+    *,
+    loader: str,
+    distributions: Iterable[str],
+    project: Path | None,
 ) -> Answered:
     """Loads a package in a process of its own, and compares what it answers.
 
@@ -90,13 +103,15 @@ def ask(
     """
     given = list(distributions)
     extra: list[str] = []
-    for _ in range(ROUNDS):
+    known = owners(project)
+    while True:
         seen = _run(package, rows, loader=loader, granted=closure([*given, *extra]), project=project)
         extra += [name for name in seen["asked"] if name not in extra]
-        holders = owners().get(seen["missing"] or "", []) if seen["missing"] in seen["refused"] else []
-        if seen["error"] is None or not holders or set(holders) <= set(extra):
+        missing = known.get(seen["missing"] or "", []) if seen["missing"] in seen["refused"] else []
+        more = [name for name in missing if name not in extra]
+        if seen["error"] is None or not more:
             break
-        extra += holders
+        extra += more  # a library that its user does not name in its metadata
     return _judge(seen, expected, tuple(extra))
 
 
@@ -133,11 +148,13 @@ def _differences(found: pd.DataFrame, expected: pd.DataFrame) -> str:
         if here.dtype.kind == "f" and there.dtype.kind == "f":
             same = np.isclose(here, there, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
         else:
-            same = np.array([one == other for one, other in zip(here.tolist(), there.tolist(), strict=True)], dtype=bool)
+            same = np.array(
+                [one == other for one, other in zip(here.tolist(), there.tolist(), strict=True)], dtype=bool
+            )
         if not same.all():
             place = int(np.argmin(same))
             return (
-                f"it gives {name} = {there[place]!r} there and gave {here[place]!r} in training, for the same row "
+                f"it gives {name} = {there.tolist()[place]!r} there and gave {here.tolist()[place]!r} in training, for the same row "
                 f"({int((~same).sum())} of {len(same)} rows differ)."
             )
     return ""
@@ -187,7 +204,12 @@ def _run(package: Path, rows: pd.DataFrame, *, loader: str, granted: set[str], p
         except (OSError, EOFError):
             why = (stderr.splitlines() or [f"the process ended with {done.returncode}"])[-1]
             nothing: dict[str, Any] = {name: [] for name in ("asked", "refused", "unknown", "reads", "lines")}
-            return {**nothing, "error": f"loading and predicting ended the process: {why}", "missing": None, "answers": None}
+            return {
+                **nothing,
+                "error": f"loading and predicting ended the process: {why}",
+                "missing": None,
+                "answers": None,
+            }
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -198,7 +220,11 @@ def _environment(home: Path) -> dict[str, str]:
 def _search(project: Path | None) -> list[str]:
     """Where modules are installed: what is on `sys.path`, but the standard library, and the project's folder."""
     base = Path(os.__file__).parent.resolve()
-    hidden = {Path.cwd().resolve()} if project is None else {Path.cwd().resolve(), project.resolve(), (project / "src").resolve()}
+    hidden = (
+        {Path.cwd().resolve()}
+        if project is None
+        else {Path.cwd().resolve(), project.resolve(), (project / "src").resolve()}
+    )
     found: list[str] = []
     for each in [*sys.path, *_editable()]:
         path = Path(each).resolve() if each else Path.cwd().resolve()

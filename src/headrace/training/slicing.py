@@ -97,8 +97,9 @@ class _Slice:
             module = self._module(name)
             if module is None:
                 continue
-            path = next(str(module.path.relative_to(root)) for root in reversed(self.roots) if root in module.path.parents)
-            files[path] = module.text if name in self.whole else _text(module, self._kept(module))
+            files[str(module.path.relative_to(self.folder))] = (
+                module.text if name in self.whole else _text(module, self._kept(module))
+            )
         return Needed(files=files, imports=frozenset(self.outside), reads_beside=self.beside)
 
     def _visit(self, name: str) -> None:
@@ -188,7 +189,11 @@ class _Slice:
         names = set(self.wanted[module.name])
         kept: list[bool] = [any(_is_future(statement) for statement in group) for group in module.groups]
         imported = {
-            name for group in module.groups for each in group if isinstance(each, ast.Import | ast.ImportFrom) for name in _binds(each)
+            name
+            for group in module.groups
+            for each in group
+            if isinstance(each, ast.Import | ast.ImportFrom)
+            for name in _binds(each)
         }
         changed = True
         while changed:
@@ -199,7 +204,9 @@ class _Slice:
                 kept[place] = changed = True
                 for statement in group:
                     names |= _refers(statement)
-        bound = {name for place, group in enumerate(module.groups) for each in group if kept[place] for name in _binds(each)}
+        bound = {
+            name for place, group in enumerate(module.groups) for each in group if kept[place] for name in _binds(each)
+        }
         if self.wanted[module.name] - bound or any("*" in _binds(each) for group in module.groups for each in group):
             raise UntoldError(module.name)
         return [group for place, group in enumerate(module.groups) if kept[place]]
@@ -242,7 +249,9 @@ def _serves(statement: ast.stmt, names: set[str], imported: set[str]) -> bool:
         return False
     if not names.isdisjoint(_binds(statement)):
         return True
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom | ast.Pass):
+    if isinstance(
+        statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom | ast.Pass
+    ):
         return False
     if isinstance(statement, ast.Assign | ast.AnnAssign):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
