@@ -143,13 +143,13 @@ class Watch:
                 f"starts the program {os.fsdecode(arguments[0] or '') if not isinstance(arguments[0], list) else arguments[0][0]}"
             )
 
-    def _opened(self, path: object, mode: object, flags: object) -> None:
+    def _opened(self, path: object, _: object, flags: object) -> None:
         if isinstance(path, int) or not isinstance(path, str | bytes | os.PathLike):
             return
         if isinstance(flags, int) and flags & os.O_ACCMODE == os.O_WRONLY:
             return
         file = os.path.realpath(os.fsdecode(path))
-        if file.startswith((*self.inside, *SYSTEM)) or f"{file}/".startswith(self.inside) or not os.path.exists(file):
+        if file.startswith((*self.inside, *SYSTEM)) or f"{file}/".startswith(self.inside) or not Path(file).exists():
             return
         if self._is_installed(file):
             return
