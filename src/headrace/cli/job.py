@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.output import Commands, emit, env_option, facts, json_option, table
+from headrace.cli import output
+from headrace.cli.output import Commands, bold, emit, env_option, facts, json_option, say, table
 
 if TYPE_CHECKING:
     from headrace.jobs.records import RunRecord
@@ -75,13 +76,20 @@ def show(run: str, env: str | None, as_json: bool) -> None:
 @env_option
 @json_option
 def logs(run: str, env: str | None, as_json: bool) -> None:
-    """What the steps of a run had to say."""
+    """All that the steps of a run had to say, and what was printed meanwhile: each line whole."""
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
         record = workspace.ledger.run(run)
         rows = [{"at": line.at, "step": line.step, "line": line.line} for line in workspace.ledger.logs(record.id)]
-    emit(rows) if as_json else table(rows, empty="no log lines")
+    if as_json:
+        emit(rows)
+        return
+    if not rows:
+        say("no log lines")
+    room = max((len(str(row["step"])) for row in rows), default=0)
+    for row in rows:
+        click.echo(f"{output.show(row['at'])}  {row['step']:<{room}}  {row['line']}".rstrip())
 
 
 def _seconds(value: object) -> str:

@@ -226,6 +226,7 @@ class Story:
         self.seconds: dict[str, float] = {}
         self.pipeline = ""
         self._moving = False  # the last line is one of progress
+        self._terminal = sys.stderr.isatty()  # now: while a step runs, stderr is read for the run's log
         self._said = 0.0
 
     def begin(self, pipeline: str) -> None:
@@ -251,7 +252,7 @@ class Story:
         """How far a step is: on a terminal a line that changes, elsewhere one now and then."""
         if self.quiet:
             return
-        if sys.stderr.isatty():
+        if self._terminal:
             self._moving = True
             click.echo(f"\r  … {_cut(text, width() - 6)}\x1b[K", err=True, nl=False)
         elif time.monotonic() - self._said >= PROGRESS:
