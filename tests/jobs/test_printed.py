@@ -33,7 +33,16 @@ def test_prints_logging_programs_and_c_are_kept_in_the_log_of_the_step(ledger, c
         run.step("fit", {}, fit)
         run.step("quiet", {}, lambda _: {})
     kept = lines(ledger, run, "fit")
-    for expected in ("round 1: 0.5", "wärme 🔥", "told by logging", "from C", "from a child", "100 %", "no end", "and said"):
+    for expected in (
+        "round 1: 0.5",
+        "wärme 🔥",
+        "told by logging",
+        "from C",
+        "from a child",
+        "100 %",
+        "no end",
+        "and said",
+    ):
         assert expected in kept
     assert lines(ledger, run, "quiet") == []
     out, err = capfd.readouterr()

@@ -4,9 +4,9 @@ import hashlib
 import shutil
 
 import pytest
+from tests.cli import mini
 
 from headrace.workspace.workspace import open_workspace
-from tests.cli import mini
 
 
 def tree(folder):

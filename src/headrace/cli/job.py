@@ -1,4 +1,4 @@
-"""`headrace job list|show|logs`."""
+"""`headrace job list|show|logs|acknowledge`."""
 
 from __future__ import annotations
 
@@ -92,6 +92,25 @@ def logs(run: str, env: str | None, as_json: bool) -> None:
         click.echo(f"{output.show(row['at'])}  {row['step']:<{room}}  {row['line']}".rstrip())
 
 
+@command.command()
+@click.argument("run")
+@click.option("--reason", required=True, help="Why nothing is left to do; kept in the audit record.")
+@env_option
+@json_option
+def acknowledge(run: str, reason: str, env: str | None, as_json: bool) -> None:
+    """You have seen that a run failed, and nothing is left to do: `headrace status` does not tell of it any more."""
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        found = workspace.ledger.acknowledge(run, by=workspace.access.me().name, reason=reason)
+    if as_json:
+        emit(_row(found))
+    else:
+        say(
+            f"run {found.id} of {found.job} is acknowledged by {found.acknowledged_by}. Next: {bold('headrace status')}"
+        )
+
+
 def _seconds(value: object) -> str:
     return f"{value:.1f}" if isinstance(value, float) else "-"
 
@@ -109,4 +128,6 @@ def _row(run: RunRecord) -> dict[str, object]:
         "owner": run.owner,
         "params": run.params,
         "error": run.error,
+        "acknowledged_by": run.acknowledged_by,
+        "note": run.note,
     }

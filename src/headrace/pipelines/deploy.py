@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from headrace.core.clock import now
@@ -21,6 +20,7 @@ from headrace.training.training_set import PART, table_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from headrace.core.events import Trouble
     from headrace.core.ids import Json

@@ -7,7 +7,6 @@ MLflow is not imported, so this costs every command a millisecond.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -134,6 +133,6 @@ def _spellings(old: str, new: str) -> list[tuple[str, str]]:
 
 def _same(one: Path, other: Path) -> bool:
     try:
-        return os.path.samefile(one, other)
+        return one.samefile(other)
     except OSError:
         return False
