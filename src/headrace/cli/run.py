@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from headrace.inference.declarations import Into
+    from headrace.jobs.run import Run
     from headrace.pipelines.deploy import Delivered
     from headrace.workspace.workspace import Workspace
 
@@ -122,6 +123,8 @@ def train(
             return
         story = _story(workspace, "train", as_json=as_json)
         run = start.train(workspace, model, as_of=as_of, listen=story.tell)
+        if not as_json and as_of is None:
+            _hidden(workspace, run)
         _end(workspace, run.id, as_json=as_json, following=_after_training(workspace, model))
 
 
@@ -505,6 +508,14 @@ def _told(workspace: Workspace, model: str, found: Delivered) -> None:
         wrong(f"{said} was refused and archived:")
     for line in found.findings:
         say(f"  {line}")
+
+
+def _hidden(workspace: Workspace, run: Run) -> None:
+    """A project that replays the past does not see what is newer, which may surprise whoever has forgotten it."""
+    moment = workspace.project.as_of
+    newer = sum(each["counts"]["after"] for each in run.outputs(prefix="training set"))
+    if moment and newer:
+        say(f"as_of = {moment:%Y-%m-%d} in headrace.toml hides {newer:,} newer decisions.")
 
 
 def _after_training(workspace: Workspace, name: str | None) -> str:
