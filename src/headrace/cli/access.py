@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
+from typing import TYPE_CHECKING
+
 import click
 
 from headrace.cli.output import Commands, bold, emit, env_option, facts, json_option, say, table
+from headrace.core.errors import HeadraceError
+
+if TYPE_CHECKING:
+    from headrace.workspace.workspace import Workspace
 
 
 @click.group(name="access", cls=Commands)
@@ -54,6 +61,9 @@ def grant(name: str, role: str, env: str | None) -> None:
     with open_workspace(env) as workspace:
         workspace.access.grant(name, role)
         where = workspace.environment.name
+        doubt = _doubt(workspace, role)
+    if doubt:
+        say(doubt)
     say(f"{name} holds {role} in {where}. Next: {bold(f'headrace access token {name} --env {where}')}")
 
 
@@ -87,3 +97,25 @@ def token(name: str, env: str | None) -> None:
         made = workspace.access.token(name)
     click.echo(made)
     say(f"Shown once. {name} types: export HEADRACE_TOKEN=…")
+
+
+def _doubt(workspace: Workspace, role: str) -> str:
+    """What is odd about a role: no gate of the project asks for it, and Headrace does not know it itself."""
+    from headrace.access.identity import ADMIN, ENGINEER
+    from headrace.deployment.declarations import Approval, Deployment
+
+    try:
+        deployments = workspace.project.all(Deployment)
+    except HeadraceError:  # a program that cannot be loaded asks for nothing that can be known
+        return ""
+    asked = {gate.role for each in deployments for gate in each.gates if isinstance(gate, Approval)}
+    known = sorted({ADMIN, ENGINEER, *asked})
+    if role in known:
+        return ""
+    near = difflib.get_close_matches(role, known, n=1)
+    said = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(map(repr, known))}."
+    env = workspace.environment.name
+    return (
+        f"No gate of the project asks for the role {role!r}: {said} "
+        f"To take it back: headrace access revoke NAME {role} --env {env}"
+    )

@@ -1,4 +1,4 @@
-"""`headrace job list|show|logs`."""
+"""`headrace job list|show|logs|acknowledge`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.output import Commands, emit, env_option, facts, json_option, table
+from headrace.cli import output
+from headrace.cli.output import Commands, bold, emit, env_option, facts, json_option, say, table
 
 if TYPE_CHECKING:
     from headrace.jobs.records import RunRecord
@@ -75,13 +76,39 @@ def show(run: str, env: str | None, as_json: bool) -> None:
 @env_option
 @json_option
 def logs(run: str, env: str | None, as_json: bool) -> None:
-    """What the steps of a run had to say."""
+    """All that the steps of a run had to say, and what was printed meanwhile: each line whole."""
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
         record = workspace.ledger.run(run)
         rows = [{"at": line.at, "step": line.step, "line": line.line} for line in workspace.ledger.logs(record.id)]
-    emit(rows) if as_json else table(rows, empty="no log lines")
+    if as_json:
+        emit(rows)
+        return
+    if not rows:
+        say("no log lines")
+    room = max((len(str(row["step"])) for row in rows), default=0)
+    for row in rows:
+        click.echo(f"{output.show(row['at'])}  {row['step']:<{room}}  {row['line']}".rstrip())
+
+
+@command.command()
+@click.argument("run")
+@click.option("--reason", required=True, help="Why nothing is left to do; kept in the audit record.")
+@env_option
+@json_option
+def acknowledge(run: str, reason: str, env: str | None, as_json: bool) -> None:
+    """You have seen that a run failed, and nothing is left to do: `headrace status` does not tell of it any more."""
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        found = workspace.ledger.acknowledge(run, by=workspace.access.me().name, reason=reason)
+    if as_json:
+        emit(_row(found))
+    else:
+        say(
+            f"run {found.id} of {found.job} is acknowledged by {found.acknowledged_by}. Next: {bold('headrace status')}"
+        )
 
 
 def _seconds(value: object) -> str:
@@ -101,4 +128,6 @@ def _row(run: RunRecord) -> dict[str, object]:
         "owner": run.owner,
         "params": run.params,
         "error": run.error,
+        "acknowledged_by": run.acknowledged_by,
+        "note": run.note,
     }

@@ -25,7 +25,7 @@ COMMANDS = {
     "request": "requests to move a version: list, show, approve, reject",
     "alert": "alerts: list, ack",
     "sql": "ask the lakehouse",
-    "job": "runs of pipelines: list, show, logs",
+    "job": "runs of pipelines: list, show, logs, acknowledge",
     "audit": "what was done by whom",
     "access": "who may do what: me, list, grant, revoke, token",
     "token": "tokens of programs that ask a server: create, list, revoke",

@@ -128,6 +128,7 @@ def compare(name: str, env: str | None, as_json: bool) -> None:
 @json_option
 def rollback(name: str, to: int | None, reason: str, env: str | None, as_json: bool) -> None:
     """Bring back a version that has been in Production: one command, recorded."""
+    from headrace.cli.run import previous
     from headrace.deployment.rollback import roll_back
     from headrace.workspace.follow import follow
     from headrace.workspace.workspace import open_workspace
@@ -143,10 +144,12 @@ def rollback(name: str, to: int | None, reason: str, env: str | None, as_json: b
         )
         for trouble in follow(workspace):
             wrong(f"{trouble.channel} was not told yet: {trouble.error.rstrip('.')}; it is tried again.")
+        before = previous(workspace, name)
     if as_json:
         emit(vars(change))
     else:
         say(f"{name} version {change.version} is in Production. Next: {bold(f'headrace model history {name}')}")
+        say(f"Forth again: {bold(f'headrace model rollback {name} --to {before} --reason …')}")
 
 
 @command.command()

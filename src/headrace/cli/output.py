@@ -24,7 +24,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 Row = Mapping[str, object]
 
 WIDTH = 120  # columns of a table off a terminal
-NARROWEST = 6  # a column is not cut below this
+NARROWEST = 12  # characters of a value that a column always has room for
 GAP = "  "
 PROGRESS = 10.0  # seconds between two lines of progress off a terminal
 NUMBER = re.compile(r"[+-]?[\d,]+(\.\d+)?")
@@ -70,20 +70,28 @@ class Commands(click.Group):
             raise click.UsageError(f"no command {args[0]!r}: {hint}", ctx) from error
 
 
-def emit(value: object) -> None:
-    """Prints one JSON document on stdout; what JSON has no number for (NaN, infinities) is null."""
-    click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+def emit(value: object, *, data: bool = False) -> None:
+    """Prints one JSON document on stdout.
+
+    Args:
+        value: what to print.
+        data: it holds the user's own rows: NaN and infinities, for which JSON has no number, are the texts "NaN",
+            "Infinity" and "-Infinity", so that they are told from null. A metric that has no value is null.
+    """
+    click.echo(json.dumps(_plain(value, data=data), indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def _plain(value: object) -> object:
+def _plain(value: object, *, data: bool = False) -> object:
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        if math.isfinite(value):
+            return value
+        return None if not data else "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in cast("Mapping[object, object]", value).items()}
+        return {str(key): _plain(item, data=data) for key, item in cast("Mapping[object, object]", value).items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in cast("Sequence[object]", value)]
+        return [_plain(item, data=data) for item in cast("Sequence[object]", value)]
     if isinstance(value, datetime):
         return value.isoformat()
     return value.hex() if isinstance(value, bytes) else str(value)
@@ -110,7 +118,12 @@ def table(
     names = list(columns or rows[0])
     texts = [[_line(show(row.get(name), data=data)) for name in names] for row in rows]
     numeric = [_numeric([line[i] for line in texts]) for i in range(len(names))]
-    widths = fit([max(len(name), *(len(line[i]) for line in texts)) for i, name in enumerate(names)], width())
+    wanted = [max(len(name), *(len(line[i]) for line in texts)) for i, name in enumerate(names)]
+    least = [_least(name, each) for name, each in zip(names, wanted, strict=True)]
+    if sum(least) + len(GAP) * (len(names) - 1) > width():
+        _records(rows, names, data=data)
+        return
+    widths = fit(wanted, least, width())
 
     def line(cells: Sequence[str]) -> list[str]:
         shown = [_cut(cell, room) for cell, room in zip(cells, widths, strict=False)]
@@ -122,17 +135,31 @@ def table(
     click.echo(bold(GAP.join(line(names)).rstrip()))
     for cells in texts:
         click.echo(GAP.join(line(cells)).rstrip())
-    if len(widths) < len(names):
-        say(f"{len(names) - len(widths)} more columns do not fit: {', '.join(names[len(widths) :])}. All of it: --json")
 
 
-def fit(wanted: Sequence[int], room: int) -> list[int]:
-    """Widths of columns so that a line fits: the widest give way first; columns that cannot be shown are left out."""
+def _records(rows: Sequence[Row], names: Sequence[str], *, data: bool) -> None:
+    """Rows that are too wide for a line each: `column  value` below each other, a blank line between two rows."""
+    room = max(len(name) for name in names)
+    for number, row in enumerate(rows):
+        if number:
+            click.echo()
+        for name in names:
+            click.echo(f"{bold(name.ljust(room))}{GAP}{_line(show(row.get(name), data=data))}")
+
+
+def _least(name: str, wanted: int) -> int:
+    """How narrow a column may become: its name is whole, and so much of its values can be told apart."""
+    return min(wanted, max(len(name), NARROWEST))
+
+
+def fit(wanted: Sequence[int], least: Sequence[int], room: int) -> list[int]:
+    """Widths of columns so that a line fits: the widest give way first, none below what it has to have."""
     widths = list(wanted)
-    while sum(min(each, NARROWEST) for each in widths) + len(GAP) * (len(widths) - 1) > room and len(widths) > 1:
-        widths.pop()
-    while sum(widths) + len(GAP) * (len(widths) - 1) > room and max(widths) > NARROWEST:
-        widths[widths.index(max(widths))] -= 1
+    while sum(widths) + len(GAP) * (len(widths) - 1) > room:
+        loose = [i for i, each in enumerate(widths) if each > least[i]]
+        if not loose:
+            break
+        widths[max(loose, key=lambda i: widths[i])] -= 1
     return widths
 
 
@@ -170,8 +197,10 @@ def _cut(text: str, room: int) -> str:
 
 def show(value: object, *, data: bool = False) -> str:
     """A value as a person reads it: thousands separated, four decimals, instants to the second (Z is UTC), - for none."""
-    if value is None or value != value:  # noqa: PLR0124  # NaN
+    if value is None:
         return "-"
+    if value != value:  # noqa: PLR0124  # NaN, or pandas' NaT
+        return "NaN" if data and isinstance(value, float) else "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
@@ -226,6 +255,7 @@ class Story:
         self.seconds: dict[str, float] = {}
         self.pipeline = ""
         self._moving = False  # the last line is one of progress
+        self._terminal = sys.stderr.isatty()  # now: while a step runs, stderr is read for the run's log
         self._said = 0.0
 
     def begin(self, pipeline: str) -> None:
@@ -251,7 +281,7 @@ class Story:
         """How far a step is: on a terminal a line that changes, elsewhere one now and then."""
         if self.quiet:
             return
-        if sys.stderr.isatty():
+        if self._terminal:
             self._moving = True
             click.echo(f"\r  … {_cut(text, width() - 6)}\x1b[K", err=True, nl=False)
         elif time.monotonic() - self._said >= PROGRESS:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from headrace.inference.declarations import Into
+    from headrace.jobs.run import Run
     from headrace.pipelines.deploy import Delivered
     from headrace.workspace.workspace import Workspace
 
@@ -122,7 +123,9 @@ def train(
             return
         story = _story(workspace, "train", as_json=as_json)
         run = start.train(workspace, model, as_of=as_of, listen=story.tell)
-        _end(workspace, run.id, as_json=as_json, following="headrace model list")
+        if not as_json and as_of is None:
+            _hidden(workspace, run)
+        _end(workspace, run.id, as_json=as_json, following=_after_training(workspace, model))
 
 
 @command.command()
@@ -211,6 +214,11 @@ def score(
         finally:
             story.settle()
         _end(workspace, run.id, as_json=as_json, following="headrace status")
+    from headrace.inference.declarations import Files
+
+    for each in into if not as_json else ():
+        if isinstance(each, Files):
+            say(f"The {each.format} files are in {each.path}")
 
 
 def _check_score(
@@ -482,6 +490,10 @@ def _told(workspace: Workspace, model: str, found: Delivered) -> None:
     said = f"{model} version {found.version}"
     if found.ending == "in production":
         say(f"{said} is in Production. Next: {bold(f'headrace serve {model} --env {env}')}")
+        if (before := previous(workspace, model)) is not None:
+            say(
+                f"Back to version {before}: {bold(f'headrace model rollback {model} --to {before} --reason … --env {env}')}"
+            )
     elif found.ending == "waits for approval":
         say(f"{said} waits for approval by {', '.join(found.missing)}; whoever asked cannot give it.")
         say(f"Next, as somebody else: {bold(f'headrace request approve {found.request} --env {env}')}")
@@ -496,6 +508,35 @@ def _told(workspace: Workspace, model: str, found: Delivered) -> None:
         wrong(f"{said} was refused and archived:")
     for line in found.findings:
         say(f"  {line}")
+
+
+def _hidden(workspace: Workspace, run: Run) -> None:
+    """A project that replays the past does not see what is newer, which may surprise whoever has forgotten it."""
+    moment = workspace.project.as_of
+    newer = sum(each["counts"]["after"] for each in run.outputs(prefix="training set"))
+    if moment and newer:
+        say(f"as_of = {moment:%Y-%m-%d} in headrace.toml hides {newer:,} newer decisions.")
+
+
+def _after_training(workspace: Workspace, name: str | None) -> str:
+    """A version that was trained goes through its gates, where the project says how."""
+    from headrace.deployment.declarations import Deployment
+    from headrace.workspace import start
+
+    model = start.one_model(workspace.project, name)
+    if not any(each.name == model.name for each in workspace.project.all(Deployment)):
+        return "headrace model list"
+    return f"headrace run deploy{f' --model {model.name}' if name else ''}"
+
+
+def previous(workspace: Workspace, model: str) -> int | None:
+    """The version that was in Production before the one that is."""
+    current = workspace.registry.current(model, "Production")
+    stages = workspace.registry.history(model)
+    before = [
+        each.version for each in stages if each.stage == "Production" and current and each.version != current.version
+    ]
+    return before[-1] if before else None
 
 
 def _steps(workspace: Workspace, run_id: str) -> list[dict[str, object]]:

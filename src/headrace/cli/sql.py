@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from headrace.cli.output import emit, env_option, json_option, say, table
+from headrace.core.errors import ConfigError
 
 LIMIT = 50
+CATALOG = re.compile(  # what other databases' shells answer about their tables
+    r"\s*(?:(?:describe|desc|summarize|show\s+columns\s+(?:from|in)|\\d\+?)(?:\s+table)?\s+(?P<table>[\w.\"]+)"
+    r"|show\s+(?:all\s+)?(?:tables|schemas|databases)|describe|\\dt?|\.tables)\s*;?\s*",
+    re.IGNORECASE,
+)
 
 
 @click.command(name="sql")
@@ -18,10 +26,14 @@ def command(text: str, env: str | None, as_json: bool) -> None:
     from headrace.lakehouse.adhoc import ask
     from headrace.workspace.workspace import open_workspace
 
+    if found := CATALOG.fullmatch(text):
+        name = found["table"]
+        said = f"headrace table show {name}" if name else "headrace table list"
+        raise ConfigError(f"{text.strip()!r} is not a SELECT.", hint=f"Type: {said}{f' --env {env}' if env else ''}")
     with open_workspace(env) as workspace:
         answer = ask(workspace.lakehouse, text)
     if as_json:
-        emit(answer.to_pylist())
+        emit(answer.to_pylist(), data=True)
         return
     table(answer.slice(0, LIMIT).to_pylist(), empty="no rows", data=True)
     if answer.num_rows > LIMIT:

@@ -69,7 +69,7 @@ def show(name: str, env: str | None, as_json: bool, count: int, version: int | N
             "sample": sample,
         }
     if as_json:
-        emit(shown)
+        emit(shown, data=True)
         return
     said = {key.removeprefix("headrace."): value for key, value in snapshot.properties.items()}
     facts({**{key: shown[key] for key in ("table", "env", "version", "rows")}, **said})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from contextlib import redirect_stdout
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -52,7 +54,8 @@ class Project:
             ConfigError: there is no such module.
             UserCodeError: importing it raised.
         """
-        return load_tree(self.code.folder, self.settings.module, version=self.code.tree)
+        with redirect_stdout(sys.stderr):  # what a module prints when it is imported is no answer of a command
+            return load_tree(self.code.folder, self.settings.module, version=self.code.tree)
 
     @cached_property
     def declarations(self) -> tuple[object, ...]:

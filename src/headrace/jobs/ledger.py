@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from headrace.access.audit import record
 from headrace.core.clock import now
-from headrace.core.errors import BusyError, NotFoundError
+from headrace.core.errors import BusyError, NotFoundError, RefusedError
 from headrace.core.failpoints import reach
 from headrace.core.ids import new_id
 from headrace.jobs.owner import Owner
@@ -78,7 +79,9 @@ class Ledger:
         attempt = last["attempt"] + 1
         values = {"status": "running", "attempt": attempt, "code": code, "owner": self.owner.dump(), "heartbeat": now()}
         connection.execute(
-            update(RUNS).where(RUNS.c.id == last["id"]).values(**values, ended=None, error=None, swept=False)
+            update(RUNS)
+            .where(RUNS.c.id == last["id"])
+            .values(**values, ended=None, error=None, swept=False, acknowledged_by=None, note=None)
         )
         line = f"attempt {attempt}, by {self.owner}: that of {Owner.load(last['owner'])} was cut off"
         connection.execute(insert(LOGS).values(run_id=last["id"], attempt=attempt, step="", at=now(), line=line))
@@ -152,6 +155,25 @@ class Ledger:
         if found:
             raise NotFoundError("single run", id, [row["id"] for row in found], hint="Give more of the id.")
         raise NotFoundError("run", id, [record.id for record in self.runs(limit=10)], hint="See `headrace job list`.")
+
+    def acknowledge(self, id: str, *, by: str, reason: str) -> RunRecord:  # noqa: A002
+        """Somebody has seen that a run failed or was interrupted, and nothing is left to do. Again changes the reason.
+
+        Raises:
+            NotFoundError: there is none of this id.
+            RefusedError: it did not fail.
+        """
+        found = self.run(id)
+        if found.status not in ("failed", "interrupted"):
+            raise RefusedError(
+                f"run {found.id} of {found.job} is {found.status}: there is nothing to acknowledge.",
+                hint="`headrace status` says which runs need a person.",
+            )
+        with self.state.begin() as connection:
+            values = {"acknowledged_by": by, "note": reason}
+            connection.execute(update(RUNS).where(RUNS.c.id == found.id).values(**values))
+            record(connection, by, "run.acknowledged", found.id, {"job": found.job, "reason": reason})
+        return self.run(found.id)
 
     def steps(self, run_id: str) -> list[StepRecord]:
         """The steps of a run, in the order in which they were first reached."""

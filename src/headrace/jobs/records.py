@@ -25,6 +25,8 @@ class RunRecord:
         started: when its first attempt began.
         heartbeat: when its owner was last known to live.
         error: why it failed or was interrupted.
+        acknowledged_by: who has seen that it failed; it needs nobody any more.
+        note: why nothing is left to do.
     """
 
     id: str
@@ -38,6 +40,8 @@ class RunRecord:
     heartbeat: datetime
     ended: datetime | None
     error: str | None
+    acknowledged_by: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

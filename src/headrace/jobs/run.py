@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +19,7 @@ from headrace.core.ids import digest
 from headrace.jobs.failure import detail, summary
 from headrace.jobs.heartbeat import Heartbeat
 from headrace.jobs.owner import Owner
+from headrace.jobs.printed import printed
 from headrace.jobs.tables import LOGS, RUNS, STEPS
 
 if TYPE_CHECKING:
@@ -157,7 +158,8 @@ class Run:
             name=name, key=write_id, run_id=self.id, attempt=self.attempt, log=lambda line: self._log(name, [line])
         )
         try:
-            output = _plain(name, do(context))
+            with printed(lambda lines: self._print(name, lines)):
+                output = _plain(name, do(context))
         except BaseException as error:
             self._broken(name, error)
             raise
@@ -230,6 +232,11 @@ class Run:
     def _log(self, name: str, lines: Iterable[str]) -> None:
         with self._write() as connection:
             _insert_lines(connection, self.id, self.attempt, name, lines)
+
+    def _print(self, name: str, lines: list[str]) -> None:
+        """Keeps what was printed; whether this attempt still owns the run is for the step itself to find out."""
+        with suppress(HeadraceError, DatabaseError):
+            self._log(name, lines)
 
     @contextmanager
     def _write(self) -> Generator[Connection]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import threading
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -378,7 +379,7 @@ def place(sql: Sql, line: int) -> str:
 
 
 def _excerpt(sql: Sql, line: int, mark: tuple[int, int] | None) -> tuple[str, ...]:
-    lines = sql.text.splitlines()
+    lines = [each.rstrip("\r") for each in sql.text.split("\n")]
     if not 0 < line <= len(lines):
         return ()
     text = lines[line - 1]
@@ -386,7 +387,7 @@ def _excerpt(sql: Sql, line: int, mark: tuple[int, int] | None) -> tuple[str, ..
     shown = (f"{line} | {text}",)
     if mark is None:
         return shown
-    pad = "".join("\t" if letter == "\t" else " " for letter in text[: mark[0]])
+    pad = "".join("\t" if letter == "\t" else " " * _columns(letter) for letter in text[: mark[0]])
     return (*shown, f"{gutter} | {pad}{'^' * min(mark[1], max(len(text) - mark[0], 1))}")
 
 
@@ -421,13 +422,51 @@ def _explain(error: duckdb.Error, sql: Sql, *, above: int = 0) -> SqlError:
     line, mark = 1, None
     if found:
         line = max(int(found[1]) - above, 1)
-        skipped = len(f"LINE {found[1]}: ")
-        word = found[2][len(found[3]) - skipped :][: len(found[4])]
-        lines = sql.text.splitlines()
-        at = lines[line - 1].find(word) if word and line <= len(lines) else -1
-        mark = (at, len(word)) if at >= 0 else None
+        lines = sql.text.split("\n")
+        shown = len(found[3]) - len(f"LINE {found[1]}: ")
+        mark = _marked(lines[line - 1], found[2], shown, len(found[4])) if line <= len(lines) else None
     what, hint = _candidates(what)
     return SqlError(f"{place(sql, line)}: {what}", findings=_excerpt(sql, line, mark), hint=hint)
+
+
+def _marked(line: str, excerpt: str, shown: int, wide: int) -> tuple[int, int] | None:
+    """Where in a line DuckDB's carets point, as first character and length.
+
+    Args:
+        line: as the user wrote it.
+        excerpt: of the line, as DuckDB shows it; a long line is cut, with three dots.
+        shown: the column of the terminal at which the carets begin under the excerpt.
+        wide: how many they are.
+    """
+    begin = _at_column(excerpt, shown)
+    end = _at_column(excerpt, shown + wide)
+    for cut_before in ("", "..."):
+        for cut_after in ("", "..."):
+            if not (excerpt.startswith(cut_before) and excerpt.endswith(cut_after)):
+                continue
+            core = excerpt[len(cut_before) : len(excerpt) - len(cut_after)]
+            at = line.find(core)
+            if core and at >= 0:
+                first = at + begin - len(cut_before)
+                return first, max(min(end - begin, len(line.rstrip()) - first), 1)
+    return None
+
+
+def _at_column(text: str, column: int) -> int:
+    """The index of the character that a terminal shows at a column."""
+    at = 0
+    for index, letter in enumerate(text):
+        if at >= column and _columns(letter):
+            return index
+        at += _columns(letter)
+    return len(text)
+
+
+def _columns(letter: str) -> int:
+    """How many columns of a terminal a character takes; a tab none, as DuckDB counts."""
+    if unicodedata.category(letter) in ("Cc", "Cf", "Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
 
 
 def _candidates(what: str) -> tuple[str, str]:

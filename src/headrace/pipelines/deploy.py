@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from headrace.core.clock import now
@@ -21,6 +20,7 @@ from headrace.training.training_set import PART, table_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from headrace.core.events import Trouble
     from headrace.core.ids import Json
@@ -232,7 +232,6 @@ class Delivery:
         def do(_: StepContext) -> Output:
             made["copy"] = stage()
             return {
-                "folder": str(made["copy"].folder),
                 "samples": made["copy"].samples,
                 "says": f"{counted(made['copy'].samples, 'sample')}, {made['copy'].mismatches} unlike MLflow's pyfunc",
             }
@@ -392,8 +391,8 @@ class Delivery:
 
         self.run.step("follow", {"run": self.run.id}, do)
 
-    def _lies(self, was: Output) -> bool:
-        return staged.is_whole(Path(was["folder"]), self.version)
+    def _lies(self, _: Output) -> bool:
+        return staged.is_whole(self.home / staged.folder_name(self.version), self.version)
 
     @property
     def _name(self) -> str:

@@ -7,16 +7,15 @@ import os
 import warnings
 from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.core.errors import ConfigError
 from headrace.core.system import let_spark_be_imported
+from headrace.tracking import place
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-SQLITE = "sqlite:///"
+    from pathlib import Path
 
 
 def load(module: str = "mlflow") -> Any:
@@ -37,8 +36,13 @@ def load(module: str = "mlflow") -> Any:
     return loaded
 
 
-def connect(url: str) -> Any:
+def connect(url: str, artifacts: str, *, project: Path | None = None) -> Any:
     """A client on the tracking and registry store at this URL; an embedded store is made where there is none.
+
+    Args:
+        url: of the store.
+        artifacts: folder or URL under which an embedded store keeps what runs log.
+        project: the folder of the project that it belongs to.
 
     Raises:
         ConfigError: there is no such store, or it is not MLflow's, or another version's.
@@ -50,6 +54,7 @@ def connect(url: str) -> Any:
         with _alone(url):
             client = mlflow.MlflowClient(tracking_uri=url, registry_uri=url)
             client.search_experiments(max_results=1)  # makes the tables, which two processes must not do together
+            place.settle(url, project=project, artifacts=artifacts)
     except (mlflow.exceptions.MlflowException, SQLAlchemyError, ImportError) as error:
         raise ConfigError(
             f"MLflow's store cannot be opened: {str(error).strip().splitlines()[0]}",
@@ -73,12 +78,12 @@ def current(url: str) -> Generator[Any]:
 @contextmanager
 def _alone(url: str) -> Generator[None]:
     """Holds a lock file beside an embedded store while it is opened; does nothing for a server."""
-    if not url.startswith(SQLITE):
+    path = place.file_of(url)
+    if path is None:
         yield
         return
     import fcntl
 
-    path = Path(url.removeprefix(SQLITE))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from headrace.core.errors import DataError, NotFoundError
 from headrace.core.ids import folder_digest
-from headrace.tracking import store
+from headrace.tracking import place, store
 from headrace.tracking.autolog import autologging
 from headrace.tracking.records import Column, LoggedVersion, RunStatus, RunSummary
 
@@ -33,16 +33,17 @@ class Tracking:
     Args:
         url: of the store: `sqlite:////path/mlflow.db`, or of an MLflow server of the same minor version.
         artifacts: folder or URL under which an embedded store keeps what runs log.
+        project: the folder of the project that an embedded store belongs to and is moved with.
     """
 
-    def __init__(self, url: str, artifacts: str) -> None:
-        self.url, self.artifacts = url, artifacts.rstrip("/")
+    def __init__(self, url: str, artifacts: str, *, project: Path | None = None) -> None:
+        self.url, self.artifacts, self._project = url, artifacts.rstrip("/"), project
         self._connected: Any = None
 
     @property
     def _client(self) -> Any:
         if self._connected is None:
-            self._connected = store.connect(self.url)
+            self._connected = store.connect(self.url, self.artifacts, project=self._project)
         return self._connected
 
     def open_run(self, model: str, key: str, *, name: str = "", tags: Mapping[str, str] | None = None) -> TrackedRun:
@@ -203,7 +204,7 @@ class Tracking:
         found = self._client.get_experiment_by_name(model)
         if found is not None:
             return cast("str", found.experiment_id)
-        location = f"{self.artifacts}/{model}" if self.url.startswith(store.SQLITE) else None
+        location = f"{self.artifacts}/{model}" if self.url.startswith(place.SQLITE) else None
         return cast("str", self._client.create_experiment(model, artifact_location=location))
 
     def _search(self, experiments: Sequence[str], where: str, *, limit: int = 1000) -> list[Any]:

@@ -25,12 +25,13 @@ Row = dict[str, object]
 def overview(workspace: Workspace) -> dict[str, list[Row]]:
     """Needs, what was set right lately, tables, jobs and models of an environment, as rows.
 
-    The project's code is not loaded: this also answers when it is broken.
+    Code that cannot be loaded is one of the needs; everything else is told all the same.
     """
     workspace.ledger.sweep()
     last = {run.job: run for run in reversed(workspace.ledger.runs(limit=LATEST))}
     return {
         "needs_a_person": [
+            *_broken(workspace),
             *_requests(workspace),
             *_approved(workspace),
             *_stopped(workspace),
@@ -66,6 +67,30 @@ def overview(workspace: Workspace) -> dict[str, list[Row]]:
             for version in workspace.registry.versions()
         ],
     }
+
+
+def _broken(workspace: Workspace) -> list[Row]:
+    """A program that cannot be loaded: nothing can run. An environment whose code is not there yet is not broken."""
+    from headrace.core.errors import HeadraceError
+
+    try:
+        code = workspace.code
+    except HeadraceError:
+        return []
+    try:
+        _ = workspace.project.declarations
+    except HeadraceError as error:
+        said = [error.what, *error.findings[-1:]]
+        env = workspace.environment.name
+        return [
+            {
+                "what": f"the project cannot be loaded, from {code}",
+                "since": now(),
+                "why": "; ".join(said),
+                "next": f"mend it, and see with: headrace run refresh --dry-run --env {env}",
+            }
+        ]
+    return []
 
 
 def _requests(workspace: Workspace) -> list[Row]:
@@ -290,10 +315,11 @@ def _needs(runs: Sequence[RunRecord], env: str) -> list[Row]:
             "what": f"{run.job} {run.status}",
             "since": run.ended or run.started,
             "why": (run.error or "its process died").splitlines()[0],
-            "next": f"headrace job logs {run.id} --env {env}",
+            "next": f"headrace job logs {run.id} --env {env}; when nothing is left to do: "
+            f"headrace job acknowledge {run.id} --reason … --env {env}",
         }
         for run in runs
-        if run.status in ("failed", "interrupted")
+        if run.status in ("failed", "interrupted") and run.acknowledged_by is None
     ]
 
 

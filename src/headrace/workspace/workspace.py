@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from headrace.registry.registry import Registry
     from headrace.tracking.tracking import Tracking
 
+HOME = ".headrace"  # holds the folders of environments, unless headrace.toml gives them others
+IGNORE = ".gitignore"
+
 
 def open_workspace(env: str | None = None, *, folder: Path | None = None, release: str | None = None) -> Workspace:
     """Opens an environment of the project in `folder`, or in the nearest folder above the current one.
@@ -41,6 +45,7 @@ def open_workspace(env: str | None = None, *, folder: Path | None = None, releas
     """
     found = config.load(folder)
     environment = found.environment(env) if env else found.environments[0]
+    _settle(found)
     return Workspace(found, environment, release=release)
 
 
@@ -112,7 +117,7 @@ class Workspace:
         """MLflow runs and artifacts."""
         from headrace.tracking.tracking import Tracking
 
-        return Tracking(self.environment.tracking_url, self.environment.artifacts_root)
+        return Tracking(self.environment.tracking_url, self.environment.artifacts_root, project=self.config.folder)
 
     @cached_property
     def registry(self) -> Registry:
@@ -163,3 +168,26 @@ class Workspace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _settle(found: Config) -> None:
+    """A project that was moved or copied works where it is now, and what Headrace keeps in it is no business of git."""
+    from headrace.tracking import place
+
+    for environment in found.environments:
+        _ignore(found.folder, environment.root)
+        if isinstance(environment.tracking, str):
+            place.settle(environment.tracking, project=found.folder)
+
+
+def _ignore(project: Path, root: Path) -> None:
+    """The folder of an environment's stores has a `.gitignore`: `git add .` would stage databases.
+
+    One that is there stays as it is: whoever wants to commit the folder empties it.
+    """
+    home = project / HOME if root.is_relative_to(project / HOME) else root
+    if home == project or not home.is_relative_to(project) or (home / IGNORE).exists():
+        return
+    with suppress(OSError):  # who writes next to it says it better
+        home.mkdir(parents=True, exist_ok=True)
+        (home / IGNORE).write_text("*\n", encoding="utf-8")
