@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from headrace.features.matrix import check_alone, encode, learn
+from headrace.core.errors import UserCodeError
+from headrace.features.matrix import check_alone, encode, learn, to_json
 from headrace.tracking.autolog import fitted_params
 from headrace.tracking.records import Column
 from headrace.training import package
 from headrace.training.calibration import isotonic
 from headrace.training.declarations import Binary
-from headrace.training.estimator import importances
-from headrace.training.metrics import by_name, evaluate
-from headrace.training.output import classes_of, kind, output
+from headrace.training.estimator import importances, own, sample
+from headrace.training.metrics import by_name, check_measurable, evaluate
+from headrace.training.output import check_classes, classes_of, differing, kind, output
+from headrace.training.package import Expected, read_estimator
 from headrace.training.plots import plots
 from headrace.training.split import check_features, check_labels
 from headrace.training.train import fit, training_data
@@ -29,11 +31,15 @@ if TYPE_CHECKING:
     from headrace.features.matrix import Categories
     from headrace.tracking.records import ColumnType
     from headrace.tracking.tracking import TrackedRun
+    from headrace.training.calibration import Calibration
     from headrace.training.declarations import Model, Params, TrainingData
-    from headrace.training.package import Origin
+    from headrace.training.estimator import Estimator
+    from headrace.training.output import Class, TaskKind
+    from headrace.training.package import Origin, Written
     from headrace.training.training_set import TrainingSet
 
 EXAMPLE = 5  # full rows that are kept beside the model
+EXPECTED = 50  # full rows that are kept with what the estimator itself predicts
 HASH = "headrace.artifact_hash"
 LOADER = "headrace.scoring.pyfunc"
 
@@ -53,11 +59,15 @@ def prepare(
     """The fitting rows as the user's function gets them, and the categories of the texts.
 
     Raises:
-        DataError: one class only, or a feature that is missing everywhere.
+        DataError: a part with one class only, classes whose names meet, or a feature that is missing everywhere.
         UserCodeError: an on-demand function looks at other rows.
     """
     rows = data.part("fit")
     check_labels(data.y.loc[rows], "fit on")
+    check_classes(model.task, data.y.loc[rows])
+    if isinstance(model.task, Binary) and model.task.calibrate:
+        check_labels(data.y.loc[data.part("calibrate")], "calibrate with")
+    check_measurable(model, data.y.loc[data.part("test")])
     check_features(data.plan, data.computed.loc[rows])
     check_alone(data.plan, functions, data.inputs.loc[rows])
     categories = learn(data.plan, data.computed.loc[rows])
@@ -111,6 +121,8 @@ def fit_and_log(
         run.log_figure(figure, f"plots/{name}")
     if weights:
         run.log_dict(weights, "importances.json")
+    places = sample(fitting.X, EXPECTED)
+    expected = _expected(data, task, classes, estimator, fitting.X.iloc[places], calibration)
     with tempfile.TemporaryDirectory(prefix="headrace-package-") as scratch:
         written = package.write(
             Path(scratch),
@@ -124,7 +136,9 @@ def fit_and_log(
             params=params,
             origin=origin,
             by_value=by_value,
+            expected=expected,
         )
+        _check_kept(written, fitting.X.iloc[places], expected)
         uri = run.log_model(
             written.folder,
             loader=LOADER,
@@ -135,6 +149,38 @@ def fit_and_log(
         )
     run.set_tags({HASH: written.hash})
     return Logged(run_id=run.id, model_uri=uri, artifact_hash=written.hash)
+
+
+def _expected(
+    data: TrainingSet,
+    task: TaskKind,
+    classes: Sequence[Class],
+    estimator: Estimator,
+    X: pd.DataFrame,  # noqa: N803
+    calibration: Calibration | None,
+) -> Expected:
+    """Some full rows to fit on, and what the object that fit() gave predicts for them."""
+    made = output(task, classes, own(estimator), X, calibration=calibration)
+    return Expected(
+        rows=to_json(data.plan, data.inputs.loc[X.index]),
+        columns=[str(name) for name in made.columns],
+        outputs=made.astype(object).to_numpy().tolist(),
+    )
+
+
+def _check_kept(written: Written, X: pd.DataFrame, expected: Expected) -> None:  # noqa: N803
+    """Reads the estimator back, and compares with what it predicted before it was written.
+
+    Raises:
+        UserCodeError: rows differ by more than rounding.
+    """
+    spec = written.spec
+    back = read_estimator(written.folder, spec)
+    if told := differing(output(spec.task, spec.classes, back, X, calibration=spec.calibration), expected.frame):
+        raise UserCodeError(
+            f"the estimator predicts otherwise after it was written ({spec.estimator}) and read back: {told}.",
+            hint="It must predict the same for the same row each time, and keep all that it needs when it is pickled.",
+        )
 
 
 def _outputs(given: pd.DataFrame) -> list[Column]:
