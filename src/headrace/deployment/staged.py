@@ -34,7 +34,6 @@ from headrace.serving.manifest import (
     write_manifest,
     write_parity,
 )
-
 from headrace.training.output import differing
 from headrace.training.package import read_expected
 

@@ -331,7 +331,8 @@ def own(estimator: Estimator) -> Estimator:
 def sample(X: pd.DataFrame, rows: int = COMPARED) -> list[int]:  # noqa: N803
     """Places of rows that stand for all: of each column the smallest, the largest, a zero and a missing one, then any."""
     chosen: set[int] = set()
-    for _, values in X.items():
+    for name in X.columns:
+        values = X[name]
         if len(chosen) >= rows or values.empty:
             break
         numbers = values.cat.codes.astype("float64") if values.dtype == "category" else values
@@ -373,8 +374,8 @@ def match_classes(known: Sequence[object] | None, classes: Sequence[Class]) -> t
 def unlike(ours: Numbers, theirs: Numbers) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Which rows of two predictions differ by more than rounding."""
     largest = float(np.nanmax(np.abs(theirs), initial=0.0))
-    same = np.isclose(ours, theirs, rtol=0.0, atol=CLOSE * largest, equal_nan=True)
-    return ~(same if same.ndim == 1 else same.all(axis=1))
+    same = np.asarray(np.isclose(ours, theirs, rtol=0.0, atol=CLOSE * largest, equal_nan=True))
+    return ~same if same.ndim == 1 else ~np.asarray(same.all(axis=1))
 
 
 def _form(fitted: object, name: str, order: tuple[int, ...] | None) -> Estimator:
@@ -437,9 +438,7 @@ def _predicted(estimator: Estimator, X: pd.DataFrame, task: TaskKind, classes: S
     return estimator.values(X) if task == "Regression" else estimator.probabilities(X, classes)
 
 
-def _check_guess(
-    probability: Numbers, y: pd.Series, known: Sequence[object] | None, classes: Sequence[Class]
-) -> None:
+def _check_guess(probability: Numbers, y: pd.Series, known: Sequence[object] | None, classes: Sequence[Class]) -> None:
     """Refuses classes that were taken for places, where the labels say that they are others.
 
     The estimator was fitted on these rows: if another assignment of its classes is right far more often than the assumed

@@ -66,7 +66,7 @@ def prepare(
     check_labels(data.y.loc[rows], "fit on")
     check_classes(model.task, data.y.loc[rows])
     if isinstance(model.task, Binary) and model.task.calibrate:
-        check_labels(data.y.loc[data.part("calibrate")], "calibrate with")
+        check_labels(data.y.loc[data.part("calibrate")], "calibrate")
     check_measurable(model, data.y.loc[data.part("test")])
     check_features(data.plan, data.computed.loc[rows])
     check_alone(data.plan, functions, data.inputs.loc[rows])

@@ -89,7 +89,7 @@ def check_measurable(model: Model, y: pd.Series) -> None:
     if metric in COMPARING and y.nunique() < 2:
         others = [name for name in METRICS[type(model.task).__name__] if name not in COMPARING]
         raise DataError(
-            f"all {len(y)} rows to test on have the same label, {y.iloc[0]!r}: {metric} has no value on them.",
+            f"all {len(y)} rows to test on have the same label, {y.iloc[0]:g}: {metric} has no value on them.",
             hint="Hold out a longer window, Evaluate(test=…), choose another training moment with --as-of, or measure "
             f"first what has a value there: Evaluate(metrics=[{others[0]!r}, …]).",
         )

@@ -13,7 +13,7 @@ scoring and the packaged model all take it.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
 
@@ -87,7 +87,7 @@ class PackageSpec:
     calibration: Calibration | None
     params: Mapping[str, bool | int | float | str]
     estimator: Format = "pickle"
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
     by_value: bool = False
     code: CodeSpec | None = None
 
