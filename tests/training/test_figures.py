@@ -104,9 +104,9 @@ def test_a_metric_without_meaning_has_no_value_and_a_reason():
 def test_what_is_kept_predicts_what_was_fitted_and_one_row_as_many(estimator, drawn, tmp_path):
     X, y = drawn
     fitted = estimator.fit(X, y)
-    ours = adopt(fitted)
+    ours = adopt(fitted, task="Binary", classes=(0, 1), X=X, y=y)
     ours.save(tmp_path, by_value=())
-    back = LOADERS[ours.format](tmp_path)
+    back = LOADERS[ours.format](tmp_path, ours.settings)
     expected = ours.probabilities(X, (0, 1))
 
     assert expected == pytest.approx(fitted.predict_proba(X), abs=1e-7)  # XGBoost's own are rounded to float32
@@ -119,9 +119,10 @@ def test_what_is_kept_predicts_what_was_fitted_and_one_row_as_many(estimator, dr
 def test_a_regression_is_kept_too(drawn, tmp_path):
     X, _ = drawn
     fitted = LGBMRegressor(n_estimators=20, verbose=-1).fit(X, X["a"])
-    adopt(fitted).save(tmp_path, by_value=())
+    ours = adopt(fitted, task="Regression", classes=(), X=X, y=X["a"])
+    ours.save(tmp_path, by_value=())
 
-    assert np.array_equal(LOADERS["lightgbm"](tmp_path).values(X), fitted.predict(X))
+    assert np.array_equal(LOADERS[ours.format](tmp_path, ours.settings).values(X), fitted.predict(X))
 
 
 def model(fit_function):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.core.clock import now
 from headrace.core.errors import DataError
+from headrace.features.matrix import from_json, to_json
 from headrace.features.plan import FeaturePlan
 from headrace.scoring.predictor import Predictor
 from headrace.serving.declarations import Serve
@@ -33,6 +34,8 @@ from headrace.serving.manifest import (
     write_manifest,
     write_parity,
 )
+from headrace.training.output import differing
+from headrace.training.package import read_expected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,15 +109,16 @@ def stage(tracking: Tracking, version: Version, home: Path, *, samples: pd.DataF
         serve: how it is to be served; the usual way unless said.
 
     Raises:
-        DataError: the files are not those that were registered.
+        DataError: the files are not those that were registered, or predict otherwise than when they were made.
     """
     folder = home / folder_name(version)
     if not is_whole(folder, version):
         _copy(tracking, version, folder, samples=samples)
     (folder / SERVE).write_text(json.dumps(asdict(serve or Serve())), encoding="utf-8")
     predictor = Predictor(folder / PACKAGE)
+    _check_expected(predictor, folder, version)
     parity = read_parity(folder / PARITY)
-    ours = predictor.predict(_frame(parity, predictor.plan))
+    ours = predictor.predict(from_json(predictor.plan, parity.rows))
     return Staged(
         folder=folder,
         plan=predictor.plan,
@@ -146,7 +150,7 @@ def _answers(logged: Path, version: Version, samples: pd.DataFrame) -> Parity:
 
     plan = Predictor(logged / PACKAGE).plan
     names = [column.name for column in plan.inputs]
-    rows = [[_json(value) for value in row] for row in samples[names].astype(object).itertuples(index=False)]
+    rows = to_json(plan, samples)
     asked = Parity(
         artifact_hash=version.artifact_hash,
         columns=tuple(names),
@@ -156,8 +160,8 @@ def _answers(logged: Path, version: Version, samples: pd.DataFrame) -> Parity:
         alone=(),
     )
     model = load_model(str(logged))
-    given: Any = model.predict(_frame(asked, plan))
-    alone: list[Any] = [model.predict(_frame(replace(asked, rows=(row,)), plan)) for row in asked.rows[:ALONE]]
+    given: Any = model.predict(from_json(plan, asked.rows))
+    alone: list[Any] = [model.predict(from_json(plan, [row])) for row in asked.rows[:ALONE]]
     return replace(
         asked,
         output_columns=tuple(str(name) for name in given.columns),
@@ -263,26 +267,22 @@ def _no_copy(version: Version, folder: Path) -> DataError:
     )
 
 
-def _frame(parity: Parity, plan: FeaturePlan) -> pd.DataFrame:
-    import pandas as pd
+def _check_expected(predictor: Predictor, folder: Path, version: Version) -> None:
+    """Compares with what the estimator itself predicted when it was fitted, which neither pyfunc nor we computed.
 
-    columns = list(zip(*parity.rows, strict=True)) or [() for _ in plan.inputs]
-    return pd.DataFrame(
-        {
-            column.name: pd.Series(list(values), dtype=object)
-            for column, values in zip(plan.inputs, columns, strict=True)
-        }
-    )
-
-
-def _json(value: Any) -> Value:
-    import pandas as pd
-
-    if value is None or pd.isna(value):
-        return None
-    if isinstance(value, pd.Timestamp):
-        return value.isoformat()
-    return value.item() if hasattr(value, "item") else value
+    Raises:
+        DataError: rows differ by more than rounding.
+    """
+    expected = read_expected(folder / PACKAGE)
+    if expected is None:
+        return
+    ours = predictor.predict(from_json(predictor.plan, expected.rows))
+    told = differing(ours, expected.frame)
+    if told:
+        raise DataError(
+            f"{version.name} predicts otherwise here than its estimator did when it was fitted: {told}.",
+            hint="Other versions of its libraries may be installed here: compare requirements.txt in the logged model, or train again.",
+        )
 
 
 def _signature(folder: Path) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from headrace.core.errors import DataError, UserCodeError
 from headrace.features.plan import DECLARED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from headrace.features.plan import Call, FeaturePlan, Kind
 
@@ -27,6 +27,7 @@ INSTANT = pd.DatetimeTZDtype("us", "UTC")
 PACKAGE = str(Path(__file__).parent.parent)
 ALONE = 5  # rows that are computed a second time, each alone
 
+Value = None | float | str
 Functions = dict[str, "Callable[..., object]"]
 Categories = dict[str, list[str]]
 
@@ -49,6 +50,35 @@ def read(plan: FeaturePlan, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {column.name: cast(column.name, rows[column.name], column.kind) for column in plan.inputs}, index=rows.index
     )
+
+
+def to_json(plan: FeaturePlan, rows: pd.DataFrame) -> list[list[Value]]:
+    """Full rows as JSON holds them, in the order of the plan's inputs: what `read` gives, whatever the table's type was.
+
+    A number is a float, a time or date ISO 8601 text, a missing value None. `from_json` gives rows that `read` reads alike.
+
+    Raises:
+        DataError: as `read`.
+    """
+    inputs = read(plan, rows)
+    columns = [_json_values(inputs[column.name]) for column in plan.inputs]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def from_json(plan: FeaturePlan, rows: Sequence[Sequence[Value]]) -> pd.DataFrame:
+    """Full rows from what `to_json` gave, as objects."""
+    columns = list(zip(*rows, strict=True)) or [() for _ in plan.inputs]
+    return pd.DataFrame(
+        {
+            column.name: pd.Series(list(values), dtype=object)
+            for column, values in zip(plan.inputs, columns, strict=True)
+        }
+    )
+
+
+def _json_values(values: pd.Series) -> list[Value]:
+    known = values.astype(object).where(values.notna(), None).to_list()
+    return [value.isoformat() if isinstance(value, pd.Timestamp) else value for value in known]
 
 
 def compute(plan: FeaturePlan, functions: Mapping[str, Callable[..., object]], inputs: pd.DataFrame) -> pd.DataFrame:

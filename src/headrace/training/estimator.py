@@ -4,12 +4,16 @@ LightGBM and XGBoost models are kept in their library's own text or JSON: no pic
 and the library's scikit-learn face is not needed to predict. So are ONNX graphs. Everything else with `predict` is kept by cloudpickle, with
 the project's own modules by value. (MLflow's flavours would keep scikit-learn faces as skops, which asks for a list of
 trusted types for most pipelines, is one more dependency, and loads only through MLflow.)
+
+A booster alone forgets what its scikit-learn face was told, so `adopt` compares what is kept with the face's own
+predictions on fitting rows, and keeps the face whole where the booster predicts otherwise.
 """
 
 from __future__ import annotations
 
 import pickle
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast
 
 import numpy as np
@@ -22,13 +26,39 @@ from headrace.training.onnx import Graph
 from headrace.training.parts import one_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
 
+    from headrace.training.output import Class, TaskKind
+
 Format = Literal["lightgbm", "xgboost", "onnx", "pickle"]
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
+CLOSE = 1e-5  # of the largest number: XGBoost adds up trees in float32, whose last bit is 6e-8 of a sum
+COMPARED = 500  # fitting rows
+SHOWN = 3  # rows in a message
+BOOSTERS = ("lightgbm.Booster", "xgboost.Booster")
+FACES = ("lightgbm.LGBMClassifier", "lightgbm.LGBMRegressor", "xgboost.XGBClassifier", "xgboost.XGBRegressor")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the file of an estimator does not say, and predicting needs.
+
+    Attributes:
+        order: where each of the package's classes is among the estimator's; None when they are in the same order.
+        missing: the number that XGBoost was told to take for a missing value; None is NaN.
+    """
+
+    order: tuple[int, ...] | None = None
+    missing: float | None = None
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Settings:
+        """What `asdict` gave, after a round through text."""
+        order = stored["order"]
+        return cls(order=None if order is None else tuple(order), missing=stored["missing"])
 
 
 class Estimator(Protocol):
@@ -37,10 +67,12 @@ class Estimator(Protocol):
     Attributes:
         format: how it is kept.
         fitted: what the user's function gave; None once it was read back.
+        settings: what is kept beside its file.
     """
 
     format: ClassVar[Format]
     fitted: object
+    settings: Settings
 
     def values(self, X: pd.DataFrame) -> Numbers:  # noqa: N803
         """Predicted numbers, one a row."""
@@ -61,8 +93,8 @@ class LightGBM:
     format: ClassVar[Format] = "lightgbm"
     FILE: ClassVar[str] = "model.txt"
 
-    def __init__(self, booster: Any, fitted: object = None) -> None:
-        self.booster, self.fitted = booster, fitted
+    def __init__(self, booster: Any, settings: Settings, fitted: object = None) -> None:
+        self.booster, self.settings, self.fitted = booster, settings, fitted
 
     def values(self, X: pd.DataFrame) -> Numbers:  # noqa: N803
         """See Estimator."""
@@ -70,7 +102,7 @@ class LightGBM:
 
     def probabilities(self, X: pd.DataFrame, classes: Sequence[object]) -> Numbers:  # noqa: N803
         """See Estimator."""
-        return _by_class(self.booster.predict(X), None, classes, len(X))
+        return _by_class(self.booster.predict(X), self.settings.order, classes, len(X))
 
     def save(self, folder: Path, *, by_value: Sequence[str]) -> set[str]:
         """See Estimator."""
@@ -79,10 +111,10 @@ class LightGBM:
         return {"lightgbm"}
 
     @classmethod
-    def load(cls, folder: Path) -> LightGBM:
+    def load(cls, folder: Path, settings: Settings) -> LightGBM:
         """Reads what `save` wrote."""
         lightgbm = need("lightgbm", "lightgbm", "this model")
-        return cls(lightgbm.Booster(model_file=folder / cls.FILE))
+        return cls(lightgbm.Booster(model_file=folder / cls.FILE), settings)
 
 
 class XGBoost:
@@ -91,14 +123,17 @@ class XGBoost:
     format: ClassVar[Format] = "xgboost"
     FILE: ClassVar[str] = "model.json"
 
-    def __init__(self, booster: Any, fitted: object = None) -> None:
-        self.booster, self.fitted = booster, fitted
+    def __init__(self, booster: Any, settings: Settings, fitted: object = None) -> None:
+        self.booster, self.settings, self.fitted = booster, settings, fitted
 
     def _predict(self, X: pd.DataFrame) -> Any:  # noqa: N803
         xgboost = need("xgboost", "xgboost", "this model")
         best = self.booster.attr("best_iteration")
         rounds = (0, 0) if best is None else (0, int(best) + 1)
-        return self.booster.predict(xgboost.DMatrix(X, enable_categorical=True), iteration_range=rounds)
+        missing = np.nan if self.settings.missing is None else self.settings.missing
+        return self.booster.predict(
+            xgboost.DMatrix(X, missing=missing, enable_categorical=True), iteration_range=rounds
+        )
 
     def values(self, X: pd.DataFrame) -> Numbers:  # noqa: N803
         """See Estimator."""
@@ -106,7 +141,7 @@ class XGBoost:
 
     def probabilities(self, X: pd.DataFrame, classes: Sequence[object]) -> Numbers:  # noqa: N803
         """See Estimator."""
-        return _by_class(self._predict(X), None, classes, len(X))
+        return _by_class(self._predict(X), self.settings.order, classes, len(X))
 
     def save(self, folder: Path, *, by_value: Sequence[str]) -> set[str]:
         """See Estimator."""
@@ -115,11 +150,11 @@ class XGBoost:
         return {"xgboost"}
 
     @classmethod
-    def load(cls, folder: Path) -> XGBoost:
+    def load(cls, folder: Path, settings: Settings) -> XGBoost:
         """Reads what `save` wrote."""
         booster = need("xgboost", "xgboost", "this model").Booster()
         booster.load_model(folder / cls.FILE)
-        return cls(booster)
+        return cls(booster, settings)
 
 
 class Onnx:
@@ -127,8 +162,8 @@ class Onnx:
 
     format: ClassVar[Format] = "onnx"
 
-    def __init__(self, content: bytes, fitted: object = None) -> None:
-        self._content, self.fitted = content, fitted
+    def __init__(self, content: bytes, settings: Settings, fitted: object = None) -> None:
+        self._content, self.settings, self.fitted = content, settings, fitted
         self._graph = Graph(content)
 
     def values(self, X: pd.DataFrame) -> Numbers:  # noqa: N803
@@ -137,7 +172,7 @@ class Onnx:
 
     def probabilities(self, X: pd.DataFrame, classes: Sequence[object]) -> Numbers:  # noqa: N803
         """See Estimator."""
-        return _by_class(self._numbers(X), None, classes, len(X))
+        return _by_class(self._numbers(X), self.settings.order, classes, len(X))
 
     def _numbers(self, X: pd.DataFrame) -> Numbers:  # noqa: N803
         texts: dict[str, list[str]] = {}
@@ -158,9 +193,9 @@ class Onnx:
         return {"onnxruntime"}
 
     @classmethod
-    def load(cls, folder: Path) -> Onnx:
+    def load(cls, folder: Path, settings: Settings) -> Onnx:
         """Reads what `save` wrote."""
-        return cls((folder / GRAPH).read_bytes())
+        return cls((folder / GRAPH).read_bytes(), settings)
 
 
 class Pickled:
@@ -169,8 +204,8 @@ class Pickled:
     format: ClassVar[Format] = "pickle"
     FILE: ClassVar[str] = "model.pkl"
 
-    def __init__(self, fitted: object) -> None:
-        self.fitted = fitted
+    def __init__(self, fitted: object, settings: Settings) -> None:
+        self.fitted, self.settings = fitted, settings
 
     def values(self, X: pd.DataFrame) -> Numbers:  # noqa: N803
         """See Estimator."""
@@ -178,8 +213,7 @@ class Pickled:
 
     def probabilities(self, X: pd.DataFrame, classes: Sequence[object]) -> Numbers:  # noqa: N803
         """See Estimator."""
-        known = getattr(self.fitted, "classes_", None)
-        return _by_class(self._ask("predict_proba", X), None if known is None else list(known), classes, len(X))
+        return _by_class(self._ask("predict_proba", X), self.settings.order, classes, len(X))
 
     def _ask(self, method: str, X: pd.DataFrame) -> Any:  # noqa: N803
         ask = getattr(self.fitted, method, None)
@@ -217,15 +251,15 @@ class Pickled:
         return _imported_by(folder / self.FILE)
 
     @classmethod
-    def load(cls, folder: Path) -> Pickled:
+    def load(cls, folder: Path, settings: Settings) -> Pickled:
         """Reads what `save` wrote."""
         with (folder / cls.FILE).open("rb") as file:
             fitted = pickle.load(file)  # noqa: S301 - a package is code; artifact_hash binds it to its registration
         one_thread(fitted)
-        return cls(fitted)
+        return cls(fitted, settings)
 
 
-LOADERS: dict[Format, Callable[[Path], Estimator]] = {
+LOADERS: dict[Format, Callable[[Path, Settings], Estimator]] = {
     "lightgbm": LightGBM.load,
     "xgboost": XGBoost.load,
     "onnx": Onnx.load,
@@ -233,30 +267,218 @@ LOADERS: dict[Format, Callable[[Path], Estimator]] = {
 }
 
 
-def adopt(fitted: object) -> Estimator:
-    """The form in which a fitted object is kept.
+class _Own(Pickled):
+    """What the fitted object itself predicts. A regression whose numbers are probabilities has no `predict_proba`."""
+
+    def probabilities(self, X: pd.DataFrame, classes: Sequence[object]) -> Numbers:  # noqa: N803
+        """See Estimator."""
+        if callable(getattr(self.fitted, "predict_proba", None)):
+            return super().probabilities(X, classes)
+        return _by_class(self._ask("predict", X), self.settings.order, classes, len(X))
+
+
+def adopt(fitted: object, *, task: TaskKind, classes: Sequence[Class], X: pd.DataFrame, y: pd.Series) -> Estimator:  # noqa: N803
+    """The form in which a fitted object is kept: the smallest that predicts fitting rows as the object itself does.
+
+    Args:
+        fitted: what the user's function gave.
+        task: what is predicted.
+        classes: of the labels, sorted; none for Regression.
+        X: the matrix to fit on.
+        y: its labels.
 
     Raises:
-        UserCodeError: it has no `predict`, or is a graph that cannot be used.
+        UserCodeError: it has no `predict`, is a graph that cannot be used, has other classes than the labels, or cannot be
+            kept so that it predicts the same.
     """
-    kind = f"{type(fitted).__module__.partition('.')[0]}.{type(fitted).__name__}"
-    given = cast("Any", fitted)
-    if kind == "lightgbm.Booster":
-        return LightGBM(given, fitted)
-    if kind in ("lightgbm.LGBMClassifier", "lightgbm.LGBMRegressor"):
-        return LightGBM(given.booster_, fitted)
-    if kind == "xgboost.Booster":
-        return XGBoost(given, fitted)
-    if kind in ("xgboost.XGBClassifier", "xgboost.XGBRegressor"):
-        return XGBoost(given.get_booster(), fitted)
-    if kind == "onnx.ModelProto":
-        return Onnx(given.SerializeToString(deterministic=True), fitted)
-    if not callable(getattr(fitted, "predict", None)):
+    name = _type_name(fitted)
+    if name not in (*BOOSTERS, "onnx.ModelProto") and not callable(getattr(fitted, "predict", None)):
         raise UserCodeError(
             f"fit() gave {type(fitted).__name__}, which has no predict().",
             hint="Return the fitted estimator, return LGBMClassifier(**params).fit(data.X, data.y), or an onnx.ModelProto.",
         )
-    return Pickled(fitted)
+    known = None if task == "Regression" else _classes(fitted)
+    order, by_value = match_classes(known, classes)
+    try:
+        kept = _form(fitted, name, order)
+    except (AttributeError, TypeError, ValueError) as error:  # scikit-learn's NotFittedError is two of them
+        raise UserCodeError(
+            f"fit() gave {type(fitted).__name__}, which cannot be kept: {error}",
+            hint="Return the fitted estimator, return LGBMClassifier(**params).fit(data.X, data.y).",
+        ) from error
+    places = sample(X)
+    rows = X.iloc[places]
+    itself = own(kept)
+    if itself is not kept and (told := _difference(kept, itself, rows, task, classes)):
+        if task != "Regression" and not callable(getattr(fitted, "predict_proba", None)):
+            raise UserCodeError(
+                f"the booster of {type(fitted).__name__} alone predicts otherwise than {type(fitted).__name__}.predict(): {told}.",
+                hint="Fit the library's classifier: what it is told is kept with it.",
+            )
+        kept = Pickled(fitted, Settings(order=order))
+    if task == "Multiclass" and not by_value:
+        _check_guess(itself.probabilities(rows, classes), y.iloc[places], known, classes)
+    return kept
+
+
+def own(estimator: Estimator) -> Estimator:
+    """What the fitted object itself predicts, where it is kept in another form than the one that predicts."""
+    if _type_name(estimator.fitted) in FACES and not isinstance(estimator, Pickled):
+        return _Own(estimator.fitted, estimator.settings)
+    return estimator
+
+
+def sample(X: pd.DataFrame, rows: int = COMPARED) -> list[int]:  # noqa: N803
+    """Places of rows that stand for all: of each column the smallest, the largest, a zero and a missing one, then any."""
+    chosen: set[int] = set()
+    for name in X.columns:
+        values = X[name]
+        if len(chosen) >= rows or values.empty:
+            break
+        numbers = values.cat.codes.astype("float64") if values.dtype == "category" else values
+        array = numbers.to_numpy(dtype="float64")
+        marked = [np.isnan(array), array == 0]
+        if not marked[0].all():
+            chosen |= {int(np.nanargmin(array)), int(np.nanargmax(array))}
+        chosen |= {int(mark.argmax()) for mark in marked if mark.any()}
+    order = np.random.default_rng(0).permutation(len(X)).tolist()
+    return sorted([*chosen, *(place for place in order if place not in chosen)][:rows])
+
+
+def match_classes(known: Sequence[object] | None, classes: Sequence[Class]) -> tuple[tuple[int, ...] | None, bool]:
+    """Where each class of the labels is among an estimator's; None when they are in the same order.
+
+    Returns:
+        Beside it whether that is known by value. Otherwise they are taken for the places of the labels in sorted order.
+
+    Raises:
+        UserCodeError: neither way goes.
+    """
+    if known is None or not classes:
+        return None, False
+    for name in (_plain, _as_text):
+        theirs, ours = [name(each) for each in known], [name(each) for each in classes]
+        if len(set(theirs)) == len(theirs) and sorted(theirs, key=repr) == sorted(ours, key=repr):
+            order = tuple(theirs.index(each) for each in ours)
+            return (None if order == tuple(range(len(order))) else order), True
+    if [_plain(each) for each in known] == list(range(len(classes))):
+        return None, False
+    shown = [_plain(each) for each in known[:10]]
+    raise UserCodeError(
+        f"the estimator's classes are {shown!r}{'…' if len(known) > 10 else ''}; "
+        f"the labels are {list(classes)[:10]!r}{'…' if len(classes) > 10 else ''}.",
+        hint="Fit on data.y as it is, or on the places of the classes in sorted order: 0, 1, 2…",
+    )
+
+
+def unlike(ours: Numbers, theirs: Numbers) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which rows of two predictions differ by more than rounding."""
+    largest = float(np.nanmax(np.abs(theirs), initial=0.0))
+    same = np.asarray(np.isclose(ours, theirs, rtol=0.0, atol=CLOSE * largest, equal_nan=True))
+    return ~same if same.ndim == 1 else ~np.asarray(same.all(axis=1))
+
+
+def _form(fitted: object, name: str, order: tuple[int, ...] | None) -> Estimator:
+    given, settings = cast("Any", fitted), Settings(order=order)
+    if name == "onnx.ModelProto":
+        return Onnx(given.SerializeToString(deterministic=True), settings, fitted)
+    if name.startswith("lightgbm.") and name in (*BOOSTERS, *FACES):
+        return LightGBM(given if name in BOOSTERS else given.booster_, settings, fitted)
+    if name == "xgboost.Booster":
+        return XGBoost(given, settings, fitted)
+    if name in FACES:
+        missing = np.nan if given.missing is None else float(given.missing)
+        told = Settings(order=order, missing=None if np.isnan(missing) else missing)
+        return XGBoost(given.get_booster(), told, fitted)
+    return Pickled(fitted, settings)
+
+
+def _classes(fitted: object) -> list[object] | None:
+    known = getattr(fitted, "classes_", None)
+    if known is None:
+        return None
+    try:
+        return list(known)
+    except TypeError:
+        raise UserCodeError(
+            f"the classes_ of the fitted {type(fitted).__name__} are {known!r}, which is no list of classes."
+        ) from None
+
+
+def _type_name(fitted: object) -> str:
+    return f"{type(fitted).__module__.partition('.')[0]}.{type(fitted).__name__}"
+
+
+def _difference(
+    kept: Estimator,
+    itself: Estimator,
+    X: pd.DataFrame,  # noqa: N803
+    task: TaskKind,
+    classes: Sequence[Class],
+) -> str:
+    """How what is kept predicts otherwise than the object itself, with rows and values; empty where it does not."""
+    theirs = _predicted(itself, X, task, classes)
+    try:
+        ours = _predicted(kept, X, task, classes)
+    except Exception as error:  # noqa: BLE001  # whatever a library says of a booster without its face
+        return f"it raised {type(error).__name__}: {error}"
+    return told_difference(ours, theirs)
+
+
+def told_difference(ours: Numbers, theirs: Numbers) -> str:
+    """How many rows of two predictions differ, and the first of them; empty where none does."""
+    places = np.flatnonzero(unlike(ours, theirs))
+    if not len(places):
+        return ""
+    shown = "; ".join(f"row {place}: {ours[place].tolist()} for {theirs[place].tolist()}" for place in places[:SHOWN])
+    return f"{len(places)} of {len(theirs)} rows differ ({shown})"
+
+
+def _predicted(estimator: Estimator, X: pd.DataFrame, task: TaskKind, classes: Sequence[Class]) -> Numbers:  # noqa: N803
+    return estimator.values(X) if task == "Regression" else estimator.probabilities(X, classes)
+
+
+def _check_guess(probability: Numbers, y: pd.Series, known: Sequence[object] | None, classes: Sequence[Class]) -> None:
+    """Refuses classes that were taken for places, where the labels say that they are others.
+
+    The estimator was fitted on these rows: if another assignment of its classes is right far more often than the assumed
+    one, it was fitted on another numbering. "Far" is four standard deviations of a count, and a tenth of the rows.
+
+    Raises:
+        UserCodeError: they are others.
+    """
+    from headrace.training.extras import need
+
+    places = {name: place for place, name in enumerate(classes)}
+    count = np.zeros((len(classes), len(classes)), dtype="int64")
+    np.add.at(count, (probability.argmax(axis=1), y.map(places).to_numpy(dtype="int64")), 1)
+    _, best = need("scipy.optimize", "train", "models of several classes").linear_sum_assignment(count, maximize=True)
+    right, could = int(np.trace(count)), int(count[np.arange(len(classes)), best].sum())
+    if could - right <= max(0.1 * len(y), 4 * np.sqrt(len(y))):
+        return
+    told = "says no classes_" if known is None else f"has the classes {[_plain(each) for each in known[:10]]!r}"
+    raise UserCodeError(
+        f"the estimator {told}; taken in the order of the labels, {list(classes)[:10]!r}, it is right on {right} of "
+        f"{len(y)} fitting rows; in the order {[classes[place] for place in best[:10]]!r} it would be on {could}.",
+        hint="Fit on data.y as it is, or on the places of the classes in sorted order: 0, 1, 2…",
+    )
+
+
+def _plain(value: object) -> object:
+    """Python's own value of a class: 1.0, true and Decimal(1) are 1."""
+    value = cast("Any", value).item() if isinstance(value, np.generic) else value
+    if isinstance(value, str):
+        return str(value)
+    try:
+        return int(cast("Any", value)) if value == int(cast("Any", value)) else value
+    except (TypeError, ValueError, OverflowError):
+        return value if getattr(value, "__hash__", None) else repr(value)
+
+
+def _as_text(value: object) -> object:
+    """A class as a text column has it."""
+    plain = cast("Any", value).item() if isinstance(value, np.generic) else value
+    return str(plain) if isinstance(plain, bool) else str(_plain(plain))
 
 
 def importances(estimator: Estimator, names: Sequence[str]) -> dict[str, float]:
@@ -283,24 +505,20 @@ def _column(given: Any, rows: int, method: str) -> Numbers:
     return numbers.reshape(rows)
 
 
-def _by_class(given: Any, known: list[object] | None, classes: Sequence[object], rows: int) -> Numbers:
-    numbers = np.asarray(given, dtype="float64")
-    if len(classes) == 2 and numbers.shape == (rows,):
+def _by_class(given: Any, order: tuple[int, ...] | None, classes: Sequence[object], rows: int) -> Numbers:
+    try:
+        numbers = np.asarray(given, dtype="float64")
+    except (TypeError, ValueError) as error:
+        raise UserCodeError(f"the probabilities are no table of numbers: {error}.") from error
+    if len(classes) == 2 and numbers.shape in ((rows,), (rows, 1)):
+        numbers = numbers.reshape(rows)
         numbers = np.column_stack([1.0 - numbers, numbers])
     if numbers.shape != (rows, len(classes)):
         raise UserCodeError(
             f"the probabilities have shape {numbers.shape} for {rows} rows and {len(classes)} classes.",
             hint=f"One column a class, in the order {', '.join(repr(name) for name in classes[:10])}.",
         )
-    if known is None or known == list(classes) or known == list(range(len(classes))):
-        return numbers
-    try:
-        return numbers[:, [known.index(name) for name in classes]]
-    except ValueError:
-        raise UserCodeError(
-            f"the estimator's classes are {known[:10]!r}; the labels are {list(classes)[:10]!r}.",
-            hint="Fit on data.y as it is, or on the places of the classes in sorted order: 0, 1, 2…",
-        ) from None
+    return numbers if order is None else numbers[:, list(order)]
 
 
 def _imported_by(file: Path) -> set[str]:

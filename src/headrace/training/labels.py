@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from headrace.core.errors import DataError, DeclarationError
+from headrace.training.classes import plain
 from headrace.training.declarations import Binary, Regression
 
 if TYPE_CHECKING:
@@ -98,12 +99,9 @@ def checked(values: pd.Series, task: Task) -> pd.Series:
     if isinstance(task, Regression):
         numbers = pd.Series(pd.to_numeric(values, errors="coerce"), index=values.index).astype("float64")
         return _fitting(numbers, task, pd.Series(np.isfinite(numbers), index=numbers.index), "no finite number")
-    if values.dtype.kind == "b":
-        values = values.astype("int64")
-    if values.dtype.kind == "f":
-        _fitting(values, task, values == np.trunc(values), "no class: a fraction (is it a Regression?)")
-        values = values.astype("int64")
-    return values.astype(object)
+    classes, fits = plain(values)
+    _fitting(values, task, fits, "no class, which is a text or a whole number below 2^63")
+    return classes
 
 
 def _fitting(values: pd.Series, task: Task, fits: pd.Series, wrong: str) -> pd.Series:

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from headrace.features.matrix import check_alone, encode, learn
+from headrace.features.matrix import check_alone, encode, learn, to_json
 from headrace.tracking.autolog import fitted_params
 from headrace.tracking.records import Column
 from headrace.training import code, isolation, package
 from headrace.training.calibration import isotonic
 from headrace.training.declarations import Binary
-from headrace.training.estimator import importances
-from headrace.training.metrics import by_name, evaluate
-from headrace.training.output import classes_of, kind, output
+from headrace.training.estimator import importances, own, sample
+from headrace.training.metrics import by_name, check_measurable, evaluate
+from headrace.training.output import check_classes, classes_of, kind, output
+from headrace.training.package import Expected
 from headrace.training.plots import plots
 from headrace.training.split import check_features, check_labels
 from headrace.training.train import fit, training_data
@@ -31,13 +32,17 @@ if TYPE_CHECKING:
     from headrace.features.matrix import Categories
     from headrace.tracking.records import ColumnType
     from headrace.tracking.tracking import TrackedRun
+    from headrace.training.calibration import Calibration
     from headrace.training.declarations import Model, Params, TrainingData
+    from headrace.training.estimator import Estimator
     from headrace.training.isolation import Answered
+    from headrace.training.output import Class, TaskKind
     from headrace.training.package import Origin, Written
     from headrace.training.training_set import TrainingSet
 
 ASKED = 200  # full rows that the package is asked before it is logged
 EXAMPLE = 5  # full rows that are kept beside the model
+EXPECTED = 50  # full rows that are kept with what the estimator itself predicts
 HASH = "headrace.artifact_hash"
 LOADER = "headrace.scoring.pyfunc"
 
@@ -57,11 +62,15 @@ def prepare(
     """The fitting rows as the user's function gets them, and the categories of the texts.
 
     Raises:
-        DataError: one class only, or a feature that is missing everywhere.
+        DataError: a part with one class only, classes whose names meet, or a feature that is missing everywhere.
         UserCodeError: an on-demand function looks at other rows.
     """
     rows = data.part("fit")
     check_labels(data.y.loc[rows], "fit on")
+    check_classes(model.task, data.y.loc[rows])
+    if isinstance(model.task, Binary) and model.task.calibrate:
+        check_labels(data.y.loc[data.part("calibrate")], "calibrate")
+    check_measurable(model, data.y.loc[data.part("test")])
     check_features(data.plan, data.computed.loc[rows])
     check_alone(data.plan, functions, data.inputs.loc[rows])
     categories = learn(data.plan, data.computed.loc[rows])
@@ -118,9 +127,11 @@ def fit_and_log(
         run.log_figure(figure, f"plots/{name}")
     if weights:
         run.log_dict(weights, "importances.json")
+    places = sample(fitting.X, EXPECTED)
+    expected = _expected(data, task, classes, estimator, fitting.X.iloc[places], calibration)
     with tempfile.TemporaryDirectory(prefix="headrace-package-") as scratch:
         rows = _spread(data)
-        expected = output(
+        told = output(
             task, classes, estimator, encode(data.plan, categories, data.computed.loc[rows]), calibration=calibration
         )
 
@@ -138,11 +149,12 @@ def fit_and_log(
                 origin=origin,
                 by_value=by_value,
                 functions=functions,
+                expected=expected,
             )
             return made, isolation.ask(
                 made.folder,
                 data.inputs.loc[rows],
-                expected,
+                told,
                 loader=LOADER,
                 distributions={"headrace", *made.distributions},
                 project=origin.folder,
@@ -176,6 +188,23 @@ def _folder(parent: str, name: str) -> Path:
     folder = Path(parent) / name
     folder.mkdir()
     return folder
+
+
+def _expected(
+    data: TrainingSet,
+    task: TaskKind,
+    classes: Sequence[Class],
+    estimator: Estimator,
+    X: pd.DataFrame,  # noqa: N803
+    calibration: Calibration | None,
+) -> Expected:
+    """Some full rows to fit on, and what the object that fit() gave predicts for them."""
+    made = output(task, classes, own(estimator), X, calibration=calibration)
+    return Expected(
+        rows=to_json(data.plan, data.inputs.loc[X.index]),
+        columns=[str(name) for name in made.columns],
+        outputs=made.astype(object).to_numpy().tolist(),
+    )
 
 
 def _outputs(given: pd.DataFrame) -> list[Column]:

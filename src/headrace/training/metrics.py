@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.core.errors import DataError
 from headrace.training.declarations import METRICS, Binary, Multiclass
 from headrace.training.extras import need
 
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from headrace.training.declarations import Task
+    from headrace.training.declarations import Model, Task
 
 PREFIX = "probability_"
 MISSING = "(missing)"
+COMPARING = ("roc_auc", "average_precision", "r2")  # labels with each other: they need two
 LARGEST = 100  # slices of one column: those with the most rows
 
 
@@ -75,6 +77,22 @@ def evaluate(
             _measure(task, name, label.iloc[places], result.iloc[places], key=key, value=value) for name in names
         ]
     return measures
+
+
+def check_measurable(model: Model, y: pd.Series) -> None:
+    """Refuses test rows on which the main metric has no meaning.
+
+    Raises:
+        DataError: all labels are the same, and the metric compares different ones.
+    """
+    metric = model.metrics[0]
+    if metric in COMPARING and y.nunique() < 2:
+        others = [name for name in METRICS[type(model.task).__name__] if name not in COMPARING]
+        raise DataError(
+            f"all {len(y)} rows to test on have the same label, {y.iloc[0]:g}: {metric} has no value on them.",
+            hint="Hold out a longer window, Evaluate(test=…), choose another training moment with --as-of, or measure "
+            f"first what has a value there: Evaluate(metrics=[{others[0]!r}, …]).",
+        )
 
 
 def by_name(measures: Sequence[Measure]) -> dict[str, float | None]:

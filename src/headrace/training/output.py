@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from headrace.core.errors import UserCodeError
+from headrace.core.errors import DataError, UserCodeError
 from headrace.training.declarations import Binary, Multiclass
+from headrace.training.estimator import told_difference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,28 @@ def classes_of(task: Task, y: pd.Series) -> tuple[Class, ...]:
     if isinstance(task, Binary):
         return (0, 1)
     return tuple(sorted(y.unique().tolist())) if isinstance(task, Multiclass) else ()
+
+
+def check_classes(task: Task, y: pd.Series) -> None:
+    """Refuses classes that no table of predictions can hold beside each other.
+
+    A column is named after each class, and a table's columns are the same in upper and lower case.
+
+    Raises:
+        DataError: two classes differ only in case, or a class is neither a text nor a whole number.
+    """
+    if not isinstance(task, Multiclass):
+        return
+    first: dict[str, Class] = {}
+    label = f"{task.label.table.name}.{task.label.name}"
+    for name in classes_of(task, y):
+        other = first.setdefault(str(name).lower(), name)
+        if other != name:
+            raise DataError(
+                f"the classes {other!r} and {name!r} of {label} differ only in upper and lower case: both would be "
+                f"the column {f'probability_{name}'.lower()!r} of predictions.",
+                hint="Make them one in the table's SQL, lower(…), or give one of them another name.",
+            )
 
 
 def columns(task: TaskKind, classes: Sequence[Class]) -> list[str]:
@@ -84,6 +107,17 @@ def empty(task: TaskKind, classes: Sequence[Class]) -> pd.DataFrame:
     if task == "Multiclass":
         frame["prediction"] = frame["prediction"].astype("int64" if isinstance(classes[0], int) else "str")
     return frame
+
+
+def differing(ours: pd.DataFrame, theirs: pd.DataFrame) -> str:
+    """How many rows of two outputs differ by more than rounding, and the first of them; empty where none does.
+
+    A class is the one with the highest probability, so that only numbers are compared.
+    """
+    if list(ours.columns) != list(theirs.columns):
+        return f"columns {', '.join(ours.columns)} for {', '.join(theirs.columns)}"
+    numbers = [name for name in theirs.columns if name != "prediction"] or ["prediction"]
+    return told_difference(ours[numbers].to_numpy(dtype="float64"), theirs[numbers].to_numpy(dtype="float64"))
 
 
 def _finite(numbers: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
     package/spec.json       the feature plan, the categories, the task, the calibration, where the code came from
     package/estimator/      the fitted estimator (`estimator.py`)
+    package/expected.json   some fitting rows, and what the estimator itself predicted for them when it was fitted
     package/code/           of the project's code at that commit, what its on-demand functions need (`slicing.py`)
 
 It is written here and read by `scoring`, one room above, so that what is read is defined beside what is written. The way
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,17 +23,20 @@ from headrace.core.ids import folder_digest
 from headrace.features.plan import FeaturePlan
 from headrace.training import code, slicing
 from headrace.training.calibration import Calibration
-from headrace.training.estimator import LOADERS
+from headrace.training.estimator import LOADERS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from headrace.features.matrix import Categories
+    import pandas as pd
+
+    from headrace.features.matrix import Categories, Value
     from headrace.training.estimator import Estimator, Format
     from headrace.training.output import Class, TaskKind
 
 FOLDER = "package"
+EXPECTED = "expected.json"
 FORMAT = 1
 CORE = ("mlflow", "numpy", "pandas")
 
@@ -72,6 +76,7 @@ class PackageSpec:
         calibration: None when the task has none.
         params: the fit function was given.
         estimator: the format in which the estimator is kept.
+        settings: what its file does not say.
         by_value: the estimator holds functions or classes of the project.
         code: None for a model that is not from a project's folder.
     """
@@ -86,6 +91,7 @@ class PackageSpec:
     calibration: Calibration | None
     params: Mapping[str, bool | int | float | str]
     estimator: Format = "pickle"
+    settings: Settings = field(default_factory=Settings)
     by_value: bool = False
     code: CodeSpec | None = None
 
@@ -114,6 +120,7 @@ class PackageSpec:
             "calibration": None
             if calibration is None
             else Calibration(points=tuple(calibration["points"]), rates=tuple(calibration["rates"])),
+            "settings": Settings.from_json(stored["settings"]),
             "code": None if origin is None else CodeSpec(**origin),
         }
         return cls(**read)
@@ -136,6 +143,28 @@ class Origin:
     commit: str | None
     tree: str
     leave_out: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """Full rows, and what the fitted estimator itself predicted for them: the side that no reader of the package computes.
+
+    Attributes:
+        rows: as `features.matrix.to_json` gives them.
+        columns: of the output.
+        outputs: a row each.
+    """
+
+    rows: Sequence[Sequence[Value]]
+    columns: Sequence[str]
+    outputs: Sequence[Sequence[Value]]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The outputs."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.outputs), columns=list(self.columns))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +203,7 @@ def write(
     origin: Origin | None,
     by_value: Iterable[str] = (),
     functions: Mapping[str, Callable[..., object]] | None = None,
+    expected: Expected | None = None,
 ) -> Written:
     """Writes the folder `package` inside `parent`, which must not have it yet.
 
@@ -181,6 +211,7 @@ def write(
         parent: an existing folder.
         by_value: modules of the project as they are imported now, whose functions and classes a pickled estimator takes along.
         functions: the on-demand functions, of which only the code that they need is taken along; None for the whole project.
+        expected: what the estimator itself predicted; None where nobody asked it.
         origin: the project; None where there is none (a model with on-demand features needs one).
         model: and the rest: see PackageSpec.
 
@@ -204,10 +235,13 @@ def write(
         calibration=calibration,
         params=dict(params),
         estimator=estimator.format,
+        settings=estimator.settings,
         by_value=bool(tuple(by_value)) and estimator.format == "pickle",
         code=copied,
     )
     (folder / "spec.json").write_text(json.dumps(asdict(spec), indent=1, sort_keys=True), encoding="utf-8")
+    if expected is not None:
+        (folder / EXPECTED).write_text(json.dumps(asdict(expected)), encoding="utf-8")
     return Written(
         folder=folder,
         spec=spec,
@@ -253,10 +287,16 @@ def read_spec(folder: Path) -> PackageSpec:
     return PackageSpec.from_json(cast("dict[str, Any]", json.loads(file.read_text(encoding="utf-8"))))
 
 
+def read_expected(folder: Path) -> Expected | None:
+    """What a package's estimator itself predicted; None where that was not kept."""
+    file = folder / EXPECTED
+    return Expected(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+
 def read_estimator(folder: Path, spec: PackageSpec) -> Estimator:
     """Reads the estimator of a package.
 
     Raises:
         MissingExtraError: its library is not installed.
     """
-    return LOADERS[spec.estimator](folder / "estimator")
+    return LOADERS[spec.estimator](folder / "estimator", spec.settings)

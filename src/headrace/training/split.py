@@ -156,12 +156,15 @@ def check_labels(y: pd.Series, what: str) -> None:
     """Refuses rows that all have the same label.
 
     Raises:
-        DataError: there is only one class.
+        DataError: there is only one class, or no row.
     """
-    classes = y.unique()
-    if len(classes) < 2:
+    classes = y.unique().tolist()
+    if not classes:
+        raise DataError(f"there are no rows to {what}.", hint="Choose a later training moment with --as-of.")
+    if len(classes) == 1:
+        shown = int(classes[0]) if isinstance(classes[0], float) and classes[0].is_integer() else classes[0]
         raise DataError(
-            f"all {len(y)} rows to {what} have the same label, {classes[0]!r}: there is nothing to learn.",
+            f"all {len(y)} rows to {what} have the same label, {shown!r}: there is nothing to learn from them.",
             hint="Look at the label's table, or choose another training moment with --as-of.",
         )
 

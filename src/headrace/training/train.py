@@ -45,7 +45,7 @@ def fit(model: Model, data: TrainingData, params: Params) -> Estimator:
     """Calls the user's function.
 
     Raises:
-        UserCodeError: it raised (with the place in the user's file), or gave nothing that predicts.
+        UserCodeError: it raised (with the place in the user's file), or gave nothing that predicts or can be kept.
     """
     try:
         fitted = model.fit(data, params)
@@ -53,7 +53,7 @@ def fit(model: Model, data: TrainingData, params: Params) -> Estimator:
         raise UserCodeError(
             f"fit of model {model.name!r} raised {type(error).__name__}: {error}", findings=user_frames(error)
         ) from error
-    return adopt(fitted)
+    return adopt(fitted, task=kind(model.task), classes=classes_of(model.task, data.y), X=data.X, y=data.y)
 
 
 def direction(model: Model) -> Direction:

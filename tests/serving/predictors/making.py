@@ -66,13 +66,19 @@ def logged(
         classes=classes,
         plan=planned,
         categories=categories,
-        estimator=adopt(fit(X, y)),
+        estimator=adopt(fit(X, y), task=task, classes=classes, X=X, y=labelled(y, classes, task)),
         calibration=calibration,
         params={},
         origin=more.get("origin"),
     )
     keep(folder, written.folder, planned)
     return folder, parity(folder, frame.head(60))
+
+
+def labelled(y, classes, task):
+    """Labels by their places among the classes, as they are in a table."""
+    y = pd.Series(y).reset_index(drop=True)
+    return y if task == "Regression" or y.isin(classes).all() else y.map(dict(enumerate(classes)))
 
 
 def keep(folder, packaged, planned):

@@ -18,6 +18,11 @@ MIDDLE = ("high", "low", "middle")
 FLOAT, DOUBLE, INT64, STRING = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.STRING
 
 
+def regression(made):
+    X = pd.DataFrame({"a": [1.0, 2.0]})
+    return adopt(made, task="Regression", classes=(), X=X, y=X["a"])
+
+
 def graph(nodes, inputs, outputs, constants=()):
     made = helper.make_graph(
         nodes,
@@ -156,11 +161,11 @@ def identity(kind, *, shape=("rows", 3), output=FLOAT):
 )
 def test_a_graph_that_cannot_be_used_is_refused_when_it_was_fitted(made, why):
     with pytest.raises(UserCodeError, match=why):
-        adopt(made)
+        regression(made)
 
 
 def test_a_graph_that_asks_for_what_is_no_feature_is_told():
-    estimator = adopt(by_name(None, None))
+    estimator = regression(by_name(None, None))
 
     with pytest.raises(UserCodeError, match="'b' is no feature") as refused:
         estimator.values(pd.DataFrame({"a": [1.0], "colour": [2.0]}))
@@ -169,12 +174,12 @@ def test_a_graph_that_asks_for_what_is_no_feature_is_told():
 
 def test_it_is_read_back_as_it_was(tmp_path):
     made = identity(FLOAT, shape=("rows", 1))
-    estimator = adopt(made)
+    estimator = regression(made)
 
     assert estimator.save(tmp_path, by_value=()) == {"onnxruntime"}
 
     assert onnx.load(str(tmp_path / "model.onnx")) == made
-    back = LOADERS["onnx"](tmp_path)
+    back = LOADERS["onnx"](tmp_path, estimator.settings)
     assert back.values(pd.DataFrame({"only": [0.1, 2.0]})).tolist() == [float(np.float32(0.1)), 2.0]
 
 

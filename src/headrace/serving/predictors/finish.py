@@ -45,7 +45,10 @@ class Finish:
         )
         if outputs not in wanted:
             raise UnfitError(f"the library gives {outputs} numbers a row for {task}")
-        self._halved = task == "Multiclass" and outputs == 1  # one probability for two classes
+        self._halved = bool(self._classes) and outputs == 1  # one probability for two classes
+        order: list[int] | None = spec["settings"]["order"]
+        self._order = order or list(range(len(self._classes)))
+        self._straight = order is None
         self.columns = _columns(task, self._classes)
         stored = spec["calibration"]
         self._calibration = None if stored is None else Calibration(stored["points"], stored["rates"])
@@ -68,17 +71,23 @@ class Finish:
         value = numbers[-1]
         if not LOWEST <= value <= HIGHEST:
             raise _no_probabilities(np.asarray(numbers))
+        if not self._straight:
+            value = 1.0 - value if self._halved else numbers[0]
         return [value if self._calibration is None else self._calibration.one(value)]
 
     def _probabilities(self, numbers: Numbers) -> list[Answer]:
         _check(numbers)
         values = numbers[:, -1]
+        if not self._straight:
+            values = 1.0 - values if self._halved else numbers[:, 0]
         if self._calibration is not None:
             values = self._calibration.many(values)
         return [[value] for value in values.tolist()]
 
     def _class(self, numbers: list[float]) -> Answer:
         values = [1.0 - numbers[0], numbers[0]] if self._halved else numbers
+        if not self._straight:
+            values = [values[place] for place in self._order]
         highest = max(values)
         if not all(LOWEST <= value <= HIGHEST for value in values):
             raise _no_probabilities(np.asarray(numbers))
@@ -88,6 +97,8 @@ class Finish:
         _check(numbers)
         if self._halved:
             numbers = np.column_stack([1.0 - numbers[:, 0], numbers[:, 0]])
+        if not self._straight:
+            numbers = numbers[:, self._order]
         classes = self._classes
         return [
             [classes[place], *values]

@@ -47,7 +47,6 @@ class Sklearn:
         if not hasattr(estimator, ask):
             raise UnfitError(f"{type(estimator).__name__} has no {ask}()")
         self._ask = getattr(estimator, ask)
-        self._order = _order(list(estimator.classes_), classes) if classes else None
         self.outputs = len(classes) or 1
         self._alone = alone
 
@@ -61,7 +60,7 @@ class Sklearn:
         numbers = given.reshape(len(block), -1)
         if numbers.shape[1] != self.outputs:
             raise UnfitError(f"it gives {numbers.shape[1]} numbers a row for {self.outputs}")
-        return numbers if self._order is None else numbers[:, self._order]
+        return numbers
 
     def _quick(self, block: Numbers) -> Any:
         """Without the checks that this block would pass."""
@@ -88,13 +87,3 @@ def _prepare(estimator: Any) -> None:
             raise UnfitError(f"{name} takes columns by name, or as a DataFrame")
         cast("dict[str, Any]", vars(part)).pop("feature_names_in_", None)
     one_thread(estimator)
-
-
-def _order(known: list[Any], classes: list[Any]) -> list[int] | None:
-    """Where the package's classes are among the estimator's; None when they are as they should be."""
-    if known in (classes, list(range(len(classes)))):
-        return None
-    try:
-        return [known.index(name) for name in classes]
-    except ValueError:
-        raise UnfitError(f"its classes are {known[:10]!r}") from None

@@ -35,7 +35,7 @@ class XGBoost:
     """
 
     def __init__(self, folder: Path, alone: Numbers, spec: Mapping[str, Any]) -> None:
-        del spec
+        missing: float | None = spec["settings"]["missing"]
         self._library = shared("xgboost", "libxgboost")
         self._library.XGBGetLastError.restype = ctypes.c_char_p
         self._handle = ctypes.c_void_p()
@@ -52,7 +52,7 @@ class XGBoost:
                 "training": False,
                 "iteration_begin": 0,
                 "iteration_end": self._rounds(),
-                "missing": float("nan"),
+                "missing": float("nan") if missing is None else missing,
                 "strict_shape": True,
                 "cache_id": 0,
             }
