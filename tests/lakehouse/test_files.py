@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 
 from headrace.core.errors import DataError
 from headrace.lakehouse import files
+from headrace.lakehouse.dialect import Dialect
 from headrace.lakehouse.files import Reading, read
 
 ROWS = [{"id": 1, "name": "Zoë"}, {"id": 2, "name": 'a,\n"b"'}, {"id": 3, "name": None}]  # fmt: skip
 CSV = 'id,name\n1,Zoë\n2,"a,\n""b"""\n3,NA\n'
 
 
-def rows(path, types=None, nulls=("", "NA")):
-    with read(path, Reading(types=types or {}, nulls=nulls)) as reader:
-        return reader.read_all()
+def rows(path, types=None, nulls=("", "NA"), **options):
+    with read(path, Reading(types=types or {}, dialect=Dialect(nulls=nulls, **options))) as content:
+        return content.batches.read_all()
 
 
 def packed(path, data):
