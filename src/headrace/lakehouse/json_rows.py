@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from headrace.lakehouse.reading import Reading
 
 LONG = re.compile(rb"[0-9](?:[.]?[0-9]){15,}|[eE][+-]?[0-9]{3,}")  # a number that a float64 may not hold
+SUSPICIOUS = re.compile(rb"\A\s*[^\s{]|\n\s*[^\s{]|\}\s*[^\s,\]}{]")  # a value that may stand outside of an object
+BETWEEN = re.compile(r"[ \t\r\n]*")
+HINT = "Write an array of objects, or one object a line."
 Row = dict[str, Any]
 
 
@@ -43,7 +46,7 @@ def table(data: bytes, path: Path, reading: Reading) -> tuple[pa.Table, tuple[Gu
     if not text.strip():
         return pa.table({}), (left_out(path),)
     if text.lstrip().startswith(b"["):
-        text = b"\n".join(json.dumps(row, ensure_ascii=False).encode() for row in _array(text, path))
+        text = b"\n".join(_items(text, path))
         if not text:
             return pa.table({}), ()
     known = {name: each for name, each in reading.types.items() if not pa.types.is_timestamp(each)}
@@ -75,15 +78,35 @@ def _guess(name: str, example: str) -> Guess:
     )
 
 
-def _array(text: bytes, path: Path) -> list[Row]:
+def _items(text: bytes, path: Path) -> Iterator[bytes]:
+    """The objects of an array, each as it is written but on one line.
+
+    Raises:
+        DataError: it is no array of objects.
+    """
+    written, decoder = text.decode(), json.JSONDecoder()
+    place, number = _past(written, written.index("[") + 1), 1
     try:
-        rows = json.loads(text, parse_float=_exact)
+        while not written.startswith("]", place):
+            item, end = decoder.raw_decode(written, place)
+            if not isinstance(item, dict):
+                raise DataError(f"{path}: item {number} is {type(item).__name__}, not an object.", hint=HINT)
+            yield written[place:end].replace("\n", " ").replace("\r", " ").encode()
+            place, number = _past(written, end), number + 1
+            if written.startswith(",", place):
+                place = _past(written, place + 1)
+            elif not written.startswith("]", place):
+                raise json.JSONDecodeError("Expecting ',' delimiter", written, place)
+        if rest := written[place + 1 :].strip():
+            raise json.JSONDecodeError(f"Extra data {rest[:20]!r}", written, place + 1)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON: {error}.", hint="Write an array of objects, or one object a line.") from None
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict):
-            raise DataError(f"{path}: item {number} is {type(row).__name__}, not an object.", hint="Write objects.")
-    return cast("list[Row]", rows)
+        raise DataError(f"{path}: not JSON: {error}.", hint=HINT) from None
+
+
+def _past(text: str, place: int) -> int:
+    """Behind the blanks that begin at a place."""
+    found = BETWEEN.match(text, place)
+    return place if found is None else found.end()
 
 
 class _exact(float):  # noqa: N801 - stands for float
@@ -99,6 +122,7 @@ class _exact(float):  # noqa: N801 - stands for float
 
 
 def _parse(text: bytes, known: Mapping[str, pa.DataType]) -> pa.Table:
+    _check(text)
     return pyarrow.json.read_json(
         io.BytesIO(text),
         read_options=pyarrow.json.ReadOptions(block_size=len(text)),  # types are told from all rows at once
@@ -106,6 +130,23 @@ def _parse(text: bytes, known: Mapping[str, pa.DataType]) -> pa.Table:
             explicit_schema=pa.schema(list(known.items())) if known else None, newlines_in_values=False
         ),
     )
+
+
+def _check(text: bytes) -> None:
+    """Only objects stand beside each other: Arrow ends the process at some other values, such as `null`.
+
+    Raises:
+        pa.ArrowInvalid: something else does.
+    """
+    if not SUSPICIOUS.search(text):
+        return
+    for line in text.split(b"\n"):
+        try:
+            value = json.loads(line) if line.strip() else {}
+        except (ValueError, RecursionError) as error:
+            raise pa.ArrowInvalid(str(error)) from None
+        if not isinstance(value, dict):
+            raise pa.ArrowInvalid("not an object")
 
 
 def _objects(text: bytes, path: Path, **numbers: Any) -> Iterator[tuple[int, Row]]:
