@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import zipfile
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -235,7 +236,5 @@ def test_whatever_a_file_holds_it_is_read_or_refused(tmp_path_factory, kind, edi
     packed(path, SEEDS[kind] if outside else edited(SEEDS[kind]))
     if outside:
         path.write_bytes(edited(path.read_bytes()))
-    try:
+    with suppress(DataError):  # and nothing else
         rows(path, types)
-    except DataError as refused:
-        assert str(path.name) in str(refused)

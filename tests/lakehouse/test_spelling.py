@@ -141,7 +141,9 @@ def test_numbers_are_the_numbers_that_were_written(texts):
 CELL = st.one_of(
     st.none(),
     st.integers(-(10**22), 10**22).map(str),
-    st.sampled_from(["01067", "1E5", "NA", "", "true", "2024-01-05", "1.50", "a;b", "x|y", "Zoë", "1,5", 'a"b', "l1\nl2"]),
+    st.sampled_from(
+        ["01067", "1E5", "NA", "", "true", "2024-01-05", "1.50", "a;b", "x|y", "Zoë", "1,5", 'a"b', "l1\nl2"]
+    ),
     st.text(st.characters(codec="latin-1", exclude_characters="\r\x00"), max_size=6),
 )
 

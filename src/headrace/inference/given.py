@@ -140,7 +140,10 @@ def _file(
         decisions=Decisions(relation=GIVEN, arrow={GIVEN: _conformed(read.select(wanted), types, str(path))}),
         said=path.name,
         identity={"file": files.content_digest(path), "nulls": list(dialect.nulls)},
-        notes=(*([from_] if from_ and files.format_of(path) == "csv" else []), *(guess.says + "." for guess in guesses)),
+        notes=(
+            *([from_] if from_ and files.format_of(path) == "csv" else []),
+            *(guess.says + "." for guess in guesses),
+        ),
     )
 
 

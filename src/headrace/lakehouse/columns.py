@@ -1,5 +1,8 @@
 """Types of columns: as declared, as Arrow, as DuckDB and as Delta keeps them."""
 
+# pyarrow.compute makes its functions when it is imported
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -126,9 +129,7 @@ def common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     return None
 
 
-def cast(
-    array: pa.Array | pa.ChunkedArray, to: pa.DataType, *, rounding: bool = False
-) -> pa.Array | pa.ChunkedArray:
+def cast(array: pa.Array | pa.ChunkedArray, to: pa.DataType, *, rounding: bool = False) -> pa.Array | pa.ChunkedArray:
     """The values in another type, none of them changed: casting back gives the same ones.
 
     A time without a zone becomes an instant as UTC, an instant becomes the clock time of UTC; nanoseconds are cut to
@@ -150,14 +151,28 @@ def cast(
     made = _converted(array, to)
     if not _is_reading(array.type, to) and not (rounding and _rounds(array.type, to)):
         _check_same(array, made)
-    elif rounding and _rounds(array.type, to) and pc.any(pc.is_inf(pc.if_else(pc.is_finite(array), made, None))).as_py():
+    elif (
+        rounding and _rounds(array.type, to) and pc.any(pc.is_inf(pc.if_else(pc.is_finite(array), made, None))).as_py()
+    ):
         raise pa.ArrowInvalid(f"a value is beyond {type_name(to)}")
     return made
 
 
 def _converted(array: pa.Array | pa.ChunkedArray, to: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    if isinstance(array, pa.ChunkedArray):
+        return pa.chunked_array([_converted(chunk, to) for chunk in array.chunks], to)
     if pa.types.is_null(to):
         return pa.nulls(len(array))
+    if (
+        pa.types.is_struct(array.type)
+        and pa.types.is_struct(to)
+        and [each.name for each in array.type] == [each.name for each in to]
+    ):
+        parts = [_converted(part, each.type) for part, each in zip(array.flatten(), to, strict=True)]
+        return pa.StructArray.from_arrays(parts, fields=list(to), mask=array.is_null())
+    if _has_empty(array.type) and pa.types.is_list(array.type) and pa.types.is_list(to):
+        items = _converted(array.values, to.value_type)
+        return pa.ListArray.from_arrays(array.offsets, items, type=to, mask=array.is_null())
     if pa.types.is_timestamp(array.type) and pa.types.is_timestamp(to):
         return array.cast(to, safe=False)
     return array.cast(to)
@@ -169,11 +184,14 @@ def _is_reading(found: pa.DataType, to: pa.DataType) -> bool:
         return True
     if any(test(found) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):
         return True
-    return pa.types.is_null(found) or pa.types.is_dictionary(found) or _empty(found)
+    return pa.types.is_null(found) or pa.types.is_dictionary(found) or _has_empty(found)
 
 
-def _empty(found: pa.DataType) -> bool:
-    return pa.types.is_struct(found) and not found.num_fields
+def _has_empty(found: pa.DataType) -> bool:
+    """Whether an object without fields is in it, from which Arrow casts to nothing."""
+    if pa.types.is_list(found):
+        return _has_empty(found.value_type)
+    return pa.types.is_struct(found) and (not found.num_fields or any(_has_empty(each.type) for each in found))
 
 
 def _rounds(found: pa.DataType, to: pa.DataType) -> bool:

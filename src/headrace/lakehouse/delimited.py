@@ -82,7 +82,9 @@ def _dialect(body: bytes, path: Path, given: Dialect) -> tuple[Dialect, tuple[Gu
     shown = SHOWN.get(chosen, chosen)
     guesses: tuple[Guess, ...] = ()
     if others:
-        says = f"{path.name} is divided by {shown!r}, though {SHOWN.get(others[0], others[0])!r} would divide it as well"
+        says = (
+            f"{path.name} is divided by {shown!r}, though {SHOWN.get(others[0], others[0])!r} would divide it as well"
+        )
         guesses = (Guess(about=f"separator {chosen}", says=says, fix=f'separator="{shown}" says so'),)
     elif chosen != ",":
         says = f'the fields of {path.name} are separated by "{shown}"'
@@ -100,9 +102,7 @@ def _decimal(texts: pa.Table, path: Path, found: Dialect, reading: Reading) -> t
     free = [name for name in texts.column_names if _may_be_fraction(reading.types.get(name))]
     said = {name: spelling.without(texts[name], found.nulls) for name in free}
     with_comma = [
-        name
-        for name, values in said.items()
-        if spelling.every(values, spelling.COMMA) and spelling.some(values, ",")
+        name for name, values in said.items() if spelling.every(values, spelling.COMMA) and spelling.some(values, ",")
     ]
     commas = [name for name in with_comma if spelling.some(said[name], spelling.COMMA_FOR_SURE)]
     if not commas:
@@ -199,7 +199,8 @@ class _Fields:
         said = re.sub(r"^CSV parse error: (Row #\d+: )?", "", said)
         mark = SHOWN.get(self.dialect.separator or "", self.dialect.separator)
         raise DataError(
-            f"{place}: {said}", hint=f"Nothing was loaded. The separator is {mark!r}; separator=, quote= and skip= change it."
+            f"{place}: {said}",
+            hint=f"Nothing was loaded. The separator is {mark!r}; separator=, quote= and skip= change it.",
         )
 
     def _place(self, row: int) -> str:
@@ -207,7 +208,9 @@ class _Fields:
         return f"{self.path}:{_line_of(self._rows(self.body), row) + self.skipped}"
 
     def _rows(self, data: bytes) -> Iterator[list[str]]:
-        return dialects.reader(data.decode("utf-8", errors="replace"), self.dialect.separator or ",", self.dialect.quote)
+        return dialects.reader(
+            data.decode("utf-8", errors="replace"), self.dialect.separator or ",", self.dialect.quote
+        )
 
 
 def _line_of(rows: Iterator[list[str]], number: int) -> int:

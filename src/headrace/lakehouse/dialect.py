@@ -38,8 +38,12 @@ class Dialect:
 
     def __post_init__(self) -> None:
         for name, value in (("separator", self.separator), ("quote", self.quote or None)):
-            if value is not None and not (_is_text(value) and len(value) == 1 and value.isascii() and value not in "\r\n\0"):
-                raise DeclarationError(f"{name}={value!r} is not one ASCII character.", hint=r'For example ";" or "\t".')
+            if value is not None and not (
+                _is_text(value) and len(value) == 1 and value.isascii() and value not in "\r\n\0"
+            ):
+                raise DeclarationError(
+                    f"{name}={value!r} is not one ASCII character.", hint=r'For example ";" or "\t".'
+                )
         if self.decimal not in (None, ".", ","):
             raise DeclarationError(f"decimal={self.decimal!r} is not known.", hint='Use "." or ",".')
         if self.separator is not None and self.separator in (self.decimal, self.quote):

@@ -17,6 +17,7 @@ from headrace.lakehouse.spelling import survives
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
+    from typing import Self
 
     from headrace.lakehouse.reading import Reading
 
@@ -112,7 +113,9 @@ def _past(text: str, place: int) -> int:
 class _exact(float):  # noqa: N801 - stands for float
     """A fraction that is written as it was read."""
 
-    def __new__(cls, text: str) -> _exact:
+    text: str
+
+    def __new__(cls, text: str) -> Self:
         made = super().__new__(cls, text)
         made.text = text
         return made

@@ -15,7 +15,7 @@ import json
 import tempfile
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -217,7 +217,10 @@ class _Files:
         unlike = {
             field.name for spool in spools for field in spool.schema if field.name in spelled and _number(field.type)
         }
-        return [self._spool(name, texts | unlike, types) for name in names] if unlike else spools
+        if not unlike:
+            return spools
+        again = [self._spool(name, texts | unlike, types) for name in names]
+        return [replace(spool, guesses=first.guesses) for spool, first in zip(again, spools, strict=True)]
 
     def _spool(self, name: str, texts: frozenset[str], types: Mapping[str, pa.DataType]) -> _Spool:
         if (name, texts) not in self.spools:
@@ -259,7 +262,7 @@ class _Files:
         told: list[str] = json.loads(current.properties.get(TOLD, "[]")) if current else []
         fresh = {guess.about: guess for spool in spools for guess in spool.guesses if guess.about not in told}
         self.notes = tuple(f"{self.source.name}: {guess}" for guess in fresh.values())
-        kept = [about for about, guess in fresh.items() if about != EMPTY]
+        kept = [about for about in fresh if about != EMPTY]
         if kept:
             self.properties[TOLD] = json.dumps([*told, *kept])
 

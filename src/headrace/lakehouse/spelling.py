@@ -5,12 +5,15 @@ they stay text. What does not count as spelling: zeros at the end of a fraction 
 exponent of a number that a machine wrote (`1e-05`, `6.02e+23`).
 """
 
+# pyarrow.compute makes its functions when it is imported
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -51,7 +54,7 @@ WHY = (  # what keeps a column of numbers a column of text, each with what it is
 )
 NUMBERS_OR_NEARLY = "|".join(f"(?:{pattern})" for pattern in (NUMBER, *(pattern for _, pattern in WHY)))
 
-Texts = pa.ChunkedArray
+Texts: TypeAlias = pa.ChunkedArray
 
 
 @dataclass(frozen=True, kw_only=True)

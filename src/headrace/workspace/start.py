@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from headrace.inference.declarations import Into
     from headrace.inference.progress import Progress
     from headrace.jobs.run import Outcome, Run, StepContext
-    from headrace.lakehouse.declarations import Source
+    from headrace.lakehouse.declarations import Source as FileSource
     from headrace.monitoring.alerts import Alert
     from headrace.pipelines.deploy import Delivered
     from headrace.registry.records import Version
@@ -166,16 +166,15 @@ def score(
     return run
 
 
-def _spine_sources(workspace: Workspace, deployment: Deployment) -> tuple[Source, ...]:
+def _spine_sources(workspace: Workspace, deployment: Deployment) -> tuple[FileSource, ...]:
     """The sources of files that a model's spine comes from, as they are declared now."""
     from headrace.lakehouse import graph
-    from headrace.lakehouse.declarations import Source as FileSource
-    from headrace.lakehouse.declarations import Table
+    from headrace.lakehouse.declarations import Source, Table
 
     project = workspace.project
     spine = deployment.model.spine.table.name
     elsewhere = [name.name for name in workspace.lakehouse.names()]
-    found = graph.sources([*project.all(FileSource), *project.all(Table)], spine, elsewhere=elsewhere)
+    found = graph.sources([*project.all(Source), *project.all(Table)], spine, elsewhere=elsewhere)
     return tuple(each for each in found if each.files)
 
 
