@@ -18,7 +18,7 @@ LOST = (pa.ArrowInvalid, pa.ArrowNotImplementedError)
 @pytest.mark.parametrize(
     ("values", "to"),
     [
-        (pa.array([datetime(2024, 1, 5, 23, 59, 59)]), pa.date32()),
+        (pa.array([datetime(2024, 1, 5, 23, 59, 59)]), pa.date32()),  # noqa: DTZ001
         (pa.array([2]), pa.bool_()),
         (pa.array([0.5]), pa.bool_()),
         (pa.array([12.355]), pa.decimal128(10, 2)),
@@ -34,7 +34,7 @@ LOST = (pa.ArrowInvalid, pa.ArrowNotImplementedError)
         (pa.array([20240105]), LOCAL),
         (pa.array([{"a": 1, "b": 2}]), pa.struct([("a", pa.int64())])),
         (pa.array([[1.5]]), pa.list_(pa.int64())),
-        (pa.array([[datetime(2024, 1, 5, 1)]]), pa.list_(pa.date32())),
+        (pa.array([[datetime(2024, 1, 5, 1)]]), pa.list_(pa.date32())),  # noqa: DTZ001
     ],
 )  # fmt: skip
 def test_a_cast_that_would_change_a_value_is_refused(values, to):
