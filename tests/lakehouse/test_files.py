@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import zipfile
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -13,20 +14,23 @@ from hypothesis import strategies as st
 
 from headrace.core.errors import DataError
 from headrace.lakehouse import files
+from headrace.lakehouse.dialect import Dialect
 from headrace.lakehouse.files import Reading, read
 
 ROWS = [{"id": 1, "name": "Zoë"}, {"id": 2, "name": 'a,\n"b"'}, {"id": 3, "name": None}]  # fmt: skip
 CSV = 'id,name\n1,Zoë\n2,"a,\n""b"""\n3,NA\n'
 
 
-def rows(path, types=None, nulls=("", "NA")):
-    with read(path, Reading(types=types or {}, nulls=nulls)) as reader:
-        return reader.read_all()
+def rows(path, types=None, nulls=("", "NA"), **options):
+    with read(path, Reading(types=types or {}, dialect=Dialect(nulls=nulls, **options))) as content:
+        return content.batches.read_all()
 
 
 def packed(path, data):
     if path.name.endswith(".gz"):
         path.write_bytes(gzip.compress(data))
+    elif path.name.endswith(".zst"):
+        path.write_bytes(pa.Codec("zstd").compress(data, asbytes=True))
     elif path.name.endswith(".zip"):
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("__MACOSX/._junk", b"")
@@ -42,11 +46,12 @@ def parquet(table):
     return sink.getvalue()
 
 
-@pytest.mark.parametrize("packing", ["", ".gz", ".zip"])
-@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("packing", ["", ".gz", ".zst", ".zip"])
+@pytest.mark.parametrize("kind", ["csv", "json", "jsonl", "parquet"])
 def test_every_format_and_packing_gives_the_same_rows(tmp_path, kind, packing):
     data = {
         "csv": CSV.encode(),
+        "json": json.dumps(ROWS, indent=1).encode(),
         "jsonl": "\n".join(json.dumps(row) for row in ROWS).encode(),
         "parquet": parquet(pa.Table.from_pylist(ROWS)),
     }[kind]
@@ -99,7 +104,6 @@ def test_a_quoted_null_text_is_text_and_times_of_day_stay_as_written(tmp_path):
         ('a,b\n1,"x\ny"\n\n3\n', {}, "raw.csv:5: Expected 2 columns, got 1: 3"),
         ("a,b\n1,2\nx,3\n", {"a": pa.int64()}, "raw.csv:3: column 'a' is declared as int64: invalid value 'x'"),
         ("a\n300\n", {"a": pa.int8()}, "raw.csv:2: column 'a' is declared as int8: invalid value '300'"),
-        ("", {}, "raw.csv: the file is empty"),
         ("a,\n1,2\n", {}, "raw.csv: column 2 has no name"),
         ("a,b,A\n1,2,3\n", {}, "raw.csv: column 'A' is there twice"),
     ],
@@ -129,7 +133,7 @@ def test_text_that_is_not_utf8_is_refused(tmp_path):
         rows(packed(tmp_path / "raw.csv", b"a,b\n\xe9t\xe9,2\n"))
 
 
-@pytest.mark.parametrize("name", ["raw.csv.gz", "raw.csv.zip", "raw.parquet", "raw.zip"])
+@pytest.mark.parametrize("name", ["raw.csv.gz", "raw.csv.zst", "raw.csv.zip", "raw.parquet", "raw.zip"])
 def test_a_damaged_file_is_refused(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"this is none")
@@ -158,5 +162,79 @@ def test_a_zip_of_two_files_and_an_unknown_ending_are_refused(tmp_path):
         archive.writestr("b.csv", "a\n1\n")
     with pytest.raises(DataError, match="holds 2 files"):
         rows(path)
-    with pytest.raises(DataError, match=r"cannot be told from the name[\s\S]*\.csv, \.jsonl, \.parquet"):
+    with pytest.raises(DataError, match=r"cannot be told from the name[\s\S]*\.csv, \.tsv, \.jsonl"):
         rows(packed(tmp_path / "raw.xlsx", b""))
+
+
+def test_an_empty_text_file_has_neither_rows_nor_columns_and_that_is_told(tmp_path):
+    for name in ("raw.csv", "raw.jsonl", "raw.json"):
+        with read(packed(tmp_path / name, b"\xef\xbb\xbf \n"), Reading()) as content:
+            assert content.batches.read_all().num_columns == 0
+            assert "is empty" in str(content.guesses[0])
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        ('{"id": 89014103211118510720}\n{"id": 7}\n', ["89014103211118510720", "7"]),
+        ('{"id": 9007199254740993}\n{"id": 0.5}\n', ["9007199254740993", "0.5"]),
+        ('{"id": 9007199254740993}\n{"id": 1}\n', [9007199254740993, 1]),
+        ('{"id": 0.1234567890123456789}\n{"id": 1.50}\n', ["0.1234567890123456789", "1.50"]),
+        ('{"id": 0.30000000000000004}\n{"id": 1e-7}\n', [0.30000000000000004, 1e-7]),
+        ('[{"id": 89014103211118510720}, {"id": 1.50}]', ["89014103211118510720", "1.50"]),
+        ('{"id": {}}\n{"id": {}}\n', [{}, {}]),
+        ('{"id": [{}]}\n{"id": []}\n', [[{}], []]),
+        ('{"id": {"a": {}}}\n{"id": {"b": 1}}\n', [{"a": {}, "b": None}, {"a": None, "b": 1}]),
+    ],
+)
+def test_numbers_and_objects_of_json_are_what_was_written(tmp_path, data, found):
+    assert rows(packed(tmp_path / "raw.json", data.encode())).column("id").to_pylist() == found
+
+
+def test_a_json_column_that_is_declared_as_text_takes_everything_as_it_is_written(tmp_path):
+    data = '{"a": 89014103211118510720}\n{"a": "x"}\n{"a": 1.50}\n{"a": {"b": [true]}}\n{"a": null}\n'
+    found = rows(packed(tmp_path / "raw.jsonl", data.encode()), {"a": pa.string()})["a"].to_pylist()
+    assert found == ["89014103211118510720", "x", "1.50", '{"b": [true]}', None]
+
+
+def test_a_number_within_a_json_object_that_no_type_holds_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"raw\.jsonl:2: 89014103211118510720 in column 'a' has more digits"):
+        rows(packed(tmp_path / "raw.jsonl", b'{"a": {"b": 1}}\n{"a": {"b": 89014103211118510720}}\n'))
+
+
+@pytest.mark.parametrize("data", [b"null", b'{"a": 1}\nnull\n', b'{"a": 1} null', b'{"a": 1}"x"', b"[1]", b'[{"a": 1}, null]', b"[" * 100_000])  # fmt: skip
+def test_json_that_is_no_object_is_refused_and_ends_nothing(tmp_path, data):
+    with pytest.raises(DataError):
+        rows(packed(tmp_path / "raw.json", data))
+
+
+SEEDS = {
+    "csv": b'a,b;c\n1,"x\ny",1.5\n2,y,1E5\n3,,01067\n',
+    "jsonl": b'{"a": 1, "b": {"c": []}, "d": "2024-01-01T00:00:00Z"}\n{"a": 12345678901234567890, "b": {}}\n',
+    "json": b'[{"a": 1, "b": "x"}, {"a": 2.5}]',
+    "parquet": parquet(pa.table({"a": [1, 2, 3], "b": ["x", "y", None], "c": [1.5, 2, 3]})),
+}
+BITS = (b"", b'"', b",", b";", b"\n", b"\r", b"\0", b"{}", b"[]", b"null", b"1e400", b"9" * 20, b"NaN", b"\xe9", b"}", b"[",
+        b"\xff\xfe", b"\xef\xbb\xbf", b'"\\ud800"', b"2024-13-45", b"\xed\xa0\x80", b"a,a", b'{"\\u0000":1}')  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(sorted(SEEDS)),
+    st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 6), st.sampled_from(BITS) | st.binary(max_size=4))),
+    st.sampled_from(["", ".gz", ".zst", ".zip"]),
+    st.booleans(),
+    st.sampled_from([{}, {"a": pa.string()}, {"a": pa.int64()}, {"a": pa.bool_(), "b": pa.timestamp("us", "UTC")}]),
+)
+def test_whatever_a_file_holds_it_is_read_or_refused(tmp_path_factory, kind, edits, packing, outside, types):
+    def edited(data):
+        for place, cut, new in edits:
+            data = data[: place % (len(data) + 1)] + new + data[place % (len(data) + 1) + cut :]
+        return data
+
+    path = tmp_path_factory.mktemp("fuzz") / f"raw.{kind}{packing}"
+    packed(path, SEEDS[kind] if outside else edited(SEEDS[kind]))
+    if outside:
+        path.write_bytes(edited(path.read_bytes()))
+    with suppress(DataError):  # and nothing else
+        rows(path, types)

@@ -368,3 +368,98 @@ def test_loads_at_the_same_time_double_nothing(lake, folder, tmp_path):
     racing = [subprocess.Popen(command) for _ in range(3)]
     assert [each.wait() for each in racing] == [0, 0, 0]
     assert [row["id"] for row in rows(lake)] == [1, 2, 3, 4]
+
+
+# ---------------------------------------------------------------------------------------------- what a file leaves open
+
+
+def test_the_spelling_of_one_file_makes_a_column_text_in_all_files_of_a_load(lake, folder):
+    (folder / "data/a.csv").write_text("id,plz,x\n1,20095,1.50\n")
+    (folder / "data/b.csv").write_text("id,plz,x\n2,01067,2\n")
+    loaded = load(lake, ORDERS, folder)
+    assert [(row["plz"], row["x"]) for row in rows(lake)] == [("20095", 1.5), ("01067", 2.0)]
+    (note,) = loaded.notes
+    assert note.startswith("bronze.orders: plz is text, for '01067' has leading zeros; ")
+    (folder / "data/c.csv").write_text("id,plz,x\n3,00001,3\n")
+    assert load(lake, ORDERS, folder).notes == ()
+    assert load(lake, ORDERS, folder).notes == ()
+
+
+def test_a_later_file_with_leading_zeros_is_refused_with_what_declares_it(lake, folder):
+    (folder / "data/a.csv").write_text("id,plz\n1,20095\n")
+    load(lake, ORDERS, folder)
+    (folder / "data/b.csv").write_text("id,plz\n2,01067\n")
+    with pytest.raises(DataError) as refused:
+        load(lake, ORDERS, folder)
+    assert "data/b.csv: column plz is text, for '01067' has leading zeros; in the table it is int64" in str(
+        refused.value
+    )
+    assert "schema=hr.Schema(plz='int64')" in str(refused.value)
+    load(lake, Source("bronze.orders", files="data/*.csv", schema=Schema(plz="int64")), folder)
+    assert [row["plz"] for row in rows(lake)] == [20095, 1067]
+
+
+def test_exponents_go_into_a_column_of_fractions(lake, folder):
+    (folder / "data/a.csv").write_text("id,x\n1,1.5\n")
+    load(lake, ORDERS, folder)
+    (folder / "data/b.csv").write_text("id,x\n2,1E5\n")
+    load(lake, ORDERS, folder)
+    assert [row["x"] for row in rows(lake)] == [1.5, 100000.0]
+
+
+def test_another_way_of_writing_a_later_file_is_told(lake, folder):
+    (folder / "data/a.csv").write_text("id,x\n1,1.5\n")
+    assert load(lake, ORDERS, folder).notes == ()
+    (folder / "data/b.csv").write_text("id;x\n2;2,5\n")
+    separator, decimal = load(lake, ORDERS, folder).notes
+    assert 'separator=";"' in separator
+    assert 'decimal=","' in decimal
+    (folder / "data/c.csv").write_text("id;x\n3;3,5\n")
+    assert load(lake, ORDERS, folder).notes == ()
+    assert [row["x"] for row in rows(lake)] == [1.5, 2.5, 3.5]
+
+
+def test_an_empty_file_is_left_out_but_does_not_take_the_place_of_rows(lake, folder):
+    (folder / "data/a.csv").write_text("id\n1\n")
+    (folder / "data/b.csv").write_text("")
+    assert [note for note in load(lake, ORDERS, folder).notes if "b.csv is empty" in note]
+    assert load(lake, ORDERS, folder).rows == 0
+    (folder / "data/a.csv").write_text("")
+    with pytest.raises(DataError, match=r"data/a\.csv: the file is empty; its rows were loaded before"):
+        load(lake, ORDERS, folder)
+    assert [row["id"] for row in rows(lake)] == [1]
+    with pytest.raises(DataError, match="the file is empty; a CSV file begins with the names"):
+        load(lake, Source("bronze.none", files="data/b.csv"), folder)
+
+
+def test_a_moment_does_not_become_a_date(lake, folder):
+    (folder / "data/a.csv").write_text("id,seen\n1,2024-01-01\n")
+    load(lake, ORDERS, folder)
+    (folder / "data/b.csv").write_text("id,seen\n2,2024-01-05 23:59:59\n")
+    try:
+        load(lake, ORDERS, folder)
+    except DataError as refused:
+        assert "column 'seen' is timestamp, in the table it is date" in str(refused)  # noqa: PT017 - or it is widened
+    else:
+        assert rows(lake)[1]["seen"] == datetime(2024, 1, 5, 23, 59, 59)  # noqa: DTZ001
+
+
+def test_nested_json_without_values_loads(lake, folder):
+    (folder / "data/a.jsonl").write_text(
+        '{"id": 1, "m": {"a": {}, "b": null}, "l": [], "e": {}}\n{"id": 2, "m": {}, "l": [{}]}\n'
+    )
+    load(lake, Source("bronze.orders", files="data/*.jsonl"), folder)
+    assert [row["id"] for row in rows(lake)] == [1, 2]
+    assert rows(lake)[0]["m"] == {"a": None, "b": None}
+    assert rows(lake)[0]["e"] is None
+
+
+def test_options_are_declared_with_the_source_and_checked_there(lake, folder):
+    (folder / "data/a.csv").write_bytes("Auszug\nid;Größe\n1;1.5\n2;#\n".encode("cp1252"))
+    source = Source(
+        "bronze.orders", files="data/*.csv", separator=";", decimal=".", encoding="cp1252", quote="", skip=1, nulls="#"
+    )
+    assert load(lake, source, folder).notes == ()
+    assert [row["Größe"] for row in rows(lake)] == [1.5, None]
+    with pytest.raises(DeclarationError, match=r"test_source\.py:\d+: encoding='latin-99' is not known"):
+        Source("bronze.orders", files="x.csv", encoding="latin-99")

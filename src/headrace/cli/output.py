@@ -253,6 +253,7 @@ class Story:
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
         self.seconds: dict[str, float] = {}
+        self.notes: set[str] = set()  # those that were printed
         self.pipeline = ""
         self._moving = False  # the last line is one of progress
         self._terminal = sys.stderr.isatty()  # now: while a step runs, stderr is read for the run's log
@@ -276,6 +277,11 @@ class Story:
         when = f"{outcome.seconds:6.1f} s" if outcome.state == "done" else "unchanged"
         shown = click.style(mark, fg=colour) if colourful(sys.stderr) else mark
         say(f"  {shown} {_cut(outcome.name, 40):<34} {figure:<60} {when:>9}".rstrip())
+        notes = outcome.output.get("notes") if outcome.state == "done" else None
+        for note in notes if isinstance(notes, list) else ():
+            if str(note) not in self.notes:
+                self.notes.add(str(note))
+                say(f"    {note}")
 
     def progress(self, text: str) -> None:
         """How far a step is: on a terminal a line that changes, elsewhere one now and then."""

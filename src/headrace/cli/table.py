@@ -116,13 +116,15 @@ def load(file: Path, name: str | None, env: str | None, as_json: bool) -> None:
     with open_workspace(env) as workspace:
         loaded = load_file(workspace.lakehouse, name, file)
     if as_json:
-        emit({"table": name, "rows": loaded.rows, "version": loaded.version})
+        emit({"table": name, "rows": loaded.rows, "version": loaded.version, "notes": list(loaded.notes)})
     elif loaded.files_new:
         say(
             f"✓ {name}: {loaded.rows:,} rows from {file}. Next: headrace table show {name} --env {workspace.environment.name}"
         )
     else:
         say(f"· {name}: {file} was loaded before; nothing changed.")
+    for note in () if as_json else loaded.notes:
+        say(f"  {note}")
 
 
 def _named_after(file: Path) -> str:

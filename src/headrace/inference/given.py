@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,19 +15,21 @@ from headrace.features.rows import Decisions, needed
 from headrace.lakehouse import files
 from headrace.lakehouse.columns import conform
 from headrace.lakehouse.declarations import NAME, Sql
+from headrace.lakehouse.dialect import NULLS, Dialect
 from headrace.lakehouse.scan import duckdb_type
 from headrace.lakehouse.sql import check, column, explain, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from headrace.core.ids import Json
     from headrace.features.plan import FeaturePlan
+    from headrace.lakehouse.declarations import Source
     from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.lakehouse.reading import Guess
 
 GIVEN = "given"  # the view of a file's rows
-FILES = (".csv", ".jsonl", ".ndjson", ".parquet", ".json", ".gz", ".zip")
 SHOWN = 5
 
 
@@ -40,11 +41,13 @@ class Given:
         decisions: to read them.
         said: as a person is told; empty for the spine.
         identity: changes when the rows may have changed.
+        notes: what was guessed about a file.
     """
 
     decisions: Decisions
     said: str
     identity: Mapping[str, Json]
+    notes: tuple[str, ...] = ()
 
 
 def spine(lakehouse: Lakehouse, plan: FeaturePlan) -> Given:
@@ -52,24 +55,34 @@ def spine(lakehouse: Lakehouse, plan: FeaturePlan) -> Given:
     return replace(_table(lakehouse, plan.spine), said="")
 
 
-def rows(lakehouse: Lakehouse, plan: FeaturePlan, source: str, *, latest: datetime | None = None) -> Given:
+def rows(
+    lakehouse: Lakehouse,
+    plan: FeaturePlan,
+    source: str,
+    *,
+    latest: datetime | None = None,
+    like: Sequence[Source] = (),
+) -> Given:
     """The rows of a table of the lakehouse, or of a Parquet, CSV or JSON file.
+
+    A file is read as a source reads its files: its texts mean what they mean in the sources that the spine comes from.
 
     Args:
         lakehouse: the tables.
         plan: says which columns are needed.
         source: `schema.table`, or a path.
         latest: stands for the moment of every row, which then need not have one.
+        like: the sources of the spine; where they differ in what means null, the defaults hold.
 
     Raises:
         NotFoundError: there is neither.
         DataError: a column is missing, or cannot be read in the spine's type; a row has no key or no moment, or comes twice.
     """
-    if NAME.fullmatch(source) and Path(source).suffix.lower() not in FILES:
+    if NAME.fullmatch(source) and Path(source).suffix.lower() not in files.ENDINGS:
         found = _table(lakehouse, source)
         _check_types(lakehouse, plan, source)
     else:
-        found = _file(lakehouse, plan, Path(source), latest)
+        found = _file(lakehouse, plan, Path(source), latest, like)
     return _shaped(lakehouse, plan, found, latest)
 
 
@@ -110,41 +123,62 @@ def _table(lakehouse: Lakehouse, name: str) -> Given:
     )
 
 
-def _file(lakehouse: Lakehouse, plan: FeaturePlan, path: Path, latest: datetime | None) -> Given:
+def _file(
+    lakehouse: Lakehouse, plan: FeaturePlan, path: Path, latest: datetime | None, like: Sequence[Source]
+) -> Given:
     if not path.is_file():
         tables = [name.name for name in lakehouse.names()]
         raise NotFoundError(
-            "table or file", str(path), tables, hint="Write schema.table, or a file's path: rows.parquet, .csv, .json."
+            "table or file", str(path), tables, hint=f"Write schema.table, or the path of a file: {files.POSSIBLE}."
         )
     wanted = [name for name in needed(plan) if not (latest and name == plan.at)]
     types = _types(lakehouse, plan)
-    read = _json(path) if path.suffix.lower() == ".json" else _read(path, {name: types[name] for name in wanted})
+    dialect, from_ = _dialect(like)
+    read, guesses = _read(path, {name: types[name] for name in wanted}, dialect)
     _check_columns(str(path), wanted, read.column_names)
     return Given(
         decisions=Decisions(relation=GIVEN, arrow={GIVEN: _conformed(read.select(wanted), types, str(path))}),
         said=path.name,
-        identity={"file": files.content_digest(path)},
+        identity={"file": files.content_digest(path), "nulls": list(dialect.nulls)},
+        notes=(
+            *([from_] if from_ and files.format_of(path) == "csv" else []),
+            *(guess.says + "." for guess in guesses),
+        ),
     )
 
 
-def _read(path: Path, types: Mapping[str, pa.DataType]) -> pa.Table:
-    texts = {name: kind for name, kind in types.items() if pa.types.is_string(kind)}
-    with files.read(path, files.Reading(types=texts, nulls=("", "NA", "NULL", "null"))) as reader:
-        return reader.read_all()
+def _dialect(like: Sequence[Source]) -> tuple[Dialect, str]:
+    """How files like those of the spine's sources are written, and which sources that was taken from."""
+    found = {source.dialect for source in like}
+    names = " and ".join(source.name for source in like)
+    if len({dialect.nulls for dialect in found}) > 1:
+        return Dialect(), f"null texts are {_listed(Dialect().nulls)}: the sources {names} differ in theirs."
+    if len(found) == 1:
+        (dialect,) = found
+    else:
+        dialect = Dialect(nulls=next((each.nulls for each in found), NULLS))
+    changed = dialect.nulls != NULLS
+    return dialect, f"null texts are {_listed(dialect.nulls)}, as in {names}." if changed else ""
 
 
-def _json(path: Path) -> pa.Table:
-    """One array of objects, or one object a line."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        objects = (
-            json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines()]
-        )
-        return pa.Table.from_pylist(objects)
-    except (ValueError, TypeError, AttributeError) as error:  # pyarrow's own errors are ValueErrors and TypeErrors
-        raise DataError(
-            f"{path}: the file cannot be read as JSON: {error}.", hint="An array of objects, one a row."
-        ) from error
+def _listed(nulls: Sequence[str]) -> str:
+    return ", ".join(map(repr, nulls)) or "none"
+
+
+def _read(path: Path, types: Mapping[str, pa.DataType], like: Dialect) -> tuple[pa.Table, tuple[Guess, ...]]:
+    """The rows, in the types that are wanted where a text has to be read; the engine reads more forms of times."""
+    kept = pa.types.is_string if files.format_of(path) != "csv" else _written
+    reading = files.Reading(
+        types={name: kind for name, kind in types.items() if kept(kind)}, dialect=Dialect(nulls=like.nulls), like=like
+    )
+    with files.read(path, reading) as content:
+        return content.batches.read_all(), content.guesses
+
+
+def _written(kind: pa.DataType) -> bool:
+    """Whether CSV has a text for values of a type, times apart."""
+    simple = (pa.types.is_string, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_date)
+    return pa.types.is_decimal(kind) or any(test(kind) for test in simple)
 
 
 def _types(lakehouse: Lakehouse, plan: FeaturePlan) -> dict[str, pa.DataType]:

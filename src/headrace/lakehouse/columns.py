@@ -1,10 +1,14 @@
 """Types of columns: as declared, as Arrow, as DuckDB and as Delta keeps them."""
 
+# pyarrow.compute makes its functions when it is imported
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.core.errors import DataError
 
@@ -58,8 +62,8 @@ def stored(found: pa.DataType) -> pa.DataType | None:
 
     Unsigned integers become the next wider signed ones (the widest: int64; a value beyond it is refused at the write).
     """
-    if pa.types.is_null(found):
-        return pa.null()
+    if pa.types.is_null(found) or (pa.types.is_struct(found) and not found.num_fields):
+        return pa.null()  # an empty object says as much as no object: Parquet has no type for it
     if pa.types.is_dictionary(found):
         return stored(found.value_type)
     if pa.types.is_timestamp(found):
@@ -95,6 +99,17 @@ KEPT = (
 )
 
 
+def settled(found: pa.DataType) -> pa.DataType:
+    """The type with text wherever no value has told one: a column of nulls, the items of lists that are all empty."""
+    if pa.types.is_null(found):
+        return pa.string()
+    if pa.types.is_list(found):
+        return pa.list_(settled(found.value_type))
+    if pa.types.is_struct(found):
+        return pa.struct([(each.name, settled(each.type)) for each in found])
+    return found
+
+
 def common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     """The type that holds the values of both unchanged; None where text and numbers, say, would have to mix.
 
@@ -114,26 +129,100 @@ def common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     return None
 
 
-def cast(array: pa.Array | pa.ChunkedArray, to: pa.DataType) -> pa.Array | pa.ChunkedArray:
-    """The values in another type, none of them changed (but for nanoseconds, cut to microseconds).
+def cast(array: pa.Array | pa.ChunkedArray, to: pa.DataType, *, rounding: bool = False) -> pa.Array | pa.ChunkedArray:
+    """The values in another type, none of them changed: casting back gives the same ones.
 
-    A time without a zone becomes an instant as UTC, an instant becomes the clock time of UTC; text is read.
+    A time without a zone becomes an instant as UTC, an instant becomes the clock time of UTC; nanoseconds are cut to
+    microseconds, which is all that Delta keeps. Text is read as what it says.
+
+    Args:
+        array: the values.
+        to: the type.
+        rounding: whether a float64 may become the nearest float32, as where float32 was declared.
 
     Raises:
-        pa.ArrowInvalid: a value does not fit.
+        pa.ArrowInvalid: a value does not fit, or would be another one.
         pa.ArrowNotImplementedError: values of these types cannot stand for each other.
     """
     if array.type.equals(to):
         return array
-    if pa.types.is_timestamp(array.type) and pa.types.is_timestamp(to):
-        return array.cast(to, safe=False)
     if pa.types.is_timestamp(to) and (pa.types.is_integer(array.type) or pa.types.is_floating(array.type)):
         raise pa.ArrowNotImplementedError("a number is not a time")
+    made = _converted(array, to)
+    if not _is_reading(array.type, to) and not (rounding and _rounds(array.type, to)):
+        _check_same(array, made)
+    elif (
+        rounding and _rounds(array.type, to) and pc.any(pc.is_inf(pc.if_else(pc.is_finite(array), made, None))).as_py()
+    ):
+        raise pa.ArrowInvalid(f"a value is beyond {type_name(to)}")
+    return made
+
+
+def _converted(array: pa.Array | pa.ChunkedArray, to: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    if isinstance(array, pa.ChunkedArray):
+        return pa.chunked_array([_converted(chunk, to) for chunk in array.chunks], to)
+    if pa.types.is_null(to):
+        return pa.nulls(len(array))
+    if (
+        pa.types.is_struct(array.type)
+        and pa.types.is_struct(to)
+        and [each.name for each in array.type] == [each.name for each in to]
+    ):
+        parts = [_converted(part, each.type) for part, each in zip(array.flatten(), to, strict=True)]
+        return pa.StructArray.from_arrays(parts, fields=list(to), mask=array.is_null())
+    if _has_empty(array.type) and pa.types.is_list(array.type) and pa.types.is_list(to):
+        items = _converted(array.values, to.value_type)
+        return pa.ListArray.from_arrays(array.offsets, items, type=to, mask=array.is_null())
+    if pa.types.is_timestamp(array.type) and pa.types.is_timestamp(to):
+        return array.cast(to, safe=False)
     return array.cast(to)
 
 
+def _is_reading(found: pa.DataType, to: pa.DataType) -> bool:
+    """Whether the values stay what they are by the nature of the cast, so that there is nothing to compare."""
+    if pa.types.is_timestamp(found) and pa.types.is_timestamp(to):
+        return True
+    if any(test(found) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):
+        return True
+    return pa.types.is_null(found) or pa.types.is_dictionary(found) or _has_empty(found)
+
+
+def _has_empty(found: pa.DataType) -> bool:
+    """Whether an object without fields is in it, from which Arrow casts to nothing."""
+    if pa.types.is_list(found):
+        return _has_empty(found.value_type)
+    return pa.types.is_struct(found) and (not found.num_fields or any(_has_empty(each.type) for each in found))
+
+
+def _rounds(found: pa.DataType, to: pa.DataType) -> bool:
+    return pa.types.is_floating(found) and pa.types.is_floating(to)
+
+
+def _check_same(array: pa.Array | pa.ChunkedArray, made: pa.Array | pa.ChunkedArray) -> None:
+    """Casting back gives the same values.
+
+    Raises:
+        pa.ArrowInvalid: it does not; says the first.
+    """
+    try:
+        back = _converted(made, array.type)
+        if back.equals(array):
+            return
+        if pa.types.is_nested(array.type) or pa.types.is_null(made.type):
+            raise pa.ArrowInvalid(f"{array.type} holds more than {made.type}")
+        same = pc.fill_null(pc.equal(back, array), True)
+        if pa.types.is_floating(array.type):
+            same = pc.or_(same, pc.fill_null(pc.is_nan(array), False))
+        if pc.all(same).as_py() is not False:
+            return
+    except (pa.ArrowNotImplementedError, pa.ArrowKeyError):
+        return  # there is no way back, as from a list of another width: Arrow's own check has to do
+    place = pc.index(same, False).as_py()
+    raise pa.ArrowInvalid(f"{array[place]} would become {made[place]}")
+
+
 def conform(table: pa.Table, types: Mapping[str, pa.DataType], *, what: str) -> pa.Table:
-    """A table with the named columns cast, the others as Delta keeps them.
+    """A table with the named columns cast, the others as Delta keeps them. A float32 that is named rounds.
 
     Raises:
         DataError: a value does not fit, or a column's type cannot be kept.
@@ -144,7 +233,7 @@ def conform(table: pa.Table, types: Mapping[str, pa.DataType], *, what: str) -> 
         if to is None:
             raise DataError(f"{what}: column {field.name!r} is {field.type}, which a Delta table cannot hold.")
         try:
-            arrays.append(cast(table[field.name], to))
+            arrays.append(cast(table[field.name], to, rounding=True))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise DataError(f"{what}: column {field.name!r} is not {type_name(to)}: {error}.") from None
     return pa.table(dict(zip(table.column_names, arrays, strict=True)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from headrace.core.declaration import Declaration, caller
 from headrace.core.errors import DeclarationError
+from headrace.lakehouse.dialect import NULLS, Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -123,12 +124,18 @@ class Source(Declaration):
 
     Args:
         name: the bronze table, `"bronze.flights"`.
-        files: paths or globs, relative to the project folder: `.csv`, `.parquet`, `.jsonl`, also `.gz` and `.zip`.
+        files: paths or globs, relative to the project folder: `.csv`, `.tsv`, `.parquet`, `.jsonl`, `.json`, also `.gz`,
+            `.zst` and `.zip`.
             A file is loaded once; one whose content changed replaces its rows; one that was only moved is recognised by
             its content.
         read: a function without arguments that yields Arrow record batches; the table becomes what it yields.
         schema: types for columns that cannot be told from the data.
         nulls: the texts that mean null in CSV.
+        separator: between two fields of a CSV file; told from the file unless declared.
+        decimal: the decimal mark of CSV, `"."` or `","`; told from the file unless declared.
+        encoding: of text files; UTF-8, or UTF-16 and UTF-32 with their mark, unless declared.
+        quote: around fields of a CSV file; `""` where nothing is quoted.
+        skip: lines of a CSV file before the names of its columns.
     """
 
     namespace: ClassVar[str] = "table"
@@ -137,12 +144,37 @@ class Source(Declaration):
     files: str | Path | Sequence[str | Path] = ()
     read: Callable[[], Iterable[pa.RecordBatch]] | None = None
     schema: Schema | None = None
-    nulls: Sequence[str] = ("", "NA", "NULL", "null")
+    nulls: Sequence[str] = NULLS
+    separator: str | None = None
+    decimal: Literal[".", ","] | None = None
+    encoding: str | None = None
+    quote: str = '"'
+    skip: int = 0
 
     def __post_init__(self) -> None:
         check_name(self.name)
+        try:
+            _ = self.dialect
+        except DeclarationError as error:
+            raise error.at(self.where) from None
         if bool(self.files) == (self.read is not None):
             raise DeclarationError(f"{self.where}: source {self.name!r} needs either files= or read=.")
+
+    @property
+    def dialect(self) -> Dialect:
+        """How its text files are written.
+
+        Raises:
+            DeclarationError: an option is none.
+        """
+        return Dialect(
+            nulls=as_columns(self.nulls),
+            separator=self.separator,
+            decimal=self.decimal,
+            encoding=self.encoding,
+            quote=self.quote,
+            skip=self.skip,
+        )
 
     @property
     def patterns(self) -> tuple[str, ...]:

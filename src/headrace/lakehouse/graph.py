@@ -57,6 +57,29 @@ def query(declaration: Declared, known: Collection[str]) -> Query | None:
     return None
 
 
+def sources(declared: Iterable[Declared], table: str, *, elsewhere: Collection[str] = ()) -> list[Source]:
+    """The sources that the rows of a table come from, through however many tables.
+
+    Raises:
+        SqlError: a SELECT that does not pass the check.
+    """
+    named = {each.name: each for each in declared}
+    known = {*named, *elsewhere}
+    found: dict[str, Source] = {}
+    reached, waiting = {table}, [table]
+    while waiting:
+        declaration = named.get(waiting.pop())
+        if declaration is None:
+            continue
+        if not isinstance(declaration, Table):
+            found[declaration.name] = declaration
+            continue
+        more = [name for name in inputs(declaration, known) if name not in reached]
+        reached.update(more)
+        waiting += more
+    return list(found.values())
+
+
 def _by_name(declared: Iterable[Declared]) -> dict[str, Declared]:
     named: dict[str, Declared] = {}
     for declaration in declared:

@@ -11,10 +11,11 @@ import difflib
 import glob
 import inspect
 import itertools
+import json
 import tempfile
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -24,11 +25,12 @@ import pyarrow.ipc
 from headrace.core.errors import ConfigError, DataError, RefusedError, UserCodeError
 from headrace.core.ids import new_id
 from headrace.lakehouse import files
-from headrace.lakehouse.columns import arrow_types, common, conform, stored, type_name
+from headrace.lakehouse.columns import arrow_types, common, conform, settled, stored, type_name
 from headrace.lakehouse.columns import cast as cast_column
 from headrace.lakehouse.commit import Append, Overwrite
 from headrace.lakehouse.declarations import Source
 from headrace.lakehouse.difference import same_rows
+from headrace.lakehouse.reading import EMPTY
 from headrace.lakehouse.sql import column, quoted
 
 if TYPE_CHECKING:
@@ -36,10 +38,12 @@ if TYPE_CHECKING:
 
     from headrace.lakehouse.commit import Change, Snapshot
     from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.lakehouse.reading import Guess
 
 FILE = "_file"
 DIGEST = "_digest"
 OWN = (FILE, DIGEST)
+TOLD = "headrace.guesses"  # the property in which a table keeps the guesses about its files that were told
 T = TypeVar("T")
 
 
@@ -53,6 +57,7 @@ class Loaded:
         files_new: files that were not there before, or that had changed.
         files_known: files that the table already held.
         rows: rows written.
+        notes: what was guessed, told once for each table.
     """
 
     table: str
@@ -60,6 +65,7 @@ class Loaded:
     files_new: int
     files_known: int
     rows: int
+    notes: tuple[str, ...] = ()
 
 
 def load(lakehouse: Lakehouse, source: Source, folder: Path) -> Loaded:
@@ -86,13 +92,15 @@ def load(lakehouse: Lakehouse, source: Source, folder: Path) -> Loaded:
             else _Files(lakehouse, source, folder, Path(scratch))
         )
         # what is there decides what is written, so the id need not tell this load from an earlier one
-        commit = lakehouse.commit(source.name, new_id(), work.change, properties=_properties(source))
+        work.properties.update(_properties(source))
+        commit = lakehouse.commit(source.name, new_id(), work.change, properties=work.properties)
         return Loaded(
             table=source.name,
             version=commit.version,
             files_new=work.new,
             files_known=work.known,
             rows=work.rows,
+            notes=work.notes,
         )
 
 
@@ -137,6 +145,12 @@ class _Spool:
     path: Path
     schema: pa.Schema
     rows: int
+    guesses: tuple[Guess, ...]
+
+    @property
+    def spelled(self) -> dict[str, Guess]:
+        """Columns that were kept as text though their values look like numbers."""
+        return {guess.column: guess for guess in self.guesses if guess.column}
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         with pa.memory_map(str(self.path)) as mapped:
@@ -153,7 +167,9 @@ class _Files:
         self.declared = arrow_types(source.schema)
         self.found = _find(source, folder)
         self.digests = {name: files.content_digest(path)[:32] for name, path in self.found.items()}
-        self.spools: dict[str, _Spool] = {}
+        self.spools: dict[tuple[str, frozenset[str]], _Spool] = {}
+        self.properties: dict[str, str] = {}
+        self.notes: tuple[str, ...] = ()
         self.new = self.known = self.rows = 0
 
     def change(self, current: Snapshot | None) -> Change | None:
@@ -161,13 +177,14 @@ class _Files:
         fresh = self._fresh(held)
         self.known = len(self.found) - len(fresh)
         types = {} if current is None else _fields(current.schema)
-        texts = {name: each for name, each in types.items() if pa.types.is_string(each)}
-        spools = [self._spool(name, texts) for name in fresh]
+        spools = self._spools(fresh, types)
         self.new = sum(spool.rows > 0 for spool in spools)
         self.rows = sum(spool.rows for spool in spools)
         replaced = sorted(set(fresh) & {name for name, _ in held})
+        self._check_empty(spools, replaced, alone=current is None)
         if current is not None and not replaced and not self.rows:
             return None
+        self._tell(current, spools)
         types = _unify(self.source, spools, types, self.declared)
         if current is not None and replaced:
             return Overwrite(_reader(spools, types, first=self._kept(current, replaced, types)))
@@ -192,18 +209,62 @@ class _Files:
         moved = {each for name, each in held if name not in self.found}
         return [name for name, each in self.digests.items() if (name, each) not in held and each not in moved]
 
-    def _spool(self, name: str, texts: Mapping[str, pa.DataType]) -> _Spool:
-        if name not in self.spools:
+    def _spools(self, names: Sequence[str], types: Mapping[str, pa.DataType]) -> list[_Spool]:
+        """The files, parsed; a column whose spelling makes it text in one of them is text in all of them."""
+        texts = frozenset(name for name, each in types.items() if pa.types.is_string(each))
+        spools = [self._spool(name, texts, types) for name in names]
+        spelled = {name for spool in spools for name in spool.spelled if name not in types}
+        unlike = {
+            field.name for spool in spools for field in spool.schema if field.name in spelled and _number(field.type)
+        }
+        if not unlike:
+            return spools
+        again = [self._spool(name, texts | unlike, types) for name in names]
+        return [replace(spool, guesses=first.guesses) for spool, first in zip(again, spools, strict=True)]
+
+    def _spool(self, name: str, texts: frozenset[str], types: Mapping[str, pa.DataType]) -> _Spool:
+        if (name, texts) not in self.spools:
             path = self.scratch / f"{len(self.spools)}.arrow"
-            reading = files.Reading(types={**texts, **self.declared}, nulls=tuple(self.source.nulls))
-            with files.read(self.found[name], reading) as reader:
-                schema, rows = _write(path, reader, reader.schema, self.declared, what=name)
+            reading = files.Reading(
+                types={**dict.fromkeys(texts, pa.string()), **self.declared}, known=types, dialect=self.source.dialect
+            )
+            with files.read(self.found[name], reading) as content:
+                batches = content.batches
+                schema, rows = _write(path, batches, batches.schema, self.declared, what=name)
             if taken := sorted(set(OWN) & set(schema.names)):
                 raise DataError(
                     f"{name}: Headrace writes the column {taken[0]!r} itself.", hint="Rename it in the file."
                 )
-            self.spools[name] = _Spool(name=name, digest=self.digests[name], path=path, schema=schema, rows=rows)
-        return self.spools[name]
+            self.spools[name, texts] = _Spool(
+                name=name, digest=self.digests[name], path=path, schema=schema, rows=rows, guesses=content.guesses
+            )
+        return self.spools[name, texts]
+
+    def _check_empty(self, spools: Sequence[_Spool], replaced: Sequence[str], *, alone: bool) -> None:
+        """A file without even the names of its columns is left out, but says nothing about rows that were there.
+
+        Raises:
+            DataError: it would take the place of a file that had rows, or is all that there is.
+        """
+        empty = [spool.name for spool in spools if not spool.schema.names]
+        if gone := [name for name in empty if name in replaced]:
+            raise DataError(
+                f"{gone[0]}: the file is empty; its rows were loaded before. Nothing was written.",
+                hint="If it has none any more, leave the line with the names of its columns in it.",
+            )
+        if empty and alone and len(empty) == len(spools):
+            raise DataError(
+                f"{self.found[empty[0]]}: the file is empty; a CSV file begins with the names of its columns."
+            )
+
+    def _tell(self, current: Snapshot | None, spools: Sequence[_Spool]) -> None:
+        """Notes what was guessed for the first time; the table keeps what its readers were told."""
+        told: list[str] = json.loads(current.properties.get(TOLD, "[]")) if current else []
+        fresh = {guess.about: guess for spool in spools for guess in spool.guesses if guess.about not in told}
+        self.notes = tuple(f"{self.source.name}: {guess}" for guess in fresh.values())
+        kept = [about for about in fresh if about != EMPTY]
+        if kept:
+            self.properties[TOLD] = json.dumps([*told, *kept])
 
     def _kept(
         self, current: Snapshot, replaced: Sequence[str], types: Mapping[str, pa.DataType]
@@ -282,7 +343,7 @@ def _unify(
             f"{source.where}: no file of source {source.name!r} has a row yet, so the types of its columns are not known.",
             hint=f"Declare them: schema=hr.Schema({', '.join(f'{name}=…' for name in unknown)}).",
         )
-    unified |= dict.fromkeys(unknown, pa.string())
+    unified = {name: settled(each) for name, each in unified.items()}
     for spool in spools:
         _check_fit(source, spool, unified, origin)
     return unified
@@ -320,12 +381,25 @@ def _conflict(source: Source, file: str, field: pa.Field, was: pa.DataType, wher
     )
 
 
+def _misspelled(source: Source, file: str, guess: Guess, was: pa.DataType, where: str) -> DataError:
+    """The refusal of texts that look like numbers in a column of numbers."""
+    name = guess.column if guess.column.isidentifier() else "column"
+    return DataError(
+        f"{file}: column {guess.says}; in {where} it is {type_name(was)}. Nothing was loaded.",
+        hint=f"If they are numbers whatever their spelling, declare it in source {source.name!r}: "
+        f"schema=hr.Schema({name}={type_name(was)!r}). If they are text, give the source a new name, "
+        f'with schema=hr.Schema({name}="string").',
+    )
+
+
 def _check_fit(source: Source, spool: _Spool, types: Mapping[str, pa.DataType], origin: Mapping[str, str]) -> None:
     """Casts what has to be cast once, before anything is written."""
     for field in spool.schema:
         to = types[field.name]
-        if field.type.equals(to):
+        if field.type.equals(to) or settled(field.type).equals(to):
             continue
+        if (guess := spool.spelled.get(field.name)) is not None and _number(to):
+            raise _misspelled(source, spool.name, guess, to, origin[field.name])
         if common(field.type, to) is None and not _numeric(field.type, to):
             raise _conflict(source, spool.name, field, to, origin[field.name])
         try:
@@ -333,6 +407,10 @@ def _check_fit(source: Source, spool: _Spool, types: Mapping[str, pa.DataType], 
                 cast_column(batch.column(field.name), to)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise _conflict(source, spool.name, field, to, origin[field.name]) from None
+
+
+def _number(found: pa.DataType) -> bool:
+    return _numeric(found) or pa.types.is_decimal(found)
 
 
 def _numeric(*types: pa.DataType) -> bool:
@@ -377,6 +455,8 @@ class _Yielded:
         self.lakehouse, self.source = lakehouse, source
         self.types = arrow_types(source.schema)
         self.table = self._spool(scratch / "yielded.arrow")
+        self.properties: dict[str, str] = {}
+        self.notes: tuple[str, ...] = ()
         self.new = self.known = self.rows = 0
 
     def change(self, current: Snapshot | None) -> Change | None:

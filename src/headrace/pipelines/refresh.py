@@ -60,14 +60,17 @@ def refresh(project: Project, lakehouse: Lakehouse, run: Run, *, folder: Path) -
 def load(lakehouse: Lakehouse, declared: Source, run: Run, folder: Path) -> None:
     """One source: new files once, or what its function yields. What is new is told by the load itself, so it always runs."""
 
-    def do(_: StepContext) -> dict[str, Json]:
+    def do(step: StepContext) -> dict[str, Json]:
         loaded = source.load(lakehouse, declared, folder)
+        for note in loaded.notes:
+            step.log(note)
         files = f", {loaded.files_new} of {loaded.files_new + loaded.files_known} files new" if declared.files else ""
         return {
             "table": declared.name,
             "version": loaded.version,
             "rows": loaded.rows,
             "says": f"{loaded.rows:,} new rows{files}",
+            "notes": list(loaded.notes),
         }
 
     run.step(f"load {declared.name}", {"run": run.id}, do)

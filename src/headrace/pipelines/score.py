@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from headrace.inference.partitions import Partition
     from headrace.inference.progress import Progress
     from headrace.jobs.run import Run, StepContext
+    from headrace.lakehouse.declarations import Source
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.registry.records import Version
     from headrace.registry.registry import Registry
@@ -58,6 +59,7 @@ class Asked:
         into: where predictions go; as declared unless said.
         processes: that predict; as declared unless said.
         engine: what predicts.
+        like: the sources of the spine: a file of rows means by its texts what theirs mean.
     """
 
     version: int | Literal["then"] | None = None
@@ -69,6 +71,7 @@ class Asked:
     into: tuple[Into, ...] | None = None
     processes: int | None = None
     engine: Literal["local", "spark"] = "local"
+    like: tuple[Source, ...] = ()
 
     @property
     def of_spine(self) -> bool:
@@ -189,6 +192,7 @@ def _step(
             "written": [each.rows for each in written],
             "rows_per_second": round(speed),
             "says": f"{counted(rows, 'decision')}, {speed:,.0f} a second",
+            "notes": list(work.rows.notes),
         }
 
     outcome = run.step(
@@ -298,7 +302,8 @@ class _Planner:
         if self.asked.query is not None:
             return given.query(self.lakehouse, plan, self.asked.query, latest=latest)
         if self.asked.source is not None or latest is not None:
-            return given.rows(self.lakehouse, plan, self.asked.source or plan.spine, latest=latest)
+            source = self.asked.source or plan.spine
+            return given.rows(self.lakehouse, plan, source, latest=latest, like=self.asked.like)
         return given.spine(self.lakehouse, plan)
 
     def _span(self, chosen: Version, work: Work) -> tuple[datetime, datetime]:

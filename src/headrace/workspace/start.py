@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from headrace.inference.declarations import Into
     from headrace.inference.progress import Progress
     from headrace.jobs.run import Outcome, Run, StepContext
+    from headrace.lakehouse.declarations import Source as FileSource
     from headrace.monitoring.alerts import Alert
     from headrace.pipelines.deploy import Delivered
     from headrace.registry.records import Version
@@ -136,6 +137,7 @@ def score(
         into=into,
         processes=processes,
         engine=engine,
+        like=_spine_sources(workspace, deployment) if source is not None else (),
     )
     params: dict[str, Json] = {
         "version": version,
@@ -162,6 +164,18 @@ def score(
             progress=progress,
         )
     return run
+
+
+def _spine_sources(workspace: Workspace, deployment: Deployment) -> tuple[FileSource, ...]:
+    """The sources of files that a model's spine comes from, as they are declared now."""
+    from headrace.lakehouse import graph
+    from headrace.lakehouse.declarations import Source, Table
+
+    project = workspace.project
+    spine = deployment.model.spine.table.name
+    elsewhere = [name.name for name in workspace.lakehouse.names()]
+    found = graph.sources([*project.all(Source), *project.all(Table)], spine, elsewhere=elsewhere)
+    return tuple(each for each in found if each.files)
 
 
 def publish(workspace: Workspace, *, as_of: datetime | None = None, listen: Listener | None = None) -> Run:

@@ -1,0 +1,3 @@
+import headrace as hr
+
+raw = hr.Source("bronze.o", files="o.jsonl")
