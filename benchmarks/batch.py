@@ -108,6 +108,7 @@ def plan(*, joined: bool) -> FeaturePlan:
         spine=SPINE,
         at="at",
         keys=("id",),
+        key_types=("int64",),
         inputs=tuple(Input(name=name, kind="number", origin=origin) for name in FEATURES),
         features=tuple(Feature(name=name, kind="number", origin=origin, optional=False) for name in FEATURES),
         lookups=(look_up,) if joined else (),

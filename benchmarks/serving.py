@@ -106,6 +106,7 @@ def _package(home: Path, estimator, rows, *, task: str, log: str, keys: bool = F
         spine="s.t",
         at="at",
         keys=("id",),
+        key_types=("int64",),
         inputs=tuple(Input(name=name, kind="number", origin=origin[name]) for name in NAMES),
         features=tuple(Feature(name=name, kind="number", origin=origin[name], optional=False) for name in NAMES),
         lookups=(

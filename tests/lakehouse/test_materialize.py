@@ -54,7 +54,7 @@ def test_the_first_time_all_rows_are_written_with_the_declaration_as_properties(
     assert (made.rows, made.changed, made.deleted) == (2, 2, 0)
     assert rows(lake, "silver.orders") == [{"id": 1, "x": 1.5}, {"id": 2, "x": None}]
     properties = lake.snapshot("silver.orders").properties
-    assert properties["headrace.key"] == "id"
+    assert properties["headrace.key"] == '["id"]'
     assert properties["headrace.kind"] == "table"
     assert properties["headrace.description"] == "What was ordered."
 

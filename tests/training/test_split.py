@@ -4,13 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import headrace as hr
 from headrace.core.errors import DataError
-from headrace.training.labels import attach
+from headrace.lakehouse.scan import connect
+from headrace.training import labels as known_labels
 from headrace.training.split import halves, latest, split
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -39,6 +41,13 @@ def decisions_and_labels(draw):
         {"id": [r[0] for r in rows], "known_at": moments([r[1] for r in rows]), "y": [r[2] for r in rows]}
     ).astype({"id": "int64", "y": "float64"})
     return decisions, labels
+
+
+def attach(decisions, labels, *, task, as_of):
+    rows = pa.Table.from_pandas(labels, preserve_index=False)
+    with connect([], {task.label.table.name: rows}) as connection:
+        given = pa.Table.from_pandas(decisions, preserve_index=False)
+        return known_labels.attach(connection, rows.schema, given, task=task, at="at", as_of=as_of)
 
 
 def by_hand(decisions, labels):

@@ -77,10 +77,12 @@ def gather(
     fitted = max(instant(version.fit_to) for version, _ in both)
     tables = dict.fromkeys(name for _, loaded in both for name in loaded.plan.tables)
     versions = {name: lakehouse.snapshot(name).version for name in tables}  # the same data for both
-    rows, decisions = _rows(lakehouse, challenger[1], versions, since=fitted + INSTANT, until=as_of)
-    labels = known_labels.attach(decisions, _labels(lakehouse, model), task=model.task, as_of=as_of)
-    moments = known_labels.instants(decisions[challenger[1].plan.at])
-    usable = labels.y.notna() & ~(labels.first_known < moments)
+    rows, made = _rows(lakehouse, challenger[1], versions, since=fitted + INSTANT, until=as_of)
+    decisions = made.to_pandas()
+    at = challenger[1].plan.at
+    labels = known_labels.LabelTable(lakehouse, model.task).attach(made, at=at, as_of=as_of)
+    moments = known_labels.instants(decisions[at])
+    usable = labels.y.notna()
     if isinstance(model.task, Binary) and model.task.calibrate:
         set_aside = halves(decisions[list(challenger[1].plan.keys)])
         for version, _ in both:
@@ -91,7 +93,7 @@ def gather(
         other = _constant(lakehouse, model, challenger[0])(len(y)).set_index(given.index)
     else:
         theirs, same = _rows(lakehouse, champion[1], versions, since=fitted + INSTANT, until=as_of)
-        if not same.equals(decisions):
+        if not same.equals(made):
             raise DataError(
                 f"{challenger[0].name} and {champion[0].name} do not decide on the same rows.",
                 hint="Their spine, its key or its moment has changed: there is nothing to compare. Use another model's name.",
@@ -180,17 +182,11 @@ def keep(lakehouse: Lakehouse, version: Version, findings: list[Finding], *, id:
 
 def _rows(
     lakehouse: Lakehouse, loaded: LoadedVersion, versions: Mapping[str, int], *, since: datetime, until: datetime
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pa.Table]:
     """Full rows for a version, and the keys and moments of the decisions; the same decisions in the same order for any version."""
     plan = loaded.plan
     made = full_rows(lakehouse, plan, versions, since=since, until=until + INSTANT)
-    return made.to_pandas(), made.select([*plan.keys, plan.at]).to_pandas()
-
-
-def _labels(lakehouse: Lakehouse, model: Model) -> pd.DataFrame:
-    label = model.task.label
-    columns = [*label.table.keys, *([label.table.time] if label.table.time else []), label.name]
-    return lakehouse.snapshot(label.table.name).to_arrow(columns=list(dict.fromkeys(columns))).to_pandas()
+    return made.to_pandas(), made.select(list(dict.fromkeys((*plan.keys, plan.at))))
 
 
 def _calibrated(moments: pd.Series, set_aside: np.ndarray, as_of: datetime, test: timedelta) -> pd.Series:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from headrace.inference.answered import table_name
-from headrace.lakehouse.sql import column, literal, quoted
+from headrace.lakehouse.sql import column, json_pointer, literal, quoted
 from headrace.monitoring.labelled import LABEL, SLICE, labelled
+from headrace.scoring.columns import log_table
 from headrace.serving.telling import BUCKETS
 from headrace.training.declarations import METRICS
 from headrace.training.labels import checked
@@ -174,7 +174,7 @@ def answers(
         DeclarationError: the label's table has no time.
         DataError: a label is not what the task predicts.
     """
-    name = table_name(model.name)
+    name = log_table(model.name)
     if not lakehouse.exists(name, own=True):
         return None
     there = lakehouse.snapshot(name).schema.names
@@ -270,6 +270,6 @@ def _kept(name: str) -> str:
 
 def _named(name: str) -> str:
     """A column of a request, by key or as a full row, as text."""
-    path = literal(f"$.{column(name)}")
+    path = literal(json_pointer(name))
     found = ", ".join(f"json_extract_string({_kept(each)}, {path})" for each in ("keys", "inputs"))
     return f"coalesce({found}, '')"

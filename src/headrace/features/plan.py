@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from headrace.core.errors import DeclarationError, NotFoundError
 from headrace.features.declarations import ON_DEMAND, FeatureTable, OnDemand, ReferencedSelection
+from headrace.features.keys import is_key_type
 from headrace.lakehouse.declarations import Selection
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class FeaturePlan:
         spine: the table of decisions.
         at: its column with the moment of each decision.
         keys: its key columns.
+        key_types: their declared types, in that order, as `lakehouse.columns.type_name` writes them.
         inputs: the columns of a full row, in order.
         features: the columns of the model's matrix, in order.
         lookups: how the inputs of origin `table` are found.
@@ -116,6 +118,7 @@ class FeaturePlan:
     spine: str
     at: str
     keys: tuple[str, ...]
+    key_types: tuple[str, ...]
     inputs: tuple[Input, ...]
     features: tuple[Feature, ...]
     lookups: tuple[LookUp, ...]
@@ -125,6 +128,11 @@ class FeaturePlan:
     def names(self) -> tuple[str, ...]:
         """The columns of the model's matrix."""
         return tuple(feature.name for feature in self.features)
+
+    @property
+    def key_columns(self) -> tuple[tuple[str, str], ...]:
+        """Pairs (key column, declared type)."""
+        return tuple(zip(self.keys, self.key_types, strict=True))
 
     @property
     def spine_columns(self) -> tuple[str, ...]:
@@ -148,6 +156,7 @@ class FeaturePlan:
             spine=read["spine"],
             at=read["at"],
             keys=tuple(read["keys"]),
+            key_types=tuple(read["key_types"]),
             inputs=tuple(Input(**each) for each in read["inputs"]),
             features=tuple(Feature(**each) for each in read["features"]),
             lookups=tuple(_lookup(each) for each in read["lookups"]),
@@ -187,6 +196,22 @@ def plan(
     return planner.finish()
 
 
+OWN = ("_label", "_part")
+
+
+def check_free(name: str, said: str) -> None:
+    """Refuses a column whose name Headrace uses itself where it puts training sets and joins together.
+
+    Raises:
+        DeclarationError: `_label`, `_part`, or a name that begins with two underscores.
+    """
+    if name.lower() in OWN or name.startswith("__"):
+        raise DeclarationError(
+            f"{said}: a model cannot take a column called {name!r}; Headrace uses such names itself.",
+            hint=f"Rename it in the table's SQL, to {name.strip('_') or 'another name'!r} for example.",
+        )
+
+
 def on_demand_functions(
     features: Sequence[Selection | ReferencedSelection | Callable[..., object]],
 ) -> dict[str, Callable[..., object]]:
@@ -224,6 +249,18 @@ class _Planner:
                 f"{spine.table.where}: {spine.at!r} of spine {spine.table.name!r} is {self.columns.field(spine.at).type}, not a time.",
                 hint="spine=table.at(column) takes the column with the moment of each decision.",
             )
+        self.key_types = tuple(self._key_type(name) for name in spine.table.keys)
+
+    def _key_type(self, name: str) -> str:
+        from headrace.lakehouse.columns import type_name
+
+        found = type_name(self.columns.field(name).type)
+        if not is_key_type(found):
+            raise DeclarationError(
+                f"{self.spine.table.where}: key {name!r} of spine {self.spine.table.name!r} is {found}, by which decisions are not told apart.",
+                hint="A key is a text, a number, a truth value, a date or a time: cast it in the table's SQL.",
+            )
+        return found
 
     def _schema(self, table: str) -> pa.Schema:
         if table not in self.schemas:
@@ -294,7 +331,7 @@ class _Planner:
                     hint=f"Say which column holds it: select(…, on={{{key!r}: 'column of the spine'}}). It has {', '.join(self.columns.names)}.",
                 )
             ours, theirs = self.columns.field(column).type, self._column(table.name, key, at=table.where)
-            if _family(ours) != _family(theirs):
+            if family(ours) != family(theirs):
                 raise DeclarationError(
                     f"{selection.where}: key {key!r} of {table.name!r} is {theirs}, but {column!r} of spine {self.spine.table.name!r} is {ours}.",
                     hint="Cast one of them in its table's SQL: keys of different types never meet.",
@@ -357,6 +394,7 @@ class _Planner:
             spine=self.spine.table.name,
             at=self.spine.at,
             keys=self.spine.table.keys,
+            key_types=self.key_types,
             inputs=tuple(inputs.values()),
             features=tuple(features),
             lookups=tuple(self.lookups),
@@ -364,22 +402,29 @@ class _Planner:
         )
 
     def _check_names(self, wanted: Sequence[_Wanted], calls: Sequence[Call]) -> None:
+        """Tables tell columns apart without regard to case, so names that differ in nothing else are one name."""
         first: dict[str, str] = {}
         given = [(each.name, each.said) for each in wanted]
         given += [(name, f"{call.function}()") for call in calls for name, _ in call.outputs]
         for name, said in given:
-            if name in first:
+            if name.lower() in first:
                 raise DeclarationError(
-                    f"two features are called {name!r}: {first[name]} and {said}.",
+                    f"two features are called {name!r}: {first[name.lower()]} and {said}.",
                     hint="Give one of them another name: select(…, prefix='dest_').",
                 )
-            first[name] = said
+            first[name.lower()] = said
+        spine = {name.lower() for name in self.columns.names}
         for each in wanted:
-            if each.origin == "table" and each.name in self.columns.names:
+            if each.origin == "table" and each.name.lower() in spine:
                 raise DeclarationError(
                     f"{each.said} would be called {each.name!r}, as is a column of spine {self.spine.table.name!r}.",
                     hint="Give it another name: select(…, prefix='last_').",
                 )
+        table = self.spine.table.name
+        ours = {f"{table}.{name}": name for name in (*self.spine.table.keys, self.spine.at)}
+        ours |= {f"{table}.{name}": name for lookup in self.lookups for _, name in lookup.on}
+        for said, name in [*ours.items(), *((said, name) for name, said in given)]:
+            check_free(name, said)
 
     def _extra(self, call: Call, name: str, inputs: Mapping[str, Input]) -> Input:
         if name not in self.columns.names:
@@ -421,12 +466,12 @@ def _kind(found: pa.DataType) -> Kind | None:
     return None
 
 
-def _family(found: pa.DataType) -> str:
+def family(found: pa.DataType) -> str:
     """Types whose values can be equal: all integers, all texts, and otherwise the type itself."""
     from pyarrow import types
 
     if types.is_dictionary(found):
-        return _family(cast("pa.DictionaryType", found).value_type)
+        return family(cast("pa.DictionaryType", found).value_type)
     if types.is_integer(found):
         return "integer"
     return "string" if _kind(found) == "string" else str(found)

@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pyarrow as pa
 
-from headrace.features.online.packing import instant_of
+from headrace.core.errors import DataError
+from headrace.features.keys import instant_of, typed_all
+from headrace.lakehouse.columns import arrow_type, type_name
+from headrace.scoring.columns import log_key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
+
+    from headrace.core.ids import Json
+    from headrace.features.keys import KeyValue
 
 INSTANT = pa.timestamp("us", "UTC")
 COLUMNS = {
@@ -41,15 +49,15 @@ PLAIN = re.compile(r"\w+")  # an output whose name any engine takes as a column
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row of the table, its outputs apart."""
+    """A row of the table, its key and its outputs apart.
+
+    Attributes:
+        keys: key → its declared type, and its value; empty where nobody says the types.
+    """
 
     values: dict[str, object]
     outputs: dict[str, float]
-
-
-def table_name(model: str) -> str:
-    """The inference table of a model."""
-    return f"inference.{model.lower()}"
+    keys: dict[str, tuple[str, KeyValue | None]]
 
 
 def loads(text: bytes | str) -> object:
@@ -80,6 +88,7 @@ def rows(record: object) -> list[Row]:
     version = given.get("version")
     if not isinstance(version, int) or isinstance(version, bool) or abs(version) >= 2**63:
         raise TypeError(f"version {version!r} is no number of a version")
+    types = cast("Mapping[str, str]", _mapping(given.get("key_types") or {}, "'key_types'"))
     shared = {
         "request_id": _text(given, "id"),
         "asked_at": _instant(given, "at"),
@@ -93,7 +102,7 @@ def rows(record: object) -> list[Row]:
     }
     places = _list(given, "places") if "places" in given else range(len(inputs))
     return [
-        _row({**shared, "row": int(cast("int", place))}, *each)
+        _row({**shared, "row": int(cast("int", place))}, types, *each)
         for place, *each in zip(places, inputs, keys, predictions, strict=True)
     ]
 
@@ -126,6 +135,7 @@ def unfolded(record: Mapping[str, Any]) -> Mapping[str, Any]:
         "model": by.get("model"),
         "version": by.get("version"),
         "role": by.get("role", "primary"),
+        "key_types": by.get("key_types"),
         "rows": [dict(zip(inputs, cast("list[object]", row), strict=True)) for row in _list(record, "rows")],
         "predictions": [
             {"prediction_id": number, **dict(zip(outputs, cast("list[object]", answer), strict=True))}
@@ -134,9 +144,12 @@ def unfolded(record: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
-def _row(shared: dict[str, object], inputs: object, known: object, prediction: object) -> Row:
+def _row(shared: dict[str, object], types: Mapping[str, str], inputs: object, known: object, prediction: object) -> Row:
     outputs = dict(_mapping(prediction, "a prediction"))
     decision = None if known is None else _mapping(known, "a key")
+    keys: Mapping[str, Any] = {} if decision is None else _mapping(decision.get("keys"), "a key")
+    known_types = [(name, kind) for name, kind in types.items() if name in keys]
+    values = _in_their_types(known_types, keys)
     identity = _text(outputs, "prediction_id")
     del outputs["prediction_id"]
     return Row(
@@ -144,13 +157,30 @@ def _row(shared: dict[str, object], inputs: object, known: object, prediction: o
             **shared,
             "prediction_id": identity,
             "predicted_for": shared["asked_at"] if decision is None else _instant(decision, "at"),
-            "keys": None if decision is None else _json(_mapping(decision.get("keys"), "a key")),
+            "keys": None if decision is None else _json({**keys, **{k: _said(v) for k, v in values.items()}}),
             "looked_up_by": _json(_mapping(decision["by"], "'by'")) if decision and "by" in decision else None,
             "inputs": _json(_mapping(inputs, "a row")),
             "outputs": _json(outputs),
         },
         outputs={name: float(value) for name, value in outputs.items() if _is_column(name, value)},
+        keys={name: (kind, values[name]) for name, kind in known_types if name in values},
     )
+
+
+def _in_their_types(kinds: Sequence[tuple[str, str]], keys: Mapping[str, Any]) -> dict[str, KeyValue | None]:
+    """Those that are of their type; what a log holds otherwise stays in its JSON."""
+    found: dict[str, KeyValue | None] = {}
+    for name, kind in kinds:
+        with suppress(DataError):
+            found |= typed_all([(name, kind)], keys)
+    return found
+
+
+def _said(value: KeyValue | None) -> Json:
+    """A key's value in JSON, always in the same spelling."""
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if isinstance(value, Decimal) else value
 
 
 def _is_column(name: str, value: object) -> bool:
@@ -171,7 +201,28 @@ def table(rows: Sequence[Row], there: pa.Schema) -> pa.Table:
                 column = known.setdefault(name.lower(), name)
                 outputs.setdefault(column, [None] * len(rows))[place] = value
     arrays = {name: pa.array([row.values[name] for row in rows], kind) for name, kind in COLUMNS.items()}
-    return pa.table({**arrays, **{name: pa.array(values, pa.float64()) for name, values in outputs.items()}})
+    made = {name: pa.array(values, pa.float64()) for name, values in outputs.items()}
+    return pa.table({**arrays, **made, **_key_columns(rows, there, {*known, *(name.lower() for name in made)})})
+
+
+def _key_columns(rows: Sequence[Row], there: pa.Schema, taken: Collection[str]) -> dict[str, pa.Array]:
+    """The keys in columns of their types, where those are free or of that type already."""
+    types: dict[str, dict[str, None]] = {}
+    for row in rows:
+        for name, (kind, _) in row.keys.items():
+            types.setdefault(name, {})[kind] = None
+    found: dict[str, pa.Array] = {}
+    for name, kinds in types.items():
+        column = log_key(name)
+        fitting = there.field(column).type if column in there.names else None
+        if fitting is None and (column.lower() in taken or len(kinds) > 1):
+            continue
+        kind = fitting or arrow_type(next(iter(kinds)))
+        values = [
+            row.keys[name][1] if name in row.keys and type_name(kind) == row.keys[name][0] else None for row in rows
+        ]
+        found[column] = pa.array(values, kind)
+    return found
 
 
 # ---------------------------------------------------------------------------------------------- what a record holds

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from headrace.core.clock import now
+from headrace.scoring.columns import AT, FEATURES, ID, VERSIONS, key_columns
 from headrace.scoring.prediction_id import prediction_ids
 
 if TYPE_CHECKING:
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
 
     from headrace.features.plan import FeaturePlan
     from headrace.scoring.version import LoadedVersion
-
-ID = "prediction_id"
-AT = "predicted_for"
-FEATURES = "features"
-VERSIONS = "feature_versions"
-MADE = (VERSIONS, "scored_at")  # how a prediction was made: where all else is equal, it is the same prediction
 
 
 def predict(version: LoadedVersion, rows: pa.Table) -> pa.Table:
@@ -39,7 +34,7 @@ def predict(version: LoadedVersion, rows: pa.Table) -> pa.Table:
     ids = prediction_ids(version.model, version.number, keys, rows.column(plan.at))
     columns = {
         ID: ids,
-        **dict(zip(plan.keys, keys, strict=True)),
+        **dict(zip(key_columns(plan.keys).values(), keys, strict=True)),
         AT: rows.column(plan.at),
         "model": pa.repeat(pa.scalar(version.model, pa.string()), len(ids)),
         "model_version": pa.repeat(pa.scalar(version.number, pa.int64()), len(ids)),

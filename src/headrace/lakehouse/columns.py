@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -50,6 +51,16 @@ NAMES = {each: name for name, each in ARROW.items()}
 def arrow_types(schema: Schema | None) -> dict[str, pa.DataType]:
     """Declared columns with their Arrow types."""
     return {} if schema is None else {name: ARROW[declared] for name, declared in schema.columns.items()}
+
+
+def arrow_type(name: str) -> pa.DataType:
+    """The type of which `type_name` gives this name, where a key may be of it.
+
+    Raises:
+        KeyError: there is none.
+    """
+    decimal = re.fullmatch(r"decimal128\((\d+), (\d+)\)", name)
+    return pa.decimal128(int(decimal[1]), int(decimal[2])) if decimal else ARROW[name]
 
 
 def type_name(found: pa.DataType) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from headrace.core.declaration import Declaration, caller
 from headrace.core.errors import DeclarationError
+from headrace.core.ids import digest
 from headrace.lakehouse.dialect import NULLS, Dialect
 
 if TYPE_CHECKING:
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
 
     from headrace.core.schema import Schema
 
-NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}\.[a-z_][a-z0-9_]{0,62}")
-RESERVED = ("quarantine", "metrics", "training", "information_schema", "main", "temp", "pg_catalog")
+LONGEST = 63  # characters of a schema or a table
+NAME = re.compile(rf"[a-z_][a-z0-9_]{{0,{LONGEST - 1}}}\.[a-z_][a-z0-9_]{{0,{LONGEST - 1}}}")
+KEY = "headrace.key"
+RESERVED = ("quarantine", "metrics", "training", "inference", "information_schema", "main", "temp", "pg_catalog")
 
 
 def check_name(name: str, *, declared: bool = True) -> str:
@@ -42,8 +46,22 @@ def check_name(name: str, *, declared: bool = True) -> str:
 
 
 def quarantine_name(table: str) -> str:
-    """Where the rows that a table does not want are kept."""
-    return f"quarantine.{table.replace('.', '_')}"
+    """Where the rows that a table does not want are kept; no two tables have the same place."""
+    schema, _, name = table.partition(".")
+    plain = f"{schema}_{name}"
+    if "_" in schema or len(plain) > LONGEST:  # "a_b.c" and "a.b_c" would be one name
+        plain = f"{plain[: LONGEST - 9]}_{digest(table)[:8]}"
+    return f"quarantine.{plain}"
+
+
+def key_text(keys: Sequence[str]) -> str:
+    """Key columns as a table's property `KEY`: a list, for a name may hold anything."""
+    return json.dumps(list(keys), ensure_ascii=False)
+
+
+def key_of(properties: Mapping[str, str]) -> tuple[str, ...]:
+    """The key columns, of a table's properties."""
+    return tuple(json.loads(properties[KEY]))
 
 
 def as_columns(columns: str | Sequence[str]) -> tuple[str, ...]:
@@ -224,7 +242,7 @@ class Table(Declaration):
     @property
     def identity(self) -> tuple[str, ...]:
         """The columns in which no two rows agree: the key, and the time where there is one."""
-        return self.keys if self.time is None else (*self.keys, self.time)
+        return tuple(dict.fromkeys(self.keys if self.time is None else (*self.keys, self.time)))
 
     def __getitem__(self, column: str) -> Column:
         return Column(self, column)

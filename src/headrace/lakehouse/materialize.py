@@ -22,7 +22,7 @@ from headrace.core.ids import digest, new_id
 from headrace.lakehouse.changes import FEED
 from headrace.lakehouse.columns import DUCKDB, INSTANT, stored
 from headrace.lakehouse.commit import Append, Overwrite, Upsert
-from headrace.lakehouse.declarations import Sql, quarantine_name
+from headrace.lakehouse.declarations import KEY, Sql, key_text, quarantine_name
 from headrace.lakehouse.difference import difference, same_rows
 from headrace.lakehouse.expectations import REASON, Judged, apply, example_rows
 from headrace.lakehouse.source import changed_type
@@ -357,7 +357,7 @@ def _properties(table: Table, stamp: datetime | None) -> dict[str, str]:
     """The declaration, kept with the table so that another project can find it."""
     said = {
         "headrace.kind": "table" if stamp is None else "feature",
-        "headrace.key": ",".join(table.keys),
+        KEY: key_text(table.keys),
         "headrace.time": table.time or "",
         "headrace.look_back": getattr(table, "look_back", None) or "",  # of a feature table, which is declared above
         "headrace.description": table.description,

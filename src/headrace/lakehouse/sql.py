@@ -79,6 +79,11 @@ def column(name: str) -> str:
     return exp.to_identifier(name, quoted=True).sql(DIALECT)
 
 
+def json_pointer(name: str) -> str:
+    """Where a member of a JSON object is, for DuckDB's JSON functions, whatever its name holds (RFC 6901)."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
+
+
 def literal(value: str) -> str:
     """Text as an SQL string."""
     return exp.Literal.string(value).sql(DIALECT)

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from headrace.core.errors import DeclarationError, NotFoundError
-from headrace.lakehouse.sql import column, literal, quoted
+from headrace.core.errors import NotFoundError
+from headrace.lakehouse.scan import duckdb_type
+from headrace.lakehouse.sql import column, json_pointer, literal, quoted
 from headrace.monitoring import windows
+from headrace.scoring.columns import is_log, is_output, key_columns, log_key
+from headrace.training import labels as known_labels
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -129,12 +132,16 @@ def labelled(
         DeclarationError: the label's table has no time.
     """
     snapshot = lakehouse.snapshot(predictions)
-    names = snapshot.schema.names
-    outputs = [name for name in names if name == "prediction" or name.startswith("probability")]
+    known_labels.check_time(model.task)
+    of_server = is_log(predictions)
+    outputs = [name for name in snapshot.schema.names if is_output(name)]
     with lakehouse.connect({predictions: snapshot.version, model.task.label.table.name: None}) as connection:
-        _latest_labels(connection, model, as_of)
-        not_counted = _not_counted(connection, model, snapshot, as_of)
+        labels = lakehouse.snapshot(model.task.label.table.name)
+        connection.execute(f"create temp table known as {known_labels.known_sql(model.task, labels.schema, as_of)}")
+        same = _same_decision(model, snapshot, labels)
         at = "p.predicted_for::timestamptz"
+        early = f"coalesce(known._first < {at}, false)"
+        not_counted = _not_counted(connection, model, snapshot, as_of, same)
         chosen = ["p.prediction_id", *(f"p.{column(name)}" for name in outputs)]
         chosen += [f"{_slice(snapshot, name)} as {column(SLICE + name)}" for name in slices]
         # a server may have been asked for the same decision several times: the last answer counts
@@ -142,39 +149,20 @@ def labelled(
         connection.execute(
             f"""
             create temp table joined as
-            select {", ".join(chosen)}, {windows.sql(at, granularity)} as _start, known.{LABEL},
-                {at} as _at, greatest(epoch(known._first::timestamptz - {at}), 0) as _delay
+            select {", ".join(chosen)}, {windows.sql(at, granularity)} as _start,
+                case when not {early} then known._value end as {LABEL},
+                {at} as _at, greatest(epoch(known._first - {at}), 0) as _delay
             from {quoted(predictions)} p
-                left join known on {_same_decision(model, snapshot)} and known.{LABEL} is not null
+                left join known on {same} and known._value is not null
             where p.model = {literal(model.name)} and p.model_version = {int(version)} and {at} < {_moment(as_of)}
-            {last if "asked_at" in names else ""}
+            {last if of_server else ""}
             """
         )
         yield Labelled(connection, outputs, as_of, not_counted)
 
 
-def _latest_labels(connection: duckdb.DuckDBPyConnection, model: Model, as_of: datetime) -> None:
-    """Makes the table `known`: of each decision the label that was the last to become known, null where that was taken back."""
-    label = model.task.label
-    if label.table.time is None:
-        raise DeclarationError(
-            f"{label.table.where}: {label.table.name!r} holds the label {label.name!r} and needs time=, the column with the moment when it became known."
-        )
-    keys = ", ".join(column(key) for key in label.table.keys)
-    time, value = column(label.table.time), column(label.name)
-    connection.execute(
-        f"""
-        create temp table known as
-        select {keys}, arg_max(struct_pack(_value := {value}), struct_pack(_time := {time}, _value := {value}))._value as {LABEL},
-            min({time}) as _first, count(*) as _labels
-        from {quoted(label.table.name)} where {time} <= {_moment(as_of)}
-        group by {keys}
-        """
-    )
-
-
 def _not_counted(
-    connection: duckdb.DuckDBPyConnection, model: Model, predictions: Snapshot, as_of: datetime
+    connection: duckdb.DuckDBPyConnection, model: Model, predictions: Snapshot, as_of: datetime, same: str
 ) -> NotCounted:
     label, made = model.task.label.table, quoted(predictions.name)
     assert label.time is not None
@@ -183,34 +171,43 @@ def _not_counted(
         f"""
         select
             (
-                select count(*) from known anti join {made} p on {_same_decision(model, predictions)}
-                where known._first::timestamptz >= (select min(predicted_for)::timestamptz from {made})
+                select count(*) from known anti join {made} p on {same}
+                where known._first >= (select min(predicted_for)::timestamptz from {made})
             ) as unknown,
-            (select coalesce(sum(_labels - 1), 0)::bigint from known) as replaced,
-            (select count(*) from {quoted(label.name)} where {time} > {_moment(as_of)}) as not_yet
+            (select coalesce(sum(_rows - 1), 0)::bigint from known) as replaced,
+            (select count(*) from {quoted(label.name)} where {time}::timestamptz > {_moment(as_of)}) as not_yet
         """
     )
     return NotCounted(**rows.to_arrow_table().to_pylist()[0])
 
 
-def _same_decision(model: Model, predictions: Snapshot) -> str:
-    return " and ".join(
-        f"p.{column(key)} = known.{column(key)}"
-        if key in predictions.schema.names
-        else f"json_extract_string(p.keys, {literal(f'$.{column(key)}')}) = known.{column(key)}::varchar"
-        for key in model.task.label.table.keys
-    )
+def _same_decision(model: Model, predictions: Snapshot, labels: Snapshot) -> str:
+    """SQL that holds for a prediction `p` and the label row `known` of its decision. Keys are compared in their type."""
+    stored = key_columns(model.spine.table.keys)
+    names = predictions.schema.names
+    parts: list[str] = []
+    for place, key in enumerate(model.task.label.table.keys):
+        kind = duckdb_type(labels.schema.field(key).type)
+        if not is_log(predictions.name):
+            mine = f"p.{column(stored[key])}"
+        else:  # rows that came without types have JSON alone
+            text = f"json_extract_string(p.keys, {literal(json_pointer(key))})"
+            mine = f"try_cast({text} as {kind})"
+            if log_key(key) in names:
+                mine = f"coalesce(p.{column(log_key(key))}, {mine})"
+        parts.append(f"{mine} = known.{known_labels.key_name(place)}")
+    return " and ".join(parts)
 
 
 def _slice(predictions: Snapshot, name: str) -> str:
     schema = predictions.schema
-    if name in schema.names:
-        return f"p.{column(name)}"
     features = schema.field("features").type if "features" in schema.names else pa.struct([])
     fields = [field.name for field in features] if pa.types.is_struct(features) else []
-    if name not in fields:
+    if name in fields:
+        return f"p.features.{column(name)}"
+    if name not in schema.names:
         raise NotFoundError(f"feature or column of {predictions.name}", name, [*fields, *schema.names])
-    return f"p.features.{column(name)}"
+    return f"p.{column(name)}"
 
 
 def _moment(moment: datetime) -> str:

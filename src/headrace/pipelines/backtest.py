@@ -11,6 +11,7 @@ from headrace.lakehouse.commit import Upsert
 from headrace.pipelines.model_inputs import feature_plan, tables
 from headrace.pipelines.score import months
 from headrace.training.backtest import Backtest
+from headrace.training.labels import LabelTable
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -35,8 +36,8 @@ class _Rows:
         """Full rows and labels of everything before the end."""
         plan = feature_plan(self.project, self.lakehouse, self.model)
         versions = {name: self.lakehouse.snapshot(name).version for name in plan.tables}
-        rows = full_rows(self.lakehouse, plan, versions, until=self.until).to_pandas()
-        labels = self.lakehouse.snapshot(self.model.task.label.table.name).to_arrow().to_pandas()
+        rows = full_rows(self.lakehouse, plan, versions, until=self.until)
+        labels = LabelTable(self.lakehouse, self.model.task)
         return Backtest(self.model, plan, on_demand_functions(self.model.features), rows, labels)
 
 

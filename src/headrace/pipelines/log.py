@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.core.errors import NotFoundError
 from headrace.core.text import counted
-from headrace.inference.answered import table_name
 from headrace.inference.imported import take_in
 from headrace.inference.ingest import ingest
+from headrace.scoring.columns import log_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ def import_logs(lakehouse: Lakehouse, run: Run, model: str, places: Sequence[Pat
 
 def _collect(lakehouse: Lakehouse, run: Run, model: str, spool: Path, *, step: str) -> None:
     def do(context: StepContext) -> Output:
-        done = ingest(lakehouse, spool, table_name(model))
+        done = ingest(lakehouse, spool, log_table(model))
         if done.bad:
             context.log(f"{done.bad} records could not be read; they are kept as .bad files in {spool}")
         return {"rows": done.rows, "segments": done.segments, "says": counted(done.rows, "answer")}
@@ -60,7 +60,7 @@ def _collect(lakehouse: Lakehouse, run: Run, model: str, spool: Path, *, step: s
 
 def _import(lakehouse: Lakehouse, run: Run, model: str, file: Path) -> None:
     def do(_: StepContext) -> Output:
-        rows = take_in(lakehouse, file, table_name(model), model=model)
+        rows = take_in(lakehouse, file, log_table(model), model=model)
         return {"rows": rows, "says": counted(rows, "answer") if rows else "there already"}
 
     run.step(f"import {file}", {"run": run.id}, do)

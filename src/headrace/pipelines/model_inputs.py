@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from headrace.core.errors import HeadraceError, NotFoundError
 from headrace.features.declarations import FeatureTable, ReferencedSelection
-from headrace.features.plan import plan
-from headrace.lakehouse.declarations import Selection
+from headrace.features.plan import check_free, plan
+from headrace.lakehouse.declarations import Selection, key_of
+from headrace.training.labels import check_label
 from headrace.training.package import Origin
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ def _feature_plan(project: Project, lakehouse: Lakehouse, model: Model) -> Featu
     label = model.task.label
     _check_columns(label.table.name, [label.name], schemas, f"label= of model {model.name!r}")
     _check_columns(model.spine.table.name, model.evaluate.slices, schemas, f"slices= of model {model.name!r}")
+    for name in model.evaluate.slices:
+        check_free(name, f"slices= of model {model.name!r}")
+    check_label(model, schemas)
     declared = {table.name: table for table in project.all(FeatureTable)}
 
     def resolve(name: str) -> FeatureTable:
@@ -79,7 +83,7 @@ def _made_elsewhere(lakehouse: Lakehouse, name: str, declared: dict[str, Feature
         raise NotFoundError("feature table", name, declared, hint="`headrace feature list` shows them all.")
     return FeatureTable(
         name,
-        key=properties["headrace.key"].split(","),
+        key=key_of(properties),
         time=properties["headrace.time"],
         look_back=properties.get("headrace.look_back") or None,
     )

@@ -12,13 +12,13 @@ from headrace.core.events import publish
 from headrace.core.failpoints import reach
 from headrace.core.text import counted
 from headrace.deployment.staged import plan_of
-from headrace.inference.answered import table_name
 from headrace.lakehouse.sql import column, quoted
 from headrace.monitoring import drift, grid, histograms, metric_tables, quality, skew, windows
 from headrace.monitoring.alerts import Measured
 from headrace.monitoring.declarations import Monitor
 from headrace.pipelines.log import collect_log
 from headrace.pipelines.score import measure
+from headrace.scoring.columns import log_table
 from headrace.training.training_set import PART
 from headrace.training.training_set import table_name as training_table
 
@@ -48,8 +48,8 @@ def outline(deployment: Deployment) -> list[dict[str, object]]:
     into, model = deployment.score.table, deployment.model
     monitor = deployment.monitor or Monitor()
     return [
-        {"step": "log", "reads": "the spool of the servers", "writes": table_name(model.name)},
-        {"step": "skew", "reads": f"{table_name(model.name)}, feature tables", "writes": skew.TABLE},
+        {"step": "log", "reads": "the spool of the servers", "writes": log_table(model.name)},
+        {"step": "skew", "reads": f"{log_table(model.name)}, feature tables", "writes": skew.TABLE},
         {"step": "baseline", "reads": training_table(model), "writes": f"{into}_profile_metrics, …_histograms"},
         {"step": f"window of {monitor.window}", "reads": into, "writes": f"{into}_profile_metrics, …_drift_metrics"},
         {"step": "quality", "reads": f"{into}, {model.task.label.table.name}", "writes": quality.TABLE},
@@ -102,7 +102,7 @@ def monitor(
 
 def check_skew(lakehouse: Lakehouse, state: State, run: Run, version: Version, home: Path) -> None:
     """Whether what the newest answers of a version were made from is what training would have seen."""
-    log, known = table_name(version.model), plan_of(version, home)
+    log, known = log_table(version.model), plan_of(version, home)
     if known is None or not known[0].lookups or not lakehouse.exists(log, own=True):
         return
     plan, serve = known

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headrace.features.declarations import FeatureTable
-from headrace.features.online.packing import microseconds
+from headrace.features.keys import microseconds
 from headrace.features.online.publish import publish as publish_table
 
 if TYPE_CHECKING:

@@ -164,7 +164,9 @@ def _serving(
     at = "at"
     while at in names:
         at += "_"
-    plan = FeaturePlan(spine="", at=at, keys=(), inputs=signature.inputs, features=(), lookups=(), calls=())
+    plan = FeaturePlan(
+        spine="", at=at, keys=(), key_types=(), inputs=signature.inputs, features=(), lookups=(), calls=()
+    )
     sample = rows[0] if rows else _made_up(signature)
     try:
         answer, (call, row) = predictor.one(sample), cost(predictor, sample)

@@ -59,7 +59,7 @@ class Log:
             record["tables"] = part.tables
         if serve.redact:
             _redact(record, serving.codec.names, serve.redact)
-        return orjson.dumps(record)
+        return orjson.dumps(record, default=str)  # a decimal is its text
 
     def counted(
         self, model: str, since: datetime, interval: list[tuple[Kind, Tally]], split: Split | None

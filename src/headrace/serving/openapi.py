@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from headrace.core.system import release
+from headrace.features.keys import FLOATS, INTEGERS, TIMES
 from headrace.serving.protocols.v2 import DATATYPES
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ Schema = dict[str, Any]
 NUMBER: Schema = {"type": ["number", "boolean", "null"]}
 TEXT: Schema = {"type": ["string", "null"]}
 TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
-KEY: Schema = {"type": ["string", "number", "boolean"]}
 KINDS = {"number": NUMBER, "string": TEXT, "timestamp": TIME, "timestamp_utc": TIME}
 ERRORS = {
     "400": "The body cannot be read: the message names the row and the column.",
@@ -27,6 +27,18 @@ ERRORS = {
     "500": "The model failed.",
     "503": "Nothing is served yet, or too much is asked, or what is needed cannot be reached; try again.",
 }
+
+
+def _key(kind: str) -> Schema:
+    """What `features.keys.typed` takes."""
+    if kind in INTEGERS:
+        bound = 1 << INTEGERS[kind]
+        return {"type": "integer", "minimum": -bound, "maximum": bound - 1}
+    if kind in ("string", "bool"):
+        return {"type": "string" if kind == "string" else "boolean"}
+    if kind in TIMES:
+        return {"type": "string", "format": "date" if kind == "date" else "date-time"}
+    return {"type": "number"} if kind in FLOATS else {"type": ["number", "string"]}
 
 
 def document(traffic: Traffic, *, secured: bool) -> Schema:
@@ -41,7 +53,7 @@ def document(traffic: Traffic, *, secured: bool) -> Schema:
     row = _object({name: KINDS[kind] for name, kind in kinds.items()}, required=list(kinds))
     asked = _object(
         {name: KINDS.get(kinds.get(name, ""), {}) for name in sorted(serving.takes)}
-        | dict.fromkeys(serving.plan.keys, KEY)
+        | {name: _key(kind) for name, kind in serving.plan.key_columns}
         | {serving.plan.at: TIME},
         required=list(serving.features.needed),
     )

@@ -61,4 +61,4 @@ def share(salt: str, entity: bytes) -> float:
 
 def entity(row: Mapping[str, Any], columns: Iterable[str]) -> bytes:
     """The entity of a request's row. A whole number is one entity, with a fraction or without."""
-    return orjson.dumps([plain(row.get(name)) for name in columns])
+    return orjson.dumps([plain(row.get(name)) for name in columns], default=str)

@@ -67,7 +67,8 @@ class Serving:
     def said(self) -> orjson.Fragment:
         """Which version it is, and what it takes and gives, as each of its records in the log says."""
         served = self.served
-        told = {"model": self.manifest.model, "version": served.version, "role": served.role}
+        told: dict[str, Any] = {"model": self.manifest.model, "version": served.version, "role": served.role}
+        told["key_types"] = dict(self.plan.key_columns)
         return orjson.Fragment(orjson.dumps({**told, "inputs": self.codec.names, "outputs": self.columns}))
 
     @cached_property

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.features.matrix import compute, encode, learn, read
-from headrace.training import labels as known_labels
+from headrace.training.labels import instants
 from headrace.training.metrics import by_name, evaluate
 from headrace.training.output import classes_of, kind, output
 from headrace.training.train import fit, training_data
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    import pandas as pd
+    import pyarrow as pa
 
     from headrace.features.plan import FeaturePlan
     from headrace.training.declarations import Model, Params
+    from headrace.training.labels import LabelTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +57,14 @@ class Backtest:
         model: Model,
         plan: FeaturePlan,
         functions: Mapping[str, Callable[..., object]],
-        rows: pd.DataFrame,
-        labels: pd.DataFrame,
+        rows: pa.Table,
+        labels: LabelTable,
     ) -> None:
         self.model, self.plan, self.labels = model, plan, labels
-        self.decisions = rows[[*plan.keys, plan.at]]
-        self.at = known_labels.instants(rows[plan.at])
-        self.features = compute(plan, functions, read(plan, rows))
+        self.decisions = rows.select(list(dict.fromkeys((*plan.keys, plan.at))))
+        frame = rows.to_pandas()
+        self.at = instants(frame[plan.at])
+        self.features = compute(plan, functions, read(plan, frame))
 
     def window(self, params: Params, *, since: datetime, until: datetime, as_of: datetime) -> Tested:
         """Fits on what was known at `since` and judges on the decisions in `since <= at < until`.
@@ -77,14 +79,14 @@ class Backtest:
             DataError: there is nothing to fit on yet.
             UserCodeError: the user's function raised.
         """
-        then = known_labels.attach(self.decisions, self.labels, task=self.model.task, as_of=since)
-        before = (self.at < since) & then.y.notna() & ~(then.first_known < self.at)
+        then = self.labels.attach(self.decisions, at=self.plan.at, as_of=since)
+        before = (self.at < since) & then.y.notna()
         categories = learn(self.plan, self.features[before])
         fitting = encode(self.plan, categories, self.features[before])
         data = training_data(self.model, fitting, then.y[before], self.at[before])
         estimator = fit(self.model, data, params)
-        now = known_labels.attach(self.decisions, self.labels, task=self.model.task, as_of=as_of)
-        judged = (self.at >= since) & (self.at < until) & now.y.notna() & ~(now.first_known < self.at)
+        now = self.labels.attach(self.decisions, at=self.plan.at, as_of=as_of)
+        judged = (self.at >= since) & (self.at < until) & now.y.notna()
         task = kind(self.model.task)
         matrix = encode(self.plan, categories, self.features[judged])
         given = output(task, classes_of(self.model.task, data.y), estimator, matrix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from headrace.features.declarations import ReferencedSelection
     from headrace.lakehouse.declarations import Column, Selection, Spine
 
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 Params = Mapping[str, bool | int | float | str]
 Direction = Literal["maximize", "minimize"]
 
@@ -187,10 +189,10 @@ class Model(Declaration):
     evaluate: Evaluate = field(default_factory=Evaluate)
 
     def __post_init__(self) -> None:
-        if not self.name.isidentifier():
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise DeclarationError(
                 f"{self.where}: {self.name!r} is not a model name.",
-                hint="Letters, digits and underscores: 'arrival_delay'.",
+                hint="Up to 63 letters from a to z, digits and underscores, no digit first: 'arrival_delay'. It names tables, folders and images.",
             )
         if not callable(self.fit):
             raise DeclarationError(f"{self.where}: model {self.name!r}: fit= is not a function.")

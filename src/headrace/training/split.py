@@ -95,9 +95,8 @@ def split(
     since = as_of - test
     dated = moments.notna()
     before = dated & (moments <= as_of)
-    labelled = before & labels.y.notna()
-    early = labelled & (labels.first_known < moments)
-    usable = labelled & ~early
+    early = before & labels.early
+    usable = before & labels.y.notna()
     held_out = usable & (moments > since)
     to_calibrate = pd.Series(data=False, index=at.index)
     if calibrate:
@@ -114,7 +113,7 @@ def split(
         decisions=len(at),
         after=int((dated & ~before).sum()),
         undated=int((~dated).sum()),
-        unlabelled=int((before & labels.y.isna()).sum()),
+        unlabelled=int((before & labels.y.isna() & ~early).sum()),
         early=int(early.sum()),
         replaced=labels.replaced,
         not_yet=labels.not_yet,

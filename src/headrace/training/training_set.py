@@ -17,7 +17,6 @@ from headrace.core.clock import duration
 from headrace.features.matrix import compute, read
 from headrace.features.rows import full_rows
 from headrace.lakehouse.commit import Overwrite
-from headrace.lakehouse.sql import column, quoted
 from headrace.training import labels as known_labels
 from headrace.training.declarations import Binary
 from headrace.training.split import split
@@ -66,11 +65,13 @@ def build(
     """Makes the training set as of a moment, from pinned table versions.
 
     Raises:
-        DataError: nothing to fit or test on, a label that is null or not what the task predicts.
+        DataError: nothing to fit or test on, a label that is not what the task predicts.
     """
     rows = full_rows(lakehouse, plan, versions, until=as_of + SECOND, keep=model.evaluate.slices, sample=sample)
-    frame = rows.select(list(dict.fromkeys((*plan.keys, plan.at)))).to_pandas()
-    found = known_labels.attach(frame, _labels(lakehouse, model, versions), task=model.task, as_of=as_of)
+    decisions = rows.select(list(dict.fromkeys((*plan.keys, plan.at))))
+    labels = known_labels.LabelTable(lakehouse, model.task, versions[model.task.label.table.name])
+    found = labels.attach(decisions, at=plan.at, as_of=as_of)
+    frame = decisions.to_pandas()
     parts = split(
         frame[plan.at],
         frame[list(plan.keys)],
@@ -98,14 +99,6 @@ def build(
         fit_from=fitted.iloc[0].to_pydatetime(),
         fit_to=fitted.iloc[-1].to_pydatetime(),
     )
-
-
-def _labels(lakehouse: Lakehouse, model: Model, versions: Mapping[str, int]) -> pd.DataFrame:
-    label = model.task.label
-    columns = [*label.table.keys, *([label.table.time] if label.table.time else []), label.name]
-    with lakehouse.connect({label.table.name: versions[label.table.name]}) as connection:
-        listed = ", ".join(column(name) for name in dict.fromkeys(columns))
-        return connection.sql(f"select {listed} from {quoted(label.table.name)}").to_arrow_table().to_pandas()
 
 
 class TrainingSet:

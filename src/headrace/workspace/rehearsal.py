@@ -23,8 +23,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from headrace.core.errors import BusyError, DataError, HeadraceError, RefusedError
 from headrace.core.locks import hold
@@ -38,6 +39,7 @@ from headrace.workspace.follow import serve_current
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
     from datetime import datetime
+    from decimal import Decimal
     from pathlib import Path
 
     import pandas as pd
@@ -155,15 +157,17 @@ def _decisions(
     instants: int,
 ) -> list[Asked]:
     """The moments with the most decisions, until there are enough, in order of time."""
-    from headrace.inference.records import MADE
     from headrace.lakehouse.sql import column, quoted
+    from headrace.scoring.columns import is_output, key_columns
 
     plan = _plan(workspace, model)
     columns = list(
         dict.fromkeys((*plan.keys, *plan.spine_columns, *(spine for each in plan.lookups for _, spine in each.on)))
     )
-    on = " and ".join(f"s.{column(key)} = p.{column(key)}" for key in plan.keys)
-    made = [name for name in MADE if name in workspace.lakehouse.snapshot(into).schema.names]
+    on = " and ".join(f"s.{column(key)} = p.{column(kept)}" for key, kept in key_columns(plan.keys).items())
+    outputs = [name for name in workspace.lakehouse.snapshot(into).schema.names if is_output(name)]
+    chosen = [f"p.{column(name)} as _output_{place}" for place, name in enumerate(outputs)]
+    chosen += [f"s.{column(name)} as _given_{place}" for place, name in enumerate(columns)]
     with workspace.lakehouse.connect({into: None, plan.spine: None}) as connection:
         found = connection.sql(
             f"""
@@ -176,25 +180,21 @@ def _decisions(
                     and predicted_for < timestamptz '{until.isoformat()}'
                 group by predicted_for
             )
-            select p.* exclude (features, {", ".join(made)}), {", ".join(f"s.{column(name)} as {column(f'_{name}')}" for name in columns)}
+            select p.prediction_id as _id, p.predicted_for as _at, {", ".join(chosen)}
             from {quoted(into)} p
             join busy b using (predicted_for)
             join {quoted(plan.spine)} s on {on}
             where p.model_version = {version} and (coalesce(b.before, 0) < {rows} or b.place <= {instants})
-            order by p.predicted_for, p.prediction_id
+            order by _at, _id
             """
         ).to_arrow_table()
-    outputs = [
-        name
-        for name in found.column_names
-        if not name.startswith("_")
-        and name not in (*plan.keys, "predicted_for", "model", "model_version", "prediction_id")
-    ]
     by_moment: dict[datetime, Asked] = {}
     for row in found.to_pylist():
-        one = by_moment.setdefault(row["predicted_for"], Asked(at=row["predicted_for"], requests=[], expected=[]))
-        one.requests.append({**{name: row[f"_{name}"] for name in columns}, plan.at: row["predicted_for"]})
-        one.expected.append({"prediction_id": row["prediction_id"], **{name: row[name] for name in outputs}})
+        one = by_moment.setdefault(row["_at"], Asked(at=row["_at"], requests=[], expected=[]))
+        given = {name: row[f"_given_{place}"] for place, name in enumerate(columns)}
+        one.requests.append({**given, plan.at: row["_at"]})
+        answered = {name: row[f"_output_{place}"] for place, name in enumerate(outputs)}
+        one.expected.append({"prediction_id": row["_id"], **answered})
     if len(by_moment) < instants:
         raise DataError(
             f"{len(by_moment)} moments with decisions from {since:%Y-%m-%d} to {until:%Y-%m-%d}; {instants} are needed.",
@@ -346,7 +346,7 @@ def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 def _ask(port: int, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-    body = json.dumps({"rows": [request]}, default=lambda value: value.isoformat())
+    body = json.dumps({"rows": [request]}, default=_plain)
     connection.request("POST", "/predict", body, {"content-type": "application/json"})
     answer = connection.getresponse()
     read = json.loads(answer.read())
@@ -356,21 +356,26 @@ def _ask(port: int, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return answer.headers["x-request-id"], read["predictions"][0]
 
 
-def _collect(workspace: Workspace, model: str) -> int:
-    from headrace.inference.answered import table_name
-    from headrace.inference.ingest import ingest
+def _plain(value: object) -> str | float:
+    """What JSON has no word for: a time, a date, a decimal."""
+    return value.isoformat() if isinstance(value, date) else float(cast("Decimal", value))
 
-    return ingest(workspace.lakehouse, workspace.environment.root / "spool" / model, table_name(model)).rows
+
+def _collect(workspace: Workspace, model: str) -> int:
+    from headrace.inference.ingest import ingest
+    from headrace.scoring.columns import log_table
+
+    return ingest(workspace.lakehouse, workspace.environment.root / "spool" / model, log_table(model)).rows
 
 
 def _logged(workspace: Workspace, model: str, ids: Sequence[str]) -> int:
     """How many of these requests are in the inference table exactly once."""
     from collections import Counter
 
-    from headrace.inference.answered import table_name
+    from headrace.scoring.columns import log_table
 
     kept = Counter(
-        workspace.lakehouse.snapshot(table_name(model)).to_arrow(columns=["request_id"]).column(0).to_pylist()
+        workspace.lakehouse.snapshot(log_table(model)).to_arrow(columns=["request_id"]).column(0).to_pylist()
     )
     return sum(kept[each] == 1 for each in ids)
 

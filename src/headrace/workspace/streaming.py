@@ -184,9 +184,9 @@ class _Opened:
 
     def parts(self, held: ExitStack, settled: set[tuple[int, int]]) -> tuple[Source, Sink, Sink]:
         """The source, the sink of predictions and that of dead letters; closed in the reverse order."""
-        from headrace.inference.records import AT, ID
         from headrace.inference.streaming.loop import positions
         from headrace.inference.streaming.sinks.base import LETTER
+        from headrace.scoring.columns import AT, ID
 
         letters = self.sink(self.stream.letters, LETTER, "offset")
         held.callback(letters.close)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from headrace.core.clock import now
 from headrace.core.errors import HeadraceError
 from headrace.deployment.declarations import Deployment
-from headrace.inference.answered import table_name
 from headrace.inference.ingest import ingest
+from headrace.scoring.columns import log_table
 from headrace.workspace.follow import follow
 from headrace.workspace.serving import alarm
 from headrace.workspace.start import verdict_on_retraining
@@ -87,7 +87,7 @@ def tend(workspace: Workspace) -> list[str]:
     """
     troubles: list[str] = []
     for deployment in workspace.project.all(Deployment):
-        name = table_name(deployment.name)
+        name = log_table(deployment.name)
         try:
             ingest(workspace.lakehouse, workspace.environment.root / "spool" / deployment.name, name)
         except Exception as error:  # noqa: BLE001  # a lakehouse that is down is no reason to end servers

@@ -48,7 +48,7 @@ SCHEMA = pa.schema(
 SPINE_SCHEMA = pa.schema(
     [("id", pa.int64()), ("shop", pa.string()), ("number", pa.int32()), ("at", pa.timestamp("us", "UTC"))]
 )
-PROPERTIES = {"headrace.kind": "feature", "headrace.key": "shop,number", "headrace.time": "at"}
+PROPERTIES = {"headrace.kind": "feature", "headrace.key": '["shop", "number"]', "headrace.time": "at"}
 
 
 def minutes(number):

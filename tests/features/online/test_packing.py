@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.core.errors import DataError
+from headrace.features.keys import EPOCH, microseconds, moment
 from headrace.features.online.encoding import encoded
-from headrace.features.online.packing import EPOCH, Packing, key, microseconds, moment
+from headrace.features.online.packing import Packing, key
 
 AWARE = st.datetimes().map(lambda each: each.replace(tzinfo=UTC))
 DATES = st.dates().map(lambda each: datetime.combine(each, time()))

@@ -24,6 +24,7 @@ PLAN = FeaturePlan(
     spine="shop.orders",
     at="at",
     keys=("id", "shop"),
+    key_types=("int64", "string"),
     inputs=(
         *(Input(name=name, kind="number", origin="spine") for name in NAMES),
         Input(name="kind", kind="string", origin="spine"),

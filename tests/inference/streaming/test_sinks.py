@@ -219,3 +219,28 @@ def test_a_broker_that_does_not_answer_is_told(monkeypatch):
     sink = KafkaSink(clients.producer("main", {"bootstrap.servers": "127.0.0.1:1"}), "t", key=PREDICTION)
     with pytest.raises(UnavailableError, match="not acknowledged"):
         sink.write(predictions(1), {})
+
+
+def test_a_dead_letter_that_is_too_large_comes_without_what_it_holds(broker, tmp_path):
+    topic = Topic(broker, tmp_path)
+    large = Letter(Message(0, 4, b'{"bad": "' + b"a" * 1_200_000, b"k", START), "the value is no JSON.")
+    sink = topic.open(LETTER)
+    sink.write(letters_table("m", "t", [large]), {})
+    sink.write(letters(5), {})
+    first, second = broker.read(topic.topic)
+    assert (first.key(), first.value(), second.value()) == (b"t/0/4", None, b"{")
+    assert dict(first.headers()) == {
+        "reason": b"the value is no JSON.",
+        "model": b"m",
+        "topic": b"t",
+        "partition": b"0",
+        "offset": b"4",
+        "value_left_out": b"1200009 bytes",
+    }
+
+
+def test_a_prediction_that_is_too_large_says_what_to_set(broker, tmp_path):
+    topic = Topic(broker, tmp_path)
+    rows = predictions(1).append_column("note", pa.array(["a" * 1_200_000]))
+    with pytest.raises(UnavailableError, match=r"message\.max\.bytes"):
+        topic.open(PREDICTION).write(rows, {})

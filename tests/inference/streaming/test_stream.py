@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from headrace.inference.records import MADE
+from headrace.scoring.columns import MADE
 
 from .conftest import kafka, lake, predicted, ride, rows
 

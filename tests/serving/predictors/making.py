@@ -42,6 +42,7 @@ def plan(frame):
         spine="s.t",
         at="at",
         keys=("id",),
+        key_types=("int64",),
         inputs=tuple(Input(name=name, kind=kind, origin="spine") for name, kind in kinds.items()),
         features=tuple(Feature(name=name, kind=kind, origin="spine", optional=False) for name, kind in kinds.items()),
         lookups=(),

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import DataError
+from headrace.core.ids import digest
 from headrace.core.system import release
 from headrace.deployment.staged import folder_name, is_whole
 from headrace.serving.declarations import Serve
@@ -143,7 +144,9 @@ def image(version: Version) -> str:
 def name(model: str) -> str:
     """A label of the DNS, as names of images and of Kubernetes' objects have to be; longer ones can be made of it."""
     said = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")[:40].strip("-")
-    return f"{said or 'model'}-server"
+    if said.replace("-", "_") != model:  # "A_b", "a__b" and a long name, too, keep names of their own
+        said = f"{said or 'model'}-{digest(model)[:8]}"
+    return f"{said}-server"
 
 
 def template(name: str, /, **values: object) -> str:

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.core.errors import DataError
-from headrace.features.online.packing import CODES, TEXT, TIMES, Packing, joined, microseconds, token
+from headrace.features.keys import TEXT, TIMES, microseconds
+from headrace.features.online.packing import CODES, Packing, joined, token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,23 +8,19 @@ time as microseconds, `-0.0` as `0.0`.
 from __future__ import annotations
 
 import struct
-from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from itertools import accumulate
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
 from headrace.core.errors import DataError
+from headrace.features.keys import EPOCH, MICROSECOND, TEXT, TIMES, microseconds, typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 Value = None | bool | int | float | str | datetime
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-TEXT = "string"
-TIMES = ("date", "timestamp", "timestamp_utc")
 CODES: Mapping[str, str] = {
     "bool": "?",
     "int8": "b",
@@ -36,8 +32,6 @@ CODES: Mapping[str, str] = {
     TEXT: "I",
     **dict.fromkeys(TIMES, "q"),
 }
-INTEGERS = ("int8", "int16", "int32", "int64")
-SINGLE = struct.Struct("<f")
 
 
 class Packing:
@@ -121,8 +115,6 @@ class Packing:
 def key(kinds: Sequence[tuple[str, str]], values: Sequence[Any]) -> bytes | None:
     """A key's values, as a request gives them, → bytes; None where one of them is missing: it matches nothing.
 
-    A whole number may come as a float without a fraction, a time as ISO 8601 text.
-
     Args:
         kinds: pairs (column, type) of the key.
         values: in that order.
@@ -134,7 +126,8 @@ def key(kinds: Sequence[tuple[str, str]], values: Sequence[Any]) -> bytes | None
     for (name, kind), value in zip(kinds, values, strict=True):
         if value is None:
             return None
-        parts.append(token(kind, _plain(name, kind, value)))
+        found = typed(name, kind, value)
+        parts.append(token(kind, microseconds(found) if isinstance(found, date) else found))
     return joined(parts)
 
 
@@ -152,75 +145,3 @@ def token(kind: str, value: Any) -> str:
     if kind.startswith("float"):
         return "NaN" if value != value else repr(value + 0.0)  # noqa: PLR0124 - -0.0 + 0.0 is 0.0: they are equal
     return str(value)
-
-
-def _plain(name: str, kind: str, value: Any) -> Any:
-    """A value from a request as `token` takes it."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind in TIMES and isinstance(value, str | date):
-        return _time(name, kind, value)
-    if kind in INTEGERS and number and (isinstance(value, int) or value.is_integer()) and -(2**63) <= value < 2**63:
-        return int(value)
-    if kind.startswith("float") and number:
-        with suppress(OverflowError):
-            return float(value) if kind == "float64" else float(SINGLE.unpack(SINGLE.pack(value))[0])
-    if kind == TEXT and isinstance(value, str) and not any("\ud800" <= each <= "\udfff" for each in value):
-        return value
-    if kind == "bool" and isinstance(value, bool):
-        return value
-    shown = _shown(value, number=number and kind not in (TEXT, "bool"))
-    raise DataError(f"{name!r} is {kind}; {shown} was given.")
-
-
-def _time(name: str, kind: str, value: str | date) -> int:
-    read = _read(value, name) if isinstance(value, str) else value
-    aware = isinstance(read, datetime) and read.tzinfo is not None
-    found = microseconds(read)
-    if kind == "timestamp" and aware:
-        raise DataError(f"{name!r} is a time without a zone; one with a zone was given.")
-    if kind == "date" and (aware or found % 86_400_000_000):
-        raise DataError(f"{name!r} is a date; a time of day was given.")
-    return found
-
-
-def _shown(value: object, *, number: bool) -> str:
-    """What was given, without what it holds: this goes back to a stranger, and into logs."""
-    return "a number that it cannot hold" if number else type(value).__name__
-
-
-# ---------------------------------------------------------------------------------------------- moments
-
-
-def moment(given: object, name: str) -> datetime:
-    """An instant in UTC from ISO 8601 text or a datetime; without a zone it is UTC.
-
-    Raises:
-        DataError: it is none.
-    """
-    read = _read(given, name) if isinstance(given, str) else given
-    if not isinstance(read, datetime):
-        raise DataError(f"{name!r} is no time in ISO 8601.")
-    try:
-        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
-    except OverflowError:
-        raise DataError(f"{name!r} is out of range.") from None
-
-
-def _read(text: str, name: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise DataError(f"{name!r} is no time in ISO 8601.") from None
-
-
-def instant_of(microseconds: int) -> datetime:
-    """The moment so many microseconds after 1970 in UTC."""
-    return EPOCH + microseconds * MICROSECOND
-
-
-def microseconds(value: date) -> int:
-    """A moment as microseconds since 1970; without a zone it is UTC, a date is its midnight."""
-    if not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
-    aware = value.replace(tzinfo=UTC) if value.tzinfo is None else value
-    return (aware - EPOCH) // MICROSECOND

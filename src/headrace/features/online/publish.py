@@ -10,11 +10,13 @@ import pyarrow.compute as pc
 
 from headrace.core.errors import ConflictError, DataError, DeclarationError
 from headrace.features import point_in_time
+from headrace.features.keys import EPOCH, MICROSECOND, microseconds
 from headrace.features.online.base import OnlineTable
 from headrace.features.online.encoding import encoded
-from headrace.features.online.packing import CODES, EPOCH, MICROSECOND, Packing, microseconds
+from headrace.features.online.packing import CODES, Packing
 from headrace.features.rows import WRITTEN
 from headrace.lakehouse.columns import type_name
+from headrace.lakehouse.declarations import key_of
 from headrace.lakehouse.sql import column, quoted
 
 if TYPE_CHECKING:
@@ -111,7 +113,7 @@ def _describe(snapshot: Snapshot, as_of: int, before: OnlineTable | None) -> tup
     properties = snapshot.properties
     if properties.get("headrace.kind") != "feature":
         raise DeclarationError(f"{snapshot.name!r} is no feature table.", hint="`headrace feature list` shows them.")
-    keys, time = properties["headrace.key"].split(","), properties["headrace.time"]
+    keys, time = key_of(properties), properties["headrace.time"]
     schema = {field.name: type_name(field.type) for field in snapshot.schema}
     for name in keys:
         if schema[name] not in CODES:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.core.clock import now
 from headrace.core.errors import ConflictError, DataError, UnavailableError
-from headrace.features.online.packing import MICROSECOND, Packing, instant_of, key, microseconds, moment
+from headrace.features.keys import MICROSECOND, instant_of, microseconds, moment
+from headrace.features.online.packing import Packing, key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +61,8 @@ class OnlineFeatures:
         needed.pop(plan.at, None)  # it has a default
         self.needed = tuple(needed)
         self._takes = {*needed, plan.at}
-        self._local = any(column.name == plan.at and column.kind == "timestamp" for column in plan.inputs)
+        kinds = {**{column.name: column.kind for column in plan.inputs}, **dict(plan.key_columns)}
+        self._local = kinds.get(plan.at) == "timestamp"
         self._tables: dict[str, list[LookUp]] = {}
         for lookup in plan.lookups:
             self._tables.setdefault(lookup.table, []).append(lookup)
@@ -122,7 +124,7 @@ class OnlineFeatures:
             stray = next(name for name in request if name not in self._takes)
             raise DataError(f"row {place}: {stray!r} is not an input of this model.")
         for name in self.plan.keys:
-            if request[name] is None:
+            if name != self.plan.at and request[name] is None:
                 raise DataError(f"row {place}: {name!r} is null: a decision is known by its key.")
         given = request.get(self.plan.at)
         try:

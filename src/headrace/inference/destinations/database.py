@@ -47,7 +47,7 @@ from headrace.core.state import Instant
 from headrace.inference.destinations.base import Written
 from headrace.inference.destinations.difference import compare
 from headrace.inference.destinations.flat import flat
-from headrace.inference.records import AT, ID
+from headrace.scoring.columns import AT, ID
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from headrace.inference.destinations.base import Written
 from headrace.inference.destinations.difference import difference, nearby
-from headrace.inference.records import FEATURES, ID
 from headrace.lakehouse.commit import Append, Overwrite, Upsert
 from headrace.lakehouse.sql import quoted
+from headrace.scoring.columns import FEATURES, ID
 
 if TYPE_CHECKING:
     from headrace.lakehouse.commit import Change

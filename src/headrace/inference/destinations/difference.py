@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.inference.records import AT, ID, MADE
 from headrace.lakehouse.scan import connect
 from headrace.lakehouse.sql import column, literal
+from headrace.scoring.columns import AT, ID, MADE
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -13,8 +13,7 @@ import pyarrow as pa
 
 from headrace.core.clock import now
 from headrace.core.errors import ConflictError, DataError, HeadraceError, UnavailableError
-from headrace.features.online.packing import CODES, moment
-from headrace.features.online.packing import key as checked_key
+from headrace.features.keys import moment, typed_all
 from headrace.inference.records import predict, with_versions
 from headrace.lakehouse.columns import INSTANT, type_name
 
@@ -172,13 +171,14 @@ def _request(at_work: AtWork, message: Message) -> Row:
         if name not in read:
             raise DataError(f"{name!r} is missing.")
     for name in plan.keys:
-        if read[name] is None:
+        if name != plan.at and read[name] is None:
             raise DataError(f"{name!r} is null: a decision is known by its key.")
     at = message.at if read.get(plan.at) is None else moment(read[plan.at], plan.at)
     if at is None:
         raise DataError(f"{plan.at!r} is missing, and nobody says when the message was sent.")
     # the moment is never that of scoring: scored again, the message must have the same id
-    return {**{name: _plain(read[name]) for name in needed}, plan.at: at}
+    alone = {*plan.keys} - {column.name for column in plan.inputs}  # no number of the model's: kept to the last digit
+    return {**{name: read[name] if name in alone else _plain(read[name]) for name in needed}, plan.at: at}
 
 
 def _read(value: bytes | Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -205,9 +205,7 @@ def _plain(value: object) -> object:
 def _checked(at_work: AtWork, row: Row) -> Row:
     plan = at_work.version.plan
     at_work.check([[row[column.name] for column in plan.inputs]])
-    kinds = [(name, type_name(at_work.types[name])) for name in plan.keys]
-    checked_key([(name, kind) for name, kind in kinds if kind in CODES], [row[n] for n, kind in kinds if kind in CODES])
-    return row
+    return {**row, **typed_all([(name, type_name(at_work.types[name])) for name in plan.keys], row)}
 
 
 def _table(at_work: AtWork, rows: Sequence[Row]) -> pa.Table:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from headrace.features.online.packing import instant_of
+from headrace.core.errors import DataError
+from headrace.features.keys import instant_of
 from headrace.scoring.prediction_id import prediction_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
+    from headrace.features.keys import KeyValue
     from headrace.features.online.rows import Seen
     from headrace.serving.predictors import Answer, Row
     from headrace.serving.version import Serving
 
+Keys = dict[str, "KeyValue | None"]  # a decision's key, in its declared types; None where a request does not say it
 Known = dict[str, Any]  # a decision: its keys, at which moment, and by what else its features were looked up
 
 
@@ -39,6 +43,7 @@ class Part:
         places: which rows of the request they are; None for all of them.
         known: the decision of each row; None where requests give full rows without a key.
         asked: what the request says, where features have to be looked up first; `rows` is empty until then.
+        keys: of what is asked, row by row.
         tells: the features of each row are asked for, and when they had become available.
         fresh: for each row, when what each look-up found had become available; only where that was asked for.
         tables: each table that was looked up, with its version and the moment as of which it was published.
@@ -50,6 +55,7 @@ class Part:
     places: list[int] | None = None
     known: list[Known] | None = None
     asked: list[Mapping[str, Any]] | None = None
+    keys: list[Keys] | None = None
     tells: bool = False
     fresh: list[dict[str, str | None]] | None = None
     tables: dict[str, tuple[int, int]] | None = None
@@ -84,7 +90,8 @@ class Part:
             self.fresh = [{name: _iso(at) for name, at in each.items()} for each in seen or []]
         names = serving.codec.names
         self.rows = serving.codec.check([[row[name] for name in names] for row in full])
-        self.known = [decision(serving, row) for row in full]
+        keys, at = self.keys or [], serving.plan.at
+        self.known = [decision(serving, key, row[at]) for key, row in zip(keys, full, strict=True)]
         if by := serving.looked_up_by:
             for each, row in zip(self.known, full, strict=True):
                 each["by"] = {name: row[name] for name in by}
@@ -112,7 +119,17 @@ def _iso(at: int | None) -> str | None:
     return None if at is None else instant_of(at).isoformat()
 
 
-def decision(serving: Serving, row: Mapping[str, Any]) -> Known:
-    """Of a row with its keys and its moment."""
+def decision(serving: Serving, keys: Keys, at: datetime) -> Known:
+    """What is decided, by its key and its moment. A key that is the moment need not be said twice.
+
+    Raises:
+        DataError: a part of the key is missing.
+    """
     plan = serving.plan
-    return {"keys": {name: row[name] for name in plan.keys}, "at": row[plan.at]}
+    if keys.get(plan.at, at) is None:
+        local = dict(plan.key_columns)[plan.at] == "timestamp"
+        keys = {**keys, plan.at: at.replace(tzinfo=None) if local else at}
+    for name, value in keys.items():
+        if value is None:
+            raise DataError(f"{name!r} is missing: a decision is known by its key.")
+    return {"keys": keys, "at": at}

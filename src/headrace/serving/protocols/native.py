@@ -13,16 +13,16 @@ import orjson
 
 from headrace.core.clock import now
 from headrace.core.errors import DataError
-from headrace.features.online.packing import moment
+from headrace.features.keys import moment, typed_all
 from headrace.serving.codec import BadRequestError, document, listed, named
-from headrace.serving.protocols.asked import Part
+from headrace.serving.protocols.asked import Part, decision
 from headrace.serving.traffic import entity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from headrace.serving.connection import Request
-    from headrace.serving.protocols.asked import Known
+    from headrace.serving.protocols.asked import Keys, Known
     from headrace.serving.traffic import Traffic
     from headrace.serving.version import Serving
 
@@ -44,53 +44,56 @@ def read(traffic: Traffic, request: Request) -> tuple[list[Part], bool]:
     rows = listed(asked["rows"], "rows")
     if not rows:
         raise BadRequestError("there are no rows.")
-    for place, row in enumerate(rows):
-        if type(row) is not dict:
-            raise BadRequestError(f"row {place} is no object.")
-        for name in traffic.primary.plan.keys:
-            if isinstance(row.get(name), list | dict):
-                raise BadRequestError(f"row {place}: {named(name)} is no key: a text or a number is.")
-    parts = _parts(traffic, cast("list[Mapping[str, Any]]", rows))
+    keys = [_keys(traffic, place, row) for place, row in enumerate(rows)]
+    parts = _parts(traffic, cast("list[Mapping[str, Any]]", rows), keys)
     for part in parts:
         part.tells = features
     return parts, features
 
 
-def _parts(traffic: Traffic, rows: list[Mapping[str, Any]]) -> list[Part]:
+def _keys(traffic: Traffic, place: int, row: Any) -> Keys:
+    """The key of a row, each value as its declared type has it; None where the row does not say it."""
+    if type(row) is not dict:
+        raise BadRequestError(f"row {place} is no object.")
+    try:
+        return typed_all(traffic.primary.plan.key_columns, cast("dict[str, Any]", row))
+    except DataError as error:
+        raise BadRequestError(f"row {place}: {error.what}") from None
+
+
+def _parts(traffic: Traffic, rows: list[Mapping[str, Any]], keys: list[Keys]) -> list[Part]:
     if traffic.split is None:
-        return [_part(traffic.primary, rows, None)]
+        return [_part(traffic.primary, rows, keys, None)]
     by = traffic.split.by or traffic.primary.plan.keys
     places: dict[int, list[int]] = {}
     servings: dict[int, Serving] = {}
     for place, row in enumerate(rows):
-        serving = traffic.of(entity(row, by))
+        serving = traffic.of(entity({**row, **keys[place]}, by))
         servings[serving.served.version] = serving
         places.setdefault(serving.served.version, []).append(place)
     if len(servings) == 1:
-        return [_part(next(iter(servings.values())), rows, None)]
+        return [_part(next(iter(servings.values())), rows, keys, None)]
     return [
-        _part(serving, [rows[at] for at in places[version]], places[version]) for version, serving in servings.items()
+        _part(serving, [rows[at] for at in mine], [keys[at] for at in mine], mine)
+        for serving, mine in ((serving, places[version]) for version, serving in servings.items())
     ]
 
 
-def _part(serving: Serving, rows: list[Mapping[str, Any]], places: list[int] | None) -> Part:
+def _part(serving: Serving, rows: list[Mapping[str, Any]], keys: list[Keys], places: list[int] | None) -> Part:
     if not all(serving.full.issubset(row) for row in rows):
-        return Part(serving, [], places, asked=rows)
+        return Part(serving, [], places, asked=rows, keys=keys)
     codec, plan = serving.codec, serving.plan
     known: list[Known] = []
     for place, row in enumerate(rows):
         for name in row:
             if name not in serving.takes:
                 raise BadRequestError(f"row {place}: {named(name)} is not an input of this model.")
-        for name in plan.keys:
-            if row.get(name) is None:
-                raise BadRequestError(f"row {place}: {named(name)} is missing: a decision is known by its key.")
         try:
             given = row.get(plan.at)
             at = now() if given is None else moment(given, plan.at)
+            known.append(decision(serving, keys[place], at))
         except DataError as error:
             raise BadRequestError(f"row {place}: {error.what}") from None
-        known.append({"keys": {name: row[name] for name in plan.keys}, "at": at})
     return Part(serving, codec.check([[row[name] for name in codec.names] for row in rows]), places, known=known)
 
 

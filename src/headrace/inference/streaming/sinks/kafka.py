@@ -6,7 +6,7 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 from headrace.core.errors import UnavailableError
 from headrace.inference.streaming.sinks.base import LETTER
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import pyarrow as pa
-    from confluent_kafka import KafkaError, Producer
+    from confluent_kafka import Producer
 
 PATIENCE = 30.0  # seconds in which what was sent is acknowledged
+TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
 Sent = tuple[bytes, bytes | None, list[tuple[str, str | bytes | None]]]
 """The key, value and headers of a message."""
 
@@ -49,15 +50,45 @@ class KafkaSink:
     def write(self, rows: pa.Table | None, ends: Mapping[int, int]) -> None:
         """See Sink."""
         del ends
+        messages = [self._encode(row) for row in rows.to_pylist()] if rows is not None else []
+        large = self._send_all(messages)
+        if large and self._encode is prediction:
+            key = messages[large[0]][0].decode()
+            raise UnavailableError(
+                f"topic {self._topic!r} cannot be written: the record of prediction {key} is larger than the client or the topic allows.",
+                hint="Set message.max.bytes of this cluster under [env.….kafka.…], or max.message.bytes of the topic.",
+            )
+        if still := self._send_all([without_value(messages[place]) for place in large]):
+            raise self._not_written(f"{len(still)} dead letters are too large even without what they hold")
+
+    def close(self) -> None:
+        """See Sink."""
+        self._producer.flush(PATIENCE)
+
+    def _send_all(self, messages: Sequence[Sent]) -> list[int]:
+        """Sends, and waits until all is acknowledged; gives the places of those that are too large for client or broker.
+
+        Raises:
+            UnavailableError: another one was not acknowledged.
+        """
+        large: list[int] = []
         failed: list[KafkaError] = []
 
-        def acknowledged(error: KafkaError | None, _: object) -> None:
-            if error is not None:
-                failed.append(error)
+        def acknowledged(place: int) -> Callable[[KafkaError | None, object], None]:
+            def told(error: KafkaError | None, _: object) -> None:
+                if error is not None:
+                    large.append(place) if error.code() in TOO_LARGE else failed.append(error)
+
+            return told
 
         try:
-            for row in rows.to_pylist() if rows is not None else ():
-                self._send(*self._encode(row), acknowledged)
+            for place, message in enumerate(messages):
+                try:
+                    self._send(*message, acknowledged(place))
+                except KafkaException as error:
+                    if error.args[0].code() not in TOO_LARGE:
+                        raise
+                    large.append(place)
             left = self._producer.flush(PATIENCE)
         except KafkaException as error:
             raise self._not_written(error.args[0].str()) from None
@@ -66,10 +97,7 @@ class KafkaSink:
             self._producer.purge()
             self._producer.flush(1)
             raise self._not_written(why)
-
-    def close(self) -> None:
-        """See Sink."""
-        self._producer.flush(PATIENCE)
+        return sorted(large)
 
     def _send(
         self,
@@ -107,6 +135,13 @@ def letter(row: Mapping[str, Any]) -> Sent:
     if row["key"] is not None:
         headers.append(("key", row["key"]))
     return place.encode(), row["value"], headers
+
+
+def without_value(message: Sent) -> Sent:
+    """A dead letter that is too large, with the size of what it leaves out; its place says where the whole message is."""
+    key, value, headers = message
+    size = str(len(value or b""))
+    return key, None, [*(each for each in headers if each[0] != "key"), ("value_left_out", f"{size} bytes")]
 
 
 def _plain(value: object) -> str:

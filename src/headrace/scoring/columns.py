@@ -1,0 +1,60 @@
+"""Names of the columns of predictions and of the inference log, kept apart from those that users choose.
+
+A table of predictions has the keys of the spine under their own names, for it is joined by them; only a key that is called
+as one of our columns is kept under another. The features are in a struct. The inference log, into which versions with
+different keys write, has each key under a name that begins with `key_`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ID = "prediction_id"
+AT = "predicted_for"
+FEATURES = "features"
+VERSIONS = "feature_versions"
+MADE = (VERSIONS, "scored_at")  # how a prediction was made: where all else is equal, it is the same prediction
+OWN = (ID, AT, "model", "model_version", FEATURES, *MADE)
+OUTPUTS = ("prediction", "probability")
+LOG = "inference."
+
+
+def key_columns(keys: Sequence[str]) -> dict[str, str]:
+    """Key of the spine → column that holds it in a table of predictions.
+
+    They have one name, but for a key that is called as a column of ours or as an output: `model` is kept in `key_model`.
+    """
+    found: dict[str, str] = {}
+    taken = {*OWN, *(key.lower() for key in keys)}
+    for key in keys:
+        name = key
+        if key.lower() in OWN or is_output(key):
+            name = log_key(key)
+            while name.lower() in taken:
+                name = log_key(name)
+            taken.add(name.lower())
+        found[key] = name
+    return found
+
+
+def is_output(name: str) -> bool:
+    """Whether some version may have an output of that name: `prediction`, `probability`, `probability_<class>`."""
+    return name.lower() in OUTPUTS or name.lower().startswith("probability_")
+
+
+def log_table(model: str) -> str:
+    """The inference table of a model."""
+    return f"{LOG}{model.lower()}"
+
+
+def is_log(table: str) -> bool:
+    """Whether a table is an inference table; no user's table is in that schema."""
+    return table.startswith(LOG)
+
+
+def log_key(key: str) -> str:
+    """The column of the inference log that holds a key."""
+    return f"key_{key}"
