@@ -112,11 +112,6 @@ class TestBins:
         assert found.counts.sum() == len(values)
         assert (found.lows[inner][1:] > found.highs[inner][:-1]).all()
 
-    def test_negative_constants_do_not_begin_a_comment(self):
-        bins = Bins(column="x", scale="log", low=-0.5, width=1e-7, shift=-2.5, spread=0.1)
-        assert "--" not in bins.sql("x")
-        assert duckdb.sql(f"select {bins.sql('x')} from (select -2.5::double as x)").fetchall() == [(1022 + 1,)]
-
     @pytest.mark.parametrize(
         "name", ["select", "a b", 'quo"te', "dot.ted", "per%cent", "semi;--", "größe", "bin", "value"]
     )
@@ -245,7 +240,7 @@ class TestSlices:
         grids = make_grids(connection, "rows", [number()])
         made = collect(connection, "rows", grids, [number()], slices=[text()])
         found = {(key, value): each.columns["x"].rows for key, value, each in made.slices()}
-        assert found == {(None, None): 3, ("c", None): 1, ("c", "a"): 2}
+        assert found == {(None, None): 3, ("c", "(missing)"): 1, ("c", "a"): 2}
         assert next(made.slices())[:2] == (None, None)
 
     def test_windows_and_slices_together(self, connection):
