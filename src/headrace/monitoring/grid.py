@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 INNER = 1022
 UNDER, OVER, NAN, MINUS_INFINITY, PLUS_INFINITY = 0, INNER + 1, INNER + 2, INNER + 3, INNER + 4
 TAIL = 8.0  # a tail longer than so many interquartile ranges asks for the other scale
+SOME = 1_000  # values that tell quickly that not all are whole
 QUANTILES = (0.0005, 0.25, 0.5, 0.75, 0.9995)  # of the reference, which the bins of numbers are laid over
 VALUES = 2**14  # of a text column that have a bin each; of a column with more, only the most frequent have
 LISTED = 1_000  # values of such a column that have
@@ -169,7 +170,7 @@ def _number_grid(name: str, values: pa.ChunkedArray) -> Bins:
         return _bins(name, None, whole=False)
     # beyond a quarter of what a double can hold, differences would be infinite; no zero is negative
     bounded = np.clip(finite, -LARGEST / 4, LARGEST / 4) + 0.0
-    whole = bool((finite == np.floor(finite)).all())
+    whole = bool((finite[:SOME] == np.floor(finite[:SOME])).all()) and bool((finite == np.floor(finite)).all())
     return _bins(name, np.quantile(bounded, QUANTILES).tolist(), whole=whole)
 
 

@@ -91,6 +91,6 @@ def _pandas(values: pd.Series) -> tuple[Codes, Sequence[object]]:
 
 
 def _one_by_one(values: Sequence[object]) -> tuple[Codes, Sequence[object]]:
-    texts = [slice_text(value) if value is None or np.ndim(value) == 0 else str(value) for value in values]  # pyright: ignore[reportArgumentType]
-    known = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-    return np.array([known[text] for text in texts], dtype=np.int64), list(known)
+    texts = [None if value is None else str(value) for value in values]
+    known = {text: place for place, text in enumerate(dict.fromkeys(text for text in texts if text is not None))}
+    return np.array([-1 if text is None else known[text] for text in texts], dtype=np.int64), list(known)
