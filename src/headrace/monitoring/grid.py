@@ -171,7 +171,16 @@ def _number_grid(name: str, values: pa.ChunkedArray) -> Bins:
     # beyond a quarter of what a double can hold, differences would be infinite; no zero is negative
     bounded = np.clip(finite, -LARGEST / 4, LARGEST / 4) + 0.0
     whole = bool((finite[:SOME] == np.floor(finite[:SOME])).all()) and bool((finite == np.floor(finite)).all())
-    return _bins(name, np.quantile(bounded, QUANTILES).tolist(), whole=whole)
+    return _bins(name, _quantiles(bounded), whole=whole)
+
+
+def _quantiles(values: Floats) -> list[float]:
+    """As `numpy.quantile` has them, in half of its time; the values are put into another order."""
+    ranks = np.array(QUANTILES) * (len(values) - 1)
+    below = np.floor(ranks).astype(np.intp)
+    above = np.minimum(below + 1, len(values) - 1)
+    values.partition(np.unique(np.concatenate([below, above])))
+    return (values[below] + (values[above] - values[below]) * (ranks - below)).tolist()
 
 
 def _bins(name: str, quantiles: list[float] | None, *, whole: bool) -> Bins:

@@ -11,7 +11,7 @@ truth = hr.Table(
 
 
 class Fitted:
-    classes_ = [0, 1]
+    classes_ = (0, 1)
 
     def predict(self, X):
         return (X["x"] > 0).astype(int).to_numpy()
