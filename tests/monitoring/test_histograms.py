@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.lakehouse.sql import column
-from headrace.monitoring import grid, histograms, windows
+from headrace.monitoring import blocks, grid, histograms, windows
 from headrace.monitoring.grid import Bins, Categories, MonitoredColumn, make_grids
 from headrace.monitoring.histograms import collect, merge, of_window
 
@@ -111,11 +112,6 @@ class TestBins:
         inner = found.counts > 0
         assert found.counts.sum() == len(values)
         assert (found.lows[inner][1:] > found.highs[inner][:-1]).all()
-
-    def test_negative_constants_do_not_begin_a_comment(self):
-        bins = Bins(column="x", scale="log", low=-0.5, width=1e-7, shift=-2.5, spread=0.1)
-        assert "--" not in bins.sql("x")
-        assert duckdb.sql(f"select {bins.sql('x')} from (select -2.5::double as x)").fetchall() == [(1022 + 1,)]
 
     @pytest.mark.parametrize(
         "name", ["select", "a b", 'quo"te', "dot.ted", "per%cent", "semi;--", "größe", "bin", "value"]
@@ -245,7 +241,7 @@ class TestSlices:
         grids = make_grids(connection, "rows", [number()])
         made = collect(connection, "rows", grids, [number()], slices=[text()])
         found = {(key, value): each.columns["x"].rows for key, value, each in made.slices()}
-        assert found == {(None, None): 3, ("c", None): 1, ("c", "a"): 2}
+        assert found == {(None, None): 3, ("c", "(missing)"): 1, ("c", "a"): 2}
         assert next(made.slices())[:2] == (None, None)
 
     def test_windows_and_slices_together(self, connection):
@@ -255,3 +251,77 @@ class TestSlices:
         made = collect(connection, "rows", grids, [number()], window=windows.sql('"at"', "1d"), slices=[text()])
         first = of_window(made, datetime(1970, 1, 1, tzinfo=UTC))
         assert {value: each.columns["x"].rows for _, value, each in first.slices()} == {None: 2, "a": 1, "b": 1}
+
+
+class TestTheRowsAlone:
+    """Neither order, files, threads, row groups nor the size of a block make a difference, to the last bit."""
+
+    COLUMNS = (number("a"), number("b"), number("huge"), text("c"), text("d"))
+
+    def rows(self):
+        draw = np.random.default_rng(5)
+        count = 30_000
+        return pa.table(
+            {
+                "a": pa.array(
+                    draw.lognormal(0, 2, count) * draw.choice([-1, 1], count), mask=draw.random(count) < 0.01
+                ),
+                "b": draw.normal(0.1, 0.3, count),
+                "huge": np.where(
+                    draw.random(count) < 0.01, draw.choice([1.7e308, -1e300, math.nan, math.inf, -0.0], count), 0.1
+                ),
+                "c": draw.choice(["x", "y", "z"], count),
+                "d": [f"id{place % 20_000}" for place in range(count)],
+                "s": draw.integers(0, 3, count),
+            }
+        )
+
+    def counted(self, relation, threads, tmp_path):
+        with duckdb.connect(config={"threads": threads, "preserve_insertion_order": False}) as connection:
+            slices = [MonitoredColumn(name="s", expression="s", kind="string")]
+            grids = make_grids(connection, relation, self.COLUMNS)
+            return grids, collect(connection, relation, grids, self.COLUMNS, slices=slices).rows
+
+    def test_bins_and_histograms_are_the_same(self, tmp_path, monkeypatch):
+        rows = self.rows()
+        draw = np.random.default_rng(6)
+        found = []
+        for place, (files, group, threads, block) in enumerate(
+            [(1, 30_000, 1, 2**23), (5, 3_000, 4, 60_000), (2, 700, 2, 1)]
+        ):
+            monkeypatch.setattr(blocks, "VALUES_AT_ONCE", block)
+            folder = tmp_path / str(place)
+            folder.mkdir()
+            mixed = rows if place == 0 else rows.take(pa.array(draw.permutation(rows.num_rows)))
+            size = -(-rows.num_rows // files)
+            for file in range(files):
+                pq.write_table(mixed.slice(file * size, size), folder / f"{file}.parquet", row_group_size=group)
+            found.append(self.counted(f"read_parquet('{folder}/*.parquet')", threads, tmp_path))
+        assert found[0][0]["d"].values is not None
+        for grids, table in found[1:]:
+            assert grids == found[0][0]
+            assert json.dumps(table.to_pylist()[:50], default=str) == json.dumps(
+                found[0][1].to_pylist()[:50], default=str
+            )
+            assert table.equals(found[0][1])
+
+    def test_sums_are_right(self, connection):
+        values = self.rows().column("b").to_numpy()
+        column = numbers(connection, values)
+        assert column.moved == pytest.approx(math.fsum(values - self.shift(connection)), rel=1e-14)
+
+    def shift(self, connection):
+        connection.register("rows", self.rows())
+        return make_grids(connection, "rows", [number("b")])["b"].shift
+
+
+def test_each_column_is_read_once_however_many_there_are(monkeypatch):
+    monkeypatch.setattr(blocks, "VALUES_AT_ONCE", 100)
+    read = []
+    with duckdb.connect() as connection:
+        connection.register("rows", pa.table({f"f{place}": [1.0] * 10 for place in range(25)}))
+        columns = [number(f"f{place}") for place in range(25)]
+        for _, block in blocks.read_blocks(connection, "rows", columns):
+            read.append(list(block))
+    assert [len(each) for each in read] == [10, 10, 5]
+    assert [name for each in read for name in each] == [each.name for each in columns]

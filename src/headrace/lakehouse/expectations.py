@@ -14,12 +14,13 @@ import duckdb
 
 from headrace.core.errors import DataError, SqlError
 from headrace.lakehouse.declarations import Repair
+from headrace.lakehouse.ieee import with_ieee_comparisons
 from headrace.lakehouse.sql import check_expression, column, literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from headrace.lakehouse.declarations import Expectation, Table
+    from headrace.lakehouse.declarations import Expectation, Otherwise, Table
 
 REASON = "_reason"
 EXAMPLES = 3
@@ -43,6 +44,24 @@ class Judged:
     broken: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Promise:
+    """An expectation with what is asked of DuckDB: comparisons as IEEE 754 has them."""
+
+    declared: Expectation
+    sql: str
+
+    @property
+    def predicate(self) -> str:
+        """As declared."""
+        return self.declared.predicate
+
+    @property
+    def otherwise(self) -> Otherwise:
+        """As declared."""
+        return self.declared.otherwise
+
+
 def action_of(expectation: Expectation) -> Action:
     """What happens to a row that breaks it, as one word."""
     return "repair" if isinstance(expectation.otherwise, Repair) else expectation.otherwise
@@ -61,13 +80,12 @@ def apply(connection: duckdb.DuckDBPyConnection, made: str, held: str, table: Ta
         DataError: a `"fail"` expectation is broken, or a repair left its predicate broken; shows some of the rows.
     """
     columns = [name for name, *_ in connection.execute(f"DESCRIBE {made}").fetchall()]
-    for expectation in table.expect:
-        _check(connection, made, table, expectation, columns)
+    promises = [_check(connection, made, table, expectation, columns) for expectation in table.expect]
     try:
-        repaired = _repair(connection, made, table)
+        repaired = _repair(connection, made, table, promises)
         rows = _count(connection, made)
-        set_apart = _quarantine(connection, made, held, table)
-        rest = _judge(connection, made, table)
+        set_apart = _quarantine(connection, made, held, promises)
+        rest = _judge(connection, made, table, promises)
     except duckdb.Error as error:
         raise _said(f"{table.where}: the expectations of {table.name!r}", error) from None
     counts = {**repaired, **set_apart, **rest}
@@ -83,9 +101,11 @@ def apply(connection: duckdb.DuckDBPyConnection, made: str, held: str, table: Ta
     ]
 
 
-def _repair(connection: duckdb.DuckDBPyConnection, made: str, table: Table) -> dict[int, int]:
+def _repair(
+    connection: duckdb.DuckDBPyConnection, made: str, table: Table, promises: Sequence[_Promise]
+) -> dict[int, int]:
     """Replaces columns where predicates do not hold, in declared order; then all these predicates must hold."""
-    repairs = {i: each for i, each in enumerate(table.expect) if isinstance(each.otherwise, Repair)}
+    repairs = {i: each for i, each in enumerate(promises) if isinstance(each.otherwise, Repair)}
     counts = {index: _broken(connection, made, [each])[0] for index, each in repairs.items()}
     for index, each in repairs.items():
         assert isinstance(each.otherwise, Repair)
@@ -103,9 +123,11 @@ def _repair(connection: duckdb.DuckDBPyConnection, made: str, table: Table) -> d
     return counts
 
 
-def _quarantine(connection: duckdb.DuckDBPyConnection, made: str, held: str, table: Table) -> dict[int, int]:
+def _quarantine(
+    connection: duckdb.DuckDBPyConnection, made: str, held: str, promises: Sequence[_Promise]
+) -> dict[int, int]:
     """Moves rows that break a quarantine expectation out of `made`; one row each, with all the reasons."""
-    apart = {i: each for i, each in enumerate(table.expect) if each.otherwise == "quarantine"}
+    apart = {i: each for i, each in enumerate(promises) if each.otherwise == "quarantine"}
     counts = dict(zip(apart, _broken(connection, made, list(apart.values())), strict=True))
     reasons = "".join(f", CASE WHEN {_fails(each)} THEN {literal(each.predicate)} END" for each in apart.values())
     where = " OR ".join(_fails(each) for each in apart.values()) if any(counts.values()) else "false"
@@ -117,9 +139,11 @@ def _quarantine(connection: duckdb.DuckDBPyConnection, made: str, held: str, tab
     return counts
 
 
-def _judge(connection: duckdb.DuckDBPyConnection, made: str, table: Table) -> dict[int, int]:
+def _judge(
+    connection: duckdb.DuckDBPyConnection, made: str, table: Table, promises: Sequence[_Promise]
+) -> dict[int, int]:
     """Counts what breaks the other expectations; stops at those that must hold."""
-    rest = {i: each for i, each in enumerate(table.expect) if each.otherwise in ("fail", "warn")}
+    rest = {i: each for i, each in enumerate(promises) if each.otherwise in ("fail", "warn")}
     counts = dict(zip(rest, _broken(connection, made, list(rest.values())), strict=True))
     for index, each in rest.items():
         if each.otherwise == "fail" and counts[index]:
@@ -132,15 +156,15 @@ def _judge(connection: duckdb.DuckDBPyConnection, made: str, table: Table) -> di
     return counts
 
 
-def _fails(expectation: Expectation) -> str:
-    return f"NOT coalesce(({expectation.predicate}\n), false)"  # the line feed ends a comment in the predicate
+def _fails(promise: _Promise) -> str:
+    return f"NOT coalesce(({promise.sql}\n), false)"  # the line feed ends a comment in the predicate
 
 
-def _broken(connection: duckdb.DuckDBPyConnection, made: str, expectations: Sequence[Expectation]) -> list[int]:
+def _broken(connection: duckdb.DuckDBPyConnection, made: str, promises: Sequence[_Promise]) -> list[int]:
     """For how many rows each predicate is false or null; one pass for all."""
-    if not expectations:
+    if not promises:
         return []
-    counts = ", ".join(f"count(*) FILTER (WHERE {_fails(each)})" for each in expectations)
+    counts = ", ".join(f"count(*) FILTER (WHERE {_fails(each)})" for each in promises)
     row = connection.execute(f"SELECT {counts} FROM {made}").fetchall()[0]
     return [int(count) for count in row or ()]
 
@@ -150,12 +174,12 @@ def _count(connection: duckdb.DuckDBPyConnection, made: str) -> int:
     return int(row[0]) if row else 0
 
 
-def _examples(connection: duckdb.DuckDBPyConnection, made: str, table: Table, expectation: Expectation) -> list[str]:
+def _examples(connection: duckdb.DuckDBPyConnection, made: str, table: Table, promise: _Promise) -> list[str]:
     """Some rows that break it: what identifies them, and the columns that it looks at."""
-    words = expectation.predicate.lower()
+    words = promise.predicate.lower()
     columns = [name for name, *_ in connection.execute(f"DESCRIBE {made}").fetchall()]
     named = [name for name in columns if name in table.identity or name.lower() in words]
-    return example_rows(connection, f"FROM {made} WHERE {_fails(expectation)}", named)
+    return example_rows(connection, f"FROM {made} WHERE {_fails(promise)}", named)
 
 
 def example_rows(connection: duckdb.DuckDBPyConnection, rest: str, columns: Sequence[str]) -> list[str]:
@@ -170,7 +194,7 @@ def example_rows(connection: duckdb.DuckDBPyConnection, rest: str, columns: Sequ
 
 def _check(
     connection: duckdb.DuckDBPyConnection, made: str, table: Table, expectation: Expectation, columns: Sequence[str]
-) -> None:
+) -> _Promise:
     """Parses and binds the predicate and its repairs one by one, so that an error names the right one."""
     where = str(table.where)
     predicate = check_expression(expectation.predicate, columns, where=where, role="expectation")
@@ -182,6 +206,14 @@ def _check(
             check_expression(column(name), columns, where=where, role=f"repair of {name!r}")
             check_expression(text, columns, where=where, role=f"repair of {name!r}")
             _bind(connection, made, text, f"{where}: repair of {name!r} {text!r}")
+
+    def type_of(part: str) -> str | None:
+        try:
+            return _bind(connection, made, part, "")
+        except SqlError:
+            return None
+
+    return _Promise(declared=expectation, sql=with_ieee_comparisons(predicate, type_of))
 
 
 def _bind(connection: duckdb.DuckDBPyConnection, made: str, text: str, what: str) -> str:

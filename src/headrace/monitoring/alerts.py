@@ -8,6 +8,7 @@ come late may change windows of the past: then the alert that stands is kept, cl
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -127,7 +128,7 @@ class Alerts:
             windows: all windows of the version so far. Those that are not judged neither break a rule nor mend it.
             owner: who is told.
         """
-        judged = sorted((each for each in windows if each.judged and each.value is not None), key=_start)
+        judged = sorted((each for each in windows if each.judged and _has_value(each)), key=_start)
         last = max((each.start for each in windows), default=None)
         with self.state.begin() as connection:
             if last is not None:
@@ -326,6 +327,11 @@ def _spans(rule: AlertRule, windows: Sequence[Measured]) -> list[Span]:
         elif broken >= rule.broken and _broken(rule, window) and (silent_until is None or window.start >= silent_until):
             spans.append(Span(seen=latest, better=None))
     return spans
+
+
+def _has_value(window: Measured) -> bool:
+    """NaN is none: it is neither below nor above a limit, so it would look unbroken."""
+    return window.value is not None and not math.isnan(window.value)
 
 
 def _broken(rule: AlertRule, window: Measured) -> bool:

@@ -1,20 +1,31 @@
-"""Histograms over fixed bins, with what profiles need beside the counts: one small GROUP BY a column. They add up.
+"""Histograms over fixed bins, with what profiles need beside the counts. They add up.
 
 A row for each window, slice, column and bin: count, sum and sum of squares around the grid's shift, smallest, largest,
 zeros. Of a text, the sums are those of its length.
+
+Every figure is a function of the rows alone, to the last bit: neither their order nor files, threads or the store make a
+difference. Floats are therefore added as whole numbers of a unit that the bins fix; the few beyond the bins are sorted
+first.
 """
+
+# pyarrow.compute makes its functions when it is imported
+# pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from headrace.lakehouse.sql import literal
-from headrace.monitoring.grid import MINUS_INFINITY, NAN, OVER, PLUS_INFINITY, UNDER, VALUES, Bins, Categories, double
+from headrace.monitoring.blocks import read_blocks
+from headrace.monitoring.grid import MINUS_INFINITY, NAN, OVER, PLUS_INFINITY, UNDER, VALUES, Bins, Categories
+from headrace.training.slices import slice_codes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +33,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from headrace.monitoring.grid import Grid, MonitoredColumn
+    from headrace.training.slices import Codes
 
 SCHEMA = pa.schema(
     [
@@ -41,9 +53,15 @@ SCHEMA = pa.schema(
 )
 IDENTITY = ("window_start", "slice_key", "slice_value", "column_name", "bin", "value")
 OTHERS = 0  # the bin of texts without one of their own
+NULL = PLUS_INFINITY + 1
+WIDTH = NULL + 1  # places for the rows of a numeric column
+STRETCH = 2**16  # rows that are counted at a time
+FEW = 2**20  # places that cost next to nothing
+HALF = 1e150  # the square of more is no double
 NEW_VALUES = 4 * VALUES  # of a text column in one window; the rarest of more than that share the bin of the others
 
 Counts = np.ndarray[Any, np.dtype[np.float64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,11 +184,19 @@ def collect(
         window: SQL for the beginning of the window of a row; None for one window.
         slices: columns by whose values the rows are counted apart too, after all rows together.
     """
-    queries = [
-        _query(column, grids.get(column.name), relation, window, cut) for cut in (None, *slices) for column in columns
-    ]
-    made = connection.sql("\nunion all\n".join(queries)).to_arrow_table() if queries else SCHEMA.empty_table()
-    return Histograms(rows=made.cast(SCHEMA), grids=dict(grids))
+    for each in columns:
+        if each.kind == "number" and not isinstance(grids.get(each.name), Bins):
+            raise KeyError(f"the numeric column {each.name!r} has no bins.")
+    beside = {} if window is None else {"began": f"({window})::timestamptz"}
+    beside |= {f"s{place}": each.expression for place, each in enumerate(slices)}
+    parts: list[_Part] = []
+    for keys, block in read_blocks(connection, relation, columns, beside):
+        cuts = _cuts(keys, window is not None, slices)
+        for name, values in block.items():
+            grid = grids.get(name)
+            counter = _Numbers(values, grid) if isinstance(grid, Bins) else _Words(values, grid)
+            parts += [counter.count(cut, name) for cut in cuts]
+    return Histograms(rows=_table(parts), grids=dict(grids))
 
 
 def merge(several: Sequence[Histograms], *, window: object = None) -> Histograms:
@@ -203,74 +229,269 @@ def of_window(histograms: Histograms, window: object) -> Histograms:
 # ---------------------------------------------------------------------------------------------- counting
 
 
-def _query(
-    column: MonitoredColumn, grid: Grid | None, relation: str, window: str | None, cut: MonitoredColumn | None
-) -> str:
-    """The bins of one column. What is constant stays out of the GROUP BY, so that small numbers alone are hashed."""
-    keys = {"__window": window, "__slice": None if cut is None else f"({cut.expression})::varchar"}
-    kept = {name: sql for name, sql in keys.items() if sql is not None}
-    values = ", ".join(
-        [
-            *(f"{sql} as {name}" for name, sql in kept.items()),
-            f"({column.expression})::{'double' if column.kind == 'number' else 'varchar'} as __value",
-        ]
-    )
-    head = f"""
-            {"null" if window is None else "__window"}::timestamptz as window_start,
-            {"null" if cut is None else literal(cut.name)}::varchar as slice_key,
-            {"null" if cut is None else "__slice"}::varchar as slice_value,
-            {literal(column.name)} as column_name"""
-    source = f"(select {values} from {relation})"
-    by = "".join(f"{name}, " for name in kept)
-    if column.kind == "string":
-        return _texts_query(head, by, source, grid)
-    if not isinstance(grid, Bins):
-        raise KeyError(f"the numeric column {column.name!r} has no bins.")
-    return _numbers_query(head, by, source, grid)
+@dataclass(frozen=True, kw_only=True)
+class _Cut:
+    """Rows by window and by the values of one column to slice by; or by window alone.
 
-
-def _numbers_query(head: str, by: str, source: str, grid: Bins) -> str:
-    moved = f"(__value - {double(grid.shift)})"
-    return f"""
-        select {head},
-            __bin as bin, null::varchar as value, __count as count,
-            case when __bin <= {OVER} then __sum end as sum, case when __bin <= {OVER} then __squares end as squares,
-            case when __bin <= {OVER} then __min end as min, case when __bin <= {OVER} then __max end as max,
-            __zeros as zeros
-        from (
-            select
-                {by}{grid.sql("__value")} as __bin, count(*) as __count, sum({moved}) as __sum,
-                sum({moved} * {moved}) as __squares, min(__value) as __min, max(__value) as __max,
-                count(*) filter (where __value = 0) as __zeros
-            from {source}
-            group by {by}__bin
-        )
+    Attributes:
+        key: name of the column; None for all rows.
+        groups: of each row, which group it is in; None where all are in one.
+        began: beginning of the window of each group.
+        texts: value of the slice of each group.
     """
 
+    key: str | None
+    groups: Codes | None
+    began: list[Any]
+    texts: list[str | None]
 
-def _texts_query(head: str, by: str, source: str, grid: Grid | None) -> str:
-    """Values are counted first; those without a bin of their own are put together after that."""
-    if isinstance(grid, Categories) and grid.values is not None:
-        alone = f"__value in ({', '.join(literal(value) for value in grid.values) or 'null'})"
-    else:
-        alone = f"__place <= {NEW_VALUES}"
-    folded = f"__value is not null and not coalesce({alone}, false)"
-    partition = f"partition by {by.rstrip(', ')} " if by else ""
-    return f"""
-        select {head},
-            case when {folded} then {OTHERS} end as bin, case when not ({folded}) then __value end as value,
-            sum(__count) as count, sum(length(__value) * __count)::double as sum,
-            sum(length(__value) ** 2 * __count)::double as squares, min(length(__value))::double as min,
-            max(length(__value))::double as max, 0 as zeros
-        from (
-            select
-                {by}__value, count(*) as __count,
-                row_number() over ({partition}order by count(*) desc, __value) as __place
-            from {source}
-            group by {by}__value
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """Rows of SCHEMA of one column and cut, by array; `place` and `value` are None where all are null."""
+
+    cut: _Cut
+    column: str
+    groups: Codes
+    bins: pa.Array
+    values: pa.Array
+    counts: Codes
+    sums: pa.Array
+    squares: pa.Array
+    lows: pa.Array
+    highs: pa.Array
+    zeros: Codes
+
+
+def _cuts(keys: pa.Table, by_window: bool, slices: Sequence[MonitoredColumn]) -> list[_Cut]:
+    """All rows, then each column to slice by."""
+    rows = keys.num_rows
+    windows, began = np.zeros(rows, dtype=np.int64), [None]
+    if by_window:
+        encoded = keys.column("began").combine_chunks().dictionary_encode()
+        order = pc.array_sort_indices(encoded.dictionary).to_numpy()
+        places = np.append(np.argsort(order), len(order))  # null has the code -1
+        windows = places[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+        began = [*encoded.dictionary.take(pa.array(order)).to_pylist(), None]
+    cuts = [_Cut(key=None, groups=windows if by_window else None, began=began, texts=[None] * len(began))]
+    for place, each in enumerate(slices):
+        codes, texts = slice_codes(keys.column(f"s{place}"))
+        present, groups = np.unique(windows * len(texts) + codes, return_inverse=True)
+        several = [divmod(code, len(texts)) for code in present.tolist()]
+        cuts.append(
+            _Cut(
+                key=each.name,
+                groups=groups,
+                began=[began[window] for window, _ in several],
+                texts=[texts[code] for _, code in several],
+            )
         )
-        group by {by}bin, value
+    return cuts
+
+
+class _Numbers:
+    """A numeric column, with the bin of each value: they are found once for all cuts."""
+
+    def __init__(self, values: pa.ChunkedArray, grid: Bins) -> None:
+        self.values = values.to_numpy() + 0.0  # a copy, in which no zero is negative
+        self.grid = grid
+        self.places = np.empty(len(self.values), dtype=np.intp)
+        for rows in _stretches(len(self.values)):
+            self.places[rows] = grid.places(self.values[rows])
+        if values.null_count:
+            self.places[values.is_null().to_numpy()] = NULL
+        outer = (self.places == UNDER) | (self.places == OVER)
+        self.outer = np.flatnonzero(outer)
+        self.outer = self.outer[np.argsort(self.values[self.outer], kind="stable")]
+
+    @np.errstate(invalid="ignore", over="ignore")  # sums of the largest numbers are infinite
+    def count(self, cut: _Cut, column: str) -> _Part:
+        keys, known = self._keys(cut)
+        size = len(known)
+        counts, zeros = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
+        lows, highs = np.full(size, np.inf), np.full(size, -np.inf)
+        sums, squares = (
+            _Sum(size, self.grid.reach),
+            _Sum(size, self.grid.reach**2 if self.grid.reach < HALF else np.inf),
+        )
+        for rows in _stretches(len(keys)):
+            mine, values, places = keys[rows], self.values[rows], self.places[rows]
+            counts += np.bincount(mine, minlength=size)
+            zeros += np.bincount(mine[values == 0], minlength=size)
+            np.minimum.at(lows, mine, values)
+            np.maximum.at(highs, mine, values)
+            inner = (places > UNDER) & (places < OVER)
+            if not inner.all():
+                mine, values = mine[inner], values[inner]
+            away = values - self.grid.shift
+            sums.add(mine, away)
+            squares.add(mine, away * away)
+        away = self.values[self.outer] - self.grid.shift
+        sums.add_sorted(keys[self.outer], away)
+        squares.add_sorted(keys[self.outer], away * away)
+        there = np.flatnonzero(counts)
+        groups, bins = np.divmod(known[there], WIDTH)
+        without = bins > OVER  # infinities, NaN and nulls have nothing to compute with
+        return _Part(
+            cut=cut,
+            column=column,
+            groups=groups,
+            bins=pa.array(bins, pa.int32(), mask=bins == NULL),
+            values=pa.nulls(len(bins), pa.string()),
+            counts=counts[there],
+            sums=pa.array(sums.total()[there], mask=without),
+            squares=pa.array(squares.total()[there], mask=without),
+            lows=pa.array(lows[there], mask=without),
+            highs=pa.array(highs[there], mask=without),
+            zeros=zeros[there],
+        )
+
+    def _keys(self, cut: _Cut) -> tuple[Codes, Codes]:
+        """Of each row, its place among those of groups and bins; which those are."""
+        if cut.groups is None:
+            return self.places, np.arange(WIDTH)
+        return _compact(cut.groups * WIDTH + self.places, len(cut.texts) * WIDTH)
+
+
+class _Sum:
+    """Sums of floats, each of a key, that are the same to the last bit in whatever order they come.
+
+    A number of at most 2^e is split into a whole number of 2^(e - 26) and the rest into one of 2^(e - 53): sums of up to
+    2^27 of them are whole numbers below 2^53, which floats hold exactly.
     """
+
+    def __init__(self, size: int, reach: float) -> None:
+        self.exact = 1e-200 < reach < 1e200
+        self.exponent = math.frexp(reach)[1] if self.exact else 0
+        self.upper, self.lower, self.further = np.zeros(size), np.zeros(size), np.zeros(size)
+        self.later: list[tuple[Codes, Counts]] = []
+
+    def add(self, keys: Codes, values: Counts) -> None:
+        """In no order."""
+        if not self.exact:
+            self.later.append((keys, values))
+            return
+        scaled = values * 2.0 ** (26 - self.exponent)
+        whole = np.rint(scaled)
+        scaled -= whole
+        scaled *= 2.0**27
+        self.upper += np.bincount(keys, weights=whole, minlength=len(self.upper))
+        self.lower += np.bincount(keys, weights=np.rint(scaled), minlength=len(self.lower))
+
+    def add_sorted(self, keys: Codes, values: Counts) -> None:
+        """In the order of what they were made from, which is always the same."""
+        if len(keys):
+            self.further += np.bincount(keys, weights=values, minlength=len(self.further))
+
+    def total(self) -> Counts:
+        """Of each key."""
+        if self.later:
+            keys, values = (np.concatenate(each) for each in zip(*self.later, strict=True))
+            order = np.argsort(values, kind="stable")
+            self.add_sorted(keys[order], values[order])
+        return (self.upper + self.lower * 2.0**-27) * 2.0 ** (self.exponent - 26) + self.further
+
+
+class _Words:
+    """A text column, as places in its sorted values."""
+
+    def __init__(self, values: pa.ChunkedArray, grid: Grid | None) -> None:
+        encoded = values.combine_chunks().dictionary_encode()
+        order = pc.array_sort_indices(encoded.dictionary)
+        places = np.append(np.argsort(order.to_numpy()), len(order))  # null has the code -1
+        self.texts = encoded.dictionary.take(order)
+        self.codes = places[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+        self.lengths = pc.utf8_length(self.texts).to_numpy().astype(np.float64)
+        self.own: Flags | None = None
+        if isinstance(grid, Categories) and grid.values is not None:
+            self.own = pc.is_in(self.texts, pa.array(grid.values, pa.string())).to_numpy(zero_copy_only=False)
+
+    def count(self, cut: _Cut, column: str) -> _Part:
+        width = len(self.texts) + 1
+        keys, known = self.codes, np.arange(width)
+        if cut.groups is not None:
+            keys, known = _compact(cut.groups * width + self.codes, len(cut.texts) * width)
+        rows = np.bincount(keys, minlength=len(known))
+        there = np.flatnonzero(rows)
+        groups, codes = np.divmod(known[there], width)
+        rows = rows[there]
+        missing = codes == len(self.texts)
+        folded = ~missing & ~self._alone(groups, codes, rows)
+        lengths = np.append(self.lengths, 0.0)[codes]
+        # rows of values without a bin of their own make one, before those that have one
+        together = groups * (width + 1) + np.where(folded, 0, codes + 1)
+        _, first, bins = np.unique(together, return_index=True, return_inverse=True)
+        lows, highs = np.full(len(first), np.inf), np.full(len(first), -np.inf)
+        np.minimum.at(lows, bins, lengths)
+        np.maximum.at(highs, bins, lengths)
+        nothing, others = missing[first], folded[first]
+        return _Part(
+            cut=cut,
+            column=column,
+            groups=groups[first],
+            bins=pa.array(np.full(len(first), OTHERS, dtype=np.int32), mask=~others),
+            values=self.texts.take(pa.array(codes[first], mask=nothing | others)),
+            counts=np.bincount(bins, weights=rows).astype(np.int64),
+            sums=pa.array(np.bincount(bins, weights=lengths * rows), pa.float64(), mask=nothing),
+            squares=pa.array(np.bincount(bins, weights=lengths * lengths * rows), pa.float64(), mask=nothing),
+            lows=pa.array(lows, mask=nothing),
+            highs=pa.array(highs, mask=nothing),
+            zeros=np.zeros(len(first), dtype=np.int64),
+        )
+
+    def _alone(self, groups: Codes, codes: Codes, rows: Codes) -> Flags:
+        """Which values have a bin of their own: those of the grid, or the most frequent ones of each group."""
+        if self.own is not None:
+            return np.append(self.own, False)[codes]
+        order = np.lexsort((codes, -rows, codes == len(self.texts), groups))  # missing ones last
+        begins = np.flatnonzero(np.diff(groups[order], prepend=-1))
+        sizes = np.diff(begins, append=len(order))
+        ranks = np.empty(len(order), dtype=np.int64)
+        ranks[order] = np.arange(len(order)) - np.repeat(begins, sizes)
+        return ranks < NEW_VALUES
+
+
+def _compact(keys: Codes, size: int) -> tuple[Codes, Codes]:
+    """Keys as places among those that occur, where far fewer do than could."""
+    if size <= max(4 * len(keys), FEW):
+        return keys, np.arange(size)
+    known, places = np.unique(keys, return_inverse=True)
+    return places, known
+
+
+def _stretches(rows: int) -> Iterator[slice]:
+    """Of rows, short enough for a processor's cache."""
+    return (slice(start, start + STRETCH) for start in range(0, rows, STRETCH))
+
+
+def _table(parts: Sequence[_Part]) -> pa.Table:
+    if not parts:
+        return SCHEMA.empty_table()
+    sizes = [len(part.counts) for part in parts]
+    zipped: dict[str, list[pa.Array]] = {name: [] for name in SCHEMA.names}
+    for part in parts:
+        zipped["window_start"].append(pa.array(part.cut.began, pa.timestamp("us", "UTC")).take(pa.array(part.groups)))
+        zipped["slice_value"].append(pa.array(part.cut.texts, pa.string()).take(pa.array(part.groups)))
+    arrays = {
+        "bin": [part.bins for part in parts],
+        "value": [part.values for part in parts],
+        "count": [pa.array(part.counts, pa.int64()) for part in parts],
+        "sum": [part.sums for part in parts],
+        "squares": [part.squares for part in parts],
+        "min": [part.lows for part in parts],
+        "max": [part.highs for part in parts],
+        "zeros": [pa.array(part.zeros, pa.int64()) for part in parts],
+        "window_start": zipped["window_start"],
+        "slice_value": zipped["slice_value"],
+        "slice_key": [_repeated([part.cut.key for part in parts], sizes)],
+        "column_name": [_repeated([part.column for part in parts], sizes)],
+    }
+    table = pa.table({field.name: pa.chunked_array(arrays[field.name], field.type) for field in SCHEMA})
+    return table.combine_chunks()
+
+
+def _repeated(values: Sequence[str | None], sizes: Sequence[int]) -> pa.Array:
+    return pa.array(values, pa.string()).take(pa.array(np.repeat(np.arange(len(sizes)), sizes)))
 
 
 def _added(rows: pa.Table) -> pa.Table:
@@ -294,12 +515,14 @@ def _split(rows: pa.Table, *names: str) -> Iterator[tuple[tuple[str | None, ...]
         places[-1] = 0  # null has the code -1
         codes = codes * (len(known) + 1) + places[encoded.indices.fill_null(-1).to_numpy()]
         values.append([None, *(known[place] for place in order)])
-    found = np.unique(codes)
-    for code in found.tolist():
-        chosen = rows if len(found) == 1 else rows.take(pa.array(np.flatnonzero(codes == code)))
+    order = np.argsort(codes, kind="stable")
+    ends = np.flatnonzero(np.diff(codes[order], append=-1)) + 1
+    for begin, end in itertools.pairwise([0, *ends.tolist()]):
+        chosen = rows if len(ends) == 1 else rows.take(pa.array(order[begin:end]))
+        code = int(codes[order[begin]])
         key: list[str | None] = []
         for several in reversed(values):
-            code, place = divmod(code, len(several))  # noqa: PLW2901
+            code, place = divmod(code, len(several))
             key.append(several[place])
         yield tuple(reversed(key)), chosen
 
@@ -324,6 +547,7 @@ def _dense(rows: pa.Table, grid: Bins) -> Numbers:
     filled = counts > 0
     means = grid.shift + np.divide(sums, counts, out=np.full(width, np.nan), where=filled)
     means = np.where(filled & ~np.isfinite(means), lows / 2 + highs / 2, means)  # a sum was too large for a double
+    means = np.clip(means, lows, highs)  # of values far closer to the shift than others
     means[[MINUS_INFINITY, PLUS_INFINITY]] = np.nan
     return Numbers(
         counts=counts[in_order],

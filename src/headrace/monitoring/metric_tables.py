@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from headrace.lakehouse.commit import Upsert
 from headrace.lakehouse.sql import quoted
+from headrace.monitoring.columns import TABLE
 from headrace.monitoring.profile import profiles
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from headrace.monitoring.histograms import Histograms
     from headrace.monitoring.profile import Profile
 
-TABLE = ":table"  # the row about all columns together
 UTC_US = pa.timestamp("us", "UTC")
 WINDOW = pa.struct([("start", UTC_US), ("end", UTC_US)])
 TEST = pa.struct([("statistic", pa.float64()), ("pvalue", pa.float64())])

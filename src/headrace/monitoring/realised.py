@@ -21,7 +21,7 @@ class Realised:
 
     Attributes:
         slice_key: a feature or a column of the predictions; None for all rows.
-        slice_value: its value as text.
+        slice_value: its value as text, by `slice_text`.
         value: None where it is not defined, such as an AUC of one class.
         low: of the 95 % interval.
         high: of the 95 % interval.

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from headrace.core.clock import instant
-from headrace.core.errors import NotFoundError
 from headrace.core.events import publish
 from headrace.core.failpoints import reach
 from headrace.core.text import counted
 from headrace.deployment.staged import plan_of
 from headrace.lakehouse.sql import column, quoted
-from headrace.monitoring import drift, grid, histograms, metric_tables, quality, skew, windows
+from headrace.monitoring import columns, drift, grid, histograms, metric_tables, quality, skew, windows
 from headrace.monitoring.alerts import Measured
 from headrace.monitoring.declarations import Monitor
 from headrace.pipelines.log import collect_log
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
+
+    import pyarrow as pa
 
     from headrace.core.ids import Json
     from headrace.core.state import State
@@ -162,6 +163,7 @@ class Watch:
     deployment: Deployment
     version: Version
     as_of: datetime
+    _counted: dict[datetime | Literal["reference"], Histograms] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def declared(self) -> Monitor:
@@ -169,28 +171,19 @@ class Watch:
         return self.deployment.monitor or Monitor()
 
     @cached_property
+    def _schema(self) -> pa.Schema:
+        """Of the predictions."""
+        return self.lakehouse.snapshot(self.deployment.score.table).schema
+
+    @cached_property
     def inputs(self) -> list[MonitoredColumn]:
-        """The features, as columns of the training set and of the predictions."""
-        schema = self.lakehouse.snapshot(self.deployment.score.table).schema.field("features").type
-        kinds = {field.name: "string" if str(field.type) == "string" else "number" for field in schema}
-        return [
-            grid.MonitoredColumn(name=name, expression=f"features.{column(name)}", kind=cast("grid.Kind", kind))
-            for name, kind in kinds.items()
-        ]
+        """The features, as columns of the predictions; none is called as an output is."""
+        return columns.features_of(self._schema, self.outputs)
 
     @cached_property
     def outputs(self) -> list[MonitoredColumn]:
         """What the version predicts."""
-        fields = self.lakehouse.snapshot(self.deployment.score.table).schema
-        found = [name for name in fields.names if name == "prediction" or name.startswith("probability")]
-        return [
-            grid.MonitoredColumn(
-                name=name,
-                expression=column(name),
-                kind="string" if str(fields.field(name).type) == "string" else "number",
-            )
-            for name in found
-        ]
+        return columns.outputs_of(self._schema, self.deployment.model.task)
 
     @cached_property
     def slices(self) -> list[MonitoredColumn]:
@@ -199,12 +192,7 @@ class Watch:
         Raises:
             NotFoundError: no such feature or column.
         """
-        there = {name: column(name) for name in self.lakehouse.snapshot(self.deployment.score.table).schema.names}
-        there |= {each.name: each.expression for each in self.inputs}
-        for name in self.declared.slices:
-            if name not in there:
-                raise NotFoundError(f"feature or column of {self.deployment.score.table}", name, sorted(there))
-        return [grid.MonitoredColumn(name=name, expression=there[name], kind="string") for name in self.declared.slices]
+        return columns.slices_of(self._schema, self.declared.slices, self.inputs, table=self.deployment.score.table)
 
     @cached_property
     def about(self) -> metric_tables.Written:
@@ -230,7 +218,7 @@ class Watch:
 
         def do(step: StepContext) -> Output:
             grids = self._grids(first)
-            kept = self._reference(grids, first)
+            kept = self._kept_reference(grids)
             metric_tables.keep(
                 self.lakehouse, replace(self.about, log_type=BASELINE), None, None, kept, [], id=step.key
             )
@@ -253,14 +241,13 @@ class Watch:
         end = windows.end_of(start, self.declared.window)
 
         def do(step: StepContext) -> Output:
-            first = self._first()
-            reference, current = self._reference(grids, first), self._collect(grids, start)
+            reference, current = self._kept_reference(grids), self._kept_window(grids, start)
             drifts = drift.compare(reference, current)
             beside: list[tuple[str, datetime | None, datetime | None, list[drift.Drift]]] = [
                 ("BASELINE", None, None, drifts)
             ]
             before = windows.start_of(start - windows.LENGTHS["1h"], self.declared.window)
-            earlier = self._collect(grids, before)
+            earlier = self._kept_window(grids, before)
             if earlier.rows.num_rows:
                 beside.append(("CONSECUTIVE", before, start, drift.compare(earlier, current)))
             metric_tables.keep(self.lakehouse, self.about, start, end, current, beside, id=step.key)
@@ -367,33 +354,53 @@ class Watch:
 
     def _grids(self, first: datetime) -> dict[str, Grid]:
         table, plain = training_table(self.deployment.model), self._plain()
-        with self.lakehouse.connect({table: self.version.training_set}, threads=1) as connection:
+        with self.lakehouse.connect({table: self.version.training_set}) as connection:
             found = grid.make_grids(connection, f"(from {quoted(table)} where {PART} = 'fit')", plain)
         into = self.deployment.score.table
-        with self.lakehouse.connect({into: None}, threads=1) as connection:
+        with self.lakehouse.connect({into: None}) as connection:
             found |= grid.make_grids(connection, self._rows_of(first), self.outputs)
         return found
 
     def _plain(self) -> list[MonitoredColumn]:
         """The features as the training set holds them; on-demand ones it does not hold."""
-        there = self.lakehouse.snapshot(training_table(self.deployment.model), self.version.training_set).schema.names
-        return [
-            grid.MonitoredColumn(name=each.name, expression=column(each.name), kind=each.kind)
-            for each in self.inputs
-            if each.name in there
-        ]
+        there = self._training_columns
+        return [replace(each, expression=column(each.feature)) for each in self.inputs if each.feature in there]
+
+    @cached_property
+    def _training_columns(self) -> list[str]:
+        table = training_table(self.deployment.model)
+        return self.lakehouse.snapshot(table, self.version.training_set).schema.names
+
+    def _cuts(self) -> list[MonitoredColumn]:
+        """What the training set is cut by: features, and what is no output of the model."""
+        outputs = {each.name for each in self.outputs}
+        named = [(each, each.feature or each.name) for each in self.slices if each.name not in outputs]
+        return [replace(each, expression=column(name)) for each, name in named if name in self._training_columns]
 
     def _reference(self, grids: Mapping[str, Grid], first: datetime) -> Histograms:
         """The fitting rows; for what the training set does not hold, the first window."""
         table, plain = training_table(self.deployment.model), self._plain()
         with self.lakehouse.connect({table: self.version.training_set}) as connection:
             relation = f"(from {quoted(table)} where {PART} = 'fit')"
-            there = connection.sql(f"from {quoted(table)}").columns
-            cuts = [replace(each, expression=column(each.name)) for each in self.slices if each.name in there]
-            features = histograms.collect(connection, relation, grids, plain, slices=cuts)
+            features = histograms.collect(connection, relation, grids, plain, slices=self._cuts())
         with self.lakehouse.connect({self.deployment.score.table: None}) as connection:
             outputs = histograms.collect(connection, self._rows_of(first), grids, self.outputs, slices=self.slices)
         return histograms.merge([features, outputs])
+
+    def _kept_reference(self, grids: Mapping[str, Grid]) -> Histograms:
+        """The reference, counted once for all windows."""
+        if "reference" not in self._counted:
+            self._counted["reference"] = self._reference(grids, self._first())
+        return self._counted["reference"]
+
+    def _kept_window(self, grids: Mapping[str, Grid], start: datetime) -> Histograms:
+        """A window, counted once: the next one is compared with it. Only the last two are kept."""
+        if start not in self._counted:
+            made = self._collect(grids, start)
+            for old in [each for each in self._counted if each != "reference"][:-1]:
+                del self._counted[old]
+            self._counted[start] = made
+        return self._counted[start]
 
     def _collect(self, grids: Mapping[str, Grid], start: datetime) -> Histograms:
         watched = [each for each in (*self.inputs, *self.outputs) if each.kind == "string" or each.name in grids]

@@ -10,6 +10,7 @@ import numpy as np
 from headrace.core.errors import DataError
 from headrace.training.declarations import METRICS, Binary, Multiclass
 from headrace.training.extras import need
+from headrace.training.slices import slice_codes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from headrace.training.declarations import Model, Task
 
 PREFIX = "probability_"
-MISSING = "(missing)"
 COMPARING = ("roc_auc", "average_precision", "r2")  # labels with each other: they need two
 LARGEST = 100  # slices of one column: those with the most rows
 
@@ -30,7 +30,7 @@ class Measure:
 
     Attributes:
         slice_key: a column of the spine; None for all rows.
-        slice_value: its value as text.
+        slice_value: its value as text, by `slice_text`.
         value: None when the metric has no meaning on these rows.
         rows: how many there are.
         reason: why there is no value.
@@ -105,9 +105,11 @@ def places_by_value(columns: pd.DataFrame | None) -> Iterator[tuple[str, str, An
     if columns is None:
         return
     for key in columns.columns:
-        texts = columns[key].astype(object).where(columns[key].notna(), MISSING).astype(str).reset_index(drop=True)
-        for value in sorted(texts.value_counts().head(LARGEST).index):
-            yield str(key), str(value), np.flatnonzero(texts.to_numpy() == value)
+        codes, texts = slice_codes(columns[key])
+        rows = np.bincount(codes, minlength=len(texts))
+        largest = sorted(range(len(texts)), key=lambda place: (-rows[place], texts[place]))[:LARGEST]
+        for place in sorted(largest):
+            yield str(key), texts[place], np.flatnonzero(codes == place)
 
 
 def _measure(

@@ -1,0 +1,91 @@
+"""The columns of a table of predictions that are watched, and the names under which they are told.
+
+An output has its own name. So has a feature, unless that is taken: one that is called as an output is, in whatever case,
+as the row about the whole table, or as if it were renamed already, is told as `features.<name>`, where it stands. So no
+two columns share a name, and the same feature has the same one in every table, alert and message.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pyarrow as pa
+
+from headrace.core.errors import NotFoundError
+from headrace.lakehouse.sql import column
+from headrace.monitoring.grid import MonitoredColumn
+from headrace.training.declarations import Multiclass
+from headrace.training.metrics import PREFIX
+from headrace.training.output import columns as output_columns
+from headrace.training.output import kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from headrace.monitoring.grid import Kind
+    from headrace.training.declarations import Task
+
+TABLE = ":table"  # the row about all columns together
+FEATURES = "features"
+INSIDE = f"{FEATURES}."
+
+
+def outputs_of(schema: pa.Schema, task: Task) -> list[MonitoredColumn]:
+    """What a model of this task predicts, in a table of predictions."""
+    names = output_columns(kind(task), ())
+    if isinstance(task, Multiclass):
+        names += [name for name in schema.names if name.startswith(PREFIX)]
+    return [
+        MonitoredColumn(name=name, expression=column(name), kind=_kind(schema.field(name).type))
+        for name in names
+        if name in schema.names
+    ]
+
+
+def features_of(schema: pa.Schema, outputs: Sequence[MonitoredColumn]) -> list[MonitoredColumn]:
+    """The features that predictions were made from, under names that none of the outputs has."""
+    taken = {TABLE, *(output.name.casefold() for output in outputs)}
+    return [
+        MonitoredColumn(
+            name=_apart(field.name, taken),
+            expression=f"{FEATURES}.{column(field.name)}",
+            kind=_kind(field.type),
+            feature=field.name,
+        )
+        for field in _fields(schema)
+    ]
+
+
+def slices_of(
+    schema: pa.Schema, names: Sequence[str], features: Sequence[MonitoredColumn], *, table: str
+) -> list[MonitoredColumn]:
+    """Columns to slice by: a column of the predictions, or a feature by its name or as it is told.
+
+    Raises:
+        NotFoundError: no such feature or column.
+    """
+    there = {each.feature: each.expression for each in features if each.feature is not None}
+    there |= {each.name: each.expression for each in features}
+    there |= {name: column(name) for name in schema.names if name != FEATURES}
+    for name in names:
+        if name not in there:
+            raise NotFoundError(f"feature or column of {table}", name, sorted(there))
+    plain = {each.expression: each.feature for each in features}
+    return [
+        MonitoredColumn(name=name, expression=there[name], kind="string", feature=plain.get(there[name]))
+        for name in names
+    ]
+
+
+def _apart(name: str, taken: set[str]) -> str:
+    low = name.casefold()
+    return f"{INSIDE}{name}" if low in taken or low.startswith(INSIDE) else name
+
+
+def _fields(schema: pa.Schema) -> list[pa.Field]:
+    found = schema.field(FEATURES).type if FEATURES in schema.names else pa.struct([])
+    return list(cast("pa.StructType", found)) if pa.types.is_struct(found) else []
+
+
+def _kind(found: pa.DataType) -> Kind:
+    return "string" if pa.types.is_string(found) or pa.types.is_large_string(found) else "number"
