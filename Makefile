@@ -5,22 +5,34 @@ BIN     = $(VENV)/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test test-latest check format bench lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
-$(VENV)/.%: pyproject.toml
+# The versions that were tested, with their hashes. The package itself keeps its ranges.
+$(VENV)/.%: requirements/%.txt pyproject.toml $(VENV)/.uv
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement $<
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.uv: requirements/demo.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[$*]'
+	@sed -n '/^uv==/,/[^\]$$/p' $< >$@.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $@.txt
 	@touch $@
 
 demo: $(VENV)/.demo  ## a year of flights through the loop, into ./flights
 	$(BIN)/headrace demo
 
-test: $(VENV)/.test  ## the whole test suite
+test: $(VENV)/.dev  ## the whole test suite
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+# The newest of everything but what pyproject.toml pins to one minor, with its reason.
+test-latest: $(VENV)/.uv  ## the whole test suite on the newest versions, in .venv-latest
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-latest
+	$(BIN)/uv pip install --quiet --upgrade --python .venv-latest/bin/python --override requirements/latest.txt --editable '.[test]'
+	.venv-latest/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: $(VENV)/.dev  ## lint, types and layers
 	$(BIN)/ruff check .
@@ -28,12 +40,19 @@ check: $(VENV)/.dev  ## lint, types and layers
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
+LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --group install --universal --python-version 3.11 --upgrade \
+	--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+
+lock: $(VENV)/.uv  ## the newest versions that pyproject.toml allows, into requirements/
+	$(LOCK) --extra dev --output-file requirements/dev.txt
+	$(LOCK) --extra demo --constraint requirements/dev.txt --output-file requirements/demo.txt
+
 format: $(VENV)/.dev  ## rewrite the sources to the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.test  ## every benchmark, quick
+bench: $(VENV)/.dev  ## every benchmark, quick
 	@for script in benchmarks/*.py; do $(BIN)/python $$script --quick || exit 1; done
 
 clean:  ## remove what make made
-	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-latest dist build .pytest_cache .ruff_cache .hypothesis

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,53 @@ def test_delta_is_written_in_one_place_and_read_in_one_place():
     calls = re.compile(r"^(?!\s*#).*\b(write_deltalake\(|DeltaTable\.create\(|read_parquet\()", re.MULTILINE)
 
     assert [name for name, text in sources.items() if name not in homes and calls.search(text)] == []
+
+
+def pinned(name):
+    """The versions of a lock: several of one package where newer Pythons take a newer one."""
+    found = re.findall(
+        r"^([a-z0-9-]+)(?:\[[a-z,-]+\])?==(\S+)", (ROOT / "requirements" / name).read_text(), re.MULTILINE
+    )
+    return {package: {version for other, version in found if other == package} for package, _ in found}
+
+
+def wanted(extra):
+    """What an extra asks for, with what the package itself asks for and what the Makefile installs it with."""
+    from packaging.requirements import Requirement
+
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = stated["project"]["optional-dependencies"]
+    found, extras_left = [*stated["project"]["dependencies"], *stated["dependency-groups"]["install"]], [extra]
+    while extras_left:
+        for line in extras[extras_left.pop()]:
+            asked = Requirement(line)
+            if asked.name == "headrace":
+                extras_left += asked.extras
+            else:
+                found.append(line)
+    return [Requirement(line) for line in found]
+
+
+@pytest.mark.parametrize("extra", ["demo", "dev"])
+def test_the_locks_hold_what_the_package_asks_for(extra):
+    from packaging.utils import canonicalize_name
+
+    locked = pinned(f"{extra}.txt")
+    wrong = [
+        str(asked)
+        for asked in wanted(extra)
+        if not all(asked.specifier.contains(each) for each in locked.get(canonicalize_name(asked.name), ["0"]))
+    ]
+
+    assert wrong == []  # `make lock` makes them anew
+
+
+def test_the_locks_agree_and_name_no_place():
+    demo, dev = pinned("demo.txt"), pinned("dev.txt")
+    texts = [(ROOT / "requirements" / f"{name}.txt").read_text() for name in ("demo", "dev")]
+
+    assert {name: versions for name, versions in demo.items() if dev.get(name) != versions} == {}
+    assert [line for text in texts for line in text.splitlines() if re.search(r"://|file:|^-|^torch|/\w+/", line)] == []
+    assert all(
+        line.endswith("\\") for text in texts for line in text.splitlines() if re.match(r"[a-z]", line)
+    )  # a hash follows

@@ -160,7 +160,7 @@ class Server:
 
     def wait(self, until):
         """Waits until something holds of what /ready says."""
-        for _ in range(600):
+        for _ in range(6000):
             assert self.process.poll() is None, self.process.stderr.read()
             try:
                 status, told, _ = self.ask("/ready")
@@ -174,7 +174,7 @@ class Server:
 
     def until(self, holds):
         """Waits until something holds; gives what it says."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while not (found := holds()):
             assert time.monotonic() < end
             time.sleep(0.02)

@@ -100,7 +100,7 @@ def test_the_command_serves_it_outside_of_any_project(forest, tmp_path):
         assert status == 200
         assert [list(each.values()) for each in told["predictions"]] == model.predict(X).tolist()
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
 
 
 @pytest.mark.parametrize("place", ["nowhere", "models:/nobody/3"])

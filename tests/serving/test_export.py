@@ -148,7 +148,7 @@ def test_the_image_serves_what_the_version_answers(target, written, bikes, home,
         strangers = server.ask("/invocations", {"instances": [list(ROW.values())]})[0]
         assert strangers == (200 if target == "sagemaker" else 401)
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(20) == 0
+        assert server.process.wait(120) == 0
     finally:
         server.end(signal.SIGKILL)
     assert contents(image.at("/srv/headrace/model")) == before  # a read-only container writes nowhere but the spool

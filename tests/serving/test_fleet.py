@@ -148,7 +148,7 @@ def test_one_that_cannot_start_ends_all(home, tmp_path):
     tokens = tmp_path / "tokens.json"
     tokens.write_text("{")
     with serving(home, wait=False, arguments=[*TWO, "--tokens", tokens]) as server:
-        assert server.process.wait(20) != 0
+        assert server.process.wait(120) != 0
         said = server.end()[1]
     assert "cannot be read" in said
     assert "Traceback" not in said

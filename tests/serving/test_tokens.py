@@ -180,7 +180,7 @@ class TestAddress:
     @pytest.mark.parametrize("host", ["0.0.0.0", "::", "somewhere.example"])
     def test_beyond_this_machine_only_with_tokens_or_when_said(self, home, host):
         with serving(home, wait=False, arguments=["--host", host]) as server:
-            assert server.process.wait(20) == 2
+            assert server.process.wait(120) == 2
             said = server.end()[1]
         assert "headrace token create" in said
         assert "--anonymous" in said
@@ -265,7 +265,7 @@ class TestHttps:
         names = zip(("--tls-certificate", "--tls-key"), given, strict=True)
         arguments = [each for name, file in names if file for each in (name, certificate / file)]
         with serving(home, wait=False, arguments=arguments) as server:
-            assert server.process.wait(20) == 2
+            assert server.process.wait(120) == 2
             said = server.end()[1]
         assert "certificate" in said
         assert "Traceback" not in said

@@ -29,7 +29,7 @@ class Broker:
         self.said = (folder / "tansu.log").open("w+")
         self.process = subprocess.Popen(command, stdout=self.said, stderr=subprocess.STDOUT)
         self.admin = AdminClient({"bootstrap.servers": self.at, **QUIET})
-        for _ in range(100):
+        for _ in range(300):
             try:
                 self.admin.list_topics(timeout=0.2)
             except KafkaException:
@@ -41,7 +41,7 @@ class Broker:
     def topic(self, partitions=1):
         """A new one."""
         name = f"t{next(self.names)}"
-        self.admin.create_topics([NewTopic(name, partitions, 1)])[name].result(10)
+        self.admin.create_topics([NewTopic(name, partitions, 1)])[name].result(60)
         return name
 
     def send(self, topic, values, *, partitions=1, partition=0, keys=None):
@@ -56,7 +56,7 @@ class Broker:
                     break
                 except BufferError:
                     producer.poll(0.1)
-        assert producer.flush(30) == 0
+        assert producer.flush(120) == 0
 
     def read(self, topic, partitions=1):
         """All that is in a topic, by partition and offset."""
@@ -65,7 +65,7 @@ class Broker:
             | {"enable.partition.eof": True}
         )
         reader.assign([TopicPartition(topic, each, 0) for each in range(partitions)])
-        found, ended, until = [], set(), time.monotonic() + 30
+        found, ended, until = [], set(), time.monotonic() + 120
         while len(ended) < partitions and time.monotonic() < until:
             for each in reader.consume(1000, 0.2):
                 if each.error() is None:

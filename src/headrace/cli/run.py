@@ -283,16 +283,14 @@ def stream(
     The version in Production predicts; a new one takes over between two micro-batches.
     """
     import os
-    import signal
     import threading
 
+    from headrace.core.shutdown import on_stop
     from headrace.workspace import streaming
     from headrace.workspace.workspace import open_workspace
 
     stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
-    with open_workspace(env, release=release) as workspace:
+    with on_stop(stopped.set), open_workspace(env, release=release) as workspace:
         found = streaming.run_stream(
             workspace,
             model,

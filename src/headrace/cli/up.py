@@ -17,6 +17,7 @@ import click
 from headrace.cli.output import bold, env_option, say, wrong
 from headrace.core.errors import BusyError, ConfigError
 from headrace.core.locks import hold
+from headrace.core.shutdown import on_stop, stop_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from headrace.workspace.workspace import Workspace
 
 ROUND = 5.0  # seconds
+LOOK = 0.05  # seconds between looks at a job
+GRACE = 5.0  # seconds that an interrupted job may take to close its run; one that is killed continues next time too
+DRAIN = 40.0  # seconds, longer than servers take by themselves
 SOON = 30.0  # seconds: a server that ends so soon, by what it was told, would end again
 
 
@@ -41,10 +45,8 @@ def command(env: str | None, port: int, once: bool) -> None:
     from headrace.workspace.workspace import open_workspace
 
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     began = now()
-    with open_workspace(env) as workspace, _alone(workspace):
+    with on_stop(stop.set), open_workspace(env) as workspace, _alone(workspace):
         say(
             f"{bold(f'{workspace.config.name} is up in {workspace.environment.name}')}"
             f"{': one round' if once else '; Ctrl-C ends it'}"
@@ -54,7 +56,7 @@ def command(env: str | None, port: int, once: bool) -> None:
             if not once:
                 servers.start()
             while not stop.is_set():
-                if not _round(workspace, servers, began) or once or stop.wait(ROUND):
+                if not _round(workspace, servers, began, stop) or once or stop.wait(ROUND):
                     break
         finally:
             servers.end()
@@ -76,8 +78,11 @@ def _alone(workspace: Workspace) -> Generator[None]:
         yield
 
 
-def _round(workspace: Workspace, servers: Servers, began: datetime) -> bool:
-    """What is due, one job after the other; servers and their log are looked after meanwhile. False: a server cannot start."""
+def _round(workspace: Workspace, servers: Servers, began: datetime, stop: threading.Event) -> bool:
+    """What is due, one job after the other; servers and their log are looked after meanwhile. False: a server cannot start.
+
+    When `stop` is set, the job that runs is interrupted, as Ctrl-C does it, and none is begun: each continues next time.
+    """
     from headrace.workspace import upkeep
 
     try:
@@ -87,15 +92,19 @@ def _round(workspace: Workspace, servers: Servers, began: datetime) -> bool:
         due = []
     failed: str | None = None
     for job in due:
+        if stop.is_set():
+            break
         if job.why == failed:
             wrong(f"headrace run {' '.join(job.arguments)} is left out: the job before it failed")
             continue
         say(f"{job.why}: headrace run {' '.join(job.arguments)}")
         with subprocess.Popen(_command(workspace.environment.name, job.arguments)) as running:
-            while (code := _ended(running)) is None:
+            while (code := _ended(running, stop)) is None:
                 _tend(workspace)
                 servers.tend()
         failed = job.why if code and job.arguments[0] in ("refresh", "publish", "score") else None
+    if stop.is_set():
+        return True
     _tend(workspace)
     return servers.tend()
 
@@ -111,11 +120,13 @@ def _tend(workspace: Workspace) -> None:
         wrong(trouble)
 
 
-def _ended(process: subprocess.Popen[bytes]) -> int | None:
-    try:
-        return process.wait(ROUND)
-    except subprocess.TimeoutExpired:
-        return None
+def _ended(process: subprocess.Popen[bytes], stop: threading.Event) -> int | None:
+    """Waits for a job for the length of a round; returns its exit code, or None while it runs."""
+    until = time.monotonic() + ROUND
+    while process.poll() is None and time.monotonic() < until:
+        if stop.wait(LOOK):
+            stop_all([process], within=GRACE, how=signal.SIGINT)
+    return process.returncode
 
 
 def _command(env: str, arguments: tuple[str, ...]) -> list[str]:
@@ -170,10 +181,7 @@ class Servers:
 
     def end(self) -> None:
         """Drains and ends them."""
-        for _, server in self._running.values():
-            server.terminate()
-        for _, server in self._running.values():
-            server.wait()
+        stop_all([server for _, server in self._running.values()], within=DRAIN)
 
     def _start(self, name: str) -> None:
         self._running[name] = time.monotonic(), subprocess.Popen(self._commands[name](), start_new_session=True)

@@ -39,9 +39,12 @@ CHANCE = frozenset(
 # Functions that read or change the session, the process or the machine instead of the row. Never allowed.
 SESSION = frozenset(
     """current_catalog current_connection_id current_database current_query current_query_id current_role current_schema
-    current_schemas current_setting current_transaction_id current_user currval getenv getvariable in_search_path nextval
-    pg_sleep query query_table session_user setval sleep_ms txid_current user write_log""".split()  # noqa: SIM905
+    current_schemas current_setting current_transaction_id current_user currval getenv getvariable in_search_path
+    inet_client_addr inet_client_port inet_server_addr inet_server_port nextval pg_my_temp_schema pg_sleep query query_table
+    session_user setval sleep_ms txid_current user version write_log""".split()  # noqa: SIM905
 )
+# Functions of two moments: of one moment, they measure from the present.
+FROM_NOW = frozenset({"age"})
 # Words that DuckDB evaluates without parentheses, unless a column is called so; quoting the column tells them apart.
 BARE = frozenset(
     """current_catalog current_date current_role current_schema current_time current_timestamp current_user localtime
@@ -157,7 +160,7 @@ def check_expression(text: str, columns: Sequence[str], *, where: str, role: str
             hint="An expectation sees one row: compute it in the SELECT.",
         )
     for name, _ in _calls(tokens):
-        if name in CHANCE | SESSION:
+        if name in CHANCE | SESSION | FROM_NOW:
             stop(f"{name}() is not a function of the row.", hint="Take what it needs as a column.")
     _known_columns(tree, columns, stop)
     return text
@@ -339,7 +342,7 @@ def _functions(sql: Sql, tokens: list[Token], *, deterministic: bool) -> None:
     for name, token in _calls(tokens):
         if name in SESSION:
             refuse(sql, f"{name} reads the session, not the tables.", token)
-        if deterministic and name in CHANCE:
+        if deterministic and name in CHANCE | FROM_NOW:
             refuse(
                 sql,
                 f"{name} gives another value each time, so the same inputs would not give the same table.",
@@ -349,14 +352,31 @@ def _functions(sql: Sql, tokens: list[Token], *, deterministic: bool) -> None:
 
 
 def _calls(tokens: list[Token]) -> Iterable[tuple[str, Token]]:
-    """Every function that is called, in lower case, however it is quoted or qualified."""
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+    """Every function that is called, in lower case, however it is quoted or qualified; of FROM_NOW, those of one moment."""
+    for place, (token, following) in enumerate(zip(tokens, [*tokens[1:], None], strict=True)):
         called = following is not None and following.token_type is TokenType.L_PAREN
         name = token.text.lower()
+        if called and name in FROM_NOW and _has_comma(tokens[place + 2 :]):
+            continue
         if token.token_type is not TokenType.STRING and (
             called or (name in BARE and token.token_type is not TokenType.IDENTIFIER)
         ):
             yield name, token
+
+
+def _has_comma(tokens: list[Token]) -> bool:
+    """Whether the arguments that begin here are several."""
+    depth = 0
+    for token in tokens:
+        if token.text in ("(", "[", "{") and token.token_type is not TokenType.STRING:
+            depth += 1
+        elif token.text in (")", "]", "}") and token.token_type is not TokenType.STRING:
+            depth -= 1
+        elif token.token_type is TokenType.COMMA and depth == 0:
+            return True
+        if depth < 0:
+            break
+    return False
 
 
 # ---------------------------------------------------------------------------------------------- messages

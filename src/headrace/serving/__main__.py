@@ -1,15 +1,16 @@
 """`python -m headrace.serving --home DIR`: a server, with nothing imported that it does not need."""
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
 from headrace.core.errors import HeadraceError
+from headrace.core.shutdown import on_stop
 from headrace.serving.process import HOST, PORT, Options, serve
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until it listens; as process 1 nothing else would end it
+
+def main() -> None:
+    """Reads the options and serves."""
     parser = argparse.ArgumentParser(prog="headrace.serving")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--home", type=Path, help="the folder with serving.json")
@@ -34,3 +35,8 @@ if __name__ == "__main__":
     except HeadraceError as error:
         print(f"✗ {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    with on_stop(lambda: sys.exit(0)):  # until it listens; as process 1 nothing else would end it
+        main()

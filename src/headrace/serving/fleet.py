@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import ConfigError
+from headrace.core.shutdown import on_stop, stop_all
 
 if TYPE_CHECKING:
     from headrace.serving.process import Options
@@ -29,9 +29,7 @@ def run(options: Options) -> None:
         ConfigError: one of them cannot start.
     """
     ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    with tempfile.TemporaryDirectory(prefix="headrace-serving-") as folder:
+    with on_stop(ended.set), tempfile.TemporaryDirectory(prefix="headrace-serving-") as folder:
         command = _command(options, Path(folder))
         running = [_start(command) for _ in range(options.processes)]
         refused = False
@@ -39,7 +37,7 @@ def run(options: Options) -> None:
             while not (ended.wait(LOOK) or _orphaned(options) or refused):
                 refused = _tend(command, running)
         finally:
-            _end([process for _, process in running])
+            stop_all([process for _, process in running], within=DRAIN)
     if refused:
         raise ConfigError("a server process could not start; what it said is above.")
 
@@ -61,19 +59,6 @@ def _tend(command: list[str], running: list[tuple[float, subprocess.Popen[bytes]
 
 def _start(command: list[str]) -> tuple[float, subprocess.Popen[bytes]]:
     return time.monotonic(), subprocess.Popen(command, start_new_session=True)
-
-
-def _end(processes: list[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        if process.poll() is None:
-            process.terminate()
-    until = time.monotonic() + DRAIN
-    for process in processes:
-        try:
-            process.wait(max(until - time.monotonic(), 0.1))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _orphaned(options: Options) -> bool:

@@ -6,7 +6,6 @@ import asyncio
 import ipaddress
 import os
 import resource
-import signal
 import socket
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from headrace.access import tokens
 from headrace.core.errors import ConfigError, MissingExtraError
 from headrace.core.locks import hold
+from headrace.core.shutdown import on_stop
 
 if TYPE_CHECKING:
     import ssl
@@ -162,14 +162,18 @@ def _taken(host: str, port: int, why: str) -> ConfigError:
 
 
 async def _serve(options: Options, tls: ssl.SSLContext | None) -> None:
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    with on_stop(lambda: loop.call_soon_threadsafe(ended.set)):  # the loop's own handlers would go with the loop
+        await _until(ended, options, tls)
+
+
+async def _until(ended: asyncio.Event, options: Options, tls: ssl.SSLContext | None) -> None:
+    """Serves until `ended` is set, or the process that started this one is gone; then drains."""
     from headrace.serving.app import App
     from headrace.serving.connection import Limits, Listener
     from headrace.serving.siblings import Siblings
     from headrace.serving.tokens import Tokens
 
-    ended = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
     app = App(tokens=None if options.tokens is None else Tokens(options.tokens))
     follower = _follower(app, options)
     if options.siblings is not None:

@@ -32,7 +32,7 @@ class Worker:
     def end(self, how=signal.SIGTERM):
         if self.process.poll() is None:
             self.process.send_signal(how)
-        return self.process.wait(30)
+        return self.process.wait(300)
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def working(folder, *options):
         worker.said.close()
 
 
-def until(holds, *workers, seconds=60):
+def until(holds, *workers, seconds=300):
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, [(worker.figures(), worker.words()) for worker in workers]
@@ -165,7 +165,7 @@ def test_up_runs_the_streams_too(project, broker):
             until(lambda: len(predicted(folder)) == 20)
             (file,) = (folder / ".headrace" / "dev" / "streams" / "minutes").glob("*.json")
             up.terminate()
-            assert up.wait(30) == 0
+            assert up.wait(300) == 0  # it kills what has not ended within 40 s, which would leave the file
         finally:
             up.kill()
             up.wait()

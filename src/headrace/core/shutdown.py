@@ -1,0 +1,47 @@
+"""How a process that runs until it is stopped hears of it, and how it stops the processes that it started."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextmanager
+def on_stop(stop: Callable[[], object]) -> Generator[None]:
+    """Calls `stop` at each SIGTERM and SIGINT, inside a signal handler of the main thread; ignores both afterwards.
+
+    It is for a process that ends when the block ends. Python gives custom handlers back to the system while it shuts
+    down, so a second Ctrl-C that arrives then would make a process that has finished its work die of the signal, and
+    its exit code would report a failure. What is ignored stays ignored until the process is gone.
+    """
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: stop())
+    try:
+        yield
+    finally:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def stop_all(
+    processes: Iterable[subprocess.Popen[bytes]], *, within: float, how: signal.Signals = signal.SIGTERM
+) -> None:
+    """Asks the processes that still run to end, waits for all of them, and kills what has not ended `within` seconds."""
+    running = [process for process in processes if process.poll() is None]
+    for process in running:
+        process.send_signal(how)
+    until = time.monotonic() + within
+    for process in running:
+        try:
+            process.wait(max(until - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
