@@ -106,7 +106,7 @@ def build(lakehouse: Lakehouse, declared: Table, query: Query, run: Run) -> None
         "sql": query.normalized,
         "schema": repr(declared.schema),
         "expect": repr(declared.expect),
-        "inputs": {name: [snapshot.env, snapshot.id, snapshot.data_version] for name, snapshot in inputs.items()},
+        "inputs": {name: snapshot.content for name, snapshot in inputs.items()},
     }
     run.step(f"build {declared.name}", key, do, holds=lambda was: _stands(lakehouse, was))
 
