@@ -147,7 +147,7 @@ def widens(was: pa.DataType, now: pa.DataType) -> bool:
     it; float32 to float64; date to timestamp; a decimal to one with no fewer digits on either side of the point; a
     struct that gains fields, or whose fields widen; a list whose items widen.
     """
-    return not was.equals(now) and now.equals(common(was, now))
+    return not was.equals(now) and common(was, now) == now
 
 
 def keeps_text(was: pa.DataType, now: pa.DataType) -> bool:
