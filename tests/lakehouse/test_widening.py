@@ -253,9 +253,7 @@ def test_what_a_function_yields_widens(lake, tmp_path):
 
 
 def test_rows_set_apart_widen_too(lake):
-    silver = Table(
-        "silver.t", key="id", sql="select * from bronze.t", expect=[expect("x > 0", otherwise="quarantine")]
-    )
+    silver = Table("silver.t", key="id", sql="select * from bronze.t", expect=[expect("x > 0", otherwise="quarantine")])
     for kind, rows in ((pa.int64(), [-1, 2]), (pa.float64(), [-1.5, 2.5])):
         lake.commit("bronze.t", str(kind), lambda _, kind=kind, rows=rows: Overwrite(table(kind, rows)))
         materialize(lake, silver, id="silver", versions={"bronze.t": None})
