@@ -37,7 +37,7 @@ WIDENINGS = [
     (pa.int64(), pa.float64(), 2**53, 10.5),
     (pa.int64(), pa.float64(), -(2**53), -0.25),
     (pa.float32(), pa.float64(), 0.5, 0.1),
-    (pa.date32(), WALL, date(1969, 12, 31), datetime(2024, 1, 5, 23, 59, 59)),
+    (pa.date32(), WALL, date(1969, 12, 31), datetime(2024, 1, 5, 23, 59, 59)),  # noqa: DTZ001
     (pa.decimal128(5, 2), pa.decimal128(9, 4), Decimal("999.99"), Decimal("12345.6789")),
     (pa.decimal128(5, 2), pa.decimal128(7, 2), Decimal("-999.99"), Decimal("12345.67")),
     (pa.int32(), pa.decimal128(12, 2), 2**31 - 1, Decimal("0.25")),
@@ -64,7 +64,7 @@ NARROW = [
 def as_written(kind, value):
     """A value of one type as another type holds it."""
     if kind == WALL and not isinstance(value, datetime):
-        return datetime(value.year, value.month, value.day)
+        return datetime(value.year, value.month, value.day)  # noqa: DTZ001
     if pa.types.is_decimal(kind):
         return Decimal(value)
     return float(value) if pa.types.is_floating(kind) else value
@@ -122,7 +122,7 @@ def test_a_struct_widens_by_its_fields():
 
     assert widens(was, now)
     assert cast(pa.array(rows, was), now).to_pylist() == [
-        {"a": 1.0, "s": {"d": datetime(2024, 1, 5), "e": None}, "b": None},
+        {"a": 1.0, "s": {"d": datetime(2024, 1, 5), "e": None}, "b": None},  # noqa: DTZ001
         None,
         {"a": None, "s": None, "b": None},
     ]
@@ -290,7 +290,7 @@ def test_a_whole_number_that_a_decimal_does_not_hold_is_refused(lake, tmp_path, 
     ],
 )
 def test_a_key_keeps_its_text(lake, was, now, refused):
-    plain = {"date32[day]": date(2024, 1, 5), "timestamp[us]": datetime(2024, 1, 5)}
+    plain = {"date32[day]": date(2024, 1, 5), "timestamp[us]": datetime(2024, 1, 5)}  # noqa: DTZ001
     silver = Table("silver.t", key="x", sql="select * from bronze.t")
     for kind in (was, now):
         one = Decimal(1) if pa.types.is_decimal(kind) else plain.get(str(kind), 1)
