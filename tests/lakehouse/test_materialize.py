@@ -230,9 +230,9 @@ def test_bad_input_is_refused_with_the_place_and_nothing_is_written(lake, table,
 def test_a_column_does_not_change_its_type(lake):
     put(lake, [{"id": 1, "x": 1.0}, {"id": 2, "x": -1.0}])
     version = make(lake, orders()).version
-    table = orders("select id, x::int as x from bronze.orders", expect=[expect("x > 0", otherwise="quarantine")])
+    table = orders("select id, x::varchar as x from bronze.orders", expect=[expect("id = 1", otherwise="quarantine")])
     with pytest.raises(
-        DataError, match=r"column 'x' of 'silver\.orders' was float64 and would now be int32"
+        DataError, match=r"column 'x' of 'silver\.orders' was float64 and would now be string"
     ) as refused:
         make(lake, table, step="next")
     assert 'schema=hr.Schema(x="float64")' in str(refused.value).replace("'", '"')

@@ -165,8 +165,8 @@ def test_declared_types_hold(lake, folder):
     assert row["seen"] == datetime(2024, 1, 1, 5)  # noqa: DTZ001
     assert lake.snapshot("bronze.orders").schema.field("n").type == pa.int16()
     (folder / "data/b.csv").write_text("n\n1\n")
-    with pytest.raises(DataError, match=r"column 'n' of 'bronze\.orders' was int16 and would now be int64"):
-        load(lake, Source("bronze.orders", files="data/*.csv", schema=Schema(n="int64")), folder)
+    with pytest.raises(DataError, match=r"column 'n' of 'bronze\.orders' was int16 and would now be int8"):
+        load(lake, Source("bronze.orders", files="data/*.csv", schema=Schema(n="int8")), folder)
     with pytest.raises(DataError, match="declares a column 'dya' that no file has: did you mean 'day'"):
         load(lake, Source("bronze.orders", files="data/*.csv", schema=Schema(dya="date")), folder)
 

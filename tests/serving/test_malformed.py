@@ -203,7 +203,7 @@ class TestBodies:
 
 
 class TestTensors:
-    GOOD = [  # noqa: RUF012
+    GOOD = [
         {"name": "kind", "shape": [1], "datatype": "BYTES", "data": ["city"]},
         *({"name": name, "shape": [1], "datatype": "FP64", "data": [1]} for name in NAMES[1:]),
     ]

@@ -30,7 +30,7 @@ PROGRESS = 10.0  # seconds between two lines of progress off a terminal
 NUMBER = re.compile(r"[+-]?[\d,]+(\.\d+)?")
 
 COMMAND = re.compile(
-    r"headrace (?:(?:run|model|traffic|request|alert|table|feature|job|access) [a-z]+|status|serve|audit|up|sql)\b(?! \()"
+    r"headrace (?:(?:run|model|traffic|request|alert|table|feature|job|access|env) [a-z]+|status|serve|audit|up|sql)\b(?! \()"
 )
 _asked: ContextVar[str | None] = ContextVar("asked", default=None)  # the environment that --env named
 

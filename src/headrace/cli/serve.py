@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from headrace.cli.output import env_option
-from headrace.core.errors import ConfigError
+from headrace.core.errors import BusyError, ConfigError
 
 if TYPE_CHECKING:
     from headrace.environments.config import Environment
@@ -62,7 +62,25 @@ def command(
         started = serving.command(environment, home, port=port, arguments=given)
     else:
         started = serving.command(environment, mlflow, port=port, arguments=given)
+    if environment is not None and mlflow is None:
+        _hold(environment)
     os.execv(started[0], started)  # noqa: S606
+
+
+def _hold(environment: Environment) -> None:
+    """Says for as long as the server runs that the environment is in use: `headrace env reset` asks for it.
+
+    Raises:
+        BusyError: it is being reset.
+    """
+    from headrace.core.locks import share
+    from headrace.workspace.serving import lock_file
+
+    environment.root.mkdir(parents=True, exist_ok=True)
+    try:
+        share(lock_file(environment))
+    except BlockingIOError:
+        raise BusyError(f"{environment.name!r} is being reset.", hint="Start the server again afterwards.") from None
 
 
 def _environment(env: str | None, *, needed: bool) -> Environment | None:

@@ -1,13 +1,15 @@
-"""`headrace table list|show|history|load`."""
+"""`headrace table list|show|history|load|drop`."""
 
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import click
 
 from headrace.cli.output import Commands, emit, env_option, facts, json_option, say, table
+from headrace.core.errors import RefusedError
 
 
 @click.group(name="table", cls=Commands)
@@ -125,6 +127,49 @@ def load(file: Path, name: str | None, env: str | None, as_json: bool) -> None:
         say(f"· {name}: {file} was loaded before; nothing changed.")
     for note in () if as_json else loaded.notes:
         say(f"  {note}")
+
+
+@command.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Without asking.")
+@env_option
+@json_option
+def drop(name: str, yes: bool, env: str | None, as_json: bool) -> None:
+    """Take a table away, in dev, so that it can be made anew, of other types or another key.
+
+    Its history goes too: versions of models that were trained on it can no longer be reproduced.
+    """
+    from headrace.workspace.removal import check_dev, dependents
+    from headrace.workspace.removal import drop as drop_table
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        check_dev(workspace.environment, "`headrace table drop`")
+        found = workspace.lakehouse.snapshot(name)
+        depends = dependents(workspace, name)
+        if not as_json:
+            say(f"{name} has {found.rows():,} rows in version {found.version}.")
+            for each in depends:
+                say(f"  · {each}")
+        if not yes:
+            _ask(name)
+        dropped = drop_table(workspace, name)
+    if as_json:
+        emit({"table": name, "env": workspace.environment.name, "dropped": dropped, "dependents": depends})
+    else:
+        for each in dropped:
+            say(f"✓ {each} is gone.")
+        say(f"Next: headrace run refresh --env {workspace.environment.name}")
+
+
+def _ask(name: str) -> None:
+    if not sys.stdin.isatty():
+        raise RefusedError(
+            f"{name!r} would be taken away for good, and nobody can be asked here. Nothing was removed.",
+            hint=f"If that is what you want: headrace table drop {name} --yes",
+        )
+    if not click.confirm(f"Take {name} away for good?", default=False, err=True):
+        raise RefusedError("not confirmed. Nothing was removed.")
 
 
 def _named_after(file: Path) -> str:

@@ -12,6 +12,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def share(file: Path) -> int:
+    """Holds a lock beside others who share it, until this process, or the program that it becomes, ends.
+
+    Gives the descriptor that holds it, which stays open when another program takes the process's place.
+
+    Raises:
+        BlockingIOError: somebody holds it alone.
+    """
+    descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    os.set_inheritable(descriptor, True)
+    return descriptor
+
+
 @contextmanager
 def hold(file: Path, *, wait: bool = False) -> Generator[None]:
     """Holds a lock; the file is made where there is none, and stays.

@@ -108,7 +108,7 @@ def query(lakehouse: Lakehouse, plan: FeaturePlan, text: str, *, latest: datetim
         said="query",
         identity={
             "query": asked.normalized,
-            "inputs": {name: [snapshot.env, snapshot.data_version] for name, snapshot in snapshots.items()},
+            "inputs": {name: snapshot.content for name, snapshot in snapshots.items()},
         },
     )
     return _shaped(lakehouse, plan, found, latest)
@@ -119,7 +119,7 @@ def _table(lakehouse: Lakehouse, name: str) -> Given:
     return Given(
         decisions=Decisions(relation=quoted(name), tables={name: snapshot.version}),
         said=name,
-        identity={"table": name, "data": [snapshot.env, snapshot.data_version]},
+        identity={"table": name, "data": snapshot.content},
     )
 
 

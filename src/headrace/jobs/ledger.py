@@ -133,6 +133,12 @@ class Ledger:
             ended = connection.execute(select(RUNS).where(RUNS.c.id.in_(swept)).order_by(RUNS.c.started, RUNS.c.id))
             return [_run(row) for row in ended.mappings()]
 
+    def alive(self) -> list[RunRecord]:
+        """The runs that a live process has open, the oldest first."""
+        running = select(RUNS).where(RUNS.c.status == "running").order_by(RUNS.c.started, RUNS.c.id)
+        with self.state.read() as connection:
+            return [_run(row) for row in connection.execute(running).mappings() if self._lives(row)]
+
     def runs(self, job: str | None = None, *, limit: int = 50) -> list[RunRecord]:
         """The latest runs, of one job or of all, newest first."""
         wanted = select(RUNS).order_by(RUNS.c.started.desc(), RUNS.c.id.desc()).limit(limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import duckdb
 
@@ -25,7 +25,9 @@ def ask(lakehouse: Lakehouse, text: str) -> pa.Table:
     query = check(Sql(text, "<query>"), [name.name for name in lakehouse.names()], deterministic=False)
     with lakehouse.connect(dict.fromkeys(query.inputs)) as connection:
         try:
-            answer = connection.execute(query.text).to_arrow_table()  # a relation's errors have no place
+            answer = cast(
+                "pa.Table", connection.execute(query.text).to_arrow_table()
+            )  # a relation's errors have no place
         except duckdb.Error as error:
             raise explain(error, query) from None
     names = answer.column_names

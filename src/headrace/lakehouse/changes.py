@@ -8,9 +8,10 @@ import duckdb
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
-from headrace.core.errors import RefusedError, UnavailableError
-from headrace.lakehouse import log
-from headrace.lakehouse.sql import column
+from headrace.core.errors import DataError, RefusedError, UnavailableError
+from headrace.lakehouse import log, scan
+from headrace.lakehouse.columns import fill
+from headrace.lakehouse.sql import column, quoted
 
 if TYPE_CHECKING:
     from headrace.lakehouse.snapshot import Snapshot
@@ -47,6 +48,9 @@ def first(snapshot: Snapshot) -> int:
 def added(snapshot: Snapshot, version: int) -> pa.Table:
     """The rows that a version added or changed, as they were after it; always in the same order.
 
+    A version that widened a column rewrote the whole table, so its feed would give each row. A row whose values are the
+    same as before is none that it changed.
+
     Args:
         snapshot: of the table, at that version or a later one.
         version: of the table.
@@ -54,6 +58,9 @@ def added(snapshot: Snapshot, version: int) -> pa.Table:
     Raises:
         UnavailableError: they cannot be read: files were vacuumed, or the version was made without a feed.
     """
+    made = log.entry(snapshot.place, version)
+    if made is not None and made.widened:
+        return _differing(snapshot, version)
     try:
         feed = pa.RecordBatchReader.from_stream(
             snapshot.table.load_cdf(starting_version=version, ending_version=version)
@@ -69,6 +76,23 @@ def added(snapshot: Snapshot, version: int) -> pa.Table:
         return connection.sql(
             f"select {', '.join(column(name) for name in kept)} from feed where {KIND} in {NEW} order by all"
         ).to_arrow_table()
+
+
+def _differing(snapshot: Snapshot, version: int) -> pa.Table:
+    """The rows of a version that the one before did not have, told by their values."""
+    now, before = snapshot.at(version), snapshot.at(version - 1)
+    assert now is not None
+    assert before is not None  # the log keeps every version
+    try:
+        there = fill(before.to_arrow(), now.schema)
+        with scan.connect([now], {"before": there}, threads=1) as connection:
+            rows = connection.sql(f"from {quoted(now.name)} except all from before order by all").to_arrow_table()
+    except (DataError, OSError, duckdb.IOException) as error:
+        raise UnavailableError(
+            f"what version {version} of {snapshot.name} changed cannot be read: {str(error).splitlines()[0][:200]}",
+            hint="Its files, or those of the version before, were vacuumed.",
+        ) from None
+    return rows
 
 
 def went_back(snapshot: Snapshot, version: int) -> bool:

@@ -45,6 +45,8 @@ DUCKDB: Mapping[str, str] = {
     "timestamp": "TIMESTAMP",
     "timestamp_utc": "TIMESTAMP WITH TIME ZONE",
 }
+DIGITS = {pa.int8(): 3, pa.int16(): 5, pa.int32(): 10, pa.int64(): 19}
+MOST_DIGITS = 38  # of a decimal in Delta
 NAMES = {each: name for name, each in ARROW.items()}
 
 
@@ -124,7 +126,9 @@ def settled(found: pa.DataType) -> pa.DataType:
 def common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     """The type that holds the values of both unchanged; None where text and numbers, say, would have to mix.
 
-    An int64 beside a float64 counts as a float64: whether each value survives is checked when it is cast.
+    An int64 beside a float64 counts as a float64: whether each value survives is checked when it is cast. A whole number
+    beside a decimal becomes a decimal with room for both. A struct has the fields of both. A decimal is no float64, nor
+    is the clock time of a place an instant.
     """
     if one.equals(other) or pa.types.is_null(other):
         return one
@@ -137,7 +141,49 @@ def common(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
         return pa.float64()
     if {pa.date32(), pa.timestamp("us")} == set(pair):
         return pa.timestamp("us")
+    if all(pa.types.is_decimal(each) or pa.types.is_integer(each) for each in pair):
+        return _common_decimal(one, other)
+    if all(pa.types.is_struct(each) for each in pair):
+        return _common_struct(one, other)
+    if all(pa.types.is_list(each) for each in pair):
+        inner = common(one.value_type, other.value_type)
+        return None if inner is None else pa.list_(inner)
     return None
+
+
+def _common_decimal(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    sizes = [(each.precision, each.scale) if pa.types.is_decimal(each) else (DIGITS[each], 0) for each in (one, other)]
+    scale = max(scale for _, scale in sizes)
+    precision = max(precision - scale for precision, scale in sizes) + scale
+    return pa.decimal128(precision, scale) if precision <= MOST_DIGITS else None
+
+
+def _common_struct(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    first, second = ({field.name: field.type for field in each} for each in (one, other))
+    fields = {name: common(first.get(name, pa.null()), second.get(name, pa.null())) for name in {**first, **second}}
+    if None in fields.values() or len({name.lower() for name in fields}) < len(fields):
+        return None
+    return pa.struct(list(fields.items()))
+
+
+def widens(was: pa.DataType, now: pa.DataType) -> bool:
+    """Whether a column may go from one type to another because the second holds every value of the first.
+
+    The widenings are: a whole number to a longer one, to a float64 (of values up to 2^53) or to a decimal with room for
+    it; float32 to float64; date to timestamp; a decimal to one with no fewer digits on either side of the point; a
+    struct that gains fields, or whose fields widen; a list whose items widen.
+    """
+    return not was.equals(now) and common(was, now) == now
+
+
+def keeps_text(was: pa.DataType, now: pa.DataType) -> bool:
+    """Whether values are written the same in two types, so that what is known by its text, a key, stays the same."""
+    return was.equals(now) or (pa.types.is_integer(was) and pa.types.is_integer(now))
+
+
+def change_of_type(name: str, was: pa.DataType, now: pa.DataType) -> str:
+    """A widening in words: `amount: int64 → float64`."""
+    return f"{name}: {type_name(was)} → {type_name(now)}"
 
 
 def cast(array: pa.Array | pa.ChunkedArray, to: pa.DataType, *, rounding: bool = False) -> pa.Array | pa.ChunkedArray:
@@ -157,6 +203,8 @@ def cast(array: pa.Array | pa.ChunkedArray, to: pa.DataType, *, rounding: bool =
     """
     if array.type.equals(to):
         return array
+    if pa.types.is_struct(array.type) and pa.types.is_struct(to):
+        return _cast_struct(array, to, rounding=rounding)
     if pa.types.is_timestamp(to) and (pa.types.is_integer(array.type) or pa.types.is_floating(array.type)):
         raise pa.ArrowNotImplementedError("a number is not a time")
     made = _converted(array, to)
@@ -230,6 +278,38 @@ def _check_same(array: pa.Array | pa.ChunkedArray, made: pa.Array | pa.ChunkedAr
         return  # there is no way back, as from a list of another width: Arrow's own check has to do
     place = pc.index(same, False).as_py()
     raise pa.ArrowInvalid(f"{array[place]} would become {made[place]}")
+
+
+def _cast_struct(array: pa.Array | pa.ChunkedArray, to: pa.DataType, *, rounding: bool) -> pa.Array | pa.ChunkedArray:
+    """Field by field; one that the struct did not have is null."""
+    if isinstance(array, pa.ChunkedArray):
+        return pa.chunked_array([_cast_struct(chunk, to, rounding=rounding) for chunk in array.chunks], to)
+    there = {field.name for field in array.type}
+    if lost := there - {field.name for field in to}:
+        raise pa.ArrowNotImplementedError(f"there is no field {min(lost)!r} in {to}")
+    values = dict(zip((field.name for field in array.type), array.flatten(), strict=True))
+    parts = [
+        cast(values[field.name], field.type, rounding=rounding)
+        if field.name in there
+        else pa.nulls(len(array), field.type)
+        for field in to
+    ]
+    return pa.StructArray.from_arrays(parts, fields=list(to), mask=array.is_null())
+
+
+def fill(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows with exactly the columns of a wider schema: in its types, those that they lack as null.
+
+    Raises:
+        pa.ArrowInvalid: a value does not fit.
+    """
+    columns = [
+        cast(rows[field.name], field.type)
+        if field.name in rows.column_names
+        else pa.chunked_array([pa.nulls(rows.num_rows, field.type)])
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def conform(table: pa.Table, types: Mapping[str, pa.DataType], *, what: str) -> pa.Table:

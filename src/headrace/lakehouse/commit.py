@@ -36,11 +36,11 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from headrace.core.errors import ConflictError, MovedError, RefusedError
 from headrace.core.failpoints import reach
 from headrace.core.system import user
-from headrace.lakehouse import log
+from headrace.lakehouse import log, scan
 from headrace.lakehouse.encoding import layout
-from headrace.lakehouse.rows import Rows, Stream, fitting, keyed, stream
+from headrace.lakehouse.rows import Rows, Stream, fitting, keyed, rewritten, stream, widened
 from headrace.lakehouse.snapshot import Snapshot
-from headrace.lakehouse.sql import column
+from headrace.lakehouse.sql import column, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -56,20 +56,24 @@ CONFIGURATION = {
 NO_CLEANING = PostCommitHookProperties(cleanup_expired_logs=False)
 ORPHANED = 24  # hours after which a file that no version names was left by a writer that died
 WALL_TIME = "timestampNtz"  # the table feature that times without a zone need
+BATCH = 65_536  # rows of a table that is rewritten in wider types
 PATIENCE = 60.0  # seconds that one commit goes on against other writers
 MARK = "__headrace_delete"  # the column that tells keys to delete from rows to write, inside one merge
 
 
 @dataclass(frozen=True)
 class Append:
-    """Adds rows. Columns of the table that they lack are null; columns that it lacks are added."""
+    """Adds rows. Columns of the table that they lack are null; columns that it lacks are added.
+
+    A column that is wider in them than in the table is widened there: then the table is rewritten in the same version.
+    """
 
     rows: Rows
 
 
 @dataclass(frozen=True)
 class Overwrite:
-    """The table becomes these rows and these columns. A column that stays keeps its type."""
+    """The table becomes these rows and these columns. A column that stays keeps its type, or widens."""
 
     rows: Rows
 
@@ -77,6 +81,8 @@ class Overwrite:
 @dataclass(frozen=True)
 class Upsert:
     """Replaces the rows with these keys, whole, or adds them; and deletes others in the same version.
+
+    Columns widen as for `Append`. Rows whose type alone changes are not replaced: their other columns stay as they are.
 
     Attributes:
         rows: no two of one key. Columns of the table that they lack become null in them.
@@ -102,6 +108,7 @@ class Commit:
         data_version: the last version up to that one which changed rows or columns.
         rows_written: rows added or replaced; deleted ones do not count.
         already: the change had been made before, by an earlier run or another process; nothing was computed.
+        widened: the columns whose type this version widened, in words.
     """
 
     name: str
@@ -109,6 +116,7 @@ class Commit:
     data_version: int
     rows_written: int
     already: bool = False
+    widened: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,8 +321,8 @@ class _Terms(TypedDict):
     post_commithook_properties: PostCommitHookProperties
 
 
-def _terms(id: str, transactions: Sequence[Transaction] = ()) -> _Terms:  # noqa: A002
-    said = {"headrace.id": id, "userName": user()}
+def _terms(id: str, transactions: Sequence[Transaction] = (), widened: Sequence[str] = ()) -> _Terms:  # noqa: A002
+    said = {"headrace.id": id, "userName": user(), **({log.WIDENED: "\n".join(widened)} if widened else {})}
     return {
         "commit_properties": CommitProperties(
             custom_metadata=said, max_commit_retries=0, app_transactions=list(transactions)
@@ -339,14 +347,15 @@ class _Attempt:
         name = self.target.name
         there = None if self.current is None else self.current.schema
         schema = fitting(name, change.rows.schema, there, whole=isinstance(change, Overwrite))
-        merged, added = self._prepared(change, schema)
+        wider = [] if there is None else widened(there, schema)
+        merged, added = self._widened(change, schema) if wider else self._prepared(change, schema)
         reach(f"commit.computed:{name}")
         try:
             table = self._base(schema)
             if table is None or not self._described(table, schema, widen=merged is not None):
                 return None
             made = table.version() + 1
-            terms = _terms(self.id, self._transactions(table, made))
+            terms = _terms(self.id, self._transactions(table, made), wider)
             if isinstance(change, Upsert) and merged is not None:
                 _merge(table, merged, schema, change.key, terms)
             if table.version() < made:  # no merge, or one that found nothing to do: then delta-rs commits nothing
@@ -355,7 +364,7 @@ class _Attempt:
                     added,
                     terms,
                     layout(change.rows),
-                    overwrite=self.current is None or isinstance(change, Overwrite),
+                    overwrite=self.current is None or isinstance(change, Overwrite) or bool(wider),
                 )
         except CommitFailedError:
             return None
@@ -377,6 +386,19 @@ class _Attempt:
         if self.current is None:
             return None, stream(name, written, schema)
         return _marked(written, deleted), stream(name, written.slice(0, 0), schema)
+
+    def _widened(self, change: Change, schema: pa.Schema) -> tuple[None, Stream]:
+        """The whole table in wider types, with the change in it: Delta cannot give a column another type by itself."""
+        name, current = self.target.name, self.current
+        assert current is not None
+        if isinstance(change, Overwrite):
+            return None, stream(name, change.rows, schema)
+        if isinstance(change, Append):
+            return None, rewritten(name, _standing(current, None, ()), change.rows, schema)
+        rows = change.rows if isinstance(change.rows, pa.Table) else change.rows.read_all()
+        written, deleted = keyed(name, rows, change.delete, change.key, schema)
+        gone = _marked(written, deleted).select(list(change.key))
+        return None, rewritten(name, _standing(current, gone, change.key), written, schema)
 
     def _base(self, schema: pa.Schema) -> DeltaTable | None:
         """The version on which the change was computed, for writing; None if another process began the table first.
@@ -449,6 +471,14 @@ def _add(table: DeltaTable, rows: Stream, terms: _Terms, written: WriterProperti
         write_deltalake(table, rows.reader, mode="append", schema_mode="merge", writer_properties=written, **terms)
 
 
+def _standing(current: Snapshot, gone: pa.Table | None, key: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of a version but for those of some keys, a batch at a time."""
+    same = " AND ".join(f"t.{column(name)} IS NOT DISTINCT FROM g.{column(name)}" for name in key)
+    where = f" WHERE NOT EXISTS (FROM gone AS g WHERE {same})" if gone is not None else ""
+    with scan.connect([current], None if gone is None else {"gone": gone}) as connection:
+        yield from connection.sql(f"SELECT t.* FROM {quoted(current.name)} AS t{where}").to_arrow_reader(BATCH)
+
+
 def _marked(written: pa.Table, deleted: pa.Table | None) -> pa.Table:
     """Rows to write and keys to delete in one table, told apart by a last column."""
     both = written if deleted is None else pa.concat_tables([written, deleted])
@@ -506,6 +536,7 @@ def _told(target: Target, version: int, *, already: bool) -> Commit:
         data_version=log.data_version(target.place, version),
         rows_written=0 if made is None else made.rows_written,
         already=already,
+        widened=() if made is None else made.widened,
     )
 
 

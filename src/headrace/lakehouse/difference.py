@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
+from headrace.lakehouse.columns import cast, stored
 from headrace.lakehouse.sql import column, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pyarrow as pa
+    import duckdb
 
     from headrace.lakehouse.commit import Snapshot
     from headrace.lakehouse.lakehouse import Lakehouse
@@ -39,7 +42,7 @@ def difference(
     Args:
         lakehouse: where `current` is.
         current: the table as it is; no two rows agree in the identity.
-        made: the table as it should be.
+        made: the table as it should be; a type that is another than in `current` is a wider one.
         identity: the columns that tell rows apart.
         aside: columns of the table that do not count, and that `made` need not have.
     """
@@ -54,7 +57,7 @@ def difference(
     same_row = " AND ".join(f"made.{column(name)} = there.{column(name)}" for name in identity)
     key = ", ".join(column(name) for name in identity)
     first = column(identity[0])
-    with lakehouse.connect({current.name: current.version}, arrow={MADE: made}) as connection:
+    with beside(lakehouse, current, made) as connection:
         changed = connection.sql(
             f"SELECT made.* FROM {MADE} AS made LEFT JOIN {quoted(current.name)} AS there ON {same_row} "
             f"WHERE there.{first} IS NULL{''.join(f' OR {each}' for each in differs)}"
@@ -65,13 +68,32 @@ def difference(
     return Difference(changed=changed.cast(made.schema), deleted=deleted.cast(made.select(list(identity)).schema))
 
 
+def is_wider(made: pa.Schema, there: pa.Schema) -> bool:
+    """Whether a column is of another type in rows that were made than in the table."""
+    return any(
+        made.field(field.name).type != (stored(field.type) or field.type) for field in there if field.name in made.names
+    )
+
+
+def beside(lakehouse: Lakehouse, current: Snapshot, made: pa.Table) -> duckdb.DuckDBPyConnection:
+    """A connection with the view `made` and the table, whose columns are in the types of `made` where these are wider."""
+    if not is_wider(made.schema, current.schema):
+        return lakehouse.connect({current.name: current.version}, arrow={MADE: made})
+    there = current.to_arrow()
+    wider = {
+        name: cast(there[name], made.schema.field(name).type) if name in made.column_names else there[name]
+        for name in there.column_names
+    }
+    return lakehouse.connect({}, arrow={MADE: made, current.name: pa.table(wider)})
+
+
 def same_rows(lakehouse: Lakehouse, current: Snapshot, made: pa.Table) -> bool:
     """Whether a table holds exactly these rows and columns, each as often, in whatever order.
 
     Compares the number of rows and two sums of 64-bit hashes over them: constant memory, and two tables that differ pass
     for the same with a probability of about 2^-128.
     """
-    if set(current.schema.names) != set(made.column_names):
+    if set(current.schema.names) != set(made.column_names) or is_wider(made.schema, current.schema):
         return False
     listed = ", ".join(column(name) for name in made.column_names)
     prints = (

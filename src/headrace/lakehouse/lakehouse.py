@@ -177,6 +177,18 @@ class Lakehouse:
         self._found(name, [self.env], version)
         return committing.restore(self._own(name), version)
 
+    def drop(self, name: str) -> None:
+        """Takes this environment's own table away, with its history. Repeated after it was cut off, it takes the rest.
+
+        Nobody may write the table meanwhile.
+
+        Raises:
+            NotFoundError: no such table of this environment.
+            RefusedError: the table's folder is a link to somewhere else.
+        """
+        self._found(name, [self.env])
+        self._own(name).place.remove()
+
     def optimize(self, name: str) -> int:
         """Rewrites many small files as few large ones; gives how many small ones there were. No row changes.
 

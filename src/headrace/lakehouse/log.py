@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from headrace.core.ids import Json
     from headrace.lakehouse.storage import Place
 
+WIDENED = "headrace.widened"  # what a commit says of columns whose type it widened
+
 # These rewrite the table's metadata; neither rows nor columns change.
 DESCRIBING = frozenset(
     {
@@ -42,6 +44,7 @@ class Entry:
         rows_written: rows added or replaced; deleted ones do not count.
         id: the id that the commit was given, where Headrace made it.
         user: who made it, where Headrace did.
+        widened: the columns whose type it widened, in words.
         information: all that the commit says about itself.
     """
 
@@ -52,6 +55,7 @@ class Entry:
     rows_written: int
     id: str | None
     user: str | None
+    widened: tuple[str, ...]
     information: Mapping[str, Json]
 
 
@@ -100,6 +104,7 @@ def _entry(version: int, actions: Sequence[Mapping[str, Mapping[str, Json]]]) ->
         rows_written=_rows_written(metrics if isinstance(metrics, dict) else {}),
         id=_text(information.get("headrace.id")),
         user=_text(information.get("userName")),
+        widened=tuple((_text(information.get(WIDENED)) or "").splitlines()),
         information=information,
     )
 

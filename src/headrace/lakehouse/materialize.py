@@ -20,12 +20,12 @@ from headrace.core.clock import now
 from headrace.core.errors import DataError, DeclarationError
 from headrace.core.ids import digest, new_id
 from headrace.lakehouse.changes import FEED
-from headrace.lakehouse.columns import DUCKDB, INSTANT, stored
+from headrace.lakehouse.columns import DUCKDB, INSTANT, arrow_types, keeps_text, stored, type_name
 from headrace.lakehouse.commit import Append, Overwrite, Upsert
 from headrace.lakehouse.declarations import KEY, Sql, key_text, quarantine_name
-from headrace.lakehouse.difference import difference, same_rows
+from headrace.lakehouse.difference import beside, difference, is_wider, same_rows
 from headrace.lakehouse.expectations import REASON, Judged, apply, example_rows
-from headrace.lakehouse.source import changed_type
+from headrace.lakehouse.source import beside_table
 from headrace.lakehouse.sql import Query, check, column, explain, quoted
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Materialized:
         quarantined: rows set apart, by predicate; a row that breaks two is counted for both.
         repaired: rows repaired, by predicate.
         warned: rows kept though they break a `"warn"` expectation, by predicate.
+        widened: columns whose type became a wider one, in words.
     """
 
     table: str
@@ -81,6 +82,7 @@ class Materialized:
     quarantined: dict[str, int] = field(default_factory=dict[str, int])
     repaired: dict[str, int] = field(default_factory=dict[str, int])
     warned: dict[str, int] = field(default_factory=dict[str, int])
+    widened: tuple[str, ...] = ()
 
 
 def materialize(
@@ -105,12 +107,12 @@ def materialize(
         SqlError: the SELECT or an expectation is refused or fails; with file and line.
         DeclarationError: a declared column does not exist.
         DataError: a broken expectation, a null or double key, a value that does not fit its declared type, a column
-            whose type changed. Nothing was written.
+            whose type changed to one that does not hold its values, a key whose type changed. Nothing was written.
     """
     made = _make(lakehouse, table, versions)
-    _check_types(lakehouse, table, made.rows)
+    rows = _typed(lakehouse, table, made.rows)
     _set_apart(lakehouse, table, made.held)
-    written = _write(lakehouse, table, made.rows, stamp)
+    written = _write(lakehouse, table, rows, stamp)
     _note(lakehouse, table, made.judged, id, written.version)
     broken = {
         action: {each.predicate: each.broken for each in made.judged if each.action == action and each.broken}
@@ -119,12 +121,13 @@ def materialize(
     return Materialized(
         table=table.name,
         version=written.version,
-        rows=made.rows.num_rows,
+        rows=rows.num_rows,
         changed=written.changed,
         deleted=written.deleted,
         quarantined=broken["quarantine"],
         repaired=broken["repair"],
         warned=broken["warn"],
+        widened=written.widened,
     )
 
 
@@ -277,15 +280,32 @@ class _Written:
     version: int
     changed: int
     deleted: int
+    widened: tuple[str, ...]
 
 
-def _check_types(lakehouse: Lakehouse, table: Table, rows: pa.Table) -> None:
-    """No column changes its type under those who read the table."""
+def _typed(lakehouse: Lakehouse, table: Table, rows: pa.Table) -> pa.Table:
+    """The rows in the table's own types, or in wider ones: no column changes its values under those who read it.
+
+    Raises:
+        DataError: a column would lose values, or a key would be written otherwise.
+    """
     current = _own(lakehouse, table.name)
-    for was in () if current is None else current.schema:
-        index = rows.schema.get_field_index(was.name)
-        if index >= 0 and rows.schema.field(index).type != (stored(was.type) or was.type):
-            raise changed_type(str(table.where), table.name, was.name, was.type, rows.schema.field(index).type)
+    if current is None:
+        return rows
+    declared = arrow_types(table.schema)
+    made = beside_table(rows, current.schema, where=str(table.where), table=table.name, declared=declared)
+    for name in set(table.keys) & set(current.schema.names):
+        was = stored(current.schema.field(name).type)
+        now = rows.schema.field(name).type
+        if was is not None and not keeps_text(was, now):
+            raise DataError(
+                f"{table.where}: key {name!r} of {table.name!r} was {type_name(was)} and would now be {type_name(now)}: "
+                "the ids of predictions and the keys of the online store are made from its text. Nothing was written.",
+                hint=f"Keep the type with schema=hr.Schema({name}={type_name(was)!r}): a value that it does not hold is "
+                "then named, to be corrected where it comes from. To have the other type, make the table anew in dev: "
+                f"headrace table drop {table.name} && headrace run refresh",
+            )
+    return made
 
 
 def _own(lakehouse: Lakehouse, name: str) -> Snapshot | None:
@@ -298,13 +318,15 @@ def _own(lakehouse: Lakehouse, name: str) -> Snapshot | None:
 
 def _set_apart(lakehouse: Lakehouse, table: Table, held: pa.Table) -> None:
     """The quarantine table becomes exactly the rows that this run set apart."""
+    name = quarantine_name(table.name)
 
     def change(current: Snapshot | None) -> Change | None:
         if current is None:
             return Overwrite(held) if held.num_rows else None
-        return None if same_rows(lakehouse, current, held) else Overwrite(held)
+        made = beside_table(held, current.schema, where=str(table.where), table=name, declared={})
+        return None if same_rows(lakehouse, current, made) else Overwrite(made)
 
-    lakehouse.commit(quarantine_name(table.name), new_id(), change)
+    lakehouse.commit(name, new_id(), change)
 
 
 def _write(lakehouse: Lakehouse, table: Table, rows: pa.Table, stamp: datetime | None) -> _Written:
@@ -320,14 +342,14 @@ def _write(lakehouse: Lakehouse, table: Table, rows: pa.Table, stamp: datetime |
         changed, deleted = differs.changed.num_rows, differs.deleted.num_rows
         if {*rows.column_names, *([] if stamp is None else [WRITTEN_AT])} != set(current.schema.names):
             return Overwrite(_whole(lakehouse, table, current, rows, stamp))
-        if not changed and not deleted:
+        if not changed and not deleted and not is_wider(rows.schema, current.schema):
             return None
         return Upsert(_stamped(differs.changed, stamp), table.identity, delete=differs.deleted)
 
     # Not the step's id: after a definition went and came back (A, B, A) the step has the key of the first A, and yet
     # something to write. Comparing rows tells what has been written; all that is missing is written once.
     commit = lakehouse.commit(table.name, new_id(), change, properties=_properties(table, stamp))
-    return _Written(version=commit.version, changed=changed, deleted=deleted)
+    return _Written(version=commit.version, changed=changed, deleted=deleted, widened=commit.widened)
 
 
 def _stamped(rows: pa.Table, stamp: datetime | None) -> pa.Table:
@@ -345,7 +367,7 @@ def _whole(lakehouse: Lakehouse, table: Table, current: Snapshot, rows: pa.Table
         f"made.{column(name)} IS NOT DISTINCT FROM {f'there.{column(name)}' if name in there else 'NULL'}"
         for name in rows.column_names
     )
-    with lakehouse.connect({table.name: current.version}, arrow={"made": rows}) as connection:
+    with beside(lakehouse, current, rows) as connection:
         return connection.sql(
             f"SELECT made.*, coalesce(there.{WRITTEN_AT}, $stamp) AS {WRITTEN_AT} "
             f"FROM made LEFT JOIN {quoted(table.name)} AS there ON {same}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from queue import Full, Queue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, TypeAlias
@@ -11,10 +12,10 @@ import pyarrow.compute as pc
 from deltalake import Schema
 
 from headrace.core.errors import DataError, NotFoundError
-from headrace.lakehouse.columns import cast, stored, type_name
+from headrace.lakehouse.columns import cast, change_of_type, common, stored, type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 Rows: TypeAlias = "pa.Table | pa.RecordBatchReader"
 HUGEINT = pa.decimal128(38, 0)  # what DuckDB makes of it in Arrow: each sum() of whole numbers
@@ -71,6 +72,8 @@ class Stream:
 def fitting(name: str, incoming: pa.Schema, current: pa.Schema | None, *, whole: bool) -> pa.Schema:
     """The columns and types in which rows are written.
 
+    A column that comes narrower than the table has it takes the table's type; one that comes wider widens the table's.
+
     Args:
         name: the table.
         incoming: what the rows have.
@@ -78,35 +81,38 @@ def fitting(name: str, incoming: pa.Schema, current: pa.Schema | None, *, whole:
         whole: whether the rows replace all that is there; else columns that they lack are written as null.
 
     Raises:
-        DataError: a column whose type changed (a struct may gain fields where rows replace all that is there), or that Delta cannot hold; two columns of one name.
+        DataError: a column whose type changed to one that does not hold the values of both, or that Delta cannot hold;
+            two columns of one name.
     """
-    there = {} if current is None else {field.name: field.type for field in current}
+    there = {} if current is None else {field.name: stored(field.type) or field.type for field in current}
     _check_names(name, incoming.names, there)
-    fields = [pa.field(field.name, _kept(name, field, there.get(field.name))) for field in incoming]
-    wanted = pa.schema(Schema.from_arrow(pa.schema(fields)).to_arrow())
+    kept = {field.name: _kept(name, field, there.get(field.name)) for field in incoming}
+    both = {column: common(there.get(column, pa.null()), found) for column, found in kept.items()}
     changed = [
-        f"{field.name}: was {type_name(there[field.name])}, now {type_name(field.type)}"
-        for field in wanted
-        if field.name in there
-        and field.type != there[field.name]
-        and not (whole and _grown(there[field.name], field.type))
+        f"{column}: was {type_name(there[column])}, now {type_name(kept[column])}"
+        for column, found in both.items()
+        if found is None
     ]
     if changed:
         raise DataError(
             f"{name}: the type of a column changed. Nothing was written.",
             findings=changed,
-            hint="Cast the column to the type it had, or give the new one another name.",
+            hint="Cast the column to the type it had, or give the new one another name. "
+            f"In dev the table can be made anew: headrace table drop {name}",
         )
+    wanted = pa.schema(Schema.from_arrow(pa.schema(list(both.items()))).to_arrow())
     missing = [] if whole or current is None else [field for field in current if field.name not in wanted.names]
     return pa.schema([*wanted, *missing])
 
 
-def _grown(before: pa.DataType, now: pa.DataType) -> bool:
-    """Whether a struct has all the fields that it had, and others."""
-    if not (pa.types.is_struct(before) and pa.types.is_struct(now)):
-        return False
-    there = {field.name: field.type for field in now}
-    return all(there.get(field.name) == field.type for field in before)
+def widened(current: pa.Schema, schema: pa.Schema) -> list[str]:
+    """The columns of a table whose type is another in a schema that `fitting` gave, in words."""
+    there = {field.name: stored(field.type) or field.type for field in current}
+    return [
+        change_of_type(field.name, there[field.name], stored(field.type) or field.type)
+        for field in schema
+        if field.name in there and (stored(field.type) or field.type) != there[field.name]
+    ]
 
 
 def fit(name: str, rows: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -121,9 +127,21 @@ def fit(name: str, rows: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def stream(name: str, rows: Rows, schema: pa.Schema) -> Stream:
     """The same, a batch at a time."""
-    batches = rows.to_batches() if isinstance(rows, pa.Table) else rows
-    fitted = (part for batch in batches for part in fit(name, pa.Table.from_batches([batch]), schema).to_batches())
-    return Stream(fitted, schema)
+    return Stream(_fitted(name, _batches(rows), schema), schema)
+
+
+def rewritten(name: str, stays: Iterator[pa.RecordBatch], rows: Rows, schema: pa.Schema) -> Stream:
+    """All rows of a table whose types have widened: those that stay, and then the new ones."""
+    return Stream(itertools.chain(_fitted(name, stays, schema), _fitted(name, _batches(rows), schema)), schema)
+
+
+def _batches(rows: Rows) -> Iterable[pa.RecordBatch]:
+    return rows.to_batches() if isinstance(rows, pa.Table) else rows
+
+
+def _fitted(name: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield from fit(name, pa.Table.from_batches([batch]), schema).to_batches()
 
 
 def keyed(
@@ -199,4 +217,11 @@ def _column(name: str, rows: pa.Table, field: pa.Field) -> pa.ChunkedArray:
     try:
         return cast(values, field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"{name}: column {field.name!r} does not fit {type_name(field.type)}: {error}.") from None
+        beyond = pa.types.is_integer(values.type) and pa.types.is_floating(field.type)
+        raise DataError(
+            f"{name}: column {field.name!r} does not fit {type_name(field.type)}: {error}. Nothing was written.",
+            hint="A float64 holds whole numbers up to 2^53 (9,007,199,254,740,992) only. Keep these as text, or as whole "
+            f"numbers; in dev a table can be made anew: headrace table drop {name}"
+            if beyond
+            else "",
+        ) from None

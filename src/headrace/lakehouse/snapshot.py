@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from deltalake import DeltaTable
 
+    from headrace.core.ids import Json
     from headrace.lakehouse.storage import Place
 
 OURS = "headrace."  # the table properties that Headrace writes and reads start so
@@ -65,6 +66,14 @@ class Snapshot:
     def id(self) -> str:
         """The table's own id: one that was removed and made anew has another."""
         return str(self.table.metadata().id)
+
+    @property
+    def content(self) -> list[Json]:
+        """What a step that reads the table is told apart by: whose it is, which one, and the last version that changed it.
+
+        A table that was dropped and made anew counts its versions from the beginning, and has another id.
+        """
+        return [self.env, self.id, self.data_version]
 
     def at(self, version: int) -> Snapshot | None:
         """An earlier version; None where the log no longer has it."""

@@ -5,6 +5,9 @@ the file it came from. So a load is exactly-once by construction: it can be kill
 was restored to an earlier version gets again what came later.
 """
 
+# pyarrow.compute makes its functions when it is imported
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import difflib
@@ -25,7 +28,7 @@ import pyarrow.ipc
 from headrace.core.errors import ConfigError, DataError, RefusedError, UserCodeError
 from headrace.core.ids import new_id
 from headrace.lakehouse import files
-from headrace.lakehouse.columns import arrow_types, common, conform, settled, stored, type_name
+from headrace.lakehouse.columns import NAMES, arrow_types, common, conform, settled, stored, type_name, widens
 from headrace.lakehouse.columns import cast as cast_column
 from headrace.lakehouse.commit import Append, Overwrite
 from headrace.lakehouse.declarations import Source
@@ -56,8 +59,9 @@ class Loaded:
         version: its version after the load.
         files_new: files that were not there before, or that had changed.
         files_known: files that the table already held.
-        rows: rows written.
+        rows: rows that came.
         notes: what was guessed, told once for each table.
+        widened: columns whose type became a wider one, in words.
     """
 
     table: str
@@ -66,6 +70,7 @@ class Loaded:
     files_known: int
     rows: int
     notes: tuple[str, ...] = ()
+    widened: tuple[str, ...] = ()
 
 
 def load(lakehouse: Lakehouse, source: Source, folder: Path) -> Loaded:
@@ -73,6 +78,7 @@ def load(lakehouse: Lakehouse, source: Source, folder: Path) -> Loaded:
 
     A new file is appended; a changed one replaces the rows that its earlier content gave; a file that was moved is known
     by its content; the rows of a file that has gone stay, for bronze is the history. All new files make one version.
+    A column whose values do not fit the table's type takes the wider type that holds both, where there is one.
     A `read` function's table is replaced when what it yields differs from what is there, in whatever order.
 
     Args:
@@ -101,6 +107,7 @@ def load(lakehouse: Lakehouse, source: Source, folder: Path) -> Loaded:
             files_known=work.known,
             rows=work.rows,
             notes=work.notes,
+            widened=commit.widened,
         )
 
 
@@ -182,7 +189,8 @@ class _Files:
         self.rows = sum(spool.rows for spool in spools)
         replaced = sorted(set(fresh) & {name for name, _ in held})
         self._check_empty(spools, replaced, alone=current is None)
-        if current is not None and not replaced and not self.rows:
+        asked = any(name in types and widens(types[name], each) for name, each in self.declared.items())
+        if current is not None and not replaced and not self.rows and not asked:
             return None
         self._tell(current, spools)
         types = _unify(self.source, spools, types, self.declared)
@@ -322,15 +330,15 @@ def _fields(schema: pa.Schema) -> dict[str, pa.DataType]:
 def _unify(
     source: Source, spools: Sequence[_Spool], types: Mapping[str, pa.DataType], declared: Mapping[str, pa.DataType]
 ) -> dict[str, pa.DataType]:
-    """One type a column: the table's own, else as declared, else what holds the values of all files."""
-    unified = dict(types)
+    """One type a column: as declared, else the table's own if it holds all values, else what holds those of all files."""
     _check_declared(source, spools, types, declared)
+    unified = {**types, **{name: each for name, each in declared.items() if name in types}}
     origin = dict.fromkeys(types, "the table")
     for spool in spools:
         for field in spool.schema:
-            if field.name in types:
-                continue
             before = unified.get(field.name, pa.null())
+            if field.name in types and _fits(spool, field, before):
+                continue
             both = common(before, field.type)
             if both is None:
                 raise _conflict(source, spool.name, field, before, origin[field.name])
@@ -360,24 +368,43 @@ def _check_declared(
                 f"{source.where}: source {source.name!r} declares a column {name!r} that no file has"
                 f"{f': did you mean {near[0]!r}?' if near else '.'}"
             )
-        if name in types and types[name] != each:
+        if name in types and types[name] != each and not widens(types[name], each):
             raise changed_type(str(source.where), source.name, name, types[name], each)
 
 
 def changed_type(where: str, table: str, name: str, was: pa.DataType, now: pa.DataType) -> DataError:
-    """The refusal of a column whose type would change under those who read the table."""
+    """The refusal of a column whose type would change, to one that does not hold its values, under those who read it."""
+    keep = f"Keep the type with schema=hr.Schema({name}={type_name(was)!r}), or" if was in NAMES else "To change it,"
     return DataError(
         f"{where}: column {name!r} of {table!r} was {type_name(was)} and would now be {type_name(now)}. Nothing was written.",
-        hint=f"Keep the type with schema=hr.Schema({name}={type_name(was)!r}), or give the table or the column a new name.",
+        hint=f"{keep} make the table anew, which is for dev: headrace table drop {table} && headrace run refresh. "
+        "Elsewhere give the column a new name.",
     )
 
 
 def _conflict(source: Source, file: str, field: pa.Field, was: pa.DataType, where: str) -> DataError:
     example = field.name if field.name.isidentifier() else "column"
+    what = f"{file}: column {field.name!r} is {type_name(field.type)}, in {where} it is {type_name(was)}."
+    if _numeric(field.type, was):
+        return DataError(
+            f"{what} Not every value is held by one type of number. Nothing was loaded.",
+            hint="A float64 holds whole numbers up to 2^53 (9,007,199,254,740,992) only. Such a number is an identifier: "
+            f'declare it as text, schema=hr.Schema({example}="string").{_anew(source, where)}',
+        )
     return DataError(
-        f"{file}: column {field.name!r} is {type_name(field.type)}, in {where} it is {type_name(was)}. Nothing was loaded.",
+        f"{what} Nothing was loaded.",
         hint=f'If both are text, declare it in source {source.name!r}: schema=hr.Schema({example}="string"). '
-        "If a text stands for null, add it to nulls=.",
+        f"If a text stands for null, add it to nulls=.{_anew(source, where)}",
+    )
+
+
+def _anew(source: Source, where: str) -> str:
+    """What else it takes where the table has the other type."""
+    if where != "the table":
+        return ""
+    return (
+        " A table takes another type only when it is made anew, in dev: "
+        f"headrace table drop {source.name} && headrace run refresh"
     )
 
 
@@ -402,11 +429,22 @@ def _check_fit(source: Source, spool: _Spool, types: Mapping[str, pa.DataType], 
             raise _misspelled(source, spool.name, guess, to, origin[field.name])
         if common(field.type, to) is None and not _numeric(field.type, to):
             raise _conflict(source, spool.name, field, to, origin[field.name])
-        try:
-            for batch in spool.batches():
-                cast_column(batch.column(field.name), to)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise _conflict(source, spool.name, field, to, origin[field.name]) from None
+        if not _fits(spool, field, to):
+            raise _conflict(source, spool.name, field, to, origin[field.name])
+
+
+def _fits(spool: _Spool, field: pa.Field, to: pa.DataType) -> bool:
+    """Whether each value of a file's column is in another type what it is in its own."""
+    if field.type.equals(to):
+        return True
+    if common(field.type, to) is None and not _numeric(field.type, to):
+        return False
+    try:
+        for batch in spool.batches():
+            cast_column(batch.column(field.name), to)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return False
+    return True
 
 
 def _number(found: pa.DataType) -> bool:
@@ -439,10 +477,21 @@ def _shaped(batch: pa.RecordBatch, schema: pa.Schema, constants: Mapping[str, st
         if field.name in constants:
             arrays.append(pa.repeat(pa.scalar(constants[field.name], pa.string()), batch.num_rows))
         elif field.name in batch.schema.names:
-            arrays.append(cast("pa.Array", cast_column(batch.column(field.name), field.type)))
+            arrays.append(cast("pa.Array", _cast(batch.column(field.name), field)))
         else:
             arrays.append(pa.nulls(batch.num_rows, field.type))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _cast(values: pa.Array, field: pa.Field) -> pa.Array | pa.ChunkedArray:
+    """The rows of a table that stay while some of its files are replaced, in a type that may be wider now."""
+    try:
+        return cast_column(values, field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(
+            f"column {field.name!r} does not fit {type_name(field.type)}: {error}. Nothing was written.",
+            hint="A float64 holds whole numbers up to 2^53 only; declare such a column as text.",
+        ) from None
 
 
 # ---------------------------------------------------------------------------------------------- a user's function
@@ -460,13 +509,14 @@ class _Yielded:
         self.new = self.known = self.rows = 0
 
     def change(self, current: Snapshot | None) -> Change | None:
-        self.rows = 0
+        self.rows, made = 0, self.table
         if current is not None:
-            self._check_types(current.schema)
-            if same_rows(self.lakehouse, current, self.table):
+            where = str(self.source.where)
+            made = beside_table(made, current.schema, where=where, table=self.source.name, declared=self.types)
+            if same_rows(self.lakehouse, current, made):
                 return None
-        self.rows = self.table.num_rows
-        return Overwrite(self.table)
+        self.rows = made.num_rows
+        return Overwrite(made)
 
     def _spool(self, path: Path) -> pa.Table:
         batches = _batches(self.source)
@@ -482,12 +532,26 @@ class _Yielded:
         _write(path, rest, schema, {**empty, **self.types}, what=f"{self.source.where}: {self.source.name}")
         return pyarrow.ipc.open_file(pa.memory_map(str(path))).read_all()
 
-    def _check_types(self, schema: pa.Schema) -> None:
-        for field in self.table.schema:
-            index = schema.get_field_index(field.name)
-            was = None if index < 0 else stored(schema.field(index).type)
-            if was is not None and was != field.type:
-                raise changed_type(str(self.source.where), self.source.name, field.name, was, field.type)
+
+def beside_table(
+    made: pa.Table, there: pa.Schema, *, where: str, table: str, declared: Mapping[str, pa.DataType]
+) -> pa.Table:
+    """Rows that replace those of a table, in types that hold the values of both: the table's own, or wider ones.
+
+    Raises:
+        DataError: there is no such type, a value does not fit it, or another type is declared.
+    """
+    types: dict[str, pa.DataType] = {}
+    for field in there:
+        was, index = stored(field.type) or field.type, made.schema.get_field_index(field.name)
+        if index < 0:
+            continue
+        now = made.schema.field(index).type
+        both = common(was, now)
+        if both is None or both != declared.get(field.name, both):
+            raise changed_type(where, table, field.name, was, now)
+        types[field.name] = both
+    return conform(made, types, what=f"{where}: {table}")
 
 
 def _batches(source: Source) -> Iterator[pa.RecordBatch]:

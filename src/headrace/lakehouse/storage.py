@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +16,12 @@ from deltalake.fs import DeltaStorageHandler
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem, PyFileSystem, SubTreeFileSystem
 
 from headrace.core.errors import ConfigError, DataError
+from headrace.core.ids import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+DROPPED = ".dropped-"  # before the name of a table that is on its way out
 # delta-rs panics on the first group, splits at the backslash, and opens another folder than it made for the last.
 UNUSABLE = re.compile(r"[\[\]|^\\\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
 
@@ -102,6 +105,21 @@ class Place:
         found = self.files().get_file_info(FileSelector("", allow_not_found=True))
         return sorted(each.base_name for each in found if each.type == FileType.Directory)
 
+    def remove(self) -> None:
+        """Takes the table that lies here away. A local one is gone at once, whatever happens to its files."""
+        if self.folder is not None:
+            for left in self.folder.parent.glob(f"{DROPPED}*"):  # by a process that died
+                shutil.rmtree(left)
+            aside = self.folder.with_name(f"{DROPPED}{self.folder.name}-{new_id()}")
+            self.folder.rename(aside)
+            shutil.rmtree(aside)
+            return
+        files = self.files()
+        found = files.get_file_info(FileSelector("", recursive=True, allow_not_found=True))
+        paths = sorted((each.path for each in found if each.type == FileType.File), key=_from_the_end, reverse=True)
+        for path in paths:
+            files.delete_file(path)
+
     def missing(self, version: int) -> list[str]:
         """The data files of a version that are no longer there."""
         table = self.open(version)
@@ -110,6 +128,16 @@ class Place:
         added = data_files(table)["path"].to_pylist()
         own = [unquote(path) for path in added if not path.startswith("/") and "://" not in path]
         return [each.path for each in self.files().get_file_info(own) if each.type == FileType.NotFound]
+
+
+def _from_the_end(path: str) -> tuple[bool, bool, str]:
+    """Sorts a table's files so that, deleted from the last to the first, it goes back version by version.
+
+    The pointer to the last checkpoint goes first, then checkpoints and versions, then what only they named.
+    """
+    folder, _, name = path.rpartition("/")
+    in_log = folder.rpartition("/")[2] == "_delta_log"
+    return in_log, name.startswith("_"), name
 
 
 def data_files(table: DeltaTable) -> pa.Table:

@@ -57,7 +57,7 @@ def backtest(
     basis: dict[str, Json] = {
         "tree": project.code.tree,
         "params": dict(params),
-        "inputs": {name: lakehouse.data_version(name) for name in tables(model)},
+        "inputs": {name: lakehouse.snapshot(name).content for name in tables(model)},
         "as_of": as_of.isoformat(),
         "metrics": list(model.metrics),
     }

@@ -257,7 +257,7 @@ class Delivery:
         """The gates that look at the version beside the champion."""
         gates = [gate for gate in self.deployment.gates if isinstance(gate, NotWorse)]
         names = (*tables(self.deployment.model),)
-        inputs = {name: self.lakehouse.data_version(name) for name in names}
+        inputs = {name: self.lakehouse.snapshot(name).content for name in names}
 
         def do(step: StepContext) -> Output:
             champion = self.champion

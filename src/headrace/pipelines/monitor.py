@@ -139,7 +139,7 @@ def check_skew(lakehouse: Lakehouse, state: State, run: Run, version: Version, h
             "says": f"{told}, {behind} behind" if behind else told,
         }
 
-    run.step(f"skew of version {version.version}", {"log": lakehouse.data_version(log), "run": run.id}, do)
+    run.step(f"skew of version {version.version}", {"log": lakehouse.snapshot(log).content, "run": run.id}, do)
 
 
 def _tell_skew(state: State, version: Version, found: skew.Skew) -> None:

@@ -38,5 +38,5 @@ def publish(lakehouse: Lakehouse, store: OnlineStore, run: Run, tables: Sequence
             return there is not None and there.as_of >= microseconds(as_of)
 
         snapshot = lakehouse.snapshot(table)
-        key = {"table": table, "env": snapshot.env, "data": snapshot.data_version, "as_of": as_of.isoformat()}
+        key = {"table": table, "data": snapshot.content, "as_of": as_of.isoformat()}
         run.step(f"publish {table}", key, do, holds=stands)

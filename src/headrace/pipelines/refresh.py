@@ -69,8 +69,9 @@ def load(lakehouse: Lakehouse, declared: Source, run: Run, folder: Path) -> None
             "table": declared.name,
             "version": loaded.version,
             "rows": loaded.rows,
-            "says": f"{loaded.rows:,} new rows{files}",
             "notes": list(loaded.notes),
+            "widened": list(loaded.widened),
+            "says": "; ".join([f"{loaded.rows:,} new rows{files}", *loaded.widened]),
         }
 
     run.step(f"load {declared.name}", {"run": run.id}, do)
@@ -98,7 +99,9 @@ def build(lakehouse: Lakehouse, declared: Table, query: Query, run: Run) -> None
             "version": made.version,
             "rows": made.rows,
             **{action: dict(reasons) for action, reasons in counts.items()},
-            "says": ", ".join([counted(made.rows, "row"), *said]),
+            "widened": list(made.widened),
+            "id": lakehouse.snapshot(declared.name).id,
+            "says": ", ".join([counted(made.rows, "row"), *said, *made.widened]),
         }
 
     key = {
@@ -106,12 +109,18 @@ def build(lakehouse: Lakehouse, declared: Table, query: Query, run: Run) -> None
         "sql": query.normalized,
         "schema": repr(declared.schema),
         "expect": repr(declared.expect),
-        "inputs": {name: [snapshot.env, snapshot.data_version] for name, snapshot in inputs.items()},
+        "inputs": {name: snapshot.content for name, snapshot in inputs.items()},
     }
     run.step(f"build {declared.name}", key, do, holds=lambda was: _stands(lakehouse, was))
 
 
 def _stands(lakehouse: Lakehouse, was: dict[str, Json]) -> bool:
-    """Whether what a step wrote is still what is there: nobody restored, rewrote or removed the table since."""
+    """Whether what a step wrote is still what is there: nobody restored, rewrote or removed the table since.
+
+    A table that was dropped and made anew counts its versions from the beginning, so its own id is asked for too.
+    """
     table = str(was["table"])
-    return lakehouse.exists(table, own=True) and lakehouse.data_version(table) == was["version"]
+    if not lakehouse.exists(table, own=True):
+        return False
+    there = lakehouse.snapshot(table)
+    return (there.id, there.data_version) == (was["id"], was["version"])

@@ -189,6 +189,7 @@ def _step(
             "table": into[0].name,
             "version": next((each.version for each in written if each.version is not None), None),
             "rows": rows,
+            "identity": [each.identity() for each in into],
             "written": [each.rows for each in written],
             "rows_per_second": round(speed),
             "says": f"{counted(rows, 'decision')}, {speed:,.0f} a second",
@@ -205,7 +206,7 @@ def _step(
             "part": list(partition.part),
         },
         do,
-        holds=lambda was: was["rows"] == 0 or all(each.stands() for each in into),
+        holds=lambda was: was["rows"] == 0 or was["identity"] == [each.identity() for each in into],
     )
     if outcome.state == "unchanged":
         meter.skip(partition.rows)
@@ -286,7 +287,7 @@ class _Planner:
             "artifact": chosen.artifact_hash,
             "sample": self.sample,
             "rows": dict(rows.identity),
-            "inputs": {name: [each.env, each.data_version] for name, each in snapshots.items()},
+            "inputs": {name: each.content for name, each in snapshots.items()},
         }
         return Work(
             version=chosen,
@@ -360,7 +361,7 @@ def measure(lakehouse: Lakehouse, run: Run, deployment: Deployment, chosen: Vers
     if lakehouse.exists(into, own=True):
         key: dict[str, Json] = {
             "version": chosen.version,
-            "inputs": {name: lakehouse.data_version(name) for name in (into, model.task.label.table.name)},
+            "inputs": {name: lakehouse.snapshot(name).content for name in (into, model.task.label.table.name)},
             "as_of": as_of.isoformat(),
             "metrics": list(model.metrics),
             "monitor": repr(monitor),

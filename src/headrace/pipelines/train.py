@@ -132,6 +132,7 @@ class Training:
                 "counts": counts.to_json(),
                 "fit_from": made.fit_from.isoformat(),
                 "fit_to": made.fit_to.isoformat(),
+                "id": self.lakehouse.snapshot(made.table).id,
                 "inputs": self.versions,
                 "says": f"{counts.fit:,} to fit, {counts.calibrate:,} to calibrate, {counts.test:,} to test",
             }
@@ -139,7 +140,7 @@ class Training:
         key = {
             **self.code,
             "plan": self.plan.to_json(),
-            "inputs": {name: [snapshot.env, snapshot.data_version] for name, snapshot in self.inputs.items()},
+            "inputs": {name: snapshot.content for name, snapshot in self.inputs.items()},
             "as_of": self.as_of.isoformat(),
             "test": self.model.evaluate.test,
             "sample": self.sample,
@@ -255,10 +256,11 @@ class Training:
 
     @property
     def _on_set(self) -> dict[str, Json]:
-        return {**self.code, "table": self.made["table"], "version": self.made["version"]}
+        return {**self.code, **{name: self.made[name] for name in ("table", "id", "version")}}
 
     def _is_there(self, was: dict[str, Json]) -> bool:
-        return self.lakehouse.exists(str(was["table"]), own=True)
+        table = str(was["table"])
+        return self.lakehouse.exists(table, own=True) and self.lakehouse.snapshot(table).id == was["id"]
 
     def _tags(self) -> dict[str, str]:
         code = self.project.code

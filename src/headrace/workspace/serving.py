@@ -29,6 +29,11 @@ def tokens_file(environment: Environment) -> Path:
     return environment.root / "tokens.json"
 
 
+def lock_file(environment: Environment) -> Path:
+    """Held, shared, by the servers of an environment that were started on this machine."""
+    return environment.root / "serve.lock"
+
+
 def command(
     environment: Environment | None, what: Path | str, *, port: int, arguments: Sequence[str] = ()
 ) -> list[str]:

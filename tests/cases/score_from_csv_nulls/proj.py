@@ -8,7 +8,7 @@ truth = hr.Table(
 
 
 class Fitted:
-    classes_ = [0, 1]  # noqa: RUF012
+    classes_ = [0, 1]
 
     def predict(self, X):
         return (X["c"] == "NA").astype(int).to_numpy()

@@ -186,9 +186,9 @@ def test_a_class_that_no_version_knew_is_a_new_column(place, predictions):
 
 def test_it_stands_once_it_was_written(place, predictions):
     with closing(place.open()) as destination:
-        assert not destination.stands()
+        assert destination.identity() is None
         destination.write(predictions.slice(0, 1), id="a")
-        assert destination.stands()
+        assert destination.identity() is not None
 
 
 def test_it_says_who_it_is_and_keeps_secrets(place):

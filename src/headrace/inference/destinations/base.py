@@ -50,8 +50,11 @@ class Destination(Protocol):
         """
         ...
 
-    def stands(self) -> bool:
-        """Whether what was written before can still be there: False once the whole table or folder is gone."""
+    def identity(self) -> str | None:
+        """What tells the table or folder from one that was removed and made anew, where that can be told.
+
+        None where nothing is there. As long as it is the same, what was written before is still there.
+        """
         ...
 
     def close(self) -> None:

@@ -22,7 +22,9 @@ from sqlalchemy import (
     Date,
     DateTime,
     Double,
+    Float,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     Numeric,
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 
 NOTES = "headrace_partitions"
 TURN = "(turn)"  # the note that a writer holds until it is through
+WIDER = ((Integer, Float), (Date, DateTime), (Integer, Numeric))  # types of columns that would cut values of the second
 ROWS = 10_000  # in one statement's list of values
 
 
@@ -97,10 +100,10 @@ class DatabaseTable:
         reach(f"database.committed:{self._table}")
         return Written(rows=written)
 
-    def stands(self) -> bool:
+    def identity(self) -> str | None:
         """See Destination."""
         with self._explained():
-            return inspect(self._engine).has_table(self._table, schema=self._schema)
+            return "table" if inspect(self._engine).has_table(self._table, schema=self._schema) else None
 
     def close(self) -> None:
         """See Destination."""
@@ -159,10 +162,15 @@ class DatabaseTable:
     def _widen(self, connection: Connection, table: Table) -> None:
         """Adds the columns that are new.
 
+        A column's type is not changed: the table may have readers and views that Headrace does not know.
+
         Raises:
-            DataError: it is a table of something else.
+            DataError: it is a table of something else, or a column does not hold what comes.
         """
-        there = {each["name"] for each in inspect(connection).get_columns(self._table, schema=self._schema)}
+        there = {
+            str(each["name"]): each["type"]
+            for each in inspect(connection).get_columns(self._table, schema=self._schema)
+        }
         if ID not in there or AT not in there:
             raise DataError(
                 f"{self.name} is no table of predictions: it has no column {ID if ID not in there else AT!r}.",
@@ -173,6 +181,15 @@ class DatabaseTable:
             if each.name not in there:
                 described = CreateColumn(each).compile(dialect=connection.dialect)
                 connection.exec_driver_sql(f"ALTER TABLE {quoted} ADD COLUMN {described}")
+            elif any(isinstance(there[each.name], narrow) and isinstance(each.type, wide) for narrow, wide in WIDER):
+                kind = each.type.compile(dialect=connection.dialect)
+                raise DataError(
+                    f"{self.name}: column {each.name!r} is {there[each.name]} there and would now be {kind}, "
+                    "so that values would be cut. Nothing of the partition was written.",
+                    hint="Whoever owns the database changes it, and the same command goes on. In PostgreSQL: "
+                    f"ALTER TABLE {quoted} ALTER COLUMN {connection.dialect.identifier_preparer.quote(each.name)} "
+                    f"TYPE {kind}",
+                )
 
     @contextmanager
     def _explained(self) -> Generator[None]:

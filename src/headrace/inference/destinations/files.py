@@ -25,6 +25,7 @@ from headrace.core.locks import hold
 from headrace.inference.destinations.base import Written
 from headrace.inference.destinations.difference import compare
 from headrace.inference.destinations.flat import flat
+from headrace.lakehouse.columns import common, fill, type_name
 from headrace.scoring.columns import AT, ID
 
 if TYPE_CHECKING:
@@ -60,9 +61,9 @@ class Files:
             raise DataError(f"{self.name} cannot be written: {error.strerror or error}.") from error
         return Written(rows=written)
 
-    def stands(self) -> bool:
+    def identity(self) -> str | None:
         """See Destination."""
-        return self._folder.is_dir()
+        return "folder" if self._folder.is_dir() else None
 
     def close(self) -> None:
         """See Destination."""
@@ -82,6 +83,8 @@ class Files:
         before = self._read(file, rows.schema)
         after, changed = rows, rows.num_rows
         if before is not None:
+            rows, before = _alike(file, rows, before)
+            after = rows
             found = compare(rows, before)
             if found.rows.num_rows == 0:
                 return 0
@@ -134,3 +137,23 @@ class Files:
         if ID not in found.column_names:
             raise DataError(f"{file} is no file of predictions: it has no column {ID!r}.", hint="Move it away.")
         return found
+
+
+def _alike(file: Path, rows: pa.Table, before: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Both in types that hold the values of both: a column of a table that they were made from may have widened.
+
+    Raises:
+        DataError: a column is of another type there.
+    """
+    types = {field.name: field.type for field in before.schema}
+    for field in rows.schema:
+        both = common(types.get(field.name, field.type), field.type)
+        if both is None:
+            raise DataError(
+                f"{file}: column {field.name!r} is {type_name(types[field.name])} there and would now be "
+                f"{type_name(field.type)}. Nothing was written.",
+                hint="Move the file away; the same command then writes it anew.",
+            )
+        types[field.name] = both
+    one, other = (fill(each, pa.schema([(name, types[name]) for name in each.column_names])) for each in (rows, before))
+    return one, other

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from headrace.core.errors import MovedError
-from headrace.lakehouse.commit import Append, Overwrite, Upsert
+from headrace.lakehouse.commit import Append, Upsert
 from headrace.lakehouse.sql import column, quoted
 
 if TYPE_CHECKING:
@@ -92,12 +92,7 @@ class DeltaSink:
 
     def _change(self, snapshot: Snapshot, rows: pa.Table) -> Change:
         """An append, wherever no row has to give way."""
-        both = pa.concat_tables([snapshot.schema.empty_table(), rows], promote_options="permissive")
-        if any(both.schema.field(each.name).type != each.type for each in snapshot.schema):
-            return self._rewritten(snapshot, rows)
-        fitting = both.select([*[name for name in both.column_names if name in rows.column_names]])
-        there = self._there(snapshot, rows)
-        return Upsert(fitting, key=self._key) if there else Append(fitting)
+        return Upsert(rows, key=self._key) if self._there(snapshot, rows) else Append(rows)
 
     def _there(self, snapshot: Snapshot, rows: pa.Table) -> bool:
         """Whether a row with one of these keys is in the table."""
@@ -113,16 +108,6 @@ class DeltaSink:
                 f"where t.{within} between {low} and {high} limit 1"
             ).fetchall()
         return bool(found)
-
-    def _rewritten(self, snapshot: Snapshot, rows: pa.Table) -> Overwrite:
-        """The whole table, for rows with features that it did not have: Delta cannot add a field to a struct."""
-        names = ", ".join(column(name) for name in self._key)
-        with self._lakehouse.connect({self.table: snapshot.version}, arrow={"new": rows}) as connection:
-            stays = connection.sql(
-                f"select * from {quoted(self.table)} where ({names}) not in (select ({names}) from new)"
-            ).to_arrow_table()
-        stays = stays.cast(pa.schema([snapshot.schema.field(name) for name in stays.column_names]))
-        return Overwrite(pa.concat_tables([stays, rows], promote_options="permissive"))
 
 
 def _literal(value: datetime | int) -> str:
