@@ -50,11 +50,10 @@ def in_flight(server, count):
 def test_a_queue_that_is_full_refuses_at_once(home):
     manifest(home, queue=2)
     with serving(home, program=SLOWLY) as server:
-        first, second = begun(server, 1.0), begun(server, 0.0)
+        first, second = begun(server, 3.0), begun(server, 0.0)
         in_flight(server, 2)
-        began = time.monotonic()
         status, answer, headers = server.ask("/invocations", body(0))
-        assert time.monotonic() - began < 0.6
+        in_flight(server, 2)  # it was refused before either was answered
         assert (status, headers["retry-after"]) == (503, "1")
         assert "2 requests are waiting" in answer["message"]
         assert server.ask("/health")[0] == 200  # while the model is at work
@@ -66,12 +65,12 @@ def test_an_answer_that_takes_too_long_is_a_503_and_nothing_stays_behind(home):
     manifest(home, timeout="1s")
     with serving(home, program=SLOWLY) as server:
         began = time.monotonic()
-        status, answer, _ = server.ask("/invocations", body(2))
-        assert 0.9 < time.monotonic() - began < 1.8
+        status, answer, _ = server.ask("/invocations", body(4))
+        assert 0.9 < time.monotonic() - began < 3.9
         assert status == 503
         assert "within 1s" in answer["message"]
         in_flight(server, 0)
-        time.sleep(max(0.0, began + 2.1 - time.monotonic()))  # the model's one call
+        time.sleep(max(0.0, began + 4.1 - time.monotonic()))  # the model's one call
         assert server.ask("/invocations", body(0))[0] == 200
 
 
@@ -85,7 +84,7 @@ def test_a_caller_that_goes_away_frees_its_place(home):
         assert answered(first)[0] == 200
         began = time.monotonic()
         assert server.ask("/invocations", body(0))[0] == 200
-        assert time.monotonic() - began < 2  # nobody waits for what was asked by who has gone
+        assert time.monotonic() - began < 4.5  # nobody waits for what was asked by who has gone
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

@@ -193,7 +193,7 @@ def test_what_it_reads_of_the_environment_is_not_there(ask, monkeypatch):
     monkeypatch.setenv("SHOP_FACTOR", "3")
     seen, _ = ask(reading("float(os.environ.get('SHOP_FACTOR', 1))"))
 
-    assert "it gives prediction = 2.0 there and gave 6.0 in training" in seen.problem
+    assert "rows differ (row 0: [2.0] for [6.0]" in seen.problem
 
 
 def test_a_connection_is_refused(ask):

@@ -59,14 +59,14 @@ def features_of(schema: pa.Schema, outputs: Sequence[MonitoredColumn]) -> list[M
 def slices_of(
     schema: pa.Schema, names: Sequence[str], features: Sequence[MonitoredColumn], *, table: str
 ) -> list[MonitoredColumn]:
-    """Columns to slice by: a column of the predictions, or a feature by its name or as it is told.
+    """Columns to slice by: a feature by its name or as it is told, or another column of the predictions.
 
     Raises:
         NotFoundError: no such feature or column.
     """
-    there = {each.feature: each.expression for each in features if each.feature is not None}
+    there = {name: column(name) for name in schema.names if name != FEATURES}
     there |= {each.name: each.expression for each in features}
-    there |= {name: column(name) for name in schema.names if name != FEATURES}
+    there |= {each.feature: each.expression for each in features if each.feature is not None}
     for name in names:
         if name not in there:
             raise NotFoundError(f"feature or column of {table}", name, sorted(there))

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from headrace.core.errors import NotFoundError
 from headrace.lakehouse.scan import duckdb_type
 from headrace.lakehouse.sql import column, json_pointer, literal, quoted
 from headrace.monitoring import windows
-from headrace.scoring.columns import is_log, is_output, key_columns, log_key
+from headrace.monitoring.columns import features_of, outputs_of, slices_of
+from headrace.scoring.columns import is_log, key_columns, log_key
 from headrace.training import labels as known_labels
 
 if TYPE_CHECKING:
@@ -134,7 +132,9 @@ def labelled(
     snapshot = lakehouse.snapshot(predictions)
     known_labels.check_time(model.task)
     of_server = is_log(predictions)
-    outputs = [name for name in snapshot.schema.names if is_output(name)]
+    watched = outputs_of(snapshot.schema, model.task)
+    outputs = [each.name for each in watched]
+    cuts = slices_of(snapshot.schema, slices, features_of(snapshot.schema, watched), table=predictions)
     with lakehouse.connect({predictions: snapshot.version, model.task.label.table.name: None}) as connection:
         labels = lakehouse.snapshot(model.task.label.table.name)
         connection.execute(f"create temp table known as {known_labels.known_sql(model.task, labels.schema, as_of)}")
@@ -143,7 +143,7 @@ def labelled(
         early = f"coalesce(known._first < {at}, false)"
         not_counted = _not_counted(connection, model, snapshot, as_of, same)
         chosen = ["p.prediction_id", *(f"p.{column(name)}" for name in outputs)]
-        chosen += [f"{_slice(snapshot, name)} as {column(SLICE + name)}" for name in slices]
+        chosen += [f"p.{each.expression} as {column(SLICE + each.name)}" for each in cuts]
         # a server may have been asked for the same decision several times: the last answer counts
         last = "qualify row_number() over (partition by p.prediction_id order by p.asked_at desc) = 1"
         connection.execute(
@@ -197,17 +197,6 @@ def _same_decision(model: Model, predictions: Snapshot, labels: Snapshot) -> str
                 mine = f"coalesce(p.{column(log_key(key))}, {mine})"
         parts.append(f"{mine} = known.{known_labels.key_name(place)}")
     return " and ".join(parts)
-
-
-def _slice(predictions: Snapshot, name: str) -> str:
-    schema = predictions.schema
-    features = schema.field("features").type if "features" in schema.names else pa.struct([])
-    fields = [field.name for field in features] if pa.types.is_struct(features) else []
-    if name in fields:
-        return f"p.features.{column(name)}"
-    if name not in schema.names:
-        raise NotFoundError(f"feature or column of {predictions.name}", name, [*fields, *schema.names])
-    return f"p.{column(name)}"
 
 
 def _moment(moment: datetime) -> str:

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.core.declaration import PACKAGE as OURS
 from headrace.core.errors import UserCodeError
 from headrace.environments.user_code import plain
+from headrace.training.output import differing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LIMIT = 600.0  # seconds
-TOLERANCE = 1e-6
 PROGRAM = Path(__file__).with_name("isolated.py")
 KEPT = (
     "PATH",
@@ -131,33 +131,9 @@ def _judge(seen: dict[str, Any], expected: pd.DataFrame, extra: tuple[str, ...])
         if seen["missing"] in seen["unknown"]:
             why += f" ({seen['missing']!r} is of no installed distribution, so nothing can install it elsewhere)"
         return Answered(answers=None, distributions=extra, problem=f"{why}.", findings=tuple(seen["lines"]))
-    found = _differences(seen["answers"], expected)
-    if found:
-        return Answered(answers=seen["answers"], distributions=extra, problem=found)
+    if found := differing(seen["answers"], expected):
+        return Answered(answers=seen["answers"], distributions=extra, problem=f"it predicts otherwise there: {found}.")
     return Answered(answers=seen["answers"], distributions=extra)
-
-
-def _differences(found: pd.DataFrame, expected: pd.DataFrame) -> str:
-    """Where answers differ, as a sentence; empty where they do not."""
-    import numpy as np
-
-    if list(found.columns) != list(expected.columns) or len(found) != len(expected):
-        return f"it gives {len(found)} rows of {', '.join(found.columns)} there, not {len(expected)} of {', '.join(expected.columns)}."
-    for name in expected.columns:
-        here, there = expected[name].to_numpy(), found[name].to_numpy()
-        if here.dtype.kind == "f" and there.dtype.kind == "f":
-            same = np.isclose(here, there, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
-        else:
-            same = np.array(
-                [one == other for one, other in zip(here.tolist(), there.tolist(), strict=True)], dtype=bool
-            )
-        if not same.all():
-            place = int(np.argmin(same))
-            return (
-                f"it gives {name} = {there.tolist()[place]!r} there and gave {here.tolist()[place]!r} in training, for the same row "
-                f"({int((~same).sum())} of {len(same)} rows differ)."
-            )
-    return ""
 
 
 def _run(package: Path, rows: pd.DataFrame, *, loader: str, granted: set[str], project: Path | None) -> dict[str, Any]:

@@ -116,6 +116,8 @@ def differing(ours: pd.DataFrame, theirs: pd.DataFrame) -> str:
     """
     if list(ours.columns) != list(theirs.columns):
         return f"columns {', '.join(ours.columns)} for {', '.join(theirs.columns)}"
+    if len(ours) != len(theirs):
+        return f"{len(ours)} rows for {len(theirs)}"
     numbers = [name for name in theirs.columns if name != "prediction"] or ["prediction"]
     return told_difference(ours[numbers].to_numpy(dtype="float64"), theirs[numbers].to_numpy(dtype="float64"))
 
