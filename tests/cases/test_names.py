@@ -55,12 +55,13 @@ def test_a_label_key_of_another_type_is_refused(case):
 
 QUOTED = {name: '"' + name.replace('"', '""') + '"' for name in NAMES}
 FEATURES = [name for name in NAMES if name.lower() not in ("model", "time", "at")]
+TOML = '[project]\nname = "p"\nmodule = "proj"\nas_of = "2024-01-12"\n\n[env.dev]\n'
 PROGRAM = f"""\
 import headrace as hr
 
 names = {FEATURES!r}
 raw = hr.Source("raw.rows", files="rows.csv", schema=hr.Schema(at="timestamp_utc", time="timestamp_utc"))
-listed = ", ".join('x * %d as "%s"' % (place, name.replace('"', '""')) for place, name in enumerate(FEATURES))
+listed = ", ".join('x * %d as "%s"' % (place, name.replace('"', '""')) for place, name in enumerate(names))
 facts = hr.Table("silver.facts", key=["model", "time"], sql=f'select model, time, "at", {{listed}} from raw.rows')
 truth = hr.Table("gold.truth", key=["model", "time"], time="known at", sql='select model, time, time + interval 1 hour as "known at", x > 0 as "label" from raw.rows')
 
@@ -69,12 +70,12 @@ class Fitted:
     classes_ = [0, 1]
 
     def predict(self, X):
-        return (X["value"] > 0).astype(int).to_numpy()
+        return (X["first"] > 0).astype(int).to_numpy()
 
     def predict_proba(self, X):
         import numpy as np
 
-        p = np.where(X["value"] > 0, 0.9, 0.1)
+        p = np.where(X["first"] > 0, 0.9, 0.1)
         return np.column_stack([1 - p, p])
 
 
@@ -93,11 +94,11 @@ def hostile(project):
     for place in range(240):
         at = pd.Timestamp("2024-01-01", tz="UTC") + pd.Timedelta(hours=place)
         lines.append(f"{('golf', 'polo', 'up')[place % 3]},{at.isoformat()},{at.isoformat()},{(place * 7) % 11 - 5}")
-    return project({"proj.py": PROGRAM, "rows.csv": "\n".join(lines) + "\n"})
+    return project({"headrace.toml": TOML, "proj.py": PROGRAM, "rows.csv": "\n".join(lines) + "\n"})
 
 
 def test_columns_of_every_name_go_through_the_whole_loop(hostile, headrace):
-    hostile.run("refresh", "train", "deploy", "score --since 2024-01-01", "monitor --as-of 2024-02-02")
+    hostile.run("refresh", "train", "deploy", "score --since 2024-01-01", "monitor")
     rows = pd.read_csv(hostile.folder / "rows.csv")
 
     trained = hostile.table("training.m").sort_values("time", ignore_index=True)
@@ -132,7 +133,7 @@ def test_columns_of_every_name_go_through_the_whole_loop(hostile, headrace):
 
 @pytest.mark.parametrize("name", ["_label", "_Part", "__row"])
 def test_what_joins_and_training_sets_call_their_own_is_refused(project, name):
-    program = PROGRAM.replace('"value"', f'"{name}"').replace("['value'", f"['{name}'").replace("'value'", f"'{name}'")
+    program = PROGRAM.replace("'first'", f"'{name}'").replace('X["first"]', f'X["{name}"]')
     found = project(
         {
             "proj.py": program,
