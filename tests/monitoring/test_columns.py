@@ -58,15 +58,17 @@ def test_outputs_are_those_of_the_task_and_no_key_that_is_called_like_one():
     assert names(Multiclass, several, ("id",)) == list(several)
 
 
-def test_a_slice_is_a_column_of_the_predictions_or_a_feature():
-    there = schema("probability", "x")
+def test_a_slice_is_a_key_a_feature_or_another_column_of_the_predictions():
+    there = schema("probability", "x", keys=("id", "key_model"))
     features = features_of(there, outputs_of(there, task(Binary)))
-    found = slices_of(there, ["probability", "features.probability", "x", "id"], features, table="gold.p")
+    names = ["model", "probability", "features.probability", "x", "id"]
+    found = slices_of(there, names, features, keys=("id", "model"), table="gold.p")
     assert [(each.expression, each.feature) for each in found] == [
-        ('"probability"', None),
+        ('"key_model"', None),
+        ('features."probability"', "probability"),
         ('features."probability"', "probability"),
         ('features."x"', "x"),
         ('"id"', None),
     ]
     with pytest.raises(NotFoundError, match="column of gold"):
-        slices_of(there, ["y"], features, table="gold.p")
+        slices_of(there, ["y"], features, keys=("id",), table="gold.p")

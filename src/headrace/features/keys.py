@@ -7,6 +7,7 @@ division of traffic all take that value, so that they know the same decision.
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from contextlib import suppress
@@ -78,8 +79,9 @@ def _whole(_: str, kind: str, value: Any) -> int | None:
 
 def _float(_: str, kind: str, value: Any) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        with suppress(OverflowError):
-            return float(value) if kind == "float64" else float(SINGLE.unpack(SINGLE.pack(value))[0])
+        with suppress(OverflowError, struct.error):
+            found = float(value) if kind == "float64" else float(SINGLE.unpack(SINGLE.pack(value))[0])
+            return found if math.isfinite(found) else None
     return None
 
 

@@ -32,29 +32,32 @@ _current: list[_Pipe] = []
 
 @contextmanager
 def printed(keep: Sink) -> Generator[None]:
-    """Gives `keep` the lines that are printed inside. Inside itself, as a job that runs another job, the inner one gets them."""
+    """Gives `keep` the lines that are printed inside.
+
+    The descriptors are the process's: of several at once, as in a job that runs another job, the one that began last gets
+    the lines.
+    """
+    lines = _Lines(keep)
     with _lock:
-        pipe, outer = (_current[-1], True) if _current else (None, False)
-        if pipe is None:
-            try:
-                pipe = _Pipe()
-            except OSError:  # a process without stdout or stderr prints nothing
-                pipe = None
-            else:
-                _current.append(pipe)
+        if not _current:
+            with suppress(OSError):  # a process without stdout or stderr prints nothing
+                _current.append(_Pipe())
+        pipe = _current[-1] if _current else None
+        if pipe is not None:
+            pipe.keepers.append(lines)
     if pipe is None:
         yield
         return
-    before = pipe.turn(_Lines(keep))
     try:
         yield
     finally:
         pipe.settle()
-        pipe.turn(before)
-        if not outer:
-            with _lock:
+        with _lock:
+            pipe.keepers.remove(lines)
+            if not pipe.keepers:  # the last of several threads
                 _current.remove(pipe)
-            pipe.close()
+                pipe.close()
+        lines.end()
 
 
 class _Lines:
@@ -95,7 +98,7 @@ class _Pipe:
 
     def __init__(self) -> None:
         _flush()
-        self.lines: _Lines | None = None
+        self.keepers: list[_Lines] = []
         self.saved = os.dup(OUT), os.dup(ERR)
         self.mark = f"\0{secrets.token_hex(16)}\0".encode()
         self.seen = threading.Event()
@@ -113,19 +116,12 @@ class _Pipe:
                 return stream
         return io.TextIOWrapper(os.fdopen(os.dup(self.write), "wb", 0), "utf-8", "replace", write_through=True)
 
-    def turn(self, lines: _Lines | None) -> _Lines | None:
-        """Who gets the lines from now on; gives who did."""
-        before, self.lines = self.lines, lines
-        return before
-
     def settle(self) -> None:
-        """Waits until what was printed so far is kept."""
+        """Waits until what was printed so far has come."""
         _flush()
         self.seen.clear()
         os.write(self.write, self.mark)
         self.seen.wait(timeout=30)
-        if self.lines is not None:
-            self.lines.end()
 
     def close(self) -> None:
         """Gives stdout and stderr back. Processes that were started inside and live on are still read, to stderr."""
@@ -165,8 +161,8 @@ class _Pipe:
             view = memoryview(data)
             while view:
                 view = view[os.write(onto, view) :]
-        if self.lines is not None:
-            self.lines.feed(data.decode("utf-8", "replace"))
+        with suppress(IndexError):  # the last one has just ended
+            self.keepers[-1].feed(data.decode("utf-8", "replace"))
 
 
 def _cut(data: bytes, mark: bytes) -> int:

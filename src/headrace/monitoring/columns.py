@@ -14,6 +14,7 @@ import pyarrow as pa
 from headrace.core.errors import NotFoundError
 from headrace.lakehouse.sql import column
 from headrace.monitoring.grid import MonitoredColumn
+from headrace.scoring.columns import FEATURES, key_columns
 from headrace.training.declarations import Multiclass
 from headrace.training.metrics import PREFIX
 from headrace.training.output import columns as output_columns
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from headrace.training.declarations import Task
 
 TABLE = ":table"  # the row about all columns together
-FEATURES = "features"
 INSIDE = f"{FEATURES}."
 
 
@@ -57,9 +57,11 @@ def features_of(schema: pa.Schema, outputs: Sequence[MonitoredColumn]) -> list[M
 
 
 def slices_of(
-    schema: pa.Schema, names: Sequence[str], features: Sequence[MonitoredColumn], *, table: str
+    schema: pa.Schema, names: Sequence[str], features: Sequence[MonitoredColumn], *, keys: Sequence[str], table: str
 ) -> list[MonitoredColumn]:
-    """Columns to slice by: a feature by its name or as it is told, or another column of the predictions.
+    """Columns to slice by: a key of the spine, a feature by its name or as it is told, or another column of the predictions.
+
+    In this order, so that a name means the same here as in training, which has keys and features and nothing else.
 
     Raises:
         NotFoundError: no such feature or column.
@@ -67,6 +69,7 @@ def slices_of(
     there = {name: column(name) for name in schema.names if name != FEATURES}
     there |= {each.name: each.expression for each in features}
     there |= {each.feature: each.expression for each in features if each.feature is not None}
+    there |= {key: column(kept) for key, kept in key_columns(keys).items() if kept in schema.names}
     for name in names:
         if name not in there:
             raise NotFoundError(f"feature or column of {table}", name, sorted(there))

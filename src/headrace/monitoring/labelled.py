@@ -13,6 +13,7 @@ from headrace.monitoring import windows
 from headrace.monitoring.columns import features_of, outputs_of, slices_of
 from headrace.scoring.columns import is_log, key_columns, log_key
 from headrace.training import labels as known_labels
+from headrace.training.labels import moment_sql
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -98,7 +99,7 @@ class Labelled:
 
     def rows(self, start: datetime) -> pd.DataFrame:
         """The predictions of a window, in an order that is always the same: outputs, `_label`, columns to slice by."""
-        where = f"_start = {_moment(start)}"
+        where = f"_start = {moment_sql(start)}"
         rows = self.connection.sql(f"select * exclude (_start, _at, _delay) from joined where {where}")
         return rows.order("prediction_id").df()
 
@@ -134,7 +135,9 @@ def labelled(
     of_server = is_log(predictions)
     watched = outputs_of(snapshot.schema, model.task)
     outputs = [each.name for each in watched]
-    cuts = slices_of(snapshot.schema, slices, features_of(snapshot.schema, watched), table=predictions)
+    cuts = slices_of(
+        snapshot.schema, slices, features_of(snapshot.schema, watched), keys=model.spine.table.keys, table=predictions
+    )
     with lakehouse.connect({predictions: snapshot.version, model.task.label.table.name: None}) as connection:
         labels = lakehouse.snapshot(model.task.label.table.name)
         connection.execute(f"create temp table known as {known_labels.known_sql(model.task, labels.schema, as_of)}")
@@ -154,7 +157,7 @@ def labelled(
                 {at} as _at, greatest(epoch(known._first - {at}), 0) as _delay
             from {quoted(predictions)} p
                 left join known on {same} and known._value is not null
-            where p.model = {literal(model.name)} and p.model_version = {int(version)} and {at} < {_moment(as_of)}
+            where p.model = {literal(model.name)} and p.model_version = {int(version)} and {at} < {moment_sql(as_of)}
             {last if of_server else ""}
             """
         )
@@ -165,8 +168,7 @@ def _not_counted(
     connection: duckdb.DuckDBPyConnection, model: Model, predictions: Snapshot, as_of: datetime, same: str
 ) -> NotCounted:
     label, made = model.task.label.table, quoted(predictions.name)
-    assert label.time is not None
-    time = column(label.time)
+    time = column(label.time or "")
     rows = connection.sql(
         f"""
         select
@@ -175,7 +177,7 @@ def _not_counted(
                 where known._first >= (select min(predicted_for)::timestamptz from {made})
             ) as unknown,
             (select coalesce(sum(_rows - 1), 0)::bigint from known) as replaced,
-            (select count(*) from {quoted(label.name)} where {time}::timestamptz > {_moment(as_of)}) as not_yet
+            (select count(*) from {quoted(label.name)} where {time}::timestamptz > {moment_sql(as_of)}) as not_yet
         """
     )
     return NotCounted(**rows.to_arrow_table().to_pylist()[0])
@@ -197,7 +199,3 @@ def _same_decision(model: Model, predictions: Snapshot, labels: Snapshot) -> str
                 mine = f"coalesce(p.{column(log_key(key))}, {mine})"
         parts.append(f"{mine} = known.{known_labels.key_name(place)}")
     return " and ".join(parts)
-
-
-def _moment(moment: datetime) -> str:
-    return f"timestamptz '{moment.isoformat()}'"

@@ -192,7 +192,8 @@ class Watch:
         Raises:
             NotFoundError: no such feature or column.
         """
-        return columns.slices_of(self._schema, self.declared.slices, self.inputs, table=self.deployment.score.table)
+        keys, table = self.deployment.model.spine.table.keys, self.deployment.score.table
+        return columns.slices_of(self._schema, self.declared.slices, self.inputs, keys=keys, table=table)
 
     @cached_property
     def about(self) -> metric_tables.Written:

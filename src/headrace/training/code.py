@@ -6,7 +6,9 @@ import ast
 import os
 import shutil
 import sys
+from contextlib import suppress
 from importlib import metadata
+from importlib.util import decode_source
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,7 +98,8 @@ def imports(folder: Path, module: str) -> set[str]:
     own = {path.name.removesuffix(".py") for path in folder.iterdir()}
     found: set[str] = set()
     for file in files:
-        found |= set(_imported(ast.parse(file.read_text(encoding="utf-8")).body))
+        with suppress(SyntaxError, UnicodeError):  # a template, or of another Python: what loads it would raise as well
+            found |= set(_imported(ast.parse(decode_source(file.read_bytes())).body))
     return found - own - set(sys.stdlib_module_names)
 
 

@@ -52,6 +52,7 @@ class Watch:
         self.search: list[str] = request["search"]
         self.owners: dict[str, list[str]] = request["owners"]
         self.infos: dict[str, str] = request["infos"]
+        self.libraries: list[str] = request["libraries"]
         self.links = Path(request["links"])
         self.granted = set(request["granted"])
         self.asked: list[str] = []
@@ -193,7 +194,7 @@ class Watch:
         rules = kernel.syscall(444, ctypes.byref(handled), ctypes.c_size_t(8), 0)
         if rules < 0:
             return
-        for place in (*self.inside, *self.places, *SYSTEM, "/usr/bin", "/bin", "/etc", "/opt/cuda"):
+        for place in (*self.inside, *self.places, *self.libraries, *SYSTEM, "/usr/bin", "/bin", "/etc"):
             try:
                 opened = os.open(place, os.O_PATH | os.O_CLOEXEC)
             except OSError:

@@ -20,6 +20,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -152,6 +153,7 @@ def _run(package: Path, rows: pd.DataFrame, *, loader: str, granted: set[str], p
             "loader": loader,
             "granted": sorted(granted),
             "search": _search(project),
+            "libraries": _libraries(),
             "owners": owners(project),
             "infos": infos(),
             "ours": OURS.rstrip("/"),
@@ -186,6 +188,17 @@ def _run(package: Path, rows: pd.DataFrame, *, loader: str, granted: set[str], p
                 "missing": None,
                 "answers": None,
             }
+
+
+def _libraries() -> list[str]:
+    """Folders of shared libraries: those that this process has loaded, and those where the machine says that they are."""
+    found = {Path(each) for each in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if each}
+    with suppress(OSError):
+        for line in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines():
+            _, slash, path = line.partition("/")
+            if slash and ".so" in path:
+                found.add(Path(f"/{path}").parent)
+    return sorted(str(each) for each in found if each.is_absolute())
 
 
 def _environment(home: Path) -> dict[str, str]:

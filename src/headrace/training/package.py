@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 FOLDER = "package"
 EXPECTED = "expected.json"
-FORMAT = 1
+FORMAT = 2
 CORE = ("mlflow", "numpy", "pandas")
 
 
@@ -105,12 +105,12 @@ class PackageSpec:
         """What `asdict` gave, after a round through text.
 
         Raises:
-            DataError: it was written by a later Headrace.
+            DataError: it was written by another Headrace.
         """
-        if stored["format"] > FORMAT:
+        if stored["format"] != FORMAT:
             raise DataError(
-                f"the package of model {stored['model']!r} has format {stored['format']}; this Headrace reads up to {FORMAT}.",
-                hint=f"It was written by headrace {stored['headrace']}: pip install 'headrace=={stored['headrace']}'",
+                f"the package of model {stored['model']!r} has format {stored['format']}; this Headrace reads {FORMAT}.",
+                hint=f"It was written by headrace {stored['headrace']}: install that one, or train again.",
             )
         calibration, origin = stored["calibration"], stored["code"]
         read: dict[str, Any] = {

@@ -45,7 +45,7 @@ def open_workspace(env: str | None = None, *, folder: Path | None = None, releas
     """
     found = config.load(folder)
     environment = found.environment(env) if env else found.environments[0]
-    _settle(found)
+    _settle(found, environment)
     return Workspace(found, environment, release=release)
 
 
@@ -170,14 +170,13 @@ class Workspace:
         self.close()
 
 
-def _settle(found: Config) -> None:
+def _settle(found: Config, opened: Environment) -> None:
     """A project that was moved or copied works where it is now, and what Headrace keeps in it is no business of git."""
     from headrace.tracking import place
 
-    for environment in found.environments:
-        _ignore(found.folder, environment.root)
-        if isinstance(environment.tracking, str):
-            place.settle(environment.tracking, project=found.folder)
+    _ignore(found.folder, opened.root)
+    if isinstance(opened.tracking, str):
+        place.settle(opened.tracking, project=found.folder)
 
 
 def _ignore(project: Path, root: Path) -> None:

@@ -44,19 +44,19 @@ def read(traffic: Traffic, request: Request) -> tuple[list[Part], bool]:
     rows = listed(asked["rows"], "rows")
     if not rows:
         raise BadRequestError("there are no rows.")
-    keys = [_keys(traffic, place, row) for place, row in enumerate(rows)]
+    keys = [_keys(traffic.primary, place, row) for place, row in enumerate(rows)]
     parts = _parts(traffic, cast("list[Mapping[str, Any]]", rows), keys)
     for part in parts:
         part.tells = features
     return parts, features
 
 
-def _keys(traffic: Traffic, place: int, row: Any) -> Keys:
+def _keys(serving: Serving, place: int, row: Any) -> Keys:
     """The key of a row, each value as its declared type has it; None where the row does not say it."""
     if type(row) is not dict:
         raise BadRequestError(f"row {place} is no object.")
     try:
-        return typed_all(traffic.primary.plan.key_columns, cast("dict[str, Any]", row))
+        return typed_all(serving.plan.key_columns, cast("dict[str, Any]", row))
     except DataError as error:
         raise BadRequestError(f"row {place}: {error.what}") from None
 
@@ -64,6 +64,7 @@ def _keys(traffic: Traffic, place: int, row: Any) -> Keys:
 def _parts(traffic: Traffic, rows: list[Mapping[str, Any]], keys: list[Keys]) -> list[Part]:
     if traffic.split is None:
         return [_part(traffic.primary, rows, keys, None)]
+    of_primary = traffic.primary.plan.key_columns
     by = traffic.split.by or traffic.primary.plan.keys
     places: dict[int, list[int]] = {}
     servings: dict[int, Serving] = {}
@@ -71,12 +72,15 @@ def _parts(traffic: Traffic, rows: list[Mapping[str, Any]], keys: list[Keys]) ->
         serving = traffic.of(entity({**row, **keys[place]}, by))
         servings[serving.served.version] = serving
         places.setdefault(serving.served.version, []).append(place)
-    if len(servings) == 1:
-        return [_part(next(iter(servings.values())), rows, keys, None)]
-    return [
-        _part(serving, [rows[at] for at in mine], [keys[at] for at in mine], mine)
-        for serving, mine in ((serving, places[version]) for version, serving in servings.items())
-    ]
+    parts: list[Part] = []
+    for version, serving in servings.items():
+        mine = places[version]
+        if serving.plan.key_columns == of_primary:
+            known = [keys[at] for at in mine]
+        else:  # a candidate that decides by another key
+            known = [_keys(serving, at, rows[at]) for at in mine]
+        parts.append(_part(serving, [rows[at] for at in mine], known, mine if len(servings) > 1 else None))
+    return parts
 
 
 def _part(serving: Serving, rows: list[Mapping[str, Any]], keys: list[Keys], places: list[int] | None) -> Part:
