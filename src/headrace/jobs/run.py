@@ -16,10 +16,10 @@ from headrace.core.clock import now
 from headrace.core.errors import HeadraceError, RefusedError
 from headrace.core.failpoints import reach
 from headrace.core.ids import digest
+from headrace.jobs.captured_output import captured
 from headrace.jobs.failure import detail, summary
 from headrace.jobs.heartbeat import Heartbeat
 from headrace.jobs.owner import Owner
-from headrace.jobs.printed import printed
 from headrace.jobs.tables import LOGS, RUNS, STEPS
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Run:
             name=name, key=write_id, run_id=self.id, attempt=self.attempt, log=lambda line: self._log(name, [line])
         )
         try:
-            with printed(lambda lines: self._print(name, lines)):
+            with captured(lambda lines: self._print(name, lines)):
                 output = _plain(name, do(context))
         except BaseException as error:
             self._broken(name, error)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.core.errors import ConfigError
 from headrace.core.system import let_spark_be_imported
-from headrace.tracking import place
+from headrace.tracking import store_relocation
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -54,7 +54,7 @@ def connect(url: str, artifacts: str, *, project: Path | None = None) -> Any:
         with _alone(url):
             client = mlflow.MlflowClient(tracking_uri=url, registry_uri=url)
             client.search_experiments(max_results=1)  # makes the tables, which two processes must not do together
-            place.settle(url, project=project, artifacts=artifacts)
+            store_relocation.settle(url, project=project, artifacts=artifacts)
     except (mlflow.exceptions.MlflowException, SQLAlchemyError, ImportError) as error:
         raise ConfigError(
             f"MLflow's store cannot be opened: {str(error).strip().splitlines()[0]}",
@@ -78,7 +78,7 @@ def current(url: str) -> Generator[Any]:
 @contextmanager
 def _alone(url: str) -> Generator[None]:
     """Holds a lock file beside an embedded store while it is opened; does nothing for a server."""
-    path = place.file_of(url)
+    path = store_relocation.file_of(url)
     if path is None:
         yield
         return

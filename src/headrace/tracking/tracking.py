@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from headrace.core.errors import DataError, NotFoundError
 from headrace.core.ids import folder_digest
-from headrace.tracking import place, store
+from headrace.tracking import store, store_relocation
 from headrace.tracking.autolog import autologging
 from headrace.tracking.records import Column, LoggedVersion, RunStatus, RunSummary
 
@@ -204,7 +204,7 @@ class Tracking:
         found = self._client.get_experiment_by_name(model)
         if found is not None:
             return cast("str", found.experiment_id)
-        location = f"{self.artifacts}/{model}" if self.url.startswith(place.SQLITE) else None
+        location = f"{self.artifacts}/{model}" if self.url.startswith(store_relocation.SQLITE) else None
         return cast("str", self._client.create_experiment(model, artifact_location=location))
 
     def _search(self, experiments: Sequence[str], where: str, *, limit: int = 1000) -> list[Any]:

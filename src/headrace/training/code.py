@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from headrace.core.errors import DataError
 from headrace.environments.user_code import plain
-from headrace.training.isolation import owners
+from headrace.training.distributions import owners
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from headrace.training.slicing import Needed
+    from headrace.training.code_slice import Needed
 
 LARGEST = 20_000_000  # bytes
 SKIPPED = ("__pycache__", "node_modules", "site-packages", "tests", "mlruns")

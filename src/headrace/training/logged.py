@@ -12,7 +12,7 @@ import numpy as np
 from headrace.features.matrix import check_alone, encode, learn, to_json
 from headrace.tracking.autolog import fitted_params
 from headrace.tracking.records import Column
-from headrace.training import code, isolation, package
+from headrace.training import code, load_check, package
 from headrace.training.calibration import isotonic
 from headrace.training.declarations import Binary
 from headrace.training.estimator import importances, own, sample
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from headrace.training.calibration import Calibration
     from headrace.training.declarations import Model, Params, TrainingData
     from headrace.training.estimator import Estimator
-    from headrace.training.isolation import Answered
+    from headrace.training.load_check import Answered
     from headrace.training.output import Class, TaskKind
     from headrace.training.package import Origin, Written
     from headrace.training.training_set import TrainingSet
@@ -91,7 +91,7 @@ def fit_and_log(
 ) -> Logged:
     """Fits on the fitting rows, calibrates on theirs, logs parameters, figures and the package on the run.
 
-    Before the package is logged, it is asked in a process that has nothing but what it will have elsewhere (`isolation`).
+    Before the package is logged, it is asked in a process that has nothing but what it will have elsewhere (`load_check`).
 
     A run that was finished before is not logged on again: what it holds is given back.
 
@@ -151,7 +151,7 @@ def fit_and_log(
                 functions=functions,
                 expected=expected,
             )
-            return made, isolation.ask(
+            return made, load_check.ask(
                 made.folder,
                 data.inputs.loc[rows],
                 told,

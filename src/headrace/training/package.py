@@ -3,7 +3,7 @@
     package/spec.json       the feature plan, the categories, the task, the calibration, where the code came from
     package/estimator/      the fitted estimator (`estimator.py`)
     package/expected.json   some fitting rows, and what the estimator itself predicted for them when it was fitted
-    package/code/           of the project's code at that commit, what its on-demand functions need (`slicing.py`)
+    package/code/           of the project's code at that commit, what its on-demand functions need (`code_slice.py`)
 
 It is written here and read by `scoring`, one room above, so that what is read is defined beside what is written. The way
 from rows to the matrix is in `features.matrix`, the way from the matrix to the output in `output.py`: training, batch
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 from headrace.core.errors import DataError
 from headrace.core.ids import folder_digest
 from headrace.features.plan import FeaturePlan
-from headrace.training import code, slicing
+from headrace.training import code, code_slice
 from headrace.training.calibration import Calibration
 from headrace.training.estimator import LOADERS, Settings
 
@@ -261,7 +261,7 @@ def _copy_code(
     if not plan.calls:
         return CodeSpec(module=origin.module, commit=origin.commit, tree=origin.tree, content=""), set()
     places = None if functions is None else code.places(functions, modules)
-    part = None if places is None else slicing.needed(origin.folder, places.values())
+    part = None if places is None else code_slice.needed(origin.folder, places.values())
     code.copy(origin.folder, to, module=origin.module, leave_out=origin.leave_out, needed=part)
     copied = CodeSpec(
         module=origin.module,

@@ -172,11 +172,11 @@ class Workspace:
 
 def _settle(found: Config, opened: Environment) -> None:
     """A project that was moved or copied works where it is now, and what Headrace keeps in it is no business of git."""
-    from headrace.tracking import place
+    from headrace.tracking import store_relocation
 
     _ignore(found.folder, opened.root)
     if isinstance(opened.tracking, str):
-        place.settle(opened.tracking, project=found.folder)
+        store_relocation.settle(opened.tracking, project=found.folder)
 
 
 def _ignore(project: Path, root: Path) -> None:

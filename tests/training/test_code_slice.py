@@ -7,7 +7,7 @@ import pytest
 
 import headrace as hr
 from headrace.environments.importing import load_tree
-from headrace.training.slicing import needed
+from headrace.training.code_slice import needed
 
 
 def write(folder, files):

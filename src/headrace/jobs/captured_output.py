@@ -31,7 +31,7 @@ _current: list[_Pipe] = []
 
 
 @contextmanager
-def printed(keep: Sink) -> Generator[None]:
+def captured(keep: Sink) -> Generator[None]:
     """Gives `keep` the lines that are printed inside.
 
     The descriptors are the process's: of several at once, as in a job that runs another job, the one that began last gets

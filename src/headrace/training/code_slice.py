@@ -5,7 +5,7 @@ defines such a function, only the statements are kept that the function refers t
 own line, so that a traceback says the same line as in the project. Modules that these statements import are kept whole.
 
 What cannot be told from the text (`exec`, `globals()`, a star import, an import by a computed name) is not guessed: then
-`needed` gives None, and the whole project travels. That nothing is missing is proved afterwards by `isolation`.
+`needed` gives None, and the whole project travels. That nothing is missing is proved afterwards by `load_check`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A package is loaded and asked once, before it is logged, in a process that sees nothing but its requirements.
 
-The process (`isolated.py`) has the standard library and the files of the distributions that the requirements come to, an
+The process (`load_check_process.py`) has the standard library and the files of the distributions that the requirements come to, an
 empty working folder and home, and no environment variables beside those of the machine. It loads the package by the module
 that MLflow calls and answers some rows. Refused is a package that
 
@@ -22,24 +22,22 @@ import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.core.declaration import PACKAGE as OURS
 from headrace.core.errors import UserCodeError
 from headrace.environments.user_code import plain
+from headrace.training.distributions import closure, editable, infos, owners
 from headrace.training.output import differing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     import pandas as pd
 
 LIMIT = 600.0  # seconds
-PROGRAM = Path(__file__).with_name("isolated.py")
+PROGRAM = Path(__file__).with_name("load_check_process.py")
 KEPT = (
     "PATH",
     "LANG",
@@ -138,7 +136,7 @@ def _judge(seen: dict[str, Any], expected: pd.DataFrame, extra: tuple[str, ...])
 
 
 def _run(package: Path, rows: pd.DataFrame, *, loader: str, granted: set[str], project: Path | None) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="headrace-isolated-") as folder:
+    with tempfile.TemporaryDirectory(prefix="headrace-load-check-") as folder:
         place = Path(folder).resolve()
         scratch, links = place / "home", place / "installed"
         scratch.mkdir()
@@ -215,98 +213,8 @@ def _search(project: Path | None) -> list[str]:
         else {Path.cwd().resolve(), project.resolve(), (project / "src").resolve()}
     )
     found: list[str] = []
-    for each in [*sys.path, *_editable()]:
+    for each in [*sys.path, *editable()]:
         path = Path(each).resolve() if each else Path.cwd().resolve()
         if path.is_dir() and path not in hidden and path not in (base, base / "lib-dynload") and str(path) not in found:
             found.append(str(path))
     return found
-
-
-@cache
-def owners(project: Path | None = None) -> dict[str, list[str]]:
-    """Top-level module → the distributions that hold it; not those that are installed from the project's own folder."""
-    found = {module: sorted(set(names)) for module, names in metadata.packages_distributions().items()}
-    found["headrace"] = ["headrace"]
-    if project is None:
-        return found
-    own = {name for name, folder in _folders().items() if folder == project.resolve()} - {"headrace"}
-    return {module: [name for name in names if name not in own] for module, names in found.items()}
-
-
-@cache
-def infos() -> dict[str, str]:
-    """Distribution → the folder of its metadata."""
-    return {each.metadata["Name"]: str(getattr(each, "_path", "")) for each in reversed(list(metadata.distributions()))}
-
-
-@cache
-def _folders() -> dict[str, Path]:
-    """The distributions that are installed from a folder, editable, and that folder."""
-    found: dict[str, Path] = {}
-    for name, info in infos().items():
-        try:
-            said = json.loads((Path(info) / "direct_url.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if said.get("dir_info", {}).get("editable"):
-            found[name] = Path(said["url"].removeprefix("file://")).resolve()
-    return found
-
-
-@cache
-def _editable() -> tuple[str, ...]:
-    """Where editable distributions lie that an import hook finds, and no entry of `sys.path`."""
-    places: list[str] = []
-    for module, names in owners().items():
-        if not set(names) <= set(_folders()):
-            continue
-        try:
-            spec = find_spec(module)
-        except (ImportError, ValueError):
-            continue
-        if spec is not None and spec.origin:
-            file = Path(spec.origin)
-            places.append(str(file.parent.parent if file.name == "__init__.py" else file.parent))
-    return tuple(places)
-
-
-def closure(names: Iterable[str]) -> set[str]:
-    """The distributions, and all that they require here."""
-    found: dict[str, str] = {}  # normalised → as its metadata name it
-    waiting: list[tuple[str, frozenset[str]]] = [(name, frozenset()) for name in names]
-    seen: set[tuple[str, frozenset[str]]] = set()
-    while waiting:
-        name, extras = waiting.pop()
-        if (_normal(name), extras) in seen:
-            continue
-        seen.add((_normal(name), extras))
-        for required, more in _required(name, extras):
-            waiting.append((required, more))
-        try:
-            found[_normal(name)] = metadata.distribution(name).metadata["Name"]
-        except metadata.PackageNotFoundError:
-            continue
-    return set(found.values())
-
-
-@cache
-def _required(name: str, extras: frozenset[str]) -> Sequence[tuple[str, frozenset[str]]]:
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    found: list[tuple[str, frozenset[str]]] = []
-    try:
-        lines = metadata.requires(name) or []
-    except metadata.PackageNotFoundError:
-        return ()
-    for line in lines:
-        try:
-            each = Requirement(line)
-        except InvalidRequirement:
-            continue
-        if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in (extras or {""})):
-            found.append((each.name, frozenset(each.extras)))
-    return tuple(found)
-
-
-def _normal(name: str) -> str:
-    return name.lower().replace("_", "-").replace(".", "-")

@@ -1,6 +1,6 @@
-"""The process in which a package is loaded and asked once before it is registered: see `isolation`.
+"""The process in which a package is loaded and asked once before it is registered: see `load_check`.
 
-Run as a file, `python -I -S isolated.py REQUEST`: it has the standard library, and nothing of what is installed before its
+Run as a file, `python -I -S load_check_process.py REQUEST`: it has the standard library, and nothing of what is installed before its
 own finder is in place. Importing this module does nothing.
 """
 

@@ -13,7 +13,7 @@ import pytest
 from headrace.environments.importing import load_tree, namespace
 from headrace.features.matrix import compute, encode, learn, read
 from headrace.features.plan import on_demand_functions, plan
-from headrace.training import isolation, package
+from headrace.training import distributions, load_check, package
 from headrace.training.code import pinned
 from headrace.training.estimator import adopt
 from headrace.training.output import output
@@ -68,7 +68,7 @@ def ask(tmp_path):
         (project / "shop" / "project.py").write_text(PROGRAM.replace("{text}", "\n\n\n".join([text, *parts])))
         for name, content in {"__init__.py": "", **files}.items():
             (project / "shop" / name.replace("_json", ".json")).write_text(content)
-        version = f"isolation{abs(hash(str(tmp_path)))}"
+        version = f"load_check{abs(hash(str(tmp_path)))}"
         module = load_tree(project, "shop.project", version=version)
         model, functions = module.model, on_demand_functions(module.model.features)
         planned = plan(model.spine, model.features, {"s.t": SPINE})
@@ -93,7 +93,7 @@ def ask(tmp_path):
         expected = output("Regression", (), estimator, encode(planned, {}, computed))
         if after is not None:
             after(project)
-        seen = isolation.ask(
+        seen = load_check.ask(
             written.folder,
             inputs,
             expected,
@@ -221,7 +221,7 @@ def test_a_program_is_refused(ask):
 
 @pytest.mark.parametrize("expression", ["(find_spec('orjson') is not None)", "len(metadata.version('orjson')) // 9"])
 def test_a_library_that_is_asked_for_in_whichever_way_is_a_requirement(expression, ask):
-    assert "orjson" not in isolation.closure(["headrace", "numpy", "pandas", "mlflow-skinny"])
+    assert "orjson" not in distributions.closure(["headrace", "numpy", "pandas", "mlflow-skinny"])
 
     seen, written = ask(reading(f"(import_module('orjson') is not None) * {expression}"))
 

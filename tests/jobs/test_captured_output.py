@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from headrace.jobs import printed
+from headrace.jobs import captured_output
 
 
 def lines(ledger, run, step):
@@ -79,7 +79,7 @@ def test_a_job_inside_a_job_keeps_its_own_lines(ledger):
 
 
 def test_a_loop_that_prints_without_end_is_counted(ledger, monkeypatch):
-    monkeypatch.setattr(printed, "MOST", 3)
+    monkeypatch.setattr(captured_output, "MOST", 3)
     with ledger.open("train", {}, code="x") as run:
         run.step("fit", {}, lambda _: [print(i) for i in range(10)] and {})
     assert lines(ledger, run, "fit") == ["0", "1", "2", "… 7 more lines were printed and are not kept."]

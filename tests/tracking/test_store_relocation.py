@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from headrace.core.errors import ConfigError
-from headrace.tracking import place
+from headrace.tracking import store_relocation
 
 TABLES = """
 create table experiments (experiment_id integer, name text, artifact_location text);
@@ -40,7 +40,7 @@ def made(project):
             "insert into trace_tags values ('mlflow.artifactLocation', ?), ('note', ?)", [kept + "/t"] * 2
         )
         connection.commit()
-    place.settle(url(file), project=project, artifacts=kept)
+    store_relocation.settle(url(file), project=project, artifacts=kept)
     return file
 
 
@@ -63,7 +63,7 @@ def test_every_path_of_a_copied_store_leads_into_the_copy_and_the_original_keeps
     copy = tmp_path / name
     shutil.copytree(project, copy)
     there = copy / file.relative_to(project)
-    place.settle(url(there), project=copy)
+    store_relocation.settle(url(there), project=copy)
     kept = f"{there.parent}/artifacts"
     assert [value for (value,) in stored(there)] == [
         f"{kept}/Default",
@@ -78,24 +78,24 @@ def test_every_path_of_a_copied_store_leads_into_the_copy_and_the_original_keeps
     ]
     assert file.read_bytes() == before
     again = there.read_bytes()
-    place.settle(url(there), project=copy)
+    store_relocation.settle(url(there), project=copy)
     assert there.read_bytes() == again
 
 
 def test_a_store_that_two_projects_share_stays_where_it_is(tmp_path):
     file = made(tmp_path / "p")
     before = file.read_bytes()
-    place.settle(url(file), project=tmp_path / "another")
+    store_relocation.settle(url(file), project=tmp_path / "another")
     (tmp_path / "link").symlink_to(tmp_path / "p")
-    place.settle(url(tmp_path / "link" / file.relative_to(tmp_path / "p")), project=tmp_path / "link")
+    store_relocation.settle(url(tmp_path / "link" / file.relative_to(tmp_path / "p")), project=tmp_path / "link")
     assert file.read_bytes() == before
 
 
 def test_what_is_no_store_is_left_alone(tmp_path):
     (tmp_path / "mlflow.db").write_text("no database")
-    place.settle(url(tmp_path / "mlflow.db"))
-    place.settle(url(tmp_path / "none.db"))
-    place.settle("postgresql://host/mlflow")
+    store_relocation.settle(url(tmp_path / "mlflow.db"))
+    store_relocation.settle(url(tmp_path / "none.db"))
+    store_relocation.settle("postgresql://host/mlflow")
     assert not (tmp_path / "none.db").exists()
 
 
@@ -103,8 +103,8 @@ def test_a_copy_that_cannot_be_set_right_is_not_used(tmp_path, monkeypatch):
     file = made(tmp_path / "p")
     shutil.move(tmp_path / "p", tmp_path / "q")
     there = tmp_path / "q" / file.relative_to(tmp_path / "p")
-    monkeypatch.setattr(place, "PATIENCE", 0.05)
+    monkeypatch.setattr(store_relocation, "PATIENCE", 0.05)
     with closing(sqlite3.connect(there, isolation_level=None)) as other:
         other.execute("begin exclusive")
         with pytest.raises(ConfigError, match="cannot be written: database is locked"):
-            place.settle(url(there), project=tmp_path / "q")
+            store_relocation.settle(url(there), project=tmp_path / "q")
