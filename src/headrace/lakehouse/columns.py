@@ -203,6 +203,9 @@ def cast(array: pa.Array | pa.ChunkedArray, to: pa.DataType, *, rounding: bool =
     """
     if array.type.equals(to):
         return array
+    if array.null_count == len(array):
+        nulls = pa.nulls(len(array), to)
+        return pa.chunked_array([nulls]) if isinstance(array, pa.ChunkedArray) else nulls
     if pa.types.is_struct(array.type) and pa.types.is_struct(to):
         return _cast_struct(array, to, rounding=rounding)
     if pa.types.is_timestamp(to) and (pa.types.is_integer(array.type) or pa.types.is_floating(array.type)):

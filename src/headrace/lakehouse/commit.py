@@ -346,7 +346,13 @@ class _Attempt:
         """Gives the version made, or None if another writer came first."""
         name = self.target.name
         there = None if self.current is None else self.current.schema
-        schema = fitting(name, change.rows.schema, there, whole=isinstance(change, Overwrite))
+        schema = fitting(
+            name,
+            change.rows.schema,
+            there,
+            whole=isinstance(change, Overwrite),
+            without_values=lambda names: () if self.current is None else self.current.without_values(names),
+        )
         wider = [] if there is None else widened(there, schema)
         merged, added = self._widened(change, schema) if wider else self._prepared(change, schema)
         reach(f"commit.computed:{name}")

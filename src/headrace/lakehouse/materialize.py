@@ -293,7 +293,7 @@ def _typed(lakehouse: Lakehouse, table: Table, rows: pa.Table) -> pa.Table:
     if current is None:
         return rows
     declared = arrow_types(table.schema)
-    made = beside_table(rows, current.schema, where=str(table.where), table=table.name, declared=declared)
+    made = beside_table(rows, current, where=str(table.where), table=table.name, declared=declared)
     for name in set(table.keys) & set(current.schema.names):
         was = stored(current.schema.field(name).type)
         now = rows.schema.field(name).type
@@ -323,7 +323,7 @@ def _set_apart(lakehouse: Lakehouse, table: Table, held: pa.Table) -> None:
     def change(current: Snapshot | None) -> Change | None:
         if current is None:
             return Overwrite(held) if held.num_rows else None
-        made = beside_table(held, current.schema, where=str(table.where), table=name, declared={})
+        made = beside_table(held, current, where=str(table.where), table=name, declared={})
         return None if same_rows(lakehouse, current, made) else Overwrite(made)
 
     lakehouse.commit(name, new_id(), change)

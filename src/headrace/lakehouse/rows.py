@@ -15,7 +15,7 @@ from headrace.core.errors import DataError, NotFoundError
 from headrace.lakehouse.columns import cast, change_of_type, common, stored, type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 Rows: TypeAlias = "pa.Table | pa.RecordBatchReader"
 HUGEINT = pa.decimal128(38, 0)  # what DuckDB makes of it in Arrow: each sum() of whole numbers
@@ -69,7 +69,14 @@ class Stream:
         return False
 
 
-def fitting(name: str, incoming: pa.Schema, current: pa.Schema | None, *, whole: bool) -> pa.Schema:
+def fitting(
+    name: str,
+    incoming: pa.Schema,
+    current: pa.Schema | None,
+    *,
+    whole: bool,
+    without_values: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
+) -> pa.Schema:
     """The columns and types in which rows are written.
 
     A column that comes narrower than the table has it takes the table's type; one that comes wider widens the table's.
@@ -79,6 +86,7 @@ def fitting(name: str, incoming: pa.Schema, current: pa.Schema | None, *, whole:
         incoming: what the rows have.
         current: what the table has; None for a new table.
         whole: whether the rows replace all that is there; else columns that they lack are written as null.
+        without_values: tells which of some columns hold no value yet; these take whatever type comes.
 
     Raises:
         DataError: a column whose type changed to one that does not hold the values of both, or that Delta cannot hold;
@@ -88,6 +96,8 @@ def fitting(name: str, incoming: pa.Schema, current: pa.Schema | None, *, whole:
     _check_names(name, incoming.names, there)
     kept = {field.name: _kept(name, field, there.get(field.name)) for field in incoming}
     both = {column: common(there.get(column, pa.null()), found) for column, found in kept.items()}
+    if clash := [column for column, found in both.items() if found is None]:
+        both.update({column: kept[column] for column in without_values(clash)})
     changed = [
         f"{column}: was {type_name(there[column])}, now {type_name(kept[column])}"
         for column, found in both.items()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from headrace.lakehouse.snapshot import Snapshot
 
 DATASET_FEATURES = frozenset({"timestampNtz"})  # reader features under which a Parquet file is still what it seems
+FIRST_ROWS = 1000  # where most columns have a value, so that only the others are looked through
 
 
 def connect(
@@ -91,6 +92,22 @@ def count(snapshot: Snapshot) -> int:
     with connect([snapshot]) as connection:
         found = connection.execute(f"SELECT count(*) FROM {quoted(snapshot.name)}").fetchone()
     return int(found[0]) if found else 0
+
+
+def without_values(snapshot: Snapshot, names: Sequence[str]) -> frozenset[str]:
+    """Those of these columns in which no row has a value."""
+    if not names:
+        return frozenset()
+    table = quoted(snapshot.name)
+    with connect([snapshot]) as connection:
+        listed = ", ".join(column(name) for name in names)
+        first = connection.sql(f"SELECT {listed} FROM {table} LIMIT {FIRST_ROWS}").to_arrow_table()
+        blank = [name for name in names if first[name].null_count == first.num_rows]
+        found = {
+            name: connection.execute(f"SELECT 1 FROM {table} WHERE {column(name)} IS NOT NULL LIMIT 1").fetchone()
+            for name in blank
+        }
+    return frozenset(name for name, row in found.items() if row is None)
 
 
 # ---------------------------------------------------------------------------------------------- the sandbox

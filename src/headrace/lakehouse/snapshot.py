@@ -84,6 +84,10 @@ class Snapshot:
         """How many rows there are."""
         return scan.count(self)
 
+    def without_values(self, names: Sequence[str]) -> frozenset[str]:
+        """Those of these columns in which no row has a value: they may take any type, for nothing would change."""
+        return scan.without_values(self, names)
+
     def to_arrow(self, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
         """The rows, in Delta's types.
 

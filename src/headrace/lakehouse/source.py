@@ -183,7 +183,7 @@ class _Files:
         held = self._held(current)
         fresh = self._fresh(held)
         self.known = len(self.found) - len(fresh)
-        types = {} if current is None else _fields(current.schema)
+        types = {} if current is None else self._types(current, reading=bool(fresh))
         spools = self._spools(fresh, types)
         self.new = sum(spool.rows > 0 for spool in spools)
         self.rows = sum(spool.rows for spool in spools)
@@ -216,6 +216,22 @@ class _Files:
         """Files to load: not there under their name, and not the content of a file that was moved."""
         moved = {each for name, each in held if name not in self.found}
         return [name for name, each in self.digests.items() if (name, each) not in held and each not in moved]
+
+    def _types(self, current: Snapshot, *, reading: bool) -> dict[str, pa.DataType]:
+        """The columns of the table, as null those of which no value has told the type yet.
+
+        Columns of nothing but nulls are kept as text, which says nothing about the values that come later.
+        """
+        types = _fields(current.schema)
+        blank = current.without_values(
+            [
+                name
+                for name, each in types.items()
+                if (to := self.declared.get(name)) != each
+                and ((reading and pa.types.is_string(each)) if to is None else not widens(each, to))
+            ]
+        )
+        return {name: pa.null() if name in blank else each for name, each in types.items()}
 
     def _spools(self, names: Sequence[str], types: Mapping[str, pa.DataType]) -> list[_Spool]:
         """The files, parsed; a column whose spelling makes it text in one of them is text in all of them."""
@@ -337,7 +353,7 @@ def _unify(
     for spool in spools:
         for field in spool.schema:
             before = unified.get(field.name, pa.null())
-            if field.name in types and _fits(spool, field, before):
+            if field.name in types and not pa.types.is_null(before) and _fits(spool, field, before):
                 continue
             both = common(before, field.type)
             if both is None:
@@ -345,7 +361,7 @@ def _unify(
             unified[field.name] = both
             if not pa.types.is_null(field.type):
                 origin[field.name] = spool.name
-    unknown = [name for name, each in unified.items() if pa.types.is_null(each)]
+    unknown = [name for name, each in unified.items() if pa.types.is_null(each) and name not in types]
     if unknown and not any(spool.rows for spool in spools):
         raise DataError(
             f"{source.where}: no file of source {source.name!r} has a row yet, so the types of its columns are not known.",
@@ -512,7 +528,7 @@ class _Yielded:
         self.rows, made = 0, self.table
         if current is not None:
             where = str(self.source.where)
-            made = beside_table(made, current.schema, where=where, table=self.source.name, declared=self.types)
+            made = beside_table(made, current, where=where, table=self.source.name, declared=self.types)
             if same_rows(self.lakehouse, current, made):
                 return None
         self.rows = made.num_rows
@@ -534,20 +550,24 @@ class _Yielded:
 
 
 def beside_table(
-    made: pa.Table, there: pa.Schema, *, where: str, table: str, declared: Mapping[str, pa.DataType]
+    made: pa.Table, there: Snapshot, *, where: str, table: str, declared: Mapping[str, pa.DataType]
 ) -> pa.Table:
     """Rows that replace those of a table, in types that hold the values of both: the table's own, or wider ones.
+
+    A column of the table that holds no value yet takes the type that comes.
 
     Raises:
         DataError: there is no such type, a value does not fit it, or another type is declared.
     """
     types: dict[str, pa.DataType] = {}
-    for field in there:
+    for field in there.schema:
         was, index = stored(field.type) or field.type, made.schema.get_field_index(field.name)
         if index < 0:
             continue
         now = made.schema.field(index).type
         both = common(was, now)
+        if both is None and there.without_values([field.name]):
+            both = now
         if both is None or both != declared.get(field.name, both):
             raise changed_type(where, table, field.name, was, now)
         types[field.name] = both
