@@ -115,6 +115,26 @@ def test_a_malformed_csv_is_placed(tmp_path, data, types, says):
 
 
 @pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        ('id,a\n1,x\n2,"abc\n3,y\n4,z\n', 3),  # never closed: the rest of the file would be one field
+        ('id,a\n1,"abc\n2,"x"\n3,y\n', 2),  # closed by the next quote, inside what is another row
+    ],
+)
+def test_a_quote_that_swallows_rows_is_refused(tmp_path, data, line):
+    with pytest.raises(DataError, match=rf"raw.csv:{line}: a quote is opened"):
+        rows(packed(tmp_path / "raw.csv", data.encode()))
+
+
+def test_lines_and_quotes_inside_of_fields_are_read(tmp_path):
+    path = packed(tmp_path / "raw.csv", b'id,a,b\n1,"x\ny ""z""",5" pipe\n2,"",6" pipe\n')
+    assert rows(path).to_pylist() == [
+        {"id": 1, "a": 'x\ny "z"', "b": '5" pipe'},
+        {"id": 2, "a": "", "b": '6" pipe'},
+    ]
+
+
+@pytest.mark.parametrize(
     ("data", "says"),
     [
         ('{"a": 1}\n\n{bad\n', "raw.jsonl:3: not JSON"),

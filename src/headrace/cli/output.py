@@ -26,6 +26,7 @@ Row = Mapping[str, object]
 WIDTH = 120  # columns of a table off a terminal
 NARROWEST = 12  # characters of a value that a column always has room for
 GAP = "  "
+HUNDREDS, LARGEST = 1e4, 1e15  # between them six digits are less than two after the point
 PROGRESS = 10.0  # seconds between two lines of progress off a terminal
 NUMBER = re.compile(r"[+-]?[\d,]+(\.\d+)?")
 
@@ -206,15 +207,24 @@ def show(value: object, *, data: bool = False) -> str:
     if isinstance(value, int):
         return str(value) if data else f"{value:,}"
     if isinstance(value, float):
-        return f"{value:.6g}" if data else f"{value:,.4f}" if abs(value) < 1000 else f"{value:,.0f}"
+        return _digits(value) if data else f"{value:,.4f}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}{'' if value.tzinfo is None else 'Z' if not value.utcoffset() else f'{value:%z}'}"
+    if isinstance(value, bytes):
+        return value.hex()
     if isinstance(value, list | tuple):
         return ", ".join(show(item, data=data) for item in cast("Sequence[object]", value)) or "-"
     if isinstance(value, dict):
         items = cast("dict[str, object]", value).items()
         return ", ".join(f"{key}={show(item, data=data)}" for key, item in items) or "-"
     return str(value)
+
+
+def _digits(value: float) -> str:
+    """Six digits, and of large numbers two after the point: an amount of 1234567.89 is not 1.23457e+06."""
+    if not HUNDREDS <= abs(value) < LARGEST:
+        return f"{value:.6g}"
+    return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
 def say(text: str = "") -> None:

@@ -24,6 +24,7 @@ CATALOG = re.compile(  # what other databases' shells answer about their tables
 def command(text: str, env: str | None, as_json: bool) -> None:
     """Ask the lakehouse: one SELECT over every table that may be read from here."""
     from headrace.lakehouse.adhoc import ask
+    from headrace.lakehouse.values import rows_of
     from headrace.workspace.workspace import open_workspace
 
     if found := CATALOG.fullmatch(text):
@@ -33,8 +34,8 @@ def command(text: str, env: str | None, as_json: bool) -> None:
     with open_workspace(env) as workspace:
         answer = ask(workspace.lakehouse, text)
     if as_json:
-        emit(answer.to_pylist(), data=True)
+        emit(rows_of(answer), data=True)
         return
-    table(answer.slice(0, LIMIT).to_pylist(), empty="no rows", data=True)
+    table(rows_of(answer.slice(0, LIMIT)), empty="no rows", data=True)
     if answer.num_rows > LIMIT:
         say(f"{LIMIT} of {answer.num_rows:,} rows. All of them: --json")

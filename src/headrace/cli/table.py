@@ -54,12 +54,13 @@ def list_(env: str | None, as_json: bool) -> None:
 def show(name: str, env: str | None, as_json: bool, count: int, version: int | None) -> None:
     """Columns, properties and some rows of a table."""
     from headrace.lakehouse.sql import quoted
+    from headrace.lakehouse.values import rows_of
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
         snapshot = workspace.lakehouse.snapshot(name, version)
         with workspace.lakehouse.connect({name: version}) as connection:
-            sample = connection.sql(f"from {quoted(name)} limit {int(count)}").to_arrow_table().to_pylist()
+            sample = rows_of(connection.sql(f"from {quoted(name)} limit {int(count)}").to_arrow_table())
         columns = [{"column": field.name, "type": str(field.type)} for field in snapshot.schema]
         shown = {
             "table": name,

@@ -325,9 +325,18 @@ def conform(table: pa.Table, types: Mapping[str, pa.DataType], *, what: str) -> 
     for field in table.schema:
         to = types.get(field.name) or stored(field.type)
         if to is None:
-            raise DataError(f"{what}: column {field.name!r} is {field.type}, which a Delta table cannot hold.")
+            shown = field.name if field.name.isidentifier() else "column"
+            raise DataError(
+                f"{what}: column {field.name!r} is {field.type}, which a Delta table cannot hold.",
+                hint=f'Read it as text: schema=hr.Schema({shown}="string"), or write it in another type.',
+            )
         try:
             arrays.append(cast(table[field.name], to, rounding=True))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise DataError(f"{what}: column {field.name!r} is not {type_name(to)}: {error}.") from None
+            whole = pa.types.is_integer(field.type)
+            shown = field.name if field.name.isidentifier() else "column"
+            raise DataError(
+                f"{what}: column {field.name!r} is not {type_name(to)}: {error}.",
+                hint=f'Read it as text: schema=hr.Schema({shown}="string").' if whole and field.name not in types else "",
+            ) from None
     return pa.table(dict(zip(table.column_names, arrays, strict=True)))

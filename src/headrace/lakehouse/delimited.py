@@ -146,6 +146,8 @@ class _Fields:
                 found = self._parse(found.column_names)
         except pa.ArrowInvalid as error:
             self._malformed(str(error))
+        if self.dialect.quote and any(spelling.some(each, "\n") for each in found.columns):
+            self._check_quotes()
         return found
 
     def declared(self, name: str, values: pa.ChunkedArray, to: pa.DataType) -> pa.ChunkedArray:
@@ -164,6 +166,31 @@ class _Fields:
                 f"{self._place(error.place + 2)}: column {name!r} is declared as {type_name(to)}: "
                 f"invalid value {error.text!r}.",
                 hint=f'Correct the value, add its text to nulls=, or declare schema=hr.Schema({shown}="string").',
+            ) from None
+
+    def _check_quotes(self) -> None:
+        """Where a field has several lines, each quote is closed where a field ends: one that is not swallows rows.
+
+        Raises:
+            DataError: one is not; says where its row begins.
+        """
+        rows = dialects.reader(
+            self.body.decode("utf-8", errors="replace"),
+            self.dialect.separator or ",",
+            self.dialect.quote,
+            strict=True,
+        )
+        line = 0
+        try:
+            for _ in rows:
+                line = rows.line_num
+        except csv.Error as error:
+            if "limit" in str(error):  # Python's, on the length of a field; Arrow has read it
+                return
+            raise DataError(
+                f"{self.path}:{line + 1 + self.skipped}: a quote is opened in this row and not closed at the end of a field.",
+                hint=f"Nothing was loaded. The quote is {self.dialect.quote!r}, written twice inside a field; "
+                "quote= names another one, quote='' says that nothing is quoted.",
             ) from None
 
     def _parse(self, names: list[str], *, threads: bool = True, block: int = BLOCK) -> pa.Table:

@@ -98,9 +98,9 @@ def _fields(sample: str, separator: str, quote: str, *, whole: bool) -> list[int
     return found if whole or len(found) < 2 or len(found) > SAMPLE_ROWS else found[:-1]  # the last may be cut off
 
 
-def reader(text: str, separator: str, quote: str) -> csv.reader:  # type: ignore[valid-type]  # pyright: ignore[reportGeneralTypeIssues]
+def reader(text: str, separator: str, quote: str, *, strict: bool = False) -> csv.reader:  # type: ignore[valid-type]  # pyright: ignore[reportGeneralTypeIssues]
     """Python's reader of rows, for what Arrow does not tell: names before the types, lines of rows."""
     stream = io.StringIO(text, newline="")
     if quote:
-        return csv.reader(stream, delimiter=separator, quotechar=quote)
+        return csv.reader(stream, delimiter=separator, quotechar=quote, strict=strict)
     return csv.reader(stream, delimiter=separator, quoting=csv.QUOTE_NONE)

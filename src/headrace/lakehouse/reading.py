@@ -153,7 +153,11 @@ def check_names(path: Path, names: Sequence[str]) -> None:
         DataError: one has not.
     """
     if not all(name.strip() for name in names):
-        raise DataError(f"{path}: column {names.index(next(n for n in names if not n.strip())) + 1} has no name.")
+        raise DataError(
+            f"{path}: column {names.index(next(n for n in names if not n.strip())) + 1} has no name.",
+            hint="Write it in the first line. pandas leaves it out before the index: to_csv(…, index=False); R before the "
+            "names of rows: row.names = FALSE. Where names come in a later line, skip= says how many come before.",
+        )
     if odd := [name for name in names if "\0" in name]:
         raise DataError(f"{path}: the name of column {names.index(odd[0]) + 1}, {odd[0]!r}, holds a null character.")
     lower = [name.lower() for name in names]

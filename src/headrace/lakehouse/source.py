@@ -359,7 +359,7 @@ def _unify(
             if both is None:
                 raise _conflict(source, spool.name, field, before, origin[field.name])
             unified[field.name] = both
-            if not pa.types.is_null(field.type):
+            if both != before:
                 origin[field.name] = spool.name
     unknown = [name for name, each in unified.items() if pa.types.is_null(each) and name not in types]
     if unknown and not any(spool.rows for spool in spools):
