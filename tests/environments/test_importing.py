@@ -253,6 +253,13 @@ def test_a_version_moves_on_when_its_folder_is_gone(tree):
 # what goes wrong
 
 
+def test_a_misspelt_keyword_of_a_declaration_gets_the_nearest_one(tree):
+    folder = tree(files={"shop/project.py": 'import headrace as hr\n\nhr.Source("bronze.t", fils="data/*")\n'})
+
+    with pytest.raises(UserCodeError, match=r"unexpected keyword argument 'fils'[\s\S]*Did you mean 'files'"):
+        load(folder)
+
+
 def test_an_exception_shows_the_users_lines_and_none_of_ours(tree):
     folder = tree(
         files={

@@ -1,6 +1,7 @@
 import datetime as dt
 
 import duckdb
+
 from headrace.lakehouse.values import rows_of
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import linecache
 import os
+import re
+import sys
 import traceback
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +14,14 @@ from typing import TYPE_CHECKING
 
 from headrace.core.declaration import EXAMPLES, PACKAGE
 from headrace.core.errors import HeadraceError, UserCodeError
+from headrace.environments.toml import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 INSTALLED = ("/site-packages/", "/dist-packages/")
 STANDARD = f"{Path(os.__file__).parent}/"
+UNKNOWN_KEYWORD = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'.*", re.DOTALL)
 PREFIX = "headrace_project_"  # importing.py: the first part of the names that a project's modules have here
 
 
@@ -52,7 +57,18 @@ def raised(error: BaseException, what: str) -> UserCodeError:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if theirs(frame.filename)]
     said = plain("".join(traceback.format_exception_only(error)).strip())
     at = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    return UserCodeError(f"{what} raised{at}: {said}", findings=[_shown(frame) for frame in frames])
+    return UserCodeError(
+        f"{what} raised{at}: {said}", findings=[_shown(frame) for frame in frames], hint=_parameters(error)
+    )
+
+
+def _parameters(error: BaseException) -> str:
+    """What a declaration of Headrace takes, where it was given a keyword that it does not know."""
+    found = UNKNOWN_KEYWORD.fullmatch(str(error)) if isinstance(error, TypeError) else None
+    declared = found and getattr(sys.modules.get("headrace"), found[1], None)
+    if not found or not inspect.isclass(declared):
+        return ""
+    return suggest(found[2], [name for name in inspect.signature(declared).parameters if name != "where"])
 
 
 def theirs(file: str) -> bool:

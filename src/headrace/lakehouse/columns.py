@@ -337,6 +337,8 @@ def conform(table: pa.Table, types: Mapping[str, pa.DataType], *, what: str) -> 
             shown = field.name if field.name.isidentifier() else "column"
             raise DataError(
                 f"{what}: column {field.name!r} is not {type_name(to)}: {error}.",
-                hint=f'Read it as text: schema=hr.Schema({shown}="string").' if whole and field.name not in types else "",
+                hint=f'Read it as text: schema=hr.Schema({shown}="string").'
+                if whole and field.name not in types
+                else "",
             ) from None
     return pa.table(dict(zip(table.column_names, arrays, strict=True)))

@@ -231,6 +231,8 @@ class Table(Declaration):
             raise DeclarationError(
                 f"{self.where}: table {self.name!r} needs a key.", hint='For example: key="order_id".'
             )
+        if twice := [name for name in self.keys if self.keys.count(name) > 1]:
+            raise DeclarationError(f"{self.where}: the key of table {self.name!r} names {twice[0]!r} twice.")
         if isinstance(self.sql, str):
             object.__setattr__(self, "sql", Sql(self.sql, self.where.file))
 
