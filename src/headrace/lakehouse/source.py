@@ -357,7 +357,7 @@ def _unify(
                 continue
             both = common(before, field.type)
             if both is None:
-                raise _conflict(source, spool.name, field, before, origin[field.name])
+                raise _refusal(source, spool, field, before, origin[field.name])
             unified[field.name] = both
             if both != before:
                 origin[field.name] = spool.name
@@ -396,6 +396,13 @@ def changed_type(where: str, table: str, name: str, was: pa.DataType, now: pa.Da
         hint=f"{keep} make the table anew, which is for dev: headrace table drop {table} && headrace run refresh. "
         "Elsewhere give the column a new name.",
     )
+
+
+def _refusal(source: Source, spool: _Spool, field: pa.Field, was: pa.DataType, where: str) -> DataError:
+    """The refusal of a file's column that does not fit: by its spelling where that is what made it text."""
+    if (guess := spool.spelled.get(field.name)) is not None and _number(was):
+        return _misspelled(source, spool.name, guess, was, where)
+    return _conflict(source, spool.name, field, was, where)
 
 
 def _conflict(source: Source, file: str, field: pa.Field, was: pa.DataType, where: str) -> DataError:
@@ -441,12 +448,8 @@ def _check_fit(source: Source, spool: _Spool, types: Mapping[str, pa.DataType], 
         to = types[field.name]
         if field.type.equals(to) or settled(field.type).equals(to):
             continue
-        if (guess := spool.spelled.get(field.name)) is not None and _number(to):
-            raise _misspelled(source, spool.name, guess, to, origin[field.name])
-        if common(field.type, to) is None and not _numeric(field.type, to):
-            raise _conflict(source, spool.name, field, to, origin[field.name])
         if not _fits(spool, field, to):
-            raise _conflict(source, spool.name, field, to, origin[field.name])
+            raise _refusal(source, spool, field, to, origin[field.name])
 
 
 def _fits(spool: _Spool, field: pa.Field, to: pa.DataType) -> bool:
