@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.core.errors import DataError
-from headrace.lakehouse.columns import cast, conform, settled, stored
+from headrace.lakehouse.columns import can_cast, cast, conform, settled, stored
 
 LOCAL = pa.timestamp("us")
 LOST = (pa.ArrowInvalid, pa.ArrowNotImplementedError)
@@ -35,6 +35,13 @@ LOST = (pa.ArrowInvalid, pa.ArrowNotImplementedError)
         (pa.array([{"a": 1, "b": 2}]), pa.struct([("a", pa.int64())])),
         (pa.array([[1.5]]), pa.list_(pa.int64())),
         (pa.array([[datetime(2024, 1, 5, 1)]]), pa.list_(pa.date32())),  # noqa: DTZ001
+        (pa.array([10**16], pa.timestamp("ms")), LOCAL),
+        (pa.array([-(10**16)], pa.timestamp("ms", "UTC")), pa.timestamp("us", "UTC")),
+        (pa.array([10**13], pa.timestamp("s", "UTC")), LOCAL),
+        (pa.array([[10**16]], pa.list_(pa.timestamp("ms"))), pa.list_(LOCAL)),
+        (pa.array([[1.5, float("nan")]]), pa.list_(pa.int64())),
+        (pa.array([[float("nan"), 0.1]]), pa.list_(pa.float32())),
+        (pa.array([{"a": [float("nan"), 0.1]}]), pa.struct([("a", pa.list_(pa.float32()))])),
     ],
 )  # fmt: skip
 def test_a_cast_that_would_change_a_value_is_refused(values, to):
@@ -68,6 +75,49 @@ def test_a_cast_that_keeps_every_value(values, to, found):
 def test_not_a_number_stays_one():
     (found,) = cast(pa.array([float("nan")]), pa.float32()).to_pylist()
     assert found != found
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("values", "to"),
+    [
+        (pa.array([[NAN, 0.5], None, [None, NAN]], pa.list_(pa.float32(), 2)), pa.list_(pa.float32())),
+        (pa.array([[NAN], [], None, [0.5, None]], pa.list_(pa.float32())), pa.list_(pa.float64())),
+        (pa.array([[[NAN]], [None, [0.5]]], pa.large_list(pa.list_(pa.float32()))), pa.list_(pa.list_(pa.float64()))),
+        (pa.array([{"a": NAN}, {"a": None}, None], pa.struct([("a", pa.float32())])), pa.struct([("a", pa.float64())])),
+        (
+            pa.array([[{"a": NAN, "b": [NAN]}], [None]], pa.list_(pa.struct([("a", pa.float32()), ("b", pa.list_(pa.float32()))]))),
+            pa.list_(pa.struct([("a", pa.float64()), ("b", pa.list_(pa.float64()))])),
+        ),
+    ],
+)  # fmt: skip
+def test_not_a_number_stays_one_inside_of_lists_and_structs(values, to):
+    for each in (values, values.slice(1), pa.chunked_array([values, values.slice(1)])):
+        assert repr(cast(each, to).to_pylist()) == repr(each.to_pylist())
+
+
+def test_nanoseconds_are_cut_and_other_units_keep_the_moment():
+    assert cast(pa.array([1_500], pa.timestamp("ns")), LOCAL).cast(pa.int64()).to_pylist() == [1]
+    assert cast(pa.array([9 * 10**15], pa.timestamp("ms")), LOCAL).cast(pa.int64()).to_pylist() == [9 * 10**18]
+    with pytest.raises(DataError, match="bounds"):
+        conform(pa.table({"at": pa.array([10**16], pa.timestamp("ms"))}), {}, what="t")
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-(2**53) - 2, 2**53 + 2) | st.none(), max_size=5),
+       st.sampled_from([pa.float64(), pa.float32(), pa.int32(), pa.decimal128(18, 0), pa.string()]))  # fmt: skip
+def test_which_values_can_be_cast_is_what_casting_each_alone_says(values, to):
+    def alone(value):
+        try:
+            cast(pa.array([value], pa.int64()), to)
+        except LOST:
+            return False
+        return True
+
+    assert can_cast(pa.chunked_array([pa.array(values, pa.int64())]), to).to_pylist() == [
+        alone(each) for each in values
+    ]
 
 
 def test_a_declared_float32_rounds_but_does_not_overflow():

@@ -203,6 +203,53 @@ def test_rows_whose_type_alone_changed_keep_when_they_were_written(lake):
     assert [(row["x"], row["_written_at"].hour) for row in found] == [(1.0, 12), (2.5, 13), (3.0, 13)]
 
 
+@pytest.mark.parametrize("held", [2**53 + 1, 2**53 + 2, -(2**62)])
+def test_a_value_that_the_wider_type_does_not_hold_is_replaced(lake, held):
+    lake.commit("bronze.t", "1", lambda _: Overwrite(table(pa.int64(), [held, 2, None, held, 5])))
+    sql = "select id, {} as x from bronze.t where id <> {}"
+    on = {"key": "id", "change_feed": True}
+    materialize(lake, Table("silver.t", sql=sql.format("x", 0), **on), id="a", versions={"bronze.t": None})
+    features(lake)
+    new = "if(id = 2, 2::double, x * 0.5e0)"
+    made = materialize(lake, Table("silver.t", sql=sql.format(new, 4), **on), id="b", versions={"bronze.t": None})
+    gold = features(lake, hour=1)
+
+    expected = {1: held / 2, 2: 2.0, 3: None, 5: 2.5}
+    assert values(lake, "silver.t") == values(lake, "gold.t") == expected
+    for each in (made, gold):
+        assert (each.widened, each.changed, each.deleted) == (("x: int64 → float64",), 2, 1)
+    stamps = lake.snapshot("gold.t").to_arrow().sort_by("id")["_written_at"].to_pylist()
+    assert [stamp.hour - 12 for stamp in stamps] == [1, 0, 0, 1]
+    feed = changes.added(lake.snapshot("silver.t"), made.version).sort_by("id").to_pylist()
+    assert feed == [{"id": 1, "x": held / 2}, {"id": 5, "x": 2.5}]
+
+
+def test_the_same_number_that_a_wider_type_does_not_hold_is_replaced_by_the_one_that_it_holds(lake):
+    lake.commit("bronze.t", "1", lambda _: Overwrite(table(pa.int64(), [2**53 + 1])))
+    for number, sql in enumerate(("x", "x::double as x", "x::double as x, 'a' as new")):
+        silver = FeatureTable(
+            "silver.t",
+            key="id",
+            time="at",
+            sql=f"select id, timestamptz '2024-01-01 00:00Z' as at, {sql} from bronze.t",
+        )
+        materialize(lake, silver, id=str(number), versions={"bronze.t": None}, stamp=NOON)
+        assert values(lake, "silver.t") == {1: 2.0**53 if number else 2**53 + 1}
+
+
+def test_columns_change_while_a_value_does_not_fit_the_wider_type(lake):
+    lake.commit("bronze.t", "1", lambda _: Overwrite(table(pa.int64(), [2**53 + 1, 2])))
+    for number, sql in enumerate(("x", "x * 1e0 as x, null::int as new")):
+        gold = FeatureTable(
+            "gold.t", key="id", time="at", sql=f"select id, timestamptz '2024-01-01 00:00Z' as at, {sql} from bronze.t"
+        )
+        materialize(lake, gold, id=str(number), versions={"bronze.t": None}, stamp=NOON + timedelta(hours=number))
+
+    assert values(lake, "gold.t") == {1: 2.0**53, 2: 2.0}
+    stamps = lake.snapshot("gold.t").to_arrow().sort_by("id")["_written_at"].to_pylist()
+    assert [stamp.hour for stamp in stamps] == [13, 12]
+
+
 def test_only_the_type_of_a_select_changes(lake):
     lake.commit("bronze.t", "1", lambda _: Overwrite(table(pa.int64(), [1, 2])))
     first = materialize(

@@ -10,7 +10,8 @@ from deltalake.exceptions import DeltaError
 
 from headrace.core.errors import DataError, RefusedError, UnavailableError
 from headrace.lakehouse import log, scan
-from headrace.lakehouse.columns import fill
+from headrace.lakehouse.columns import stored
+from headrace.lakehouse.rows import fit, those_that_fit
 from headrace.lakehouse.sql import column, quoted
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ def _differing(snapshot: Snapshot, version: int) -> pa.Table:
     assert now is not None
     assert before is not None  # the log keeps every version
     try:
-        there = fill(before.to_arrow(), now.schema)
+        types = {field.name: stored(field.type) or field.type for field in now.schema}
+        there = fit(now.name, those_that_fit(before.to_arrow(), types), now.schema)
         with scan.connect([now], {"before": there}, threads=1) as connection:
             rows = connection.sql(f"from {quoted(now.name)} except all from before order by all").to_arrow_table()
     except (DataError, OSError, duckdb.IOException) as error:

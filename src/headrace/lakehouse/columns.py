@@ -47,6 +47,7 @@ DUCKDB: Mapping[str, str] = {
 }
 DIGITS = {pa.int8(): 3, pa.int16(): 5, pa.int32(): 10, pa.int64(): 19}
 MOST_DIGITS = 38  # of a decimal in Delta
+MOST_WHOLE = 2**53  # up to which a float64 holds each whole number
 NAMES = {each: name for name, each in ARROW.items()}
 
 
@@ -235,9 +236,8 @@ def _converted(array: pa.Array | pa.ChunkedArray, to: pa.DataType) -> pa.Array |
     if _has_empty(array.type) and pa.types.is_list(array.type) and pa.types.is_list(to):
         items = _converted(array.values, to.value_type)
         return pa.ListArray.from_arrays(array.offsets, items, type=to, mask=array.is_null())
-    if pa.types.is_timestamp(array.type) and pa.types.is_timestamp(to):
-        return array.cast(to, safe=False)
-    return array.cast(to)
+    cut = pa.types.is_timestamp(array.type) and pa.types.is_timestamp(to) and array.type.unit == "ns"
+    return array.cast(to, safe=not cut)  # a coarser unit is multiplied up, which has to be checked
 
 
 def _is_reading(found: pa.DataType, to: pa.DataType) -> bool:
@@ -268,7 +268,7 @@ def _check_same(array: pa.Array | pa.ChunkedArray, made: pa.Array | pa.ChunkedAr
     """
     try:
         back = _converted(made, array.type)
-        if back.equals(array):
+        if back.equals(array) or _equal(back, array):
             return
         if pa.types.is_nested(array.type) or pa.types.is_null(made.type):
             raise pa.ArrowInvalid(f"{array.type} holds more than {made.type}")
@@ -281,6 +281,23 @@ def _check_same(array: pa.Array | pa.ChunkedArray, made: pa.Array | pa.ChunkedAr
         return  # there is no way back, as from a list of another width: Arrow's own check has to do
     place = pc.index(same, False).as_py()
     raise pa.ArrowInvalid(f"{array[place]} would become {made[place]}")
+
+
+def _equal(one: pa.Array | pa.ChunkedArray, other: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether two arrays of one type hold the same, where NaN is the same as NaN at whatever depth."""
+    if isinstance(one, pa.ChunkedArray) or isinstance(other, pa.ChunkedArray):
+        return all(_equal(*chunks) for chunks in zip(one.chunks, other.chunks, strict=True))
+    if not pc.is_null(one).equals(pc.is_null(other)):
+        return False
+    kind = one.type
+    if pa.types.is_floating(kind):
+        same = pc.or_(pc.equal(one, other), pc.and_(pc.is_nan(one), pc.is_nan(other)))
+        return pc.all(same).as_py() is not False
+    if pa.types.is_struct(kind):
+        return all(_equal(*parts) for parts in zip(one.flatten(), other.flatten(), strict=True))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return pc.list_value_length(one).equals(pc.list_value_length(other)) and _equal(one.flatten(), other.flatten())
+    return one.equals(other)
 
 
 def _cast_struct(array: pa.Array | pa.ChunkedArray, to: pa.DataType, *, rounding: bool) -> pa.Array | pa.ChunkedArray:
@@ -300,19 +317,24 @@ def _cast_struct(array: pa.Array | pa.ChunkedArray, to: pa.DataType, *, rounding
     return pa.StructArray.from_arrays(parts, fields=list(to), mask=array.is_null())
 
 
-def fill(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Rows with exactly the columns of a wider schema: in its types, those that they lack as null.
+def can_cast(array: pa.ChunkedArray, to: pa.DataType) -> pa.ChunkedArray:
+    """Which of the values `cast` takes: true or false for each. A null is taken."""
+    if pa.types.is_integer(array.type) and pa.types.is_float64(to):  # where there may be many
+        within = pc.and_(pc.greater_equal(array, -MOST_WHOLE), pc.less_equal(array, MOST_WHOLE))
+        return pc.fill_null(within, True)
+    return pa.chunked_array(_halves(array, to), pa.bool_())
 
-    Raises:
-        pa.ArrowInvalid: a value does not fit.
-    """
-    columns = [
-        cast(rows[field.name], field.type)
-        if field.name in rows.column_names
-        else pa.chunked_array([pa.nulls(rows.num_rows, field.type)])
-        for field in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
+
+def _halves(array: pa.ChunkedArray, to: pa.DataType) -> list[pa.Array]:
+    """The same, by trying all of them, and each half where that fails."""
+    try:
+        cast(array, to)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        if len(array) == 1:
+            return [pa.array([False])]
+        half = len(array) // 2
+        return [*_halves(array.slice(0, half), to), *_halves(array.slice(half), to)]
+    return [pa.repeat(pa.scalar(True), len(array))]
 
 
 def conform(table: pa.Table, types: Mapping[str, pa.DataType], *, what: str) -> pa.Table:

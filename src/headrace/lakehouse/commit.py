@@ -38,9 +38,10 @@ from headrace.core.failpoints import reach
 from headrace.core.system import user
 from headrace.lakehouse import log, scan
 from headrace.lakehouse.encoding import layout
-from headrace.lakehouse.rows import Rows, Stream, fitting, keyed, rewritten, stream, widened
+from headrace.lakehouse.rows import Rows, Stream, fitting, keyed, rewritten, stream
 from headrace.lakehouse.snapshot import Snapshot
 from headrace.lakehouse.sql import column, quoted
+from headrace.lakehouse.widening import widened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

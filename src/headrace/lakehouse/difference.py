@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from headrace.lakehouse.columns import cast, stored
+from headrace.lakehouse.columns import stored
+from headrace.lakehouse.rows import those_that_fit
 from headrace.lakehouse.sql import column, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import duckdb
+    import pyarrow as pa
 
     from headrace.lakehouse.commit import Snapshot
     from headrace.lakehouse.lakehouse import Lakehouse
@@ -57,12 +58,16 @@ def difference(
     same_row = " AND ".join(f"made.{column(name)} = there.{column(name)}" for name in identity)
     key = ", ".join(column(name) for name in identity)
     first = column(identity[0])
-    with beside(lakehouse, current, made) as connection:
-        changed = connection.sql(
+    with ExitStack() as held:
+        # the table as it is has the rows that do not fit, too
+        plain = held.enter_context(lakehouse.connect({current.name: current.version}, arrow={MADE: made}))
+        wider = is_wider(made.schema, current.schema)
+        compared = held.enter_context(beside(lakehouse, current, made)) if wider else plain
+        changed = compared.sql(
             f"SELECT made.* FROM {MADE} AS made LEFT JOIN {quoted(current.name)} AS there ON {same_row} "
             f"WHERE there.{first} IS NULL{''.join(f' OR {each}' for each in differs)}"
         ).to_arrow_table()
-        deleted = connection.sql(
+        deleted = plain.sql(
             f"SELECT {key} FROM {quoted(current.name)} AS there WHERE NOT EXISTS (FROM {MADE} AS made WHERE {same_row})"
         ).to_arrow_table()
     return Difference(changed=changed.cast(made.schema), deleted=deleted.cast(made.select(list(identity)).schema))
@@ -76,15 +81,14 @@ def is_wider(made: pa.Schema, there: pa.Schema) -> bool:
 
 
 def beside(lakehouse: Lakehouse, current: Snapshot, made: pa.Table) -> duckdb.DuckDBPyConnection:
-    """A connection with the view `made` and the table, whose columns are in the types of `made` where these are wider."""
+    """A connection with the view `made` and the table, whose columns are in the types of `made` where these are wider.
+
+    A row of the table with a value that the wider type does not hold is left out: none of `made` is equal to it.
+    """
     if not is_wider(made.schema, current.schema):
         return lakehouse.connect({current.name: current.version}, arrow={MADE: made})
-    there = current.to_arrow()
-    wider = {
-        name: cast(there[name], made.schema.field(name).type) if name in made.column_names else there[name]
-        for name in there.column_names
-    }
-    return lakehouse.connect({}, arrow={MADE: made, current.name: pa.table(wider)})
+    there = those_that_fit(current.to_arrow(), {field.name: field.type for field in made.schema})
+    return lakehouse.connect({}, arrow={MADE: made, current.name: there})
 
 
 def same_rows(lakehouse: Lakehouse, current: Snapshot, made: pa.Table) -> bool:

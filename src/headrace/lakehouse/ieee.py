@@ -86,12 +86,7 @@ def _operands(node: Node) -> Sequence[Node]:
 
 def _guarded(node: Node, floats: Sequence[str], operands: Sequence[str], *, nan: bool) -> Node:
     """The comparison, unless an operand is NaN; where another one is null, it stays null."""
-    if node["type"] in (
-        "COMPARE_IN",
-        "COMPARE_NOT_IN",
-    ):  # NaN in the list is equal to nothing, so the first one decides
-        floats, operands = [text for text in floats if text == operands[0]] or floats, operands[:1]
-    elif node["type"].endswith("BETWEEN"):
+    if node["type"].endswith("BETWEEN"):
         return _between(node, floats, operands)
     odd = " or ".join(f"isnan({text})" for text in floats)
     known = " and ".join(f"{text} is not null" for text in operands)

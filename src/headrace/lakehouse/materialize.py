@@ -25,8 +25,8 @@ from headrace.lakehouse.commit import Append, Overwrite, Upsert
 from headrace.lakehouse.declarations import KEY, Sql, key_text, quarantine_name
 from headrace.lakehouse.difference import beside, difference, is_wider, same_rows
 from headrace.lakehouse.expectations import REASON, Judged, apply, example_rows
-from headrace.lakehouse.source import beside_table
 from headrace.lakehouse.sql import Query, check, column, explain, quoted
+from headrace.lakehouse.widening import beside_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,14 +12,15 @@ import pyarrow.compute as pc
 from deltalake import Schema
 
 from headrace.core.errors import DataError, NotFoundError
-from headrace.lakehouse.columns import cast, change_of_type, common, stored, type_name
+from headrace.lakehouse.columns import can_cast, cast, common, stored, type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 Rows: TypeAlias = "pa.Table | pa.RecordBatchReader"
 HUGEINT = pa.decimal128(38, 0)  # what DuckDB makes of it in Arrow: each sum() of whole numbers
 SHOWN = 5  # examples in a message
+WHOLE = "A float64 holds whole numbers up to 2^53 (9,007,199,254,740,992) only."
 AHEAD = 2  # batches that wait to be written
 
 
@@ -115,24 +116,58 @@ def fitting(
     return pa.schema([*wanted, *missing])
 
 
-def widened(current: pa.Schema, schema: pa.Schema) -> list[str]:
-    """The columns of a table whose type is another in a schema that `fitting` gave, in words."""
-    there = {field.name: stored(field.type) or field.type for field in current}
-    return [
-        change_of_type(field.name, there[field.name], stored(field.type) or field.type)
-        for field in schema
-        if field.name in there and (stored(field.type) or field.type) != there[field.name]
-    ]
-
-
-def fit(name: str, rows: pa.Table, schema: pa.Schema) -> pa.Table:
+def fit(name: str, rows: pa.Table, schema: pa.Schema, *, hint: str = "") -> pa.Table:
     """Rows with exactly these columns, those that they lack as null.
+
+    Args:
+        name: of what is written, as a message calls it.
+        rows: what is written.
+        schema: in which columns and types.
+        hint: the next step where a whole number does not fit a float64; to drop a table unless said.
 
     Raises:
         DataError: a value does not fit.
     """
-    columns = [_column(name, rows, field) for field in schema]
+    hint = (
+        hint or f"Keep these as text, or as whole numbers; in dev a table can be made anew: headrace table drop {name}"
+    )
+    columns = [
+        fit_column(name, rows[field.name], field, hint=hint)
+        if field.name in rows.column_names
+        else pa.chunked_array([pa.nulls(rows.num_rows, field.type)])
+        for field in schema
+    ]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def fit_column(
+    name: str, values: pa.Array | pa.ChunkedArray, field: pa.Field, *, hint: str
+) -> pa.Array | pa.ChunkedArray:
+    """The values of one column in the type of a field; see `fit`.
+
+    Raises:
+        DataError: a value does not fit.
+    """
+    if isinstance(values.type, pa.ExtensionType):
+        values = pa.chunked_array([chunk.storage for chunk in values.chunks], values.type.storage_type)
+    try:
+        return cast(values, field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        beyond = pa.types.is_integer(values.type) and pa.types.is_floating(field.type)
+        raise DataError(
+            f"{name}: column {field.name!r} does not fit {type_name(field.type)}: {error}. Nothing was written.",
+            hint=f"{WHOLE} {hint}" if beyond else "",
+        ) from None
+
+
+def those_that_fit(rows: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Table:
+    """Rows to compare with others of wider types: the named columns in these types, and without each row that has a value
+    which they do not hold. Such a row is equal to none.
+    """
+    for name in set(types) & set(rows.column_names):
+        rows = rows.filter(can_cast(rows[name], types[name]))
+    columns = {name: cast(rows[name], types.get(name, rows[name].type)) for name in rows.column_names}
+    return pa.table(columns)
 
 
 def stream(name: str, rows: Rows, schema: pa.Schema) -> Stream:
@@ -216,22 +251,3 @@ def _kept(name: str, field: pa.Field, there: pa.DataType | None) -> pa.DataType:
     if kept is None or _has_null_inside(kept):
         raise DataError(f"{name}: column {field.name!r} is {found}, which a Delta table cannot hold.")
     return kept
-
-
-def _column(name: str, rows: pa.Table, field: pa.Field) -> pa.ChunkedArray:
-    if field.name not in rows.column_names:
-        return pa.chunked_array([pa.nulls(rows.num_rows, field.type)])
-    values = rows[field.name]
-    if isinstance(values.type, pa.ExtensionType):
-        values = pa.chunked_array([chunk.storage for chunk in values.chunks], values.type.storage_type)
-    try:
-        return cast(values, field.type)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        beyond = pa.types.is_integer(values.type) and pa.types.is_floating(field.type)
-        raise DataError(
-            f"{name}: column {field.name!r} does not fit {type_name(field.type)}: {error}. Nothing was written.",
-            hint="A float64 holds whole numbers up to 2^53 (9,007,199,254,740,992) only. Keep these as text, or as whole "
-            f"numbers; in dev a table can be made anew: headrace table drop {name}"
-            if beyond
-            else "",
-        ) from None

@@ -28,13 +28,15 @@ import pyarrow.ipc
 from headrace.core.errors import ConfigError, DataError, RefusedError, UserCodeError
 from headrace.core.ids import new_id
 from headrace.lakehouse import files
-from headrace.lakehouse.columns import NAMES, arrow_types, common, conform, settled, stored, type_name, widens
+from headrace.lakehouse.columns import arrow_types, common, conform, settled, stored, type_name, widens
 from headrace.lakehouse.columns import cast as cast_column
 from headrace.lakehouse.commit import Append, Overwrite
 from headrace.lakehouse.declarations import Source
 from headrace.lakehouse.difference import same_rows
 from headrace.lakehouse.reading import EMPTY
+from headrace.lakehouse.rows import WHOLE, fit_column
 from headrace.lakehouse.sql import column, quoted
+from headrace.lakehouse.widening import beside_table, changed_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -195,8 +197,8 @@ class _Files:
         self._tell(current, spools)
         types = _unify(self.source, spools, types, self.declared)
         if current is not None and replaced:
-            return Overwrite(_reader(spools, types, first=self._kept(current, replaced, types)))
-        return Append(_reader(spools, types))
+            return Overwrite(_reader(self.source.name, spools, types, first=self._kept(current, replaced, types)))
+        return Append(_reader(self.source.name, spools, types))
 
     def _held(self, current: Snapshot | None) -> set[tuple[str, str]]:
         """Name and digest of the files whose rows the table has."""
@@ -388,16 +390,6 @@ def _check_declared(
             raise changed_type(str(source.where), source.name, name, types[name], each)
 
 
-def changed_type(where: str, table: str, name: str, was: pa.DataType, now: pa.DataType) -> DataError:
-    """The refusal of a column whose type would change, to one that does not hold its values, under those who read it."""
-    keep = f"Keep the type with schema=hr.Schema({name}={type_name(was)!r}), or" if was in NAMES else "To change it,"
-    return DataError(
-        f"{where}: column {name!r} of {table!r} was {type_name(was)} and would now be {type_name(now)}. Nothing was written.",
-        hint=f"{keep} make the table anew, which is for dev: headrace table drop {table} && headrace run refresh. "
-        "Elsewhere give the column a new name.",
-    )
-
-
 def _refusal(source: Source, spool: _Spool, field: pa.Field, was: pa.DataType, where: str) -> DataError:
     """The refusal of a file's column that does not fit: by its spelling where that is what made it text."""
     if (guess := spool.spelled.get(field.name)) is not None and _number(was):
@@ -411,7 +403,7 @@ def _conflict(source: Source, file: str, field: pa.Field, was: pa.DataType, wher
     if _numeric(field.type, was):
         return DataError(
             f"{what} Not every value is held by one type of number. Nothing was loaded.",
-            hint="A float64 holds whole numbers up to 2^53 (9,007,199,254,740,992) only. Such a number is an identifier: "
+            hint=f"{WHOLE} Such a number is an identifier: "
             f'declare it as text, schema=hr.Schema({example}="string").{_anew(source, where)}',
         )
     return DataError(
@@ -475,42 +467,33 @@ def _numeric(*types: pa.DataType) -> bool:
 
 
 def _reader(
-    spools: Sequence[_Spool], types: Mapping[str, pa.DataType], *, first: Iterable[pa.RecordBatch] = ()
+    name: str, spools: Sequence[_Spool], types: Mapping[str, pa.DataType], *, first: Iterable[pa.RecordBatch] = ()
 ) -> pa.RecordBatchReader:
     """The rows of all files as one stream in the unified types, after those of `first`."""
     schema = pa.schema([*types.items(), (FILE, pa.string()), (DIGEST, pa.string())])
 
     def batches() -> Iterator[pa.RecordBatch]:
         for batch in first:
-            yield _shaped(batch, schema, {})
+            yield _shaped(name, batch, schema, {})
         for spool in spools:
             for batch in spool.batches():
-                yield _shaped(batch, schema, {FILE: spool.name, DIGEST: spool.digest})
+                yield _shaped(spool.name, batch, schema, {FILE: spool.name, DIGEST: spool.digest})
 
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
-def _shaped(batch: pa.RecordBatch, schema: pa.Schema, constants: Mapping[str, str]) -> pa.RecordBatch:
+def _shaped(name: str, batch: pa.RecordBatch, schema: pa.Schema, constants: Mapping[str, str]) -> pa.RecordBatch:
     arrays: list[pa.Array] = []
     for field in schema:
         if field.name in constants:
             arrays.append(pa.repeat(pa.scalar(constants[field.name], pa.string()), batch.num_rows))
         elif field.name in batch.schema.names:
-            arrays.append(cast("pa.Array", _cast(batch.column(field.name), field)))
+            arrays.append(
+                cast("pa.Array", fit_column(name, batch.column(field.name), field, hint="Declare it as text."))
+            )
         else:
             arrays.append(pa.nulls(batch.num_rows, field.type))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def _cast(values: pa.Array, field: pa.Field) -> pa.Array | pa.ChunkedArray:
-    """The rows of a table that stay while some of its files are replaced, in a type that may be wider now."""
-    try:
-        return cast_column(values, field.type)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(
-            f"column {field.name!r} does not fit {type_name(field.type)}: {error}. Nothing was written.",
-            hint="A float64 holds whole numbers up to 2^53 only; declare such a column as text.",
-        ) from None
 
 
 # ---------------------------------------------------------------------------------------------- a user's function
@@ -550,31 +533,6 @@ class _Yielded:
         rest = batches if first is None else itertools.chain([first], batches)
         _write(path, rest, schema, {**empty, **self.types}, what=f"{self.source.where}: {self.source.name}")
         return pyarrow.ipc.open_file(pa.memory_map(str(path))).read_all()
-
-
-def beside_table(
-    made: pa.Table, there: Snapshot, *, where: str, table: str, declared: Mapping[str, pa.DataType]
-) -> pa.Table:
-    """Rows that replace those of a table, in types that hold the values of both: the table's own, or wider ones.
-
-    A column of the table that holds no value yet takes the type that comes.
-
-    Raises:
-        DataError: there is no such type, a value does not fit it, or another type is declared.
-    """
-    types: dict[str, pa.DataType] = {}
-    for field in there.schema:
-        was, index = stored(field.type) or field.type, made.schema.get_field_index(field.name)
-        if index < 0:
-            continue
-        now = made.schema.field(index).type
-        both = common(was, now)
-        if both is None and there.without_values([field.name]):
-            both = now
-        if both is None or both != declared.get(field.name, both):
-            raise changed_type(where, table, field.name, was, now)
-        types[field.name] = both
-    return conform(made, types, what=f"{where}: {table}")
 
 
 def _batches(source: Source) -> Iterator[pa.RecordBatch]:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from headrace.inference.destinations.base import Written
 from headrace.inference.destinations.difference import difference, nearby
-from headrace.lakehouse.columns import cast, common
+from headrace.lakehouse.columns import common
 from headrace.lakehouse.commit import Append, Upsert
+from headrace.lakehouse.rows import fit
 from headrace.lakehouse.sql import quoted
 from headrace.scoring.columns import FEATURES, ID
 
@@ -41,7 +42,7 @@ class DeltaTable:
             both = common(there, predictions.schema.field(FEATURES).type)
             if both is None:
                 return Append(predictions)  # which is refused, with the feature whose type changed
-            rows = _with_features(predictions, both)
+            rows = _with_features(self.name, predictions, both)
             # another version was made of other features: then the commit writes the table anew, once
             return self._changed(snapshot, rows) if both == there else Upsert(rows, key=(ID,))
 
@@ -64,7 +65,11 @@ class DeltaTable:
         return Upsert(found.rows, key=(ID,)) if found.replace else Append(found.rows)
 
 
-def _with_features(rows: pa.Table, features: pa.DataType) -> pa.Table:
-    """The same rows, with all of these features; those that they were not made from are null."""
+def _with_features(name: str, rows: pa.Table, features: pa.DataType) -> pa.Table:
+    """The same rows, with all of these features; those that they were not made from are null.
+
+    Raises:
+        DataError: a value does not fit the type that the table's own have.
+    """
     place = rows.schema.get_field_index(FEATURES)
-    return rows.set_column(place, FEATURES, cast(rows.column(FEATURES), features))
+    return fit(name, rows, rows.schema.set(place, rows.schema.field(place).with_type(features)))

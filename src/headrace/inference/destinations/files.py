@@ -25,7 +25,8 @@ from headrace.core.locks import hold
 from headrace.inference.destinations.base import Written
 from headrace.inference.destinations.difference import compare
 from headrace.inference.destinations.flat import flat
-from headrace.lakehouse.columns import common, fill, type_name
+from headrace.lakehouse.columns import common, type_name
+from headrace.lakehouse.rows import fit
 from headrace.scoring.columns import AT, ID
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from headrace.inference.declarations import Format
 
 LOCK, NEW = ".headrace.lock", ".new"
+MOVE = "Move the file away; the same command then writes it anew."
 
 
 class Files:
@@ -143,7 +145,7 @@ def _alike(file: Path, rows: pa.Table, before: pa.Table) -> tuple[pa.Table, pa.T
     """Both in types that hold the values of both: a column of a table that they were made from may have widened.
 
     Raises:
-        DataError: a column is of another type there.
+        DataError: a column is of another type there, or a value does not fit the type that holds the others.
     """
     types = {field.name: field.type for field in before.schema}
     for field in rows.schema:
@@ -152,8 +154,11 @@ def _alike(file: Path, rows: pa.Table, before: pa.Table) -> tuple[pa.Table, pa.T
             raise DataError(
                 f"{file}: column {field.name!r} is {type_name(types[field.name])} there and would now be "
                 f"{type_name(field.type)}. Nothing was written.",
-                hint="Move the file away; the same command then writes it anew.",
+                hint=MOVE,
             )
         types[field.name] = both
-    one, other = (fill(each, pa.schema([(name, types[name]) for name in each.column_names])) for each in (rows, before))
+    one, other = (
+        fit(str(file), each, pa.schema([(name, types[name]) for name in each.column_names]), hint=MOVE)
+        for each in (rows, before)
+    )
     return one, other
