@@ -13,6 +13,10 @@ from pathlib import Path
 import pytest
 from tests.cli.mini import write
 
+from headrace.core.errors import BusyError
+from headrace.workspace.in_use import alone, at_work
+from headrace.workspace.workspace import open_workspace
+
 CASES = Path(__file__).parent
 
 
@@ -141,7 +145,14 @@ def test_reset_leaves_what_is_not_the_environments(headrace, tmp_path):
     assert (own / "state.db").exists()
     ok(headrace, folder, "env", "reset", "--yes")
     left = {str(path.relative_to(folder)) for place in (own, folder / "tables") for path in place.rglob("*")}
-    assert left <= {"tables/mine.txt", "state/notes.txt", "state/up.lock", "state/serve.lock"}
+    assert left <= {
+        "tables/mine.txt",
+        "state/notes.txt",
+        "state/.gitignore",
+        "state/up.lock",
+        "state/serve.lock",
+        "state/work.lock",
+    }
     assert (elsewhere / "kept.txt").exists()
     assert (folder / "data" / "01.csv").exists()
     ok(headrace, folder, "run", "refresh")
@@ -157,6 +168,81 @@ def test_reset_killed_half_way_is_run_again(headrace, tmp_path, what):
     ok(headrace, folder, "env", "reset", "--yes")
     ok(headrace, folder, "run", "refresh")
 
+    assert [row["amount"] for row in rows(headrace, folder, "from bronze.pay order by id")] == [10, 20]
+
+
+SLOW = """
+import time
+import headrace as hr
+
+def rows():
+    import pathlib, pyarrow
+    pathlib.Path("begun").touch()
+    while not pathlib.Path("go").exists():
+        time.sleep(0.01)
+    return pyarrow.table({"id": [1]})
+
+pay = hr.Source("bronze.pay", files="data/*.csv")
+slow = hr.Source("bronze.slow", read=rows)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["table", "drop", "bronze.pay"], ["env", "reset"]])
+def test_nothing_is_taken_away_from_a_run(headrace, tmp_path, arguments):
+    folder = case("int_then_decimal", tmp_path)
+    ok(headrace, folder, "run", "refresh")
+    (folder / "proj.py").write_text(SLOW)
+    command = [sys.executable, "-m", "headrace.cli", "run", "refresh"]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL) as run:
+        try:
+            until = time.monotonic() + 60
+            while not (folder / "begun").exists() and time.monotonic() < until:
+                time.sleep(0.01)
+            refused = headrace.run(folder, *arguments, "--yes")
+        finally:
+            (folder / "go").touch()
+    assert (refused.code, "refresh is being run by" in refused.stderr) == (3, True), refused.stderr
+    assert run.returncode == 0
+    assert len(rows(headrace, folder, "from bronze.pay")) == 2
+    ok(headrace, folder, *arguments, "--yes")
+
+
+@pytest.mark.parametrize("began", ["run refresh", "table load data/01.csv"])
+def test_nothing_begins_while_something_is_taken_away(headrace, tmp_path, began):
+    folder = case("int_then_decimal", tmp_path)
+    ok(headrace, folder, "run", "refresh")
+    with open_workspace(folder=folder) as workspace, alone(workspace, "reset it"):
+        refused = headrace.run(folder, *began.split())
+    assert (refused.code, "is being taken away" in refused.stderr) == (3, True), refused.stderr
+    ok(headrace, folder, *began.split())
+
+
+def test_a_run_that_opened_what_was_reset_meanwhile_is_not_begun(headrace, tmp_path):
+    folder = case("int_then_decimal", tmp_path)
+    ok(headrace, folder, "run", "refresh")
+    with open_workspace(folder=folder) as workspace:
+        assert workspace.ledger.runs()
+        ok(headrace, folder, "env", "reset", "--yes")
+        for _ in range(2):
+            with pytest.raises(BusyError, match="has just been reset"), at_work(workspace):
+                pass
+            ok(headrace, folder, "run", "refresh")  # another database is in its place
+    with open_workspace(folder=folder) as workspace, at_work(workspace), at_work(workspace):
+        assert workspace.ledger.runs()
+
+
+def test_runs_and_removals_at_once_leave_whole_tables(headrace, tmp_path):
+    """Each is done or refused, and whatever is refused says why; afterwards a refresh makes what there should be."""
+    folder = case("int_then_decimal", tmp_path)
+    ok(headrace, folder, "run", "refresh")
+    commands = [["run", "refresh"], ["table", "drop", "bronze.pay", "--yes"], ["env", "reset", "--yes"]]
+    program = [sys.executable, "-m", "headrace.cli"]
+    running = [subprocess.Popen([*program, *each], cwd=folder, stderr=subprocess.PIPE, text=True) for each in commands]
+    for each in running:
+        said = each.communicate()[1]
+        assert each.returncode in (0, 2, 3), said  # 2: the table is gone already
+        assert "Traceback" not in said
+    ok(headrace, folder, "run", "refresh")
     assert [row["amount"] for row in rows(headrace, folder, "from bronze.pay order by id")] == [10, 20]
 
 

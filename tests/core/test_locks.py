@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from headrace.core.locks import hold
+from headrace.core.locks import hold, share
 
 DIES = """
 import os, signal, sys
@@ -22,6 +22,16 @@ def test_one_holds_it_at_a_time(tmp_path):
         pass
     with hold(tmp_path / "lock"):
         pass
+
+
+def test_many_share_it_while_nobody_holds_it_alone(tmp_path):
+    lock = tmp_path / "lock"
+    with hold(lock, shared=True), hold(lock, shared=True), pytest.raises(BlockingIOError), hold(lock):
+        pass
+    with hold(lock), pytest.raises(BlockingIOError), hold(lock, shared=True):
+        pass
+    with hold(lock), pytest.raises(BlockingIOError):
+        share(lock)
 
 
 def test_whoever_was_killed_holds_nothing(tmp_path):

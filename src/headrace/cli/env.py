@@ -24,7 +24,8 @@ def reset(yes: bool, env: str | None, as_json: bool) -> None:
 
     The project's own files stay, and so do stores that are not in folders of the environment: it says which.
     """
-    from headrace.workspace.removal import check_dev, reset
+    from headrace.workspace.drop import check_dev
+    from headrace.workspace.reset import reset
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:

@@ -27,7 +27,7 @@ def share(file: Path) -> int:
 
 
 @contextmanager
-def hold(file: Path, *, wait: bool = False) -> Generator[None]:
+def hold(file: Path, *, wait: bool = False, shared: bool = False) -> Generator[None]:
     """Holds a lock; the file is made where there is none, and stays.
 
     A link in its place is not followed: the file may lie where others can write.
@@ -35,13 +35,14 @@ def hold(file: Path, *, wait: bool = False) -> Generator[None]:
     Args:
         file: of the lock.
         wait: until whoever holds it lets go.
+        shared: beside others who share it; alone unless said.
 
     Raises:
         BlockingIOError: somebody else holds it, and it is not waited for.
     """
     descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(descriptor)

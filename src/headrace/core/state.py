@@ -66,6 +66,9 @@ class State:
     def __init__(self, url: str) -> None:
         self.engine = _sqlite(url) if url.startswith("sqlite") else _engine(url)
         self._mine = local()
+        self._file: tuple[int, int] | None = None
+        if self.engine.dialect.name == "sqlite":
+            event.listen(self.engine, "connect", self._opened)
 
     @contextmanager
     def begin(self) -> Generator[Connection]:
@@ -125,6 +128,25 @@ class State:
     def close(self) -> None:
         """Closes the connections. The object may be used again: it then opens new ones."""
         self.engine.dispose()
+        self._file = None
+
+    def is_gone(self) -> bool:
+        """Whether another file, or none, is where the open database of SQLite was: what is written to it would be lost."""
+        return self._file is not None and self._file != _identity(self.engine)
+
+    def _opened(self, _connection: object, _record: object) -> None:
+        if self._file is None:
+            self._file = _identity(self.engine)
+
+
+def _identity(engine: Engine) -> tuple[int, int] | None:
+    """Device and inode of an SQLite database; None where there is none."""
+    assert engine.url.database
+    try:
+        found = Path(engine.url.database).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _engine(url: str, **options: Any) -> Engine:

@@ -21,20 +21,20 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
-from headrace.core.errors import BusyError, DataError, HeadraceError, RefusedError
-from headrace.core.locks import hold
+from headrace.core.errors import DataError, HeadraceError, RefusedError
 from headrace.core.text import counted
 from headrace.features.online.sqlite import SqliteStore
 from headrace.serving.manifest import FILE, read_manifest, write_manifest
 from headrace.workspace import start
 from headrace.workspace.aside import away
 from headrace.workspace.follow import serve_current
+from headrace.workspace.in_use import alone
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -96,7 +96,8 @@ def rehearse(
             hint=f"headrace traffic show {deployment.name} --env {workspace.environment.name}",
         )
     asked: dict[str, Json] = {"since": since.isoformat(), "until": until.isoformat(), "rows": rows}
-    with _alone(workspace), start.open_job(workspace, f"serve {deployment.name}", asked, listen) as run:
+    only = alone(workspace, "rehearse: nothing else may be at work while the lakehouse is away")
+    with only, start.begin_job(workspace, f"serve {deployment.name}", asked, listen) as run:
         serve_current(workspace, deployment.name)
         found = _decisions(
             workspace, deployment.name, deployment.score.table, version.version, since, until, rows, instants
@@ -211,25 +212,6 @@ def _plan(workspace: Workspace, model: str) -> FeaturePlan:
     file = workspace.home(model) / FILE
     folder = version_folder(file, read_manifest(file))
     return FeaturePlan.from_json(json.loads((folder / PACKAGE / "spec.json").read_text(encoding="utf-8"))["plan"])
-
-
-@contextmanager
-def _alone(workspace: Workspace) -> Generator[None]:
-    """Nothing else may be at work: it would find no lakehouse, or make another one."""
-    workspace.ledger.sweep()
-    running = [run for run in workspace.ledger.runs() if run.status == "running"]
-    if running:
-        raise BusyError(f"{running[0].job} is running: a rehearsal takes the lakehouse away.", hint="Wait for its end.")
-    workspace.environment.root.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
-        try:
-            held.enter_context(hold(workspace.up_lock))
-        except BlockingIOError:
-            raise BusyError(
-                f"{workspace.config.name} is up in {workspace.environment.name}: a rehearsal takes the lakehouse away.",
-                hint="End `headrace up` for as long as the rehearsal takes.",
-            ) from None
-        yield
 
 
 def _stage(workspace: Workspace, model: str) -> tuple[Path, SqliteStore]:

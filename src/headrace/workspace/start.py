@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -13,9 +14,10 @@ from headrace.deployment.declarations import Deployment
 from headrace.deployment.retraining import Verdict
 from headrace.lakehouse.declarations import Source, Table
 from headrace.training.declarations import Model, Params
+from headrace.workspace.in_use import at_work
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -521,8 +523,15 @@ def _text(workspace: Workspace, given: datetime | None) -> str | None:
     return known.isoformat() if known else None
 
 
-def open_job(workspace: Workspace, job: str, params: dict[str, Json], listen: Listener | None) -> Run:
-    """Opens a run of a job, or takes over one that was cut off."""
+@contextmanager
+def open_job(workspace: Workspace, job: str, params: dict[str, Json], listen: Listener | None) -> Generator[Run]:
+    """Opens a run of a job, or takes over one that was cut off; nothing of the environment is taken away meanwhile."""
+    with at_work(workspace), begin_job(workspace, job, params, listen) as run:
+        yield run
+
+
+def begin_job(workspace: Workspace, job: str, params: dict[str, Json], listen: Listener | None) -> Run:
+    """The same for whoever has the environment alone."""
     code = workspace.code
     run = workspace.ledger.open(job, params, code=str(code))
     if listen:

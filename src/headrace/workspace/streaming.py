@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from headrace.core.errors import DataError, DeclarationError, HeadraceError, MissingExtraError, NotFoundError
 from headrace.deployment.declarations import Deployment
 from headrace.inference.streaming.declarations import Changes, Kafka
+from headrace.workspace.in_use import at_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,6 +59,7 @@ def run_stream(
     folder = workspace.environment.root / "streams" / model
     settled: set[tuple[int, int]] = set()
     with ExitStack() as held:
+        held.enter_context(at_work(workspace))
         opened = _Opened(workspace, model, stream, folder, say, accept_loss, partitions)
         source, sink, letters = opened.parts(held, settled)
         told = telling.Telling(telling.Figures(model=model, source=source.name), folder, say)

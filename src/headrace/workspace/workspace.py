@@ -147,6 +147,10 @@ class Workspace:
 
         return open_store(self.environment.online_address, self.config.folder)
 
+    def state_is_gone(self) -> bool:
+        """Whether the state database was taken away since this process opened it."""
+        return "state" in self.__dict__ and self.state.is_gone()
+
     @property
     def up_lock(self) -> Path:
         """Held by the scheduler of this environment on this machine."""

@@ -1,0 +1,106 @@
+"""Taking one table away, in dev. It may be killed at any moment and run again: it takes away what is still there."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from headrace.core.errors import HeadraceError, RefusedError
+from headrace.core.failpoints import reach
+from headrace.workspace.in_use import alone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from headrace.environments.config import Environment
+    from headrace.workspace.workspace import Workspace
+
+
+def check_dev(environment: Environment, what: str) -> None:
+    """Refuses where released or committed code runs: what is there was made to be kept.
+
+    Raises:
+        RefusedError: the environment is not for development.
+    """
+    if environment.code != "any":
+        raise RefusedError(
+            f"{what} is for environments in which the working tree may run; in {environment.name!r} only "
+            f"{'a release' if environment.code == 'release' else 'committed code'} does. Nothing was removed.",
+            hint="What is there was made to be kept: others read it, and versions in the registry cite it.",
+        )
+
+
+def dependents(workspace: Workspace, name: str) -> list[str]:
+    """What depends on a table, a line each: tables, models, their versions, the online store."""
+    found = [
+        f"version {number} ({stage}) of model {model} cites it" for model, number, stage in _citing(workspace, name)
+    ]
+    with suppress(HeadraceError, SQLAlchemyError):
+        published = workspace.online.table(name)
+        if published is not None:
+            found.append("the online store answers with its rows until the next `headrace run publish`")
+    try:
+        return [*_declared(workspace, name), *found]
+    except HeadraceError as error:
+        return [*found, f"which tables and models read it is not known: {error.what}"]
+
+
+def _declared(workspace: Workspace, name: str) -> Iterator[str]:
+    from headrace.lakehouse import graph
+    from headrace.lakehouse.declarations import Source, Table
+    from headrace.pipelines.model_inputs import tables
+    from headrace.training.declarations import Model
+
+    declared = [*workspace.project.all(Source), *workspace.project.all(Table)]
+    known = {*(each.name for each in workspace.lakehouse.names()), *(each.name for each in declared)}
+    if name not in {each.name for each in declared}:
+        yield "no source or table of this project is declared by its name, so `headrace run refresh` does not make it anew"
+    for each in declared:
+        if name in graph.inputs(each, known):
+            yield f"table {each.name} reads it"
+    for model in workspace.project.all(Model):
+        if name in tables(model):
+            yield f"model {model.name} is trained and scored on it"
+
+
+def _citing(workspace: Workspace, name: str) -> list[tuple[str, int, str]]:
+    """Model, number and stage of each version that was made from the table."""
+    return [
+        (version.model, version.version, version.stage)
+        for version in workspace.registry.versions()
+        if name in version.inputs or name == f"training.{version.model.lower()}"
+    ]
+
+
+def drop(workspace: Workspace, name: str) -> list[str]:
+    """Takes a table away, and what its expectations set apart; gives their names.
+
+    Raises:
+        RefusedError: the environment is not for development, or the table is another environment's; whoever runs this may not.
+        BusyError: something runs that may write it.
+        NotFoundError: there is no such table.
+    """
+    from headrace.access.audit import record
+    from headrace.access.identity import ADMIN, ENGINEER
+    from headrace.lakehouse.declarations import quarantine_name
+
+    environment = workspace.environment
+    check_dev(environment, "`headrace table drop`")
+    me = workspace.access.me()
+    me.require(ENGINEER, ADMIN, to=f"drop {name}")
+    found = workspace.lakehouse.snapshot(name)
+    if found.env != environment.name:
+        raise RefusedError(
+            f"{name!r} is a table of {found.env!r} that {environment.name!r} only reads. Nothing was removed."
+        )
+    names = [each for each in (name, quarantine_name(name)) if workspace.lakehouse.exists(each, own=True)]
+    with alone(workspace, "drop a table"):
+        for each in names:
+            there = workspace.lakehouse.snapshot(each)
+            with workspace.state.begin() as connection:
+                record(connection, me.name, "table.dropped", each, {"version": there.version, "id": there.id})
+            workspace.lakehouse.drop(each)
+            reach(f"table.dropped:{each}")
+    return names
