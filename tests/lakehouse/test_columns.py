@@ -100,6 +100,11 @@ def test_not_a_number_stays_one_inside_of_lists_and_structs(values, to):
 
 def test_nanoseconds_are_cut_and_other_units_keep_the_moment():
     assert cast(pa.array([1_500], pa.timestamp("ns")), LOCAL).cast(pa.int64()).to_pylist() == [1]
+    nested = pa.array([[[1_500, None]], None], pa.list_(pa.list_(pa.timestamp("ns"))))
+    assert cast(nested, pa.list_(pa.list_(LOCAL))).cast(pa.list_(pa.list_(pa.int64()))).to_pylist() == [
+        [[1, None]],
+        None,
+    ]
     assert cast(pa.array([9 * 10**15], pa.timestamp("ms")), LOCAL).cast(pa.int64()).to_pylist() == [9 * 10**18]
     with pytest.raises(DataError, match="bounds"):
         conform(pa.table({"at": pa.array([10**16], pa.timestamp("ms"))}), {}, what="t")

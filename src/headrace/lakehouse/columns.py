@@ -236,17 +236,27 @@ def _converted(array: pa.Array | pa.ChunkedArray, to: pa.DataType) -> pa.Array |
     if _has_empty(array.type) and pa.types.is_list(array.type) and pa.types.is_list(to):
         items = _converted(array.values, to.value_type)
         return pa.ListArray.from_arrays(array.offsets, items, type=to, mask=array.is_null())
-    cut = pa.types.is_timestamp(array.type) and pa.types.is_timestamp(to) and array.type.unit == "ns"
+    cut = _are_times(array.type, to) and _items(array.type).unit == "ns"
     return array.cast(to, safe=not cut)  # a coarser unit is multiplied up, which has to be checked
 
 
 def _is_reading(found: pa.DataType, to: pa.DataType) -> bool:
     """Whether the values stay what they are by the nature of the cast, so that there is nothing to compare."""
-    if pa.types.is_timestamp(found) and pa.types.is_timestamp(to):
+    if _are_times(found, to):
         return True
     if any(test(found) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):
         return True
     return pa.types.is_null(found) or pa.types.is_dictionary(found) or _has_empty(found)
+
+
+def _are_times(*types: pa.DataType) -> bool:
+    return all(pa.types.is_timestamp(_items(each)) for each in types)
+
+
+def _items(found: pa.DataType) -> pa.DataType:
+    """What is in a list, or in lists of lists; another type itself."""
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return _items(found.value_type) if any(test(found) for test in lists) else found
 
 
 def _has_empty(found: pa.DataType) -> bool:

@@ -153,11 +153,21 @@ def fit_column(
     try:
         return cast(values, field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        beyond = pa.types.is_integer(values.type) and pa.types.is_floating(field.type)
+        beyond = _whole_to_float(values.type, field.type)
         raise DataError(
             f"{name}: column {field.name!r} does not fit {type_name(field.type)}: {error}. Nothing was written.",
             hint=f"{WHOLE} {hint}" if beyond else "",
         ) from None
+
+
+def _whole_to_float(found: pa.DataType, to: pa.DataType) -> bool:
+    """Whether a whole number becomes a float, at whatever depth."""
+    if pa.types.is_struct(found) and pa.types.is_struct(to):
+        types = {each.name: each.type for each in to}
+        return any(each.name in types and _whole_to_float(each.type, types[each.name]) for each in found)
+    if pa.types.is_list(found) and pa.types.is_list(to):
+        return _whole_to_float(found.value_type, to.value_type)
+    return pa.types.is_integer(found) and pa.types.is_floating(to)
 
 
 def those_that_fit(rows: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Table:

@@ -207,6 +207,31 @@ def test_a_table_of_somebody_else_is_left_alone(place, predictions):
         write(place, predictions)
 
 
+def made_from(x, kind):
+    return pa.table(
+        {
+            "prediction_id": [f"id of {x}"],
+            "predicted_for": pa.array([datetime(2024, 1, 5, tzinfo=UTC)], pa.timestamp("us", "UTC")),
+            "model": ["late"],
+            "model_version": pa.array([1], pa.int64()),
+            "features": pa.array([{"x": x}], pa.struct([("x", kind)])),
+        }
+    )
+
+
+@pytest.mark.parametrize("kind", ["delta", "parquet"])
+@pytest.mark.parametrize("whole_first", [True, False])
+def test_a_whole_number_beside_fractions_that_a_float64_does_not_hold_is_refused(tmp_path, kind, whole_first):
+    place = Place(kind, tmp_path, "")
+    one, other = made_from(2**53 + 1, pa.int64()), made_from(0.5, pa.float64())
+    first, second = (one, other) if whole_first else (other, one)
+    write(place, first, "a")
+    with pytest.raises(DataError, match=r"(?s)'features'.*2\^53"):
+        write(place, second, "b")
+
+    assert [row["features"] for row in place.rows()] == first["features"].to_pylist()
+
+
 class TestFiles:
     def test_what_a_writer_left_half_written_is_no_trouble(self, tmp_path, predictions):
         place = Place("parquet", tmp_path, "")
