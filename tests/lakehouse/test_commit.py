@@ -411,6 +411,18 @@ def test_the_callers_own_exception_in_a_stream_is_what_the_caller_sees(lake):
 # ---------------------------------------------------------------------------------------------- properties, names, log
 
 
+def test_what_a_change_that_came_too_late_would_have_noted_is_not_kept(lake):
+    def change(snapshot):
+        if snapshot is None:  # somebody else is faster, so this is computed again
+            lake.commit(T, "faster", lambda _: Append(rows(k=[2])))
+            return Append(rows(k=[1]), properties={"headrace.first": "yes"})
+        return Append(rows(k=[1]), properties={"headrace.second": "yes"})
+
+    lake.commit(T, "a", change, properties={"headrace.kind": "source"})
+    assert lake.snapshot(T).properties == {"headrace.kind": "source", "headrace.second": "yes"}
+    assert content(lake) == [{"k": 1}, {"k": 2}]
+
+
 def test_properties_hold_from_the_change_on_and_are_not_data(lake):
     first = lake.commit(
         T, "a", lambda _: Append(rows(k=[1])), properties={"headrace.kind": "table", "headrace.key": '["k"]'}

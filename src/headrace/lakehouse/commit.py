@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict
 
 import pyarrow as pa
@@ -67,16 +67,25 @@ class Append:
     """Adds rows. Columns of the table that they lack are null; columns that it lacks are added.
 
     A column that is wider in them than in the table is widened there: then the table is rewritten in the same version.
+
+    Attributes:
+        properties: table properties that hold from this change on, beside those of the commit.
     """
 
     rows: Rows
+    properties: Mapping[str, str] = field(default_factory=dict[str, str], kw_only=True)
 
 
 @dataclass(frozen=True)
 class Overwrite:
-    """The table becomes these rows and these columns. A column that stays keeps its type, or widens."""
+    """The table becomes these rows and these columns. A column that stays keeps its type, or widens.
+
+    Attributes:
+        properties: as for `Append`.
+    """
 
     rows: Rows
+    properties: Mapping[str, str] = field(default_factory=dict[str, str], kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -89,11 +98,13 @@ class Upsert:
         rows: no two of one key. Columns of the table that they lack become null in them.
         key: the columns that identify a row. Null equals null.
         delete: the keys of rows to delete; those that are not there are passed over. Further columns are ignored.
+        properties: as for `Append`.
     """
 
     rows: Rows
     key: Sequence[str]
     delete: pa.Table | None = None
+    properties: Mapping[str, str] = field(default_factory=dict[str, str], kw_only=True)
 
 
 Change = Append | Overwrite | Upsert
@@ -173,9 +184,10 @@ def commit(
         wanted = change(current)
         if wanted is None:
             return _nothing(target, current)
-        made = _Attempt(
-            target=target, id=id, numbers={id: n}, properties=properties or {}, found=found, current=current
-        ).write(wanted)
+        both = {**(properties or {}), **wanted.properties}
+        made = _Attempt(target=target, id=id, numbers={id: n}, properties=both, found=found, current=current).write(
+            wanted
+        )
         if made is not None:
             reach(f"commit.committed:{target.name}")
             return _told(target, made, already=False)
@@ -220,7 +232,10 @@ def advance(
                 )
         current = None if found is None or is_unborn(found) else target.of(found)
         wanted = change(current)
-        made = _Attempt(target=target, id=id, numbers=ends, properties={}, found=found, current=current).write(wanted)
+        properties = wanted.properties
+        made = _Attempt(target=target, id=id, numbers=ends, properties=properties, found=found, current=current).write(
+            wanted
+        )
         if made is not None:
             reach(f"commit.committed:{target.name}")
             return _told(target, made, already=False)

@@ -100,8 +100,7 @@ def load(lakehouse: Lakehouse, source: Source, folder: Path) -> Loaded:
             else _Files(lakehouse, source, folder, Path(scratch))
         )
         # what is there decides what is written, so the id need not tell this load from an earlier one
-        work.properties.update(_properties(source))
-        commit = lakehouse.commit(source.name, new_id(), work.change, properties=work.properties)
+        commit = lakehouse.commit(source.name, new_id(), work.change, properties=_properties(source))
         return Loaded(
             table=source.name,
             version=commit.version,
@@ -177,7 +176,6 @@ class _Files:
         self.found = _find(source, folder)
         self.digests = {name: files.content_digest(path)[:32] for name, path in self.found.items()}
         self.spools: dict[tuple[str, frozenset[str]], _Spool] = {}
-        self.properties: dict[str, str] = {}
         self.notes: tuple[str, ...] = ()
         self.new = self.known = self.rows = 0
 
@@ -194,11 +192,13 @@ class _Files:
         asked = any(name in types and widens(types[name], each) for name, each in self.declared.items())
         if current is not None and not replaced and not self.rows and not asked:
             return None
-        self._tell(current, spools)
+        told = self._tell(current, spools)
         types = _unify(self.source, spools, types, self.declared)
         if current is not None and replaced:
-            return Overwrite(_reader(self.source.name, spools, types, first=self._kept(current, replaced, types)))
-        return Append(_reader(self.source.name, spools, types))
+            return Overwrite(
+                _reader(self.source.name, spools, types, first=self._kept(current, replaced, types)), properties=told
+            )
+        return Append(_reader(self.source.name, spools, types), properties=told)
 
     def _held(self, current: Snapshot | None) -> set[tuple[str, str]]:
         """Name and digest of the files whose rows the table has."""
@@ -283,14 +283,13 @@ class _Files:
                 f"{self.found[empty[0]]}: the file is empty; a CSV file begins with the names of its columns."
             )
 
-    def _tell(self, current: Snapshot | None, spools: Sequence[_Spool]) -> None:
-        """Notes what was guessed for the first time; the table keeps what its readers were told."""
+    def _tell(self, current: Snapshot | None, spools: Sequence[_Spool]) -> dict[str, str]:
+        """Notes what was guessed for the first time; gives the property in which the table keeps what its readers were told."""
         told: list[str] = json.loads(current.properties.get(TOLD, "[]")) if current else []
         fresh = {guess.about: guess for spool in spools for guess in spool.guesses if guess.about not in told}
         self.notes = tuple(f"{self.source.name}: {guess}" for guess in fresh.values())
         kept = [about for about in fresh if about != EMPTY]
-        if kept:
-            self.properties[TOLD] = json.dumps([*told, *kept])
+        return {TOLD: json.dumps([*told, *kept])} if kept else {}
 
     def _kept(
         self, current: Snapshot, replaced: Sequence[str], types: Mapping[str, pa.DataType]
@@ -506,7 +505,6 @@ class _Yielded:
         self.lakehouse, self.source = lakehouse, source
         self.types = arrow_types(source.schema)
         self.table = self._spool(scratch / "yielded.arrow")
-        self.properties: dict[str, str] = {}
         self.notes: tuple[str, ...] = ()
         self.new = self.known = self.rows = 0
 
