@@ -52,7 +52,7 @@ def make(folder: Path) -> None:
 
     from headrace.lakehouse.commit import Append
     from headrace.training import package
-    from headrace.training.estimator import LightGBM
+    from headrace.training.estimator import LightGBM, Settings
 
     draw = np.random.default_rng(0)
     X = pd.DataFrame(draw.normal(size=(20_000, len(FEATURES))), columns=FEATURES)  # noqa: N806
@@ -68,7 +68,7 @@ def make(folder: Path) -> None:
             classes=(0, 1),
             plan=plan(joined=name == "joined"),
             categories={},
-            estimator=LightGBM(booster),
+            estimator=LightGBM(booster, Settings()),
             calibration=None,
             params={},
             origin=None,

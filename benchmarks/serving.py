@@ -48,7 +48,7 @@ def make(folder: Path) -> None:
     import pandas as pd
     from sklearn.linear_model import LogisticRegression
 
-    from headrace.training.estimator import LightGBM, Pickled
+    from headrace.training.estimator import LightGBM, Pickled, Settings
 
     draw = np.random.default_rng(0)
     X = pd.DataFrame(draw.normal(size=(20_000, FEATURES)), columns=NAMES)  # noqa: N806
@@ -63,11 +63,11 @@ def make(folder: Path) -> None:
         "headrace, python": Plain().predict(rows),
     }
     home = folder / "serving"
-    _package(home / "bench", LightGBM(booster), rows, task="Binary", log="none")
-    _package(home / "log", LightGBM(booster), rows, task="Binary", log="required")
-    _package(home / "sklearn", Pickled(forest), rows, task="Binary", log="none")
-    _package(home / "python", Pickled(Plain()), rows, task="Regression", log="none")
-    _package(home / "keys", LightGBM(booster), rows, task="Binary", log="none", keys=True)
+    _package(home / "bench", LightGBM(booster, Settings()), rows, task="Binary", log="none")
+    _package(home / "log", LightGBM(booster, Settings()), rows, task="Binary", log="required")
+    _package(home / "sklearn", Pickled(forest, Settings()), rows, task="Binary", log="none")
+    _package(home / "python", Pickled(Plain(), Settings()), rows, task="Regression", log="none")
+    _package(home / "keys", LightGBM(booster, Settings()), rows, task="Binary", log="none", keys=True)
     _publish(folder / "online.db", draw)
     for count in (1, ROWS):
         split = {"dataframe_split": {"columns": NAMES, "data": rows.head(count).to_numpy().tolist()}}

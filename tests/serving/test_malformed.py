@@ -268,8 +268,12 @@ class TestKeys:
         ("change", "said"),
         [
             ({"ride": None}, "'ride' is null"),
-            ({"ride": []}, "'ride' is no key"),
-            ({"ride": {"a": SECRET}}, "'ride' is no key"),
+            ({"ride": []}, "'ride' is int64; list was given"),
+            ({"ride": {"a": SECRET}}, "'ride' is int64; dict was given"),
+            ({"ride": SECRET}, "'ride' is int64; str was given"),
+            ({"ride": True}, "'ride' is int64; bool was given"),
+            ({"ride": 1.5}, "'ride' is int64; a number that it cannot hold was given"),
+            ({"ride": 2**64}, "'ride' is int64; a number that it cannot hold was given"),
             ({"station": 7}, "'station' is string"),
             ({"station": [SECRET]}, "'station' is string"),
             ({"asked_at": SECRET}, "'asked_at' is no time"),
@@ -291,10 +295,7 @@ class TestKeys:
         row = {name: value for name, value in KEYED.items() if name != missing}
         refused(live, "/predict", {"rows": [KEYED, row]}, "row 1", f"'{missing}' is missing")
 
-    @pytest.mark.parametrize(
-        "change",
-        [{"ride": 2**64}, {"ride": "é" * 10_000}, {"ride": True}, {"ride": 1.5}, {"station": None}, {"asked_at": None}],
-    )
+    @pytest.mark.parametrize("change", [{"ride": 2**63 - 1}, {"ride": -1.0}, {"station": None}, {"asked_at": None}])
     def test_that_are_odd_are_answered(self, live, change):
         status, answer, _ = live.ask("/predict", {"rows": [{**KEYED, **change}]})
         assert status == 200, answer

@@ -15,7 +15,7 @@ from headrace.features.plan import Feature, FeaturePlan, Input
 from headrace.scoring.predictor import Predictor
 from headrace.scoring.version import LoadedVersion
 from headrace.training import package
-from headrace.training.estimator import LightGBM, Pickled
+from headrace.training.estimator import LightGBM, Pickled, Settings
 
 from .project import ok, write
 
@@ -59,12 +59,13 @@ def write_version(folder, *, number=1, estimator="lightgbm"):
         fitted = LightGBM(
             lightgbm.train(
                 {"objective": "binary", "verbose": -1, "seed": number, "num_threads": 1}, lightgbm.Dataset(X, y), 20
-            )
+            ),
+            Settings(),
         )
     else:
         from sklearn.impute import SimpleImputer
 
-        fitted = Pickled(make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression()).fit(X, y))
+        fitted = Pickled(make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression()).fit(X, y), Settings())
     folder.mkdir(parents=True)
     written = package.write(
         folder,
