@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from headrace.core.errors import DataError, DeclarationError
@@ -150,6 +150,7 @@ def test_the_declared_number_that_is_none_is_the_one_that_is_blamed(texts, to, b
     assert (refused.value.place, refused.value.text) == (texts.index(bad), bad)
 
 
+@example(2.0**-24, 0)
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 25))
 def test_a_float_survives_in_every_notation_of_itself(value, digits):
     for text in (repr(value), f"{value:.17g}", f"{value:.{digits}e}" if digits >= 16 else repr(value)):

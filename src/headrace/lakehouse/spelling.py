@@ -216,7 +216,10 @@ def survives(text: str, value: float) -> bool:
         return True
     if not math.isfinite(value) or value == 0:
         return False
-    return Decimal(f"{value:.{len(digits) - 1}e}") == Decimal(text)
+    written = Decimal(
+        text
+    )  # the shortest name of a number may round a tie up, which as many digits of it round to even
+    return written in (Decimal(f"{value:.{len(digits) - 1}e}"), Decimal(repr(float(value))))
 
 
 def _truth(texts: Texts) -> pa.ChunkedArray:
