@@ -5,6 +5,8 @@ import io
 import json
 import zipfile
 from contextlib import suppress
+from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from headrace.core.errors import DataError
 from headrace.lakehouse import files
+from headrace.lakehouse.columns import type_name
 from headrace.lakehouse.dialect import Dialect
 from headrace.lakehouse.files import Reading, read
 
@@ -212,14 +215,142 @@ def test_numbers_and_objects_of_json_are_what_was_written(tmp_path, data, found)
 
 
 def test_a_json_column_that_is_declared_as_text_takes_everything_as_it_is_written(tmp_path):
-    data = '{"a": 89014103211118510720}\n{"a": "x"}\n{"a": 1.50}\n{"a": {"b": [true]}}\n{"a": null}\n'
+    data = '{"a": 89014103211118510720}\n{"a": "x"}\n{"a": 1.50}\n{"a":{"b":[true,1.50]}}\n{"a": null}\n'
     found = rows(packed(tmp_path / "raw.jsonl", data.encode()), {"a": pa.string()})["a"].to_pylist()
-    assert found == ["89014103211118510720", "x", "1.50", '{"b": [true]}', None]
+    assert found == ["89014103211118510720", "x", "1.50", '{"b": [true, 1.50]}', None]
 
 
 def test_a_number_within_a_json_object_that_no_type_holds_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"raw\.jsonl:2: 89014103211118510720 in column 'a' has more digits"):
         rows(packed(tmp_path / "raw.jsonl", b'{"a": {"b": 1}}\n{"a": {"b": 89014103211118510720}}\n'))
+
+
+UTC_TIME, LOCAL_TIME = pa.timestamp("us", "UTC"), pa.timestamp("us")
+THREE, FIVE = datetime(2024, 1, 1, 3, tzinfo=UTC), datetime(2024, 1, 1, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "found"),
+    [
+        (["2024-01-01T05:00:00+02:00", "2024-01-01T05:00:00Z"], UTC_TIME, [THREE, FIVE]),
+        ([None, "2024-01-01 05:00:00Z"], UTC_TIME, [None, FIVE]),
+        (["2024-01-01T05:00:00.5Z"], UTC_TIME, [FIVE.replace(microsecond=500_000)]),
+        (["2024-01-01T05:00:00"], LOCAL_TIME, [FIVE.replace(tzinfo=None)]),
+        (["2024-01-01", ""], pa.date32(), [date(2024, 1, 1), None]),
+        (["2024-01-01T05:00:00Z", "2024-01-01T05:00:00"], pa.string(), None),
+        (["2024-01-01T05:00:00", "2024-01-01T05:00:00Z"], pa.string(), None),
+        (["2024-01-01", "soon"], pa.string(), None),
+        (["2024-02-30"], pa.string(), None),
+        (["5", "1.5"], pa.string(), None),
+        (["true"], pa.string(), None),
+        (["", ""], pa.string(), None),
+    ],
+)
+def test_times_of_json_are_those_of_csv_with_their_zones_at_every_depth(tmp_path, values, kind, found):
+    found = values if found is None else found
+    lines = [{"a": value, "o": {"t": value, "n": 1, "e": {}}, "l": [value, None]} for value in values]
+    data = "\n".join(json.dumps(line) for line in [*lines, {"a": None, "o": None, "l": None}]).encode()
+    table = rows(packed(tmp_path / "raw.jsonl", data))
+    assert [table.schema.field("a").type, table.schema.field("o").type.field("t").type] == [kind, kind]
+    assert table["a"].to_pylist() == [*found, None]
+    assert table["o"].to_pylist() == [*({"t": each, "n": 1, "e": {}} for each in found), None]
+    assert table["l"].to_pylist() == [*([each, None] for each in found), None]
+    if kind != pa.string():
+        text = "a\n" + "".join(f'"{value or ""}"\n' for value in values)
+        assert rows(packed(tmp_path / "raw.csv", text.encode())).column("a").to_pylist() == found
+
+
+@pytest.mark.parametrize("name", ["raw.jsonl", "raw.csv"])
+def test_times_with_and_without_a_zone_stay_text_and_that_is_told(tmp_path, name):
+    values = ["2024-01-01T05:00:00Z", "2024-01-01T05:00:00"]
+    lines = ["at", *values] if name == "raw.csv" else [json.dumps({"at": value}) for value in values]
+    path = packed(tmp_path / name, "\n".join(lines).encode())
+    with read(path, Reading()) as content:
+        (guess,) = content.guesses
+        assert content.batches.read_all()["at"].to_pylist() == values
+    assert "at is text, for '2024-01-01T05:00:00' has no zone, and others have one" in str(guess)
+    assert 'schema=hr.Schema(at="timestamp_utc")' in str(guess)
+    assert rows(path, {"at": UTC_TIME})["at"].to_pylist() == [FIVE, FIVE]
+
+
+@pytest.mark.parametrize(
+    ("values", "to", "found"),
+    [
+        (["2024-01-01", None], pa.date32(), [date(2024, 1, 1), None]),
+        (["2024-01-01T05:00:00.5"], UTC_TIME, [FIVE.replace(microsecond=500_000)]),
+        (["2024-01-01T05:00:00+02:00"], LOCAL_TIME, [THREE.replace(tzinfo=None)]),
+        ([1.0, 2], pa.int64(), [1, 2]),
+        ([1.0, 1234567890123456789], pa.int64(), [1, 1234567890123456789]),
+        (["5", 6], pa.int64(), [5, 6]),
+        ([" 7 ", ""], pa.int16(), [7, None]),
+        ([9007199254740993], pa.float64(), [9007199254740992.0]),
+        ([0.1, 2], pa.float32(), [pytest.approx(0.1), 2.0]),
+        ([12.35], pa.decimal128(10, 2), [Decimal("12.35")]),
+        ([True, None, "false"], pa.bool_(), [True, None, False]),
+        ([None, None], pa.date32(), [None, None]),
+        ([{"b": [1.50]}, 1.5], pa.string(), ['{"b": [1.5]}', "1.5"]),
+    ],
+)
+def test_a_declared_column_of_json_takes_what_one_of_csv_takes(tmp_path, values, to, found):
+    data = "\n".join(json.dumps({"a": value, "id": 1}) for value in values).encode()
+    table = rows(packed(tmp_path / "raw.jsonl", data), {"a": to})
+    assert table["a"].to_pylist() == found
+    assert table["a"].type == to
+    assert table.column_names == ["a", "id"]
+
+
+@pytest.mark.parametrize(
+    ("value", "to"),
+    [
+        ("1.5", pa.int64()), ("true", pa.int64()), ('"x"', pa.int64()), ("12345678901234567890", pa.int64()),
+        ("300", pa.int8()), ("1e300", pa.float32()), ("1e999", pa.float64()), ("20240105", pa.date32()),
+        ("5", UTC_TIME), ('"2024-13-01"', pa.date32()), ("2", pa.bool_()), ('{"b": 1}', pa.int64()), ("[1]", pa.int64()),
+    ],
+)  # fmt: skip
+def test_a_value_of_json_that_is_not_of_its_declared_type_is_placed(tmp_path, value, to):
+    with pytest.raises(DataError) as refused:
+        rows(packed(tmp_path / "raw.jsonl", b'{"a": null}\n\n{"a": %s}\n' % value.encode()), {"a": to})
+    assert f"raw.jsonl:3: column 'a' is declared as {type_name(to)}: invalid value {value.strip(chr(34))!r}" in str(
+        refused.value
+    )
+    with pytest.raises(DataError, match=r"raw\.json: item 2: column 'a' is declared"):
+        rows(packed(tmp_path / "raw.json", b'[{"a": null},\n\n{"a": %s}]' % value.encode()), {"a": to})
+
+
+def test_objects_may_stand_on_one_line(tmp_path):
+    path = packed(tmp_path / "raw.jsonl", b'{"a": 1}{"a": 2} {"a": 3}\r\n{"a": 4}')
+    assert rows(path).column("a").to_pylist() == [1, 2, 3, 4]
+    assert rows(path, {"a": pa.string()}).column("a").to_pylist() == ["1", "2", "3", "4"]
+    with pytest.raises(DataError, match=r"raw\.jsonl:1: column 'a' is declared as date: invalid value '1'"):
+        rows(path, {"a": pa.date32()})
+
+
+@pytest.mark.parametrize("last", ["1", "12345678901234567890"])
+def test_columns_come_in_the_order_of_the_objects(tmp_path, last):
+    data = b'{"e": "2024-01-01", "d": 1, "c": 1}\n{"b": [], "a": %s}' % last.encode()
+    types = {"c": pa.string(), "d": pa.int64(), "x": pa.string()}
+    assert rows(packed(tmp_path / "raw.jsonl", data), types).column_names == ["e", "d", "c", "b", "a"]
+
+
+def test_a_declared_column_that_no_object_has_is_not_made_up(tmp_path):
+    data = b'{"id": 1, "\\u00e4": null}'
+    types = {"b": pa.string(), "d": pa.date32(), "ä": pa.string()}
+    assert rows(packed(tmp_path / "raw.jsonl", data), types).column_names == ["id", "ä"]
+
+
+@pytest.mark.parametrize("key", ["b", "a"])
+def test_half_of_a_surrogate_pair_is_no_text(tmp_path, key):
+    for other in ("1", "12345678901234567890"):
+        data = b'{"id": 1}\n{"id": %s, "%s": "\\ud800"}' % (other.encode(), key.encode())
+        for types in ({}, {"a": pa.string()}):
+            with pytest.raises(DataError, match=r"surrogate pair"):
+                rows(packed(tmp_path / "raw.jsonl", data), types)
+
+
+def test_parquet_whose_text_is_not_utf8_is_refused(tmp_path):
+    odd = pa.array([b"\xff\xfe"]).view(pa.string())
+    with pytest.raises(DataError, match=r"raw\.parquet: the file cannot be read as parquet: .*UTF8"):
+        rows(packed(tmp_path / "raw.parquet", parquet(pa.table({"a": odd}))))
 
 
 @pytest.mark.parametrize("data", [b"null", b'{"a": 1}\nnull\n', b'{"a": 1} null', b'{"a": 1}"x"', b"[1]", b'[{"a": 1}, null]', b"[" * 100_000])  # fmt: skip

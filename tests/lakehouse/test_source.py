@@ -399,6 +399,51 @@ def test_a_later_file_with_leading_zeros_is_refused_with_what_declares_it(lake, 
     assert [row["plz"] for row in rows(lake)] == [20095, 1067]
 
 
+@pytest.mark.parametrize(
+    ("name", "first", "second", "third", "says", "declared"),
+    [
+        ("jsonl", '{"x": 7}', '{"x": 12345678901234567890}', "", "has more digits than a number keeps; in the table it is int64", None),
+        ("csv", "x\n7\n", "x\n1E5\n", "", "'1E5' has an exponent like a code; in the table it is int64", [7, 100_000]),
+        ("csv", "x\n2024-01-01T05:00Z\n", "x\n2024-01-01T05:00Z\n2024-01-01T06:00\n", "",
+         "'2024-01-01T06:00' has no zone, and others have one; in the table it is timestamp_utc", [5, 5, 6]),
+        ("csv", "", "x\n2024-01-01T05:00Z\n2024-01-01T06:00\n", "x\n2024-01-01T05:00Z\n",
+         "data/1.csv: column x is text, for '2024-01-01T06:00' has no zone, and others have one; in data/2.csv", [5, 6, 5]),
+    ],
+)  # fmt: skip
+def test_a_spelling_that_does_not_fit_is_told_with_the_declaration_that_reads_it(
+    lake, folder, name, first, second, third, says, declared
+):
+    source = {"files": f"data/*.{name}"}
+    if first:
+        (folder / f"data/0.{name}").write_text(first)
+        load(lake, Source("bronze.orders", **source), folder)
+    (folder / f"data/1.{name}").write_text(second)
+    if third:
+        (folder / f"data/2.{name}").write_text(third)
+    with pytest.raises(DataError) as refused:
+        load(lake, Source("bronze.orders", **source), folder)
+    assert says in str(refused.value)
+    if declared is None:
+        return
+    kind = "int64" if "int64" in says else "timestamp_utc"
+    assert f"schema=hr.Schema(x='{kind}')" in str(refused.value)
+    load(lake, Source("bronze.orders", schema=Schema(x=kind), **source), folder)
+    found = [row["x"] if kind == "int64" else row["x"].hour for row in rows(lake)]
+    assert sorted(found) == sorted(declared)
+
+
+def test_csv_and_json_of_the_same_times_are_one_table(lake, folder):
+    (folder / "data/a.csv").write_text("id,at,day\n1,2024-01-01T05:00:00+02:00,2024-01-01\n")
+    (folder / "data/b.jsonl").write_text('{"id": 2, "at": "2024-01-01T03:00:00.5Z", "day": "2024-01-02"}\n')
+    source = Source("bronze.orders", files=["data/*.csv", "data/*.jsonl"])
+    load(lake, source, folder)
+    (folder / "data/c.jsonl").write_text('{"id": 3, "at": "2024-01-01T03:00:00Z", "day": null}\n')
+    load(lake, source, folder)
+    at = datetime(2024, 1, 1, 3, tzinfo=UTC)
+    assert [row["at"] for row in rows(lake)] == [at, at.replace(microsecond=500_000), at]
+    assert lake.snapshot("bronze.orders").schema.field("day").type == pa.date32()
+
+
 def test_exponents_go_into_a_column_of_fractions(lake, folder):
     (folder / "data/a.csv").write_text("id,x\n1,1.5\n")
     load(lake, ORDERS, folder)

@@ -6,13 +6,13 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from headrace.core.errors import DataError, DeclarationError
 from headrace.lakehouse.dialect import Dialect
 from headrace.lakehouse.files import Reading, read
-from headrace.lakehouse.spelling import guess, survives
+from headrace.lakehouse.spelling import UnreadableError, convert, guess, survives
 
 TEXT = pa.string()
 INSTANT = pa.timestamp("us", "UTC")
@@ -90,6 +90,7 @@ def test_what_a_column_is(texts, kind):
         (["12", "1E5"], "exponent"),
         (["+49"], "plus sign"),
         (["12", "1,234.50"], "separators of thousands"),
+        (["2024-01-05T10:00:00Z", "2024-01-05"], "no zone"),
         (["a", "01067"], ""),
         (["1.2.3"], ""),
     ],
@@ -108,6 +109,48 @@ def test_numbers_of_a_float_column_may_have_any_exponent_but_no_leading_zero():
     assert told("nan", known=pa.float64()).values.type == pa.float64()
 
 
+def declared(to, *texts):
+    return convert(pa.chunked_array([pa.array(texts, TEXT)]), ("", "NA"), to).to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("texts", "to", "found"),
+    [
+        (["3.0", "1234567890123456789", None], pa.int64(), [3, 1234567890123456789, None]),
+        (["1234567890123456789.0", "1e3", "+2.", "-0.0"], pa.int64(), [1234567890123456789, 1000, 2, 0]),
+        (["123456789012345e3"], pa.int64(), [123456789012345000]),
+        (["01067", "1.00"], pa.int16(), [1067, 1]),
+        (["inf", "-Infinity", "1e300", "nan"][:3], pa.float64(), [float("inf"), -float("inf"), 1e300]),
+        (["inf", "3e38"], pa.float32(), [float("inf"), pytest.approx(3e38)]),
+    ],
+)
+def test_declared_numbers_are_read_whatever_stands_beside_them(texts, to, found):
+    assert declared(to, *texts) == found
+
+
+@pytest.mark.parametrize(
+    ("texts", "to", "bad"),
+    [
+        (["1234567890123456789", "3.5", "3.0"], pa.int64(), "3.5"),
+        (["3.0", "12345678901234567890"], pa.int64(), "12345678901234567890"),
+        (["3.0", "9223372036854775808.0"], pa.int64(), "9223372036854775808.0"),
+        (["3.0", "1234567890123456789.5"], pa.int64(), "1234567890123456789.5"),
+        (["1", "1e999999999"], pa.int64(), "1e999999999"),
+        (["1.0", "300.0"], pa.int8(), "300.0"),
+        (["1.0", "1_0.0"], pa.int64(), "1_0.0"),
+        (["1.0", "."], pa.int64(), "."),
+        (["1.0", "nan"], pa.int64(), "nan"),
+        (["inf", "1e300"], pa.float32(), "1e300"),
+        (["1", "-1e999"], pa.float64(), "-1e999"),
+    ],
+)
+def test_the_declared_number_that_is_none_is_the_one_that_is_blamed(texts, to, bad):
+    with pytest.raises(UnreadableError) as refused:
+        declared(to, *texts)
+    assert (refused.value.place, refused.value.text) == (texts.index(bad), bad)
+
+
+@example(2.0**-24, 0)
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 25))
 def test_a_float_survives_in_every_notation_of_itself(value, digits):
     for text in (repr(value), f"{value:.17g}", f"{value:.{digits}e}" if digits >= 16 else repr(value)):
@@ -119,7 +162,7 @@ def test_what_survives_is_the_number_that_was_written(value):
     text = f"{value:f}"
     if survives(text, float(text)):
         digits = len(text.replace(".", "").lstrip("-0")) or 1
-        assert Decimal(f"{float(text):.{digits - 1}e}") == value
+        assert value in (Decimal(f"{float(text):.{digits - 1}e}"), Decimal(repr(float(text))))
 
 
 @settings(max_examples=200)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,10 +136,11 @@ def _file(
     dialect, from_ = _dialect(like)
     read, guesses = _read(path, {name: types[name] for name in wanted}, dialect)
     _check_columns(str(path), wanted, read.column_names)
+    written: dict[str, Json] = {**asdict(dialect), "nulls": list(dialect.nulls)}  # all of it decides values
     return Given(
         decisions=Decisions(relation=GIVEN, arrow={GIVEN: _conformed(read.select(wanted), types, str(path))}),
         said=path.name,
-        identity={"file": files.content_digest(path), "nulls": list(dialect.nulls)},
+        identity={"file": files.content_digest(path), "dialect": written},
         notes=(
             *([from_] if from_ and files.format_of(path) == "csv" else []),
             *(guess.says + "." for guess in guesses),
@@ -167,16 +168,17 @@ def _listed(nulls: Sequence[str]) -> str:
 
 def _read(path: Path, types: Mapping[str, pa.DataType], like: Dialect) -> tuple[pa.Table, tuple[Guess, ...]]:
     """The rows, in the types that are wanted where a text has to be read; the engine reads more forms of times."""
-    kept = pa.types.is_string if files.format_of(path) != "csv" else _written
     reading = files.Reading(
-        types={name: kind for name, kind in types.items() if kept(kind)}, dialect=Dialect(nulls=like.nulls), like=like
+        types={name: kind for name, kind in types.items() if _written(kind)},
+        dialect=Dialect(nulls=like.nulls),
+        like=like,
     )
     with files.read(path, reading) as content:
         return content.batches.read_all(), content.guesses
 
 
 def _written(kind: pa.DataType) -> bool:
-    """Whether CSV has a text for values of a type, times apart."""
+    """Whether CSV and JSON have a text for values of a type, times apart."""
     simple = (pa.types.is_string, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_date)
     return pa.types.is_decimal(kind) or any(test(kind) for test in simple)
 

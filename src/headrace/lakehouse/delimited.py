@@ -14,7 +14,7 @@ from headrace.core.errors import DataError
 from headrace.lakehouse import dialect as dialects
 from headrace.lakehouse import spelling
 from headrace.lakehouse.columns import type_name
-from headrace.lakehouse.reading import Guess, as_utf8, check_names, left_out
+from headrace.lakehouse.reading import Guess, as_utf8, check_names, kept_as_text, left_out, unlike
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def table(data: bytes, path: Path, reading: Reading) -> tuple[pa.Table, tuple[Gu
         column = spelling.guess(values, found.nulls, decimal=found.decimal or ".", known=reading.known.get(name))
         columns[name] = column.values
         if column.why:
-            guesses += (_text(name, column),)
+            guesses += (kept_as_text(name, column.why, column.example),)
     return pa.table(columns), guesses
 
 
@@ -118,19 +118,6 @@ def _may_be_fraction(declared: pa.DataType | None) -> bool:
     return declared is None or pa.types.is_floating(declared) or pa.types.is_decimal(declared)
 
 
-def _text(name: str, column: spelling.Column) -> Guess:
-    shown = name if name.isidentifier() else "column"
-    fix = f'schema=hr.Schema({shown}="string") says so'
-    if column.why.startswith("separators"):
-        fix += ', decimal="," reads decimal commas, and replace() in SQL takes out separators of thousands'
-    elif not column.why.startswith("more"):
-        to = "float64" if "exponent" in column.why else "int64"
-        fix += f', schema=hr.Schema({shown}="{to}") reads numbers'
-    return Guess(
-        about=f"text {name}", says=f"{name} is text, for {column.example!r} has {column.why}", fix=fix, column=name
-    )
-
-
 class _Fields:
     """The fields of one file as text, and where they stand."""
 
@@ -161,12 +148,8 @@ class _Fields:
         except pa.ArrowNotImplementedError:
             raise DataError(f"{self.path}: column {name!r} is {type_name(to)}, which CSV has no text for.") from None
         except spelling.UnreadableError as error:
-            shown = name if name.isidentifier() else "column"
-            raise DataError(
-                f"{self._place(error.place + 2)}: column {name!r} is declared as {type_name(to)}: "
-                f"invalid value {error.text!r}.",
-                hint=f'Correct the value, add its text to nulls=, or declare schema=hr.Schema({shown}="string").',
-            ) from None
+            place = self._place(error.place + 2)
+            raise unlike(place, name, to, error.text) from None
 
     def _check_quotes(self) -> None:
         """Where a field has several lines, each quote is closed where a field ends: one that is not swallows rows.

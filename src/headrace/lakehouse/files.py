@@ -188,7 +188,9 @@ def _parquet(stream: BinaryIO, path: Path) -> pa.RecordBatchReader:
 
     def batches() -> Iterator[pa.RecordBatch]:
         try:
-            yield from file.iter_batches(batch_size=65_536)
+            for batch in file.iter_batches(batch_size=65_536):
+                batch.validate(full=True)  # Arrow takes text for UTF-8 unseen, and a table would have it for ever
+                yield batch
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(path, "parquet", error) from None
 

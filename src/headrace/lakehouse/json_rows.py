@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import re
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -11,17 +12,20 @@ import pyarrow as pa
 import pyarrow.json
 
 from headrace.core.errors import DataError
-from headrace.lakehouse.reading import Guess, as_utf8, left_out
+from headrace.lakehouse import spelling
+from headrace.lakehouse.columns import cast as cast_column
+from headrace.lakehouse.columns import type_name
+from headrace.lakehouse.reading import as_utf8, kept_as_text, left_out, unlike
 from headrace.lakehouse.spelling import survives
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Self
 
-    from headrace.lakehouse.reading import Reading
+    from headrace.lakehouse.reading import Guess, Reading
 
-LONG = re.compile(rb"[0-9](?:[.]?[0-9]){15,}|[eE][+-]?[0-9]{3,}")  # a number that a float64 may not hold
+LONG = re.compile(spelling.LONG.encode())
 SUSPICIOUS = re.compile(rb"\A\s*[^\s{]|\n\s*[^\s{]|\}\s*[^\s,\]}{]")  # a value that may stand outside of an object
 BETWEEN = re.compile(r"[ \t\r\n]*")
 HINT = "Write an array of objects, or one object a line."
@@ -38,45 +42,145 @@ def table(data: bytes, path: Path, reading: Reading) -> tuple[pa.Table, tuple[Gu
     """The rows of a JSON file, and what was guessed.
 
     An empty object is null, for nothing tells its fields. A column that is declared as text takes values of every kind.
+    Strings are days and moments where all of a column are, at whatever depth, by the rules for CSV.
 
     Raises:
         DataError: it is not JSON, or a value is no object; a column changes its type; a number inside of an object or list
-            has more digits than a number type holds.
+            has more digits than a number type holds; a value does not fit its declared type.
     """
     text = as_utf8(data, path, reading)
     if not text.strip():
         return pa.table({}), (left_out(path),)
-    if text.lstrip().startswith(b"["):
+    if array := text.lstrip().startswith(b"["):
         text = b"\n".join(_items(text, path))
         if not text:
             return pa.table({}), ()
-    known = {name: each for name, each in reading.types.items() if not pa.types.is_timestamp(each)}
-    texts = {name for name, each in known.items() if pa.types.is_string(each)}
-    lost = _lost(text, path, set(known) - texts) if LONG.search(text) else {}
+    lost = _lost(text, path, reading.types) if LONG.search(text) else {}
+    texts = {*lost, *(name for name, each in reading.types.items() if pa.types.is_string(each))}
     if lost:
-        text = _as_text(text, path, {*lost, *texts})
+        text = _as_text(text, path, texts)
     try:
-        found = _parse(text, known)
+        found = _parse(text, texts)
     except pa.ArrowInvalid as error:
-        if not texts:
+        if not reading.types:
             _malformed(path, text, str(error))
+        texts |= reading.types.keys()
+        text = _as_text(text, path, texts)
         try:
-            text = _as_text(text, path, texts)
-            found = _parse(text, known)
+            found = _parse(text, texts)
         except pa.ArrowInvalid as still:
             _malformed(path, text, str(still))
-    guesses = tuple(_guess(name, example) for name, example in lost.items() if name not in texts)
-    return _with_zones(found, text), guesses
+    found = _in_order(found.drop_columns(_missing(found, text, path, texts)), text, path)
+    found = _declared(found, text, path, reading, array=array)
+    guesses = [kept_as_text(name, spelling.DIGITS, example) for name, example in lost.items()]
+    for place, field in enumerate(found.schema):
+        if field.name in reading.types or field.name in lost:
+            continue
+        values, guessed = _with_times(found.column(place), field.name, reading)
+        found = found.set_column(place, field.name, values)
+        guesses += guessed
+    return found, tuple(guesses)
 
 
-def _guess(name: str, example: str) -> Guess:
-    shown = name if name.isidentifier() else "column"
-    return Guess(
-        about=f"text {name}",
-        says=f"{name} is text, for {example} has more digits than a number keeps",
-        fix=f'schema=hr.Schema({shown}="string") says so',
-        column=name,
-    )
+def _missing(found: pa.Table, text: bytes, path: Path, texts: Collection[str]) -> list[str]:
+    """Columns that were asked for and that no object has: Arrow makes them, of nulls."""
+    doubtful = {name for name in texts if found[name].null_count == len(found)}
+    doubtful = {name for name in doubtful if json.dumps(name, ensure_ascii=False).encode() not in text}
+    if doubtful:  # a name may be written with escapes
+        doubtful.difference_update(*(row.keys() for _, row in _objects(text, path)))
+    return sorted(doubtful)
+
+
+def _in_order(found: pa.Table, text: bytes, path: Path) -> pa.Table:
+    """The columns in the order of the objects: Arrow puts those first that it is told of."""
+    names: dict[str, None] = {}
+    for _, row in _objects(text, path):
+        names.update(dict.fromkeys(row))
+        if len(names) >= found.num_columns:
+            break
+    return found.select([name for name in names if name in found.column_names])
+
+
+def _declared(found: pa.Table, text: bytes, path: Path, reading: Reading, *, array: bool) -> pa.Table:
+    """The declared columns in their types: numbers as they were parsed where this loses nothing, all else by its text.
+
+    Raises:
+        DataError: a value is not of its declared type; says where.
+    """
+    long = bool(LONG.search(text))
+    columns = {
+        name: _number_as(found[name], reading.types[name], long=long)
+        for name in found.column_names
+        if not pa.types.is_string(reading.types.get(name, pa.string()))
+    }
+    slow = {name for name, values in columns.items() if values is None and not pa.types.is_string(found[name].type)}
+    if slow:
+        texts = {field.name for field in found.schema if pa.types.is_string(field.type)} | slow
+        again = _parse(_as_text(text, path, slow), texts)
+        for name in slow:
+            found = found.set_column(found.column_names.index(name), name, again[name])
+    for name, values in columns.items():
+        made = _converted(found[name], name, text, path, reading, array=array) if values is None else values
+        found = found.set_column(found.column_names.index(name), name, made)
+    return found
+
+
+def _number_as(values: pa.ChunkedArray, to: pa.DataType, *, long: bool) -> pa.ChunkedArray | None:
+    """Numbers, or nothing but nulls, in a declared type; None where the text of each value has to say what it is."""
+    if pa.types.is_null(values.type):
+        return pa.chunked_array([pa.nulls(len(values), to)])
+    whole, floating = pa.types.is_integer(values.type), pa.types.is_floating(values.type)
+    if values.type.equals(to) and (whole or pa.types.is_boolean(to)):
+        return values
+    if not (whole or floating) or not (pa.types.is_integer(to) or pa.types.is_floating(to)):
+        return None
+    if long and floating and pa.types.is_integer(to):
+        return None  # a whole number beyond an int64, or with more digits than a float64 keeps
+    try:
+        return cast("pa.ChunkedArray", cast_column(values, to, rounding=True))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+
+
+def _converted(
+    values: pa.ChunkedArray, name: str, text: bytes, path: Path, reading: Reading, *, array: bool
+) -> pa.ChunkedArray:
+    to = reading.types[name]
+    try:
+        return spelling.convert(values, reading.dialect.nulls, to)
+    except pa.ArrowNotImplementedError:
+        raise DataError(f"{path}: column {name!r} is {type_name(to)}, which JSON has no text for.") from None
+    except spelling.UnreadableError as error:
+        line = next(itertools.islice(_objects(text, path), error.place, None))[0]
+        place = f"{path}: item {line}" if array else f"{path}:{line}"
+        raise unlike(place, name, to, error.text) from None
+
+
+def _with_times(values: pa.ChunkedArray, name: str, reading: Reading) -> tuple[pa.ChunkedArray, tuple[Guess, ...]]:
+    """A column with its days and moments as such, at whatever depth."""
+    if pa.types.is_string(values.type):
+        column = spelling.times(values, reading.dialect.nulls)
+        return column.values, ((kept_as_text(name, column.why, column.example),) if column.why else ())
+    if not pa.types.is_nested(values.type):
+        return values, ()
+    known = reading.known.get(name, pa.null())
+    return pa.chunked_array([_timed(values.combine_chunks(), known, reading.dialect.nulls)]), ()
+
+
+def _timed(values: pa.Array, known: pa.DataType, nulls: Sequence[str]) -> pa.Array:
+    """The same with the strings inside of it; those that are text in the table stay text."""
+    if pa.types.is_string(values.type) and not pa.types.is_string(known):
+        return cast("pa.Array", spelling.times(pa.chunked_array([values]), nulls).values.combine_chunks())
+    if pa.types.is_list(values.type):
+        inner = known.value_type if pa.types.is_list(known) else pa.null()
+        items = _timed(values.values, inner, nulls)
+        return pa.ListArray.from_arrays(values.offsets, items, mask=values.is_null())
+    if pa.types.is_struct(values.type) and values.type.num_fields:
+        there = {field.name: field.type for field in known} if pa.types.is_struct(known) else {}
+        names = [field.name for field in values.type]
+        parts = [_timed(values.field(place), there.get(name, pa.null()), nulls) for place, name in enumerate(names)]
+        return pa.StructArray.from_arrays(parts, names=names, mask=values.is_null())
+    return values
 
 
 def _items(text: bytes, path: Path) -> Iterator[bytes]:
@@ -111,7 +215,7 @@ def _past(text: str, place: int) -> int:
 
 
 class _exact(float):  # noqa: N801 - stands for float
-    """A fraction that is written as it was read."""
+    """A fraction that remembers how it is written."""
 
     text: str
 
@@ -120,19 +224,39 @@ class _exact(float):  # noqa: N801 - stands for float
         made.text = text
         return made
 
-    def __repr__(self) -> str:
-        return self.text
 
-
-def _parse(text: bytes, known: Mapping[str, pa.DataType]) -> pa.Table:
+def _parse(text: bytes, texts: Collection[str]) -> pa.Table:
+    """The objects as Arrow, with every string as it is written: Arrow itself would read times, and lose their zones."""
     _check(text)
+    types = dict.fromkeys(texts, pa.string())
+    found = _read(text, types)
+    timed = {field.name: _without_times(field.type) for field in found.schema if _has_times(field.type)}
+    return _read(text, {**types, **timed}) if timed else found
+
+
+def _read(text: bytes, types: Mapping[str, pa.DataType]) -> pa.Table:
     return pyarrow.json.read_json(
         io.BytesIO(text),
         read_options=pyarrow.json.ReadOptions(block_size=len(text)),  # types are told from all rows at once
         parse_options=pyarrow.json.ParseOptions(
-            explicit_schema=pa.schema(list(known.items())) if known else None, newlines_in_values=False
+            explicit_schema=pa.schema(list(types.items())) if types else None, newlines_in_values=False
         ),
     )
+
+
+def _has_times(found: pa.DataType) -> bool:
+    return pa.types.is_timestamp(found) or any(_has_times(found.field(place).type) for place in range(found.num_fields))
+
+
+def _without_times(found: pa.DataType) -> pa.DataType:
+    """A type that Arrow told, with strings for times."""
+    if pa.types.is_timestamp(found):
+        return pa.string()
+    if pa.types.is_list(found):
+        return pa.list_(_without_times(found.value_type))
+    if pa.types.is_struct(found):
+        return pa.struct([(field.name, _without_times(field.type)) for field in found])
+    return found
 
 
 def _check(text: bytes) -> None:
@@ -143,13 +267,42 @@ def _check(text: bytes) -> None:
     """
     if not SUSPICIOUS.search(text):
         return
-    for line in text.split(b"\n"):
-        try:
-            value = json.loads(line) if line.strip() else {}
-        except (ValueError, RecursionError) as error:
-            raise pa.ArrowInvalid(str(error)) from None
-        if not isinstance(value, dict):
+    try:
+        if any(not isinstance(value, dict) for _, value in _values(text)):
             raise pa.ArrowInvalid("not an object")
+    except _NoJsonError as error:
+        raise pa.ArrowInvalid(str(error)) from None
+
+
+class _NoJsonError(ValueError):
+    """A line is no JSON.
+
+    Attributes:
+        line: its number.
+    """
+
+    def __init__(self, line: int, why: str) -> None:
+        super().__init__(why)
+        self.line = line
+
+
+def _values(text: bytes, **numbers: Any) -> Iterator[tuple[int, object]]:
+    """The values with their lines, on which several may stand.
+
+    Raises:
+        _NoJsonError: something else does.
+    """
+    decoder = json.JSONDecoder(**numbers)
+    for line, written in enumerate(text.split(b"\n"), start=1):
+        try:
+            values = written.decode().rstrip()
+            place = _past(values, 0)
+            while place < len(values):
+                value, end = decoder.raw_decode(values, place)
+                yield line, value
+                place = _past(values, end)
+        except (ValueError, RecursionError) as error:
+            raise _NoJsonError(line, str(error)) from None
 
 
 def _objects(text: bytes, path: Path, **numbers: Any) -> Iterator[tuple[int, Row]]:
@@ -158,16 +311,15 @@ def _objects(text: bytes, path: Path, **numbers: Any) -> Iterator[tuple[int, Row
     Raises:
         DataError: a line is none.
     """
-    for line, written in enumerate(text.split(b"\n"), start=1):
-        if not written.strip():
-            continue
-        try:
-            value = json.loads(written, **numbers)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}:{line}: not JSON: {error}.", hint="Write one object a line.") from None
-        if not isinstance(value, dict):
-            raise DataError(f"{path}:{line}: {type(value).__name__}, not an object.", hint="Write one object a line.")
-        yield line, cast("Row", value)
+    try:
+        for line, value in _values(text, **numbers):
+            if not isinstance(value, dict):
+                raise DataError(
+                    f"{path}:{line}: {type(value).__name__}, not an object.", hint="Write one object a line."
+                )
+            yield line, cast("Row", value)
+    except _NoJsonError as error:
+        raise DataError(f"{path}:{error.line}: not JSON: {error}.", hint="Write one object a line.") from None
 
 
 def _lost(text: bytes, path: Path, declared: Collection[str]) -> dict[str, str]:
@@ -216,26 +368,42 @@ def _inside(value: object) -> Iterator[_Number]:
 
 
 def _as_text(text: bytes, path: Path, columns: Collection[str]) -> bytes:
-    """The same objects with the values of some columns as text, as they are written."""
+    """The same objects with the values of some columns as text: numbers as they are written, others as JSON.
+
+    Raises:
+        DataError: a text holds half of a surrogate pair, which is no character.
+    """
     lines: list[bytes] = []
-    for _, row in _objects(text, path, parse_float=_exact):
+    for line, row in _objects(text, path, parse_float=_exact):
+        lines.extend([b""] * (line - 1 - len(lines)))  # so that lines keep their numbers
         for name in columns & row.keys():
-            value = row[name]
-            if value is not None and not isinstance(value, str):
-                row[name] = repr(value) if isinstance(value, _exact) else json.dumps(value, ensure_ascii=False)
-        lines.append(json.dumps(row, ensure_ascii=False).encode("utf-8", errors="surrogatepass"))
+            if row[name] is not None and not isinstance(row[name], str):
+                row[name] = _written(row[name])
+        try:
+            lines.append(_written(row).encode())
+        except UnicodeEncodeError as error:
+            half = error.object[error.start : error.end]
+            raise DataError(
+                f"{path}:{line}: {half!r} is half of a surrogate pair, which is no character.",
+                hint="Correct the value: a character beyond U+FFFF is written as both halves.",
+            ) from None
+        except RecursionError as error:
+            raise DataError(f"{path}:{line}: objects or lists stand too deep in each other: {error}.") from None
     return b"\n".join(lines)
 
 
-def _with_zones(found: pa.Table, text: bytes) -> pa.Table:
-    """Arrow reads `2024-01-01T05:00:00Z` in JSON as a time without a zone; it is an instant."""
-    for place, field in enumerate(found.schema):
-        if pa.types.is_timestamp(field.type) and field.type.tz is None:
-            values = (json.loads(line).get(field.name) for line in text.split(b"\n") if line.strip())
-            if str(next((value for value in values if value), "")).endswith("Z"):
-                instants = found.column(place).cast(pa.timestamp("us", "UTC"))
-                found = found.set_column(place, field.name, instants)
-    return found
+def _written(value: object) -> str:
+    """A value as JSON, its numbers as they were read."""
+    if isinstance(value, _exact):
+        return value.text
+    if isinstance(value, dict):
+        fields = cast("Row", value).items()
+        return (
+            "{" + ", ".join([f"{json.dumps(key, ensure_ascii=False)}: {_written(each)}" for key, each in fields]) + "}"
+        )
+    if isinstance(value, list):
+        return "[" + ", ".join([_written(each) for each in cast("list[object]", value)]) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _malformed(path: Path, text: bytes, said: str) -> NoReturn:

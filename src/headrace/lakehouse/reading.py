@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import DataError
+from headrace.lakehouse.columns import type_name
 from headrace.lakehouse.dialect import Dialect
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Guess:
         about: what was decided, and how; the same for two files of a source that are alike in it.
         says: a sentence without its end, for a person.
         fix: what declares it.
-        column: the column that was kept as text though its values look like numbers; empty for others.
+        column: the column that was kept as text though its values look like numbers or times; empty for others.
     """
 
     about: str
@@ -63,6 +64,35 @@ class Guess:
 
     def __str__(self) -> str:
         return f"{self.says}; {self.fix}."
+
+
+def kept_as_text(name: str, why: str, example: str) -> Guess:
+    """What is told of a column that stayed text though its values look like numbers or times.
+
+    Args:
+        name: of the column.
+        why: what the example has that no number or time keeps, as `spelling.Column.why` says it.
+        example: a value.
+    """
+    shown = name if name.isidentifier() else "column"
+    fix = f'schema=hr.Schema({shown}="string") says so'
+    if why.startswith("separators"):
+        fix += ', decimal="," reads decimal commas, and replace() in SQL takes out separators of thousands'
+    elif why.startswith("no zone"):
+        fix += f', schema=hr.Schema({shown}="timestamp_utc") reads moments, those without a zone as of UTC'
+    elif not why.startswith("more"):
+        to = "float64" if "exponent" in why else "int64"
+        fix += f', schema=hr.Schema({shown}="{to}") reads numbers'
+    return Guess(about=f"text {name}", says=f"{name} is text, for {example!r} has {why}", fix=fix, column=name)
+
+
+def unlike(place: str, name: str, to: pa.DataType, text: str) -> DataError:
+    """The refusal of a value that is none of its declared type, and where it stands."""
+    shown = name if name.isidentifier() else "column"
+    return DataError(
+        f"{place}: column {name!r} is declared as {type_name(to)}: invalid value {text!r}.",
+        hint=f'Correct the value, add its text to nulls=, or declare schema=hr.Schema({shown}="string").',
+    )
 
 
 def left_out(path: Path) -> Guess:

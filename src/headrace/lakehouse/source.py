@@ -358,7 +358,7 @@ def _unify(
                 continue
             both = common(before, field.type)
             if both is None:
-                raise _refusal(source, spool, field, before, origin[field.name])
+                raise _refusal(source, spools, spool, field, before, origin[field.name])
             unified[field.name] = both
             if both != before:
                 origin[field.name] = spool.name
@@ -370,7 +370,7 @@ def _unify(
         )
     unified = {name: settled(each) for name, each in unified.items()}
     for spool in spools:
-        _check_fit(source, spool, unified, origin)
+        _check_fit(source, spools, spool, unified, origin)
     return unified
 
 
@@ -389,10 +389,15 @@ def _check_declared(
             raise changed_type(str(source.where), source.name, name, types[name], each)
 
 
-def _refusal(source: Source, spool: _Spool, field: pa.Field, was: pa.DataType, where: str) -> DataError:
-    """The refusal of a file's column that does not fit: by its spelling where that is what made it text."""
-    if (guess := spool.spelled.get(field.name)) is not None and _number(was):
+def _refusal(
+    source: Source, spools: Sequence[_Spool], spool: _Spool, field: pa.Field, was: pa.DataType, where: str
+) -> DataError:
+    """The refusal of a file's column that does not fit: by its spelling where that made one of the two text."""
+    if (guess := spool.spelled.get(field.name)) is not None and _spelled(was):
         return _misspelled(source, spool.name, guess, was, where)
+    before = next((each for each in spools if each.name == where), None)
+    if before is not None and (guess := before.spelled.get(field.name)) is not None and _spelled(field.type):
+        return _misspelled(source, before.name, guess, field.type, spool.name)
     return _conflict(source, spool.name, field, was, where)
 
 
@@ -423,24 +428,26 @@ def _anew(source: Source, where: str) -> str:
 
 
 def _misspelled(source: Source, file: str, guess: Guess, was: pa.DataType, where: str) -> DataError:
-    """The refusal of texts that look like numbers in a column of numbers."""
+    """The refusal of texts that look like numbers or times in a column of such."""
     name = guess.column if guess.column.isidentifier() else "column"
     return DataError(
         f"{file}: column {guess.says}; in {where} it is {type_name(was)}. Nothing was loaded.",
-        hint=f"If they are numbers whatever their spelling, declare it in source {source.name!r}: "
+        hint=f"If they are {'times' if pa.types.is_timestamp(was) else 'numbers'} whatever their spelling, declare it in source {source.name!r}: "
         f"schema=hr.Schema({name}={type_name(was)!r}). If they are text, give the source a new name, "
         f'with schema=hr.Schema({name}="string").',
     )
 
 
-def _check_fit(source: Source, spool: _Spool, types: Mapping[str, pa.DataType], origin: Mapping[str, str]) -> None:
+def _check_fit(
+    source: Source, spools: Sequence[_Spool], spool: _Spool, types: Mapping[str, pa.DataType], origin: Mapping[str, str]
+) -> None:
     """Casts what has to be cast once, before anything is written."""
     for field in spool.schema:
         to = types[field.name]
         if field.type.equals(to) or settled(field.type).equals(to):
             continue
         if not _fits(spool, field, to):
-            raise _refusal(source, spool, field, to, origin[field.name])
+            raise _refusal(source, spools, spool, field, to, origin[field.name])
 
 
 def _fits(spool: _Spool, field: pa.Field, to: pa.DataType) -> bool:
@@ -455,6 +462,11 @@ def _fits(spool: _Spool, field: pa.Field, to: pa.DataType) -> bool:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return False
     return True
+
+
+def _spelled(found: pa.DataType) -> bool:
+    """Whether a declaration of the type reads texts whatever their spelling."""
+    return _number(found) or pa.types.is_timestamp(found)
 
 
 def _number(found: pa.DataType) -> bool:

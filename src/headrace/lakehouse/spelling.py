@@ -11,6 +11,7 @@ exponent of a number that a machine wrote (`1e-05`, `6.02e+23`).
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -35,6 +36,9 @@ COMMA_FOR_SURE = r",(?:[0-9]{1,2}|[0-9]{4,})[ \t]*$|^[ \t]*-?(?:0|[0-9]{4,}),[0-
 CODE = rf"^{BLANK}-?[0-9]+[eE][0-9]+{BLANK}$"  # a number of a machine has a point, or a sign in its exponent
 MACHINE = r"[.]|[eE][+-]"
 LONG = r"[0-9](?:[.]?[0-9]){15,}|[eE][+-]?[0-9]{3,}"  # what a float64 may not hold
+LITERAL = re.compile(r"-?(?:[0-9]+[.]?[0-9]*|[.][0-9]+)(?:[eE][+-]?[0-9]+)?")  # a number, zeros in front of it too
+SHORT = r"^-?[0-9]*[.][0-9]*$"  # with fewer than 16 digits, what a float64 holds to the last of them before the point
+MOST_DIGITS = 19  # of a whole number
 BOOL = r"^(?:true|True|TRUE|false|False|FALSE)$"
 TRUE = ("true", "True", "TRUE")
 DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
@@ -52,6 +56,8 @@ WHY = (  # what keeps a column of numbers a column of text, each with what it is
     ("separators of thousands or decimal commas", rf"^{BLANK}(?:{GROUPED}|-?[0-9]+,[0-9]+){BLANK}$"),
     ("more digits than a number keeps", rf"^{BLANK}{FIXED}{EXPONENT}?{BLANK}$"),
 )
+DIGITS = WHY[-1][0]
+MIXED = "no zone, and others have one"
 NUMBERS_OR_NEARLY = "|".join(f"(?:{pattern})" for pattern in (NUMBER, *(pattern for _, pattern in WHY)))
 
 Texts: TypeAlias = pa.ChunkedArray
@@ -63,7 +69,7 @@ class Column:
 
     Attributes:
         values: in the type that was told; text where nothing else fits.
-        why: what kept numbers text; empty for others.
+        why: what kept numbers or times text; empty for others.
         example: a text that did.
     """
 
@@ -129,6 +135,17 @@ def convert(texts: Texts, nulls: Sequence[str], to: pa.DataType, *, decimal: str
             except pa.ArrowInvalid:
                 high = middle
         raise UnreadableError(low, str(said[low])) from None
+
+
+def times(texts: Texts, nulls: Sequence[str]) -> Column:
+    """The values of a column of JSON strings: days and moments where all are such, else the texts.
+
+    A JSON string that looks like a number or a truth value is a text, for JSON writes these without quotes.
+    """
+    said = without(texts, nulls)
+    if said.null_count == len(said):
+        return Column(values=texts)
+    return _moments(texts, said) or Column(values=texts)
 
 
 def every(texts: Texts, pattern: str) -> bool:
@@ -199,7 +216,10 @@ def survives(text: str, value: float) -> bool:
         return True
     if not math.isfinite(value) or value == 0:
         return False
-    return Decimal(f"{value:.{len(digits) - 1}e}") == Decimal(text)
+    written = Decimal(
+        text
+    )  # the shortest name of a number may round a tie up, which as many digits of it round to even
+    return written in (Decimal(f"{value:.{len(digits) - 1}e}"), Decimal(repr(float(value))))
 
 
 def _truth(texts: Texts) -> pa.ChunkedArray:
@@ -216,6 +236,9 @@ def _moments(texts: Texts, said: Texts) -> Column | None:
                 return Column(values=(cut or said).cast(to))
     except pa.ArrowInvalid:
         return Column(values=texts)  # no such day
+    if every(said, f"{LOCAL}|{INSTANT}"):
+        local = said.filter(pc.match_substring_regex(said, LOCAL))
+        return Column(values=texts, why=MIXED, example=str(local[0]))
     return None
 
 
@@ -224,7 +247,7 @@ def _kept(texts: Texts, said: Texts, *, among: str = "", example: str = "") -> C
     if not example and not every(said, NUMBERS_OR_NEARLY):
         return Column(values=texts)
     if example:
-        return Column(values=texts, why=WHY[-1][0], example=example)
+        return Column(values=texts, why=DIGITS, example=example)
     for why, pattern in WHY:
         found = said.filter(pc.match_substring_regex(said, pattern))
         if among:
@@ -248,14 +271,48 @@ def _convert(said: Texts, to: pa.DataType, decimal: str) -> pa.ChunkedArray:
     plain = pc.replace_substring_regex(dotted, r"^[+]", "")
     if some(plain, "^-?0[xX]"):
         raise pa.ArrowInvalid("hexadecimal")
-    if not pa.types.is_integer(to):
-        return plain.cast(to)
+    if pa.types.is_integer(to):
+        return _whole(plain, to)
+    made = plain.cast(to)
+    if pa.types.is_floating(to):
+        endless = pc.and_(pc.is_inf(made), pc.invert(pc.match_substring_regex(plain, NO_NUMBER)))
+        if pc.any(endless).as_py():
+            raise pa.ArrowInvalid("a number beyond the type")
+    return made
+
+
+def _whole(plain: Texts, to: pa.DataType) -> pa.ChunkedArray:
+    """Whole numbers, those written with a point or an exponent among them: `3.0` is whole.
+
+    Each value is read by itself, so that none is refused for what stands beside it.
+    """
     try:
         return plain.cast(to)
     except pa.ArrowInvalid:
-        if some(plain, r"[0-9]{16,}"):
-            raise
-        return plain.cast(pa.float64()).cast(to)  # 3.0 is whole
+        none = pa.scalar(None, pa.string())
+        pointed = pc.match_substring_regex(plain, r"[.eE]")
+        short = pc.and_(pc.match_substring_regex(plain, SHORT), pc.invert(pc.match_substring_regex(plain, LONG)))
+        direct = pc.if_else(pointed, none, plain).cast(to)
+        rounded = pc.if_else(short, plain, none).cast(pa.float64()).cast(to)
+        rest = pc.if_else(pc.and_not(pointed, short), plain, none)
+        if rest.null_count == len(rest):
+            return pc.coalesce(direct, rounded)
+        exact = pa.chunked_array([pa.array([_integer(each) for each in rest.to_pylist()], pa.int64())])
+        return pc.coalesce(direct, rounded, exact.cast(to))
+
+
+def _integer(text: str | None) -> int | None:
+    """The whole number that a text means.
+
+    Raises:
+        pa.ArrowInvalid: it means none, or one beyond an int64.
+    """
+    if text is None:
+        return None
+    value = Decimal(text) if LITERAL.fullmatch(text) else None
+    if value is None or value.adjusted() > MOST_DIGITS or value % 1 or not -(2**63) <= value < 2**63:
+        raise pa.ArrowInvalid(f"{text} is no whole number")
+    return int(value)
 
 
 def _day(trimmed: Texts, to: pa.DataType) -> pa.ChunkedArray:
