@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.json
 
 from headrace.core.errors import DataError
+from headrace.lakehouse.columns import settled
 from headrace.lakehouse.reading import Guess, as_utf8, left_out
 from headrace.lakehouse.spelling import survives
 
@@ -126,12 +127,24 @@ class _exact(float):  # noqa: N801 - stands for float
 
 def _parse(text: bytes, known: Mapping[str, pa.DataType]) -> pa.Table:
     _check(text)
+    found = _read(text, pa.schema(list(known.items())) if known else None)
+    try:
+        found.validate(full=True)
+    except pa.ArrowInvalid:  # Arrow loses a null that begins the first list of a column, unless it knows the types
+        again = _read(text, pa.schema([(each.name, settled(each.type)) for each in found.schema]))
+        columns = [
+            values if values.type == field.type else pa.chunked_array([pa.array(values.to_pylist(), field.type)])
+            for values, field in zip(again.columns, found.schema, strict=True)
+        ]
+        return pa.Table.from_arrays(columns, schema=found.schema)
+    return found
+
+
+def _read(text: bytes, schema: pa.Schema | None) -> pa.Table:
     return pyarrow.json.read_json(
         io.BytesIO(text),
         read_options=pyarrow.json.ReadOptions(block_size=len(text)),  # types are told from all rows at once
-        parse_options=pyarrow.json.ParseOptions(
-            explicit_schema=pa.schema(list(known.items())) if known else None, newlines_in_values=False
-        ),
+        parse_options=pyarrow.json.ParseOptions(explicit_schema=schema, newlines_in_values=False),
     )
 
 
