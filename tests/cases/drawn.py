@@ -381,7 +381,7 @@ def fits(values, kind):
 # ------------------------------------------------------------------------------------------ models
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
-KEY_KINDS = ("int", "text", "date", "instant", "timestamp", "decimal", "bool")
+KEY_KINDS = ("bool", "int", "text", "date", "instant", "timestamp", "decimal")
 FEATURE_KINDS = ("int", "float", "decimal", "bool", "text", "null") * 3 + ("date", "timestamp", "instant")
 TASKS = {
     "Binary": st.sampled_from([0, 1]),
@@ -426,20 +426,20 @@ class Learned:
 def learned(draw, kinds=FEATURE_KINDS):
     names = draw(st.lists(NAMES.filter(lambda name: name.lower() not in ("_label", "_part") and not name.startswith("__")), min_size=8, max_size=8, unique_by=lambda name: name.casefold()))
     count = draw(st.integers(1, 2))
-    keys = {name: draw(st.sampled_from(KEY_KINDS)) for name in names[:count]}
+    keys = {name: draw(st.sampled_from(KEY_KINDS[place == 0 :])) for place, name in enumerate(names[:count])}
     at, known, label, looked_up, available = names[2:7]
     features = {names[7]: draw(st.sampled_from(kinds)), looked_up: "float"}
     task = draw(st.sampled_from(list(TASKS)))
-    tuples = draw(st.lists(st.tuples(*(VALUES[kind] for kind in keys.values())), min_size=2, max_size=12, unique_by=lambda each: str(tuple(instant(v) if isinstance(v, datetime) else v for v in each))))
+    tuples = draw(st.lists(st.tuples(*(VALUES[kind] for kind in keys.values())), min_size=4, max_size=12, unique_by=lambda each: str(tuple(instant(v) if isinstance(v, datetime) else v for v in each))))
     plain = {name: VALUES[kind] for name, kind in features.items()}
     decisions, labels, rows = [], [], []
-    for number, values in enumerate(tuples):  # the first two are to fit and to test
-        moment = START + timedelta(hours=(0, 50)[number] if number < 2 else draw(st.integers(0, 72)))
+    for number, values in enumerate(tuples):  # the first four are to fit and to test
+        moment = START + timedelta(hours=(0, 1, 50, 51)[number] if number < 4 else draw(st.integers(0, 72)))
         row = {**dict(zip(keys, values, strict=True)), at: moment, names[7]: draw(st.none() | plain[names[7]])}
         decisions.append(row)
-        hours = [2] if number < 2 else draw(st.lists(st.integers(-1, 30), max_size=3, unique=True))
+        hours = [2] if number < 4 else draw(st.lists(st.integers(-1, 30), max_size=3, unique=True))
         for hour in hours:
-            value = draw(TASKS[task] if number < 2 else st.none() | TASKS[task])
+            value = CLASSES[task][number % 2] if number < 4 else draw(st.none() | TASKS[task])
             labels.append({**dict(zip(keys, values, strict=True)), known: moment + timedelta(hours=hour), label: value})
     if draw(st.booleans()):
         labels.append({**{name: draw(VALUES[kind]) for name, kind in keys.items()}, known: START, label: draw(TASKS[task])})
@@ -454,4 +454,5 @@ def learned(draw, kinds=FEATURE_KINDS):
     return Learned(keys, at, known, label, task, features, looked_up, available, decisions, labels, rows, START + timedelta(hours=60))
 
 
+CLASSES = {"Binary": (0, 1), "Regression": (1.5, -7.25), "Multiclass": ("a", "é")}
 LABEL_TYPES = {"Binary": pa.int64(), "Regression": pa.float64(), "Multiclass": pa.string()}
