@@ -26,8 +26,46 @@ OURS = [
     "made", "held", "reason", "count", "log_type", "window_start", "slice", "metric", "_value", "_at", "_key_0", "_start",
     "there", "computed", "filename", "file_row_number",
 ]  # fmt: skip
-SQL = ["select", "from", "order", "group", "table", "where", "null", "true", "date", "timestamp", "case", "end", "user", "all"]
-ODD = ["a b", "a.b", "a,b", 'a"b', "a'b", "a/b", "$.a", "é", "😀", "Straße", "x;y", "a\tb", "%s", "{x}", "a:b", "\\", "[0]", "-", "1", "1e5", "#", "ﬁ"]
+SQL = [
+    "select",
+    "from",
+    "order",
+    "group",
+    "table",
+    "where",
+    "null",
+    "true",
+    "date",
+    "timestamp",
+    "case",
+    "end",
+    "user",
+    "all",
+]
+ODD = [
+    "a b",
+    "a.b",
+    "a,b",
+    'a"b',
+    "a'b",
+    "a/b",
+    "$.a",
+    "é",
+    "😀",
+    "Straße",
+    "x;y",
+    "a\tb",
+    "%s",
+    "{x}",
+    "a:b",
+    "\\",
+    "[0]",
+    "-",
+    "1",
+    "1e5",
+    "#",
+    "ﬁ",
+]
 REFUSED = ["_file", "_digest", "_written_at", "", " ", "a\nb", "_change_type"]
 PAIRS = ["A B", "X", "x", "É", "Select"]
 NAMES = st.one_of(
@@ -195,16 +233,41 @@ def files(draw, names=ANY_NAMES, like=None):
     chosen = draw(st.lists(names, min_size=1, max_size=4, unique_by=str.lower if draw(st.booleans()) else None))
     kinds = {name: draw(KINDS) for name in chosen}
     if like is not None:
-        kept = {name: kind if draw(st.integers(0, 2)) else draw(KINDS) for name, kind in like.kinds.items() if draw(st.integers(0, 5))}
+        kept = {
+            name: kind if draw(st.integers(0, 2)) else draw(KINDS)
+            for name, kind in like.kinds.items()
+            if draw(st.integers(0, 5))
+        }
         kinds = {**kept, **(kinds if not draw(st.integers(0, 2)) else {})} or kinds
         kinds.pop(PLACE, None)
-    ending = draw(st.sampled_from([".csv", ".csv", ".csv", ".jsonl", ".jsonl", ".json", ".parquet", ".csv.gz", ".csv.zst", ".csv.zip", ".jsonl.gz"]))
+    ending = draw(
+        st.sampled_from(
+            [
+                ".csv",
+                ".csv",
+                ".csv",
+                ".jsonl",
+                ".jsonl",
+                ".json",
+                ".parquet",
+                ".csv.gz",
+                ".csv.zst",
+                ".csv.zip",
+                ".jsonl.gz",
+            ]
+        )
+    )
     kinds = {name: kind for name, kind in kinds.items() if name.lower() != PLACE}
-    columns = {PLACE: [cell(place) for place in range(rows)], **{name: draw(column(kind, rows)) for name, kind in kinds.items()}}
+    columns = {
+        PLACE: [cell(place) for place in range(rows)],
+        **{name: draw(column(kind, rows)) for name, kind in kinds.items()},
+    }
     kinds = {PLACE: "int", **kinds}
     if ending == ".parquet":  # it has no whole numbers that long
         columns = {
-            name: [cell(None if each.value is None else float(each.value)) for each in cells] if kinds[name] == "long" else cells
+            name: [cell(None if each.value is None else float(each.value)) for each in cells]
+            if kinds[name] == "long"
+            else cells
             for name, cells in columns.items()
         }
     dialect = {}
@@ -215,9 +278,14 @@ def files(draw, names=ANY_NAMES, like=None):
             dialect["end"] = "\r\n"
         if not draw(st.integers(0, 5)):
             dialect["encoding"] = "utf-16"
-    elif "json" in ending and ending != ".parquet":
-        pass
-    file = File(("b" if like else "a") + ending, kinds, columns, rows, dialect, quoted=ending == ".json" or not draw(st.integers(0, 3)))
+    file = File(
+        ("b" if like else "a") + ending,
+        kinds,
+        columns,
+        rows,
+        dialect,
+        quoted=ending == ".json" or not draw(st.integers(0, 3)),
+    )
     if like is None and "json" in ending and ending != ".json":
         file.quoted = False
     try:
@@ -323,7 +391,9 @@ LEAVES = (
 NESTED = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | st.just("") | st.sampled_from(PAIRS), inner, max_size=3), max_leaves=6
 )  # fmt: skip
-OBJECTS = st.lists(st.dictionaries(st.sampled_from(["a", "b", "A", "select", "x.y", ""]), NESTED, max_size=3), max_size=4)
+OBJECTS = st.lists(
+    st.dictionaries(st.sampled_from(["a", "b", "A", "select", "x.y", ""]), NESTED, max_size=3), max_size=4
+)
 
 
 @st.composite
@@ -423,35 +493,79 @@ class Learned:
 
 
 @st.composite
-def learned(draw, kinds=FEATURE_KINDS):
-    names = draw(st.lists(NAMES.filter(lambda name: name.lower() not in ("_label", "_part") and not name.startswith("__")), min_size=8, max_size=8, unique_by=lambda name: name.casefold()))
+def learned(draw, *, whole=False):
+    """What a model learns from; with `whole`, such that there is something to learn."""
+    kinds = ("int", "float", "decimal", "bool", "text") if whole else FEATURE_KINDS
+    names = draw(
+        st.lists(
+            NAMES.filter(lambda name: name.lower() not in ("_label", "_part") and not name.startswith("__")),
+            min_size=8,
+            max_size=8,
+            unique_by=lambda name: name.casefold(),
+        )
+    )
     count = draw(st.integers(1, 2))
     keys = {name: draw(st.sampled_from(KEY_KINDS[place == 0 :])) for place, name in enumerate(names[:count])}
     at, known, label, looked_up, available = names[2:7]
     features = {names[7]: draw(st.sampled_from(kinds)), looked_up: "float"}
     task = draw(st.sampled_from(list(TASKS)))
-    tuples = draw(st.lists(st.tuples(*(VALUES[kind] for kind in keys.values())), min_size=4, max_size=12, unique_by=lambda each: str(tuple(instant(v) if isinstance(v, datetime) else v for v in each))))
+    tuples = draw(
+        st.lists(
+            st.tuples(*(VALUES[kind] for kind in keys.values())),
+            min_size=4,
+            max_size=12,
+            unique_by=lambda each: str(tuple(instant(v) if isinstance(v, datetime) else v for v in each)),
+        )
+    )
     plain = {name: VALUES[kind] for name, kind in features.items()}
     decisions, labels, rows = [], [], []
     for number, values in enumerate(tuples):  # the first four are to fit and to test
         moment = START + timedelta(hours=(0, 1, 50, 51)[number] if number < 4 else draw(st.integers(0, 72)))
-        row = {**dict(zip(keys, values, strict=True)), at: moment, names[7]: draw(st.none() | plain[names[7]])}
+        row = {
+            **dict(zip(keys, values, strict=True)),
+            at: moment,
+            names[7]: draw(plain[names[7]] if whole else st.none() | plain[names[7]]),
+        }
         decisions.append(row)
         hours = [2] if number < 4 else draw(st.lists(st.integers(-1, 30), max_size=3, unique=True))
         for hour in hours:
             value = CLASSES[task][number % 2] if number < 4 else draw(st.none() | TASKS[task])
             labels.append({**dict(zip(keys, values, strict=True)), known: moment + timedelta(hours=hour), label: value})
     if draw(st.booleans()):
-        labels.append({**{name: draw(VALUES[kind]) for name, kind in keys.items()}, known: START, label: draw(TASKS[task])})
+        labels.append(
+            {**{name: draw(VALUES[kind]) for name, kind in keys.items()}, known: START, label: draw(TASKS[task])}
+        )
     first = next(iter(keys))
     seen = set()
+    if whole:
+        for value in {
+            str(instant(row[first]) if isinstance(row[first], datetime) else row[first]): row[first]
+            for row in decisions
+        }.values():
+            rows.append({first: value, available: START - timedelta(days=2), looked_up: 0.5})
     for _ in range(draw(st.integers(0, 6))):
         value = draw(st.sampled_from([row[first] for row in decisions]))
         hour = draw(st.integers(-20, 80))
-        if (str(value), hour) not in seen:
-            seen.add((str(value), hour))
-            rows.append({first: value, available: START + timedelta(hours=hour), looked_up: draw(st.sampled_from(FLOATS))})
-    return Learned(keys, at, known, label, task, features, looked_up, available, decisions, labels, rows, START + timedelta(hours=60))
+        same_moment = str(instant(value) if isinstance(value, datetime) else value)
+        if (same_moment, hour) not in seen:
+            seen.add((same_moment, hour))
+            rows.append(
+                {first: value, available: START + timedelta(hours=hour), looked_up: draw(st.sampled_from(FLOATS))}
+            )
+    return Learned(
+        keys,
+        at,
+        known,
+        label,
+        task,
+        features,
+        looked_up,
+        available,
+        decisions,
+        labels,
+        rows,
+        START + timedelta(hours=60),
+    )
 
 
 CLASSES = {"Binary": (0, 1), "Regression": (1.5, -7.25), "Multiclass": ("a", "é")}
