@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import traceback
+from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 
@@ -199,7 +200,8 @@ def training_sets(first, data, folder):
     note(repr(first))
     lake = Lakehouse("dev", str(folder / "lake"))
     for name, (rows, types) in tables_of(first).items():
-        lake.commit(f"raw.{name}", name, lambda _, made=arrow(rows, types): Overwrite(made))
+        made = Overwrite(arrow(rows, types))
+        lake.commit(f"raw.{name}", name, lambda _, made=made: made)
     plain, keys = next(iter(first.features)), list(first.keys)
     decisions = Table("silver.d", key=keys, sql="select * from raw.d")
     truth = Table("gold.l", key=keys, time=first.known, sql="select * from raw.l")
@@ -379,8 +381,8 @@ def test_drawn(law, headrace):
     one()
 
 
-class OverError(BaseException):
-    """There is no time left."""
+class OverError(KeyboardInterrupt):
+    """There is no time left; hypothesis lets an interrupt through."""
 
 
 def hunt(law, minutes, zygote):
@@ -414,10 +416,8 @@ def hunt(law, minutes, zygote):
                 print(f"---- {law}: {kind}\n{str(error)[:2000]}\n{first!r}"[:6000], flush=True)
             kinds[kind] = kinds.get(kind, 0) + 1
 
-    try:
+    with suppress(OverError):
         one()
-    except OverError:
-        pass
     print(f"{law}: {count} examples, {len(kinds)} kinds of failure {ends if any(ends) else ''}", flush=True)
     return len(kinds)
 

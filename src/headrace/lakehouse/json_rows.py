@@ -127,11 +127,20 @@ class _exact(float):  # noqa: N801 - stands for float
 
 def _parse(text: bytes, known: Mapping[str, pa.DataType]) -> pa.Table:
     _check(text)
-    found = _read(text, pa.schema(list(known.items())) if known else None)
+    return _read(text, known)
+
+
+def _read(text: bytes, types: Mapping[str, pa.DataType]) -> pa.Table:
+    """The objects as Arrow tells them, in these types.
+
+    Arrow (26) loses a null that begins the first list of a column, and so gives a list that is longer than its items,
+    unless it knows the type of the column: then the objects are read again in the types that it told.
+    """
+    found = _arrow(text, pa.schema(list(types.items())) if types else None)
     try:
         found.validate(full=True)
-    except pa.ArrowInvalid:  # Arrow loses a null that begins the first list of a column, unless it knows the types
-        again = _read(text, pa.schema([(each.name, settled(each.type)) for each in found.schema]))
+    except pa.ArrowInvalid:
+        again = _arrow(text, pa.schema([(each.name, settled(each.type)) for each in found.schema]))
         columns = [
             values if values.type == field.type else pa.chunked_array([pa.array(values.to_pylist(), field.type)])
             for values, field in zip(again.columns, found.schema, strict=True)
@@ -140,7 +149,7 @@ def _parse(text: bytes, known: Mapping[str, pa.DataType]) -> pa.Table:
     return found
 
 
-def _read(text: bytes, schema: pa.Schema | None) -> pa.Table:
+def _arrow(text: bytes, schema: pa.Schema | None) -> pa.Table:
     return pyarrow.json.read_json(
         io.BytesIO(text),
         read_options=pyarrow.json.ReadOptions(block_size=len(text)),  # types are told from all rows at once
