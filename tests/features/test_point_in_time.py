@@ -67,6 +67,21 @@ def test_it_is_what_a_slow_loop_finds(decisions, rows, look_back):
     assert_as_the_slow_loop(decisions, rows, look_back)
 
 
+@pytest.mark.parametrize("keys", [3, 40])
+def test_a_decision_before_the_first_row_takes_nothing_from_the_keys_beside_it(keys):
+    def at(hour):
+        return START + timedelta(hours=hour)
+
+    decisions = [{"k": key, "g": "a", "at": at(10 if key % 2 else 2)} for key in range(keys)]
+    rows = [
+        {"key": key, "group": "a", "time": at(hour), "written": None, "value": float(key * 100 + hour)}
+        for key in range(keys)
+        for hour in (5, 6, 9)
+    ]
+    for turned in (decisions, decisions[::-1]):
+        assert_as_the_slow_loop(turned, rows, None)
+
+
 FIRST, LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 FAR = st.builds(
     lambda when, by: when + timedelta(microseconds=by), st.sampled_from([FIRST, START, LAST]), st.integers(-1, 1)

@@ -214,6 +214,17 @@ def test_numbers_and_objects_of_json_are_what_was_written(tmp_path, data, found)
     assert rows(packed(tmp_path / "raw.json", data.encode())).column("id").to_pylist() == found
 
 
+@pytest.mark.parametrize(
+    "values",
+    [[[None, 1.5, 2]], [[None, "a"]], [[], [None, True]], [None, [None, None]], [[None, {"x": 1}]], [[None, [1]], [[2]]], [[None, 1], [2, None]]],
+)  # fmt: skip
+def test_a_null_that_begins_a_list_of_json_is_kept(tmp_path, values):
+    for inside in (False, True):
+        objects = [{"c": {"x": value} if inside else value} for value in values]
+        path = packed(tmp_path / "raw.jsonl", "".join(json.dumps(each) + "\n" for each in objects).encode())
+        assert rows(path).to_pylist() == objects
+
+
 def test_a_json_column_that_is_declared_as_text_takes_everything_as_it_is_written(tmp_path):
     data = '{"a": 89014103211118510720}\n{"a": "x"}\n{"a": 1.50}\n{"a":{"b":[true,1.50]}}\n{"a": null}\n'
     found = rows(packed(tmp_path / "raw.jsonl", data.encode()), {"a": pa.string()})["a"].to_pylist()

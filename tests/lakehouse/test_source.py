@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from headrace.core.errors import ConfigError, DataError, DeclarationError, UserCodeError
 from headrace.core.failpoints import VARIABLE
 from headrace.core.schema import Schema
+from headrace.lakehouse.commit import Append
 from headrace.lakehouse.declarations import Source
 from headrace.lakehouse.lakehouse import Lakehouse
 from headrace.lakehouse.source import load, load_file
@@ -340,6 +341,7 @@ def test_a_function_keeps_the_types_of_its_table(lake, folder):
 KILLED = """
 import sys
 from pathlib import Path
+from headrace.lakehouse.commit import Append
 from headrace.lakehouse.declarations import Source
 from headrace.lakehouse.lakehouse import Lakehouse
 from headrace.lakehouse.source import load
@@ -508,3 +510,42 @@ def test_options_are_declared_with_the_source_and_checked_there(lake, folder):
     assert [row["Größe"] for row in rows(lake)] == [1.5, None]
     with pytest.raises(DeclarationError, match=r"test_source\.py:\d+: encoding='latin-99' is not known"):
         Source("bronze.orders", files="x.csv", encoding="latin-99")
+
+
+# ---------------------------------------------------------------------------------------------- names
+
+
+ODD = [("", "has no name"), (" ", "has no name"), ("a\0b", "null character")]
+TWO = pa.struct([("a", pa.int8()), ("A", pa.int8())])
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [*(([name], says) for name, says in ODD), (["a", "A"], "'a' is there twice|'A' is there twice"), (["a", "a"], "there twice"), (["_file"], "'_file'")],
+)  # fmt: skip
+def test_a_function_yields_columns_that_have_names_of_their_own(lake, folder, names, says):
+    made = pa.Table.from_arrays([pa.array([place]) for place in range(len(names))], names=names)
+    with pytest.raises((DataError, UserCodeError), match=says):
+        load(lake, Source("bronze.made", read=lambda: made), folder)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        (pa.struct([("", pa.int8())]), "a field without a name"),
+        (TWO, "two fields 'a'"),
+        (pa.list_(TWO), "two fields 'a'"),
+        (pa.map_(pa.string(), TWO), "two fields 'a'"),
+        (pa.struct([("outer", TWO)]), "two fields 'a'"),
+        (pa.struct([("a\0b", pa.int8())]), "null character"),
+    ],
+)
+def test_the_fields_of_objects_have_names_of_their_own(lake, folder, fields, says):
+    made = pa.table({"o": pa.array([None], fields)})
+    with pytest.raises(DataError, match=says):
+        load(lake, Source("bronze.made", read=lambda: made), folder)
+    with pytest.raises(DataError, match=says):
+        lake.commit("bronze.made", "1", lambda _: Append(made))
+    pa.parquet.write_table(made, folder / "data/o.parquet")
+    with pytest.raises(DataError, match=says):
+        load(lake, Source("bronze.files", files="data/*.parquet"), folder)

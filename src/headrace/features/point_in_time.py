@@ -157,7 +157,10 @@ def _times(connection: duckdb.DuckDBPyConnection, lookup: Lookup, keys: str, dec
     if max(abs(start), abs(last)) >= FINITE or (int(code[-1]) + 1) * width >= 2**63:
         return _times_by_engine(connection, rows, decisions, reach)
     zero = code * width - start  # key and time as one number
-    latest = _latest(connection.sql(rows).to_arrow_reader(BATCH), zero + at, start, width)
+    seen = zero + np.maximum(
+        at, start - 1
+    )  # before the first row is one moment, or it would lie among those of another key
+    latest = _latest(connection.sql(rows).to_arrow_reader(BATCH), seen, start, width)
     return np.where(latest >= zero + (start if reach is None else at - reach), latest - zero, NONE)
 
 

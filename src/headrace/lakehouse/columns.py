@@ -113,6 +113,28 @@ KEPT = (
 )
 
 
+def misnamed(found: pa.DataType) -> str:
+    """What is wrong with the names of the fields of an object, at any depth; empty where nothing is.
+
+    Delta and DuckDB tell fields apart by more than the case of their letters, and have no word for one without a name.
+    """
+    if pa.types.is_list(found):
+        return misnamed(found.value_type)
+    if pa.types.is_map(found):
+        return misnamed(found.item_type) or misnamed(found.key_type)
+    if not pa.types.is_struct(found):
+        return ""
+    names = [each.name for each in found]
+    if not all(name.strip() for name in names):
+        return "a field without a name"
+    lower = [name.lower() for name in names]
+    if twice := [name for name in names if lower.count(name.lower()) > 1]:
+        return f"two fields {twice[0]!r}, which differ by the case of their letters at most"
+    if odd := [name for name in names if "\0" in name]:
+        return f"a field {odd[0]!r}, whose name holds a null character"
+    return next(filter(None, (misnamed(each.type) for each in found)), "")
+
+
 def settled(found: pa.DataType) -> pa.DataType:
     """The type with text wherever no value has told one: a column of nulls, the items of lists that are all empty."""
     if pa.types.is_null(found):
@@ -356,10 +378,11 @@ def conform(table: pa.Table, types: Mapping[str, pa.DataType], *, what: str) -> 
     arrays: list[pa.ChunkedArray] = []
     for field in table.schema:
         to = types.get(field.name) or stored(field.type)
-        if to is None:
+        odd = "" if to is None else misnamed(to)
+        if to is None or odd:
             shown = field.name if field.name.isidentifier() else "column"
             raise DataError(
-                f"{what}: column {field.name!r} is {field.type}, which a Delta table cannot hold.",
+                f"{what}: column {field.name!r} is {field.type}, which a Delta table cannot hold.{odd and f' It has {odd}.'}",
                 hint=f'Read it as text: schema=hr.Schema({shown}="string"), or write it in another type.',
             )
         try:

@@ -14,7 +14,7 @@ import pyarrow.json
 from headrace.core.errors import DataError
 from headrace.lakehouse import spelling
 from headrace.lakehouse.columns import cast as cast_column
-from headrace.lakehouse.columns import type_name
+from headrace.lakehouse.columns import settled, type_name
 from headrace.lakehouse.reading import as_utf8, kept_as_text, left_out, unlike
 from headrace.lakehouse.spelling import survives
 
@@ -235,12 +235,29 @@ def _parse(text: bytes, texts: Collection[str]) -> pa.Table:
 
 
 def _read(text: bytes, types: Mapping[str, pa.DataType]) -> pa.Table:
+    """The objects as Arrow tells them, in these types.
+
+    Arrow (26) loses a null that begins the first list of a column, and so gives a list that is longer than its items,
+    unless it knows the type of the column: then the objects are read again in the types that it told.
+    """
+    found = _arrow(text, pa.schema(list(types.items())) if types else None)
+    try:
+        found.validate(full=True)
+    except pa.ArrowInvalid:
+        again = _arrow(text, pa.schema([(each.name, settled(each.type)) for each in found.schema]))
+        columns = [
+            values if values.type == field.type else pa.chunked_array([pa.array(values.to_pylist(), field.type)])
+            for values, field in zip(again.columns, found.schema, strict=True)
+        ]
+        return pa.Table.from_arrays(columns, schema=found.schema)
+    return found
+
+
+def _arrow(text: bytes, schema: pa.Schema | None) -> pa.Table:
     return pyarrow.json.read_json(
         io.BytesIO(text),
         read_options=pyarrow.json.ReadOptions(block_size=len(text)),  # types are told from all rows at once
-        parse_options=pyarrow.json.ParseOptions(
-            explicit_schema=pa.schema(list(types.items())) if types else None, newlines_in_values=False
-        ),
+        parse_options=pyarrow.json.ParseOptions(explicit_schema=schema, newlines_in_values=False),
     )
 
 

@@ -176,7 +176,7 @@ def _not_utf8(data: bytes, place: int, path: Path, dialect: Dialect) -> Encoding
     )
 
 
-def check_names(path: Path, names: Sequence[str]) -> None:
+def check_names(path: Path | str, names: Sequence[str]) -> None:
     """Each column has a name, of its own whatever the case of its letters.
 
     Raises:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from deltalake import Schema
 
 from headrace.core.errors import DataError, NotFoundError
-from headrace.lakehouse.columns import can_cast, cast, common, stored, type_name
+from headrace.lakehouse.columns import can_cast, cast, common, misnamed, stored, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -237,6 +237,9 @@ def _check_names(name: str, incoming: Sequence[str], there: dict[str, pa.DataTyp
         raise DataError(f"{name}: two columns are named {twice!r}.")
     if not incoming:
         raise DataError(f"{name}: rows without a column cannot be written.")
+    if odd := [column for column in incoming if not column or "\0" in column]:
+        wrong = "holds a null character" if odd[0] else "is empty"
+        raise DataError(f"{name}: the name of column {list(incoming).index(odd[0]) + 1}, {odd[0]!r}, {wrong}.")
 
 
 def _has_null_inside(found: pa.DataType) -> bool:
@@ -258,6 +261,8 @@ def _kept(name: str, field: pa.Field, there: pa.DataType | None) -> pa.DataType:
     if found.equals(HUGEINT) and there != HUGEINT:
         return pa.int64()
     kept = stored(found)
-    if kept is None or _has_null_inside(kept):
-        raise DataError(f"{name}: column {field.name!r} is {found}, which a Delta table cannot hold.")
+    odd = "" if kept is None else misnamed(kept)
+    if kept is None or _has_null_inside(kept) or odd:
+        why = f" It has {odd}." if odd else ""
+        raise DataError(f"{name}: column {field.name!r} is {found}, which a Delta table cannot hold.{why}")
     return kept

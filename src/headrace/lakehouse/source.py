@@ -33,7 +33,7 @@ from headrace.lakehouse.columns import cast as cast_column
 from headrace.lakehouse.commit import Append, Overwrite
 from headrace.lakehouse.declarations import Source
 from headrace.lakehouse.difference import same_rows
-from headrace.lakehouse.reading import EMPTY
+from headrace.lakehouse.reading import EMPTY, check_names
 from headrace.lakehouse.rows import WHOLE, fit_column
 from headrace.lakehouse.sql import column, quoted
 from headrace.lakehouse.widening import beside_table, changed_type
@@ -539,6 +539,13 @@ class _Yielded:
                 hint="Declare them with schema=hr.Schema(…), or yield one empty record batch.",
             )
         schema = pa.schema(list(self.types.items())) if first is None else first.schema
+        check_names(f"{self.source.where}: {self.source.name}", schema.names)
+        if taken := sorted(set(OWN) & set(schema.names)):
+            raise UserCodeError(
+                f"{self.source.where}: the read function of {self.source.name!r} gives the column {taken[0]!r}, by which "
+                "Headrace knows the files of a table.",
+                hint="Name it otherwise.",
+            )
         empty = {field.name: pa.string() for field in schema if pa.types.is_null(field.type)}
         rest = batches if first is None else itertools.chain([first], batches)
         _write(path, rest, schema, {**empty, **self.types}, what=f"{self.source.where}: {self.source.name}")
