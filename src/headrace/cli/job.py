@@ -90,6 +90,9 @@ def logs(run: str, env: str | None, as_json: bool) -> None:
     room = max((len(str(row["step"])) for row in rows), default=0)
     for row in rows:
         click.echo(f"{output.show(row['at'])}  {row['step']:<{room}}  {row['line']}".rstrip())
+    if record.status in ("failed", "interrupted") and record.acknowledged_by is None:
+        where = f" --env {env}" if env else ""
+        say(f"Mended, or nothing left to do? {bold(f'headrace job acknowledge {record.id} --reason …{where}')}")
 
 
 @command.command()

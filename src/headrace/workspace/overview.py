@@ -315,8 +315,7 @@ def _needs(runs: Sequence[RunRecord], env: str) -> list[Row]:
             "what": f"{run.job} {run.status}",
             "since": run.ended or run.started,
             "why": (run.error or "its process died").splitlines()[0],
-            "next": f"headrace job logs {run.id} --env {env}; when nothing is left to do: "
-            f"headrace job acknowledge {run.id} --reason … --env {env}",
+            "next": f"headrace job logs {run.id} --env {env}",
         }
         for run in runs
         if run.status in ("failed", "interrupted") and run.acknowledged_by is None
