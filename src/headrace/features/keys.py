@@ -27,6 +27,7 @@ TIMES = ("date", "timestamp", "timestamp_utc")
 INTEGERS: Mapping[str, int] = {"int8": 7, "int16": 15, "int32": 31, "int64": 63}  # bits beside the sign
 FLOATS = ("float32", "float64")
 SINGLE = struct.Struct("<f")
+EXACT_FLOAT = 2**53  # from here on a float may stand for another whole number, as one that JSON's reader could not keep
 EXACT = Context(prec=80)
 DECIMAL = re.compile(r"decimal128\((\d+), (\d+)\)")
 
@@ -70,11 +71,12 @@ def typed_all(kinds: Iterable[tuple[str, str]], values: Mapping[str, Any]) -> di
 
 
 def _whole(_: str, kind: str, value: Any) -> int | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if number and (isinstance(value, int) or value.is_integer()):
-        bound = 1 << INTEGERS[kind]
-        return int(value) if -bound <= value < bound else None
-    return None
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT_FLOAT:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    bound = 1 << INTEGERS[kind]
+    return value if -bound <= value < bound else None
 
 
 def _float(_: str, kind: str, value: Any) -> float | None:
