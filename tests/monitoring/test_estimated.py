@@ -84,7 +84,7 @@ def outcome(came, said=0.2, rows=1000):
     [
         (CALIBRATED, 1000, [], ""),
         (CALIBRATED, 1000, [outcome(0.2), outcome(0.22), outcome(0.19)], ""),
-        (CALIBRATED, 499, [], "499 rows; 500 are needed"),
+        (CALIBRATED, 499, [], "499 rows; 500 are needed (hr.Monitor(min_rows=…))"),
         (hr.Binary(label=LABELS["y"]), 1000, [], "not calibrated"),
         (hr.Regression(label=LABELS["y"]), 1000, [], "Regression"),
         (CALIBRATED, 1000, [outcome(0.35)], "labels have shifted: 0.350 came where 0.200 was predicted"),

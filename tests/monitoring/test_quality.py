@@ -171,7 +171,7 @@ def test_a_window_with_few_labels_is_shown_and_not_judged(lakehouse, frame):
     found = report.windows[0].value("roc_auc")
     assert not found.judged
     assert found.value is not None
-    assert found.why == "120 labelled rows; 121 are needed"
+    assert found.why == "120 labelled rows; 121 are needed (hr.Monitor(min_rows=…))"
 
 
 def test_a_window_without_labels_has_no_value(lakehouse):

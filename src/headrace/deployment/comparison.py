@@ -124,7 +124,7 @@ def judge(
     against = f"version {champion.version}" if champion else "a constant prediction"
     rows = len(compared.y)
     if rows < gate.min_rows:
-        why = f"{rows:,} labelled decisions that neither has seen; {gate.min_rows:,} are needed"
+        why = f"{rows:,} labelled decisions that neither has seen; {gate.min_rows:,} are needed (hr.not_worse(min_rows=…))"
         return Finding(gate="not_worse", result="no decision", value=None, limit=-gate.margin, why=why)
     found = difference(model.task, gate.metric, compared.y, compared.champion, compared.challenger)
     if found is None or not math.isfinite(found.error):

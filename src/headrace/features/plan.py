@@ -270,7 +270,9 @@ class _Planner:
     def _column(self, table: str, column: str, *, at: object = "") -> pa.DataType:
         schema = self._schema(table)
         if column not in schema.names:
-            raise NotFoundError(f"column of {table}", column, schema.names, hint=f"Asked for at {at}." if at else "")
+            told = f"Asked for at {at}. " if at else ""
+            hint = f"{told}If its SELECT has gained it since, build the table first: headrace run refresh"
+            raise NotFoundError(f"column of {table}", column, schema.names, hint=hint)
         return schema.field(column).type
 
     def select(self, declared: Selection | ReferencedSelection) -> None:

@@ -64,7 +64,7 @@ def refusal(task: Task, rows: int, recent: Sequence[Outcome], *, min_rows: int) 
     if task.calibrate is None:
         return "the probabilities are not calibrated: hr.Binary(…, calibrate='isotonic')"
     if rows < min_rows:
-        return f"{rows:,} rows; {min_rows:,} are needed"
+        return f"{rows:,} rows; {min_rows:,} are needed (hr.Monitor(min_rows=…))"
     looked_at = recent[-LOOKED_AT:]
     if abs(shift(looked_at)) > LARGEST_SHIFT:
         came, said = _means(looked_at)

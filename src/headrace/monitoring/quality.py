@@ -336,7 +336,7 @@ def _measure(
         else:
             value, low, high, why = found.value, found.low, found.high, ""
     if value is not None and len(known) < min_rows:
-        why = f"{len(known):,} labelled rows; {min_rows:,} are needed"
+        why = f"{len(known):,} labelled rows; {min_rows:,} are needed (hr.Monitor(min_rows=…))"
     elif value is not None and not window.mature:
         why = f"its labels have not had time to come: {window.coverage:.0%} are known"
     return Realised(
