@@ -22,6 +22,7 @@ from headrace.features.online.sqlite import SqliteStore
 from headrace.features.plan import plan
 from headrace.features.rows import full_rows
 from headrace.lakehouse.commit import Overwrite
+from headrace.lakehouse.declarations import key_text
 from headrace.lakehouse.lakehouse import Lakehouse
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -79,7 +80,7 @@ class World:
         return self.lakehouse.commit(name, f"{self.count}", lambda _: Overwrite(made), properties=told)
 
     def write_features(self, rows, schema=None):
-        return self.write(TABLE, rows, schema or self.schema, kind="feature", key=",".join(KEY_TYPES), time="at")
+        return self.write(TABLE, rows, schema or self.schema, kind="feature", key=key_text(list(KEY_TYPES)), time="at")
 
     def publish(self, at, **options):
         return publish(self.lakehouse, TABLE, self.store, as_of=at, **options)
@@ -309,14 +310,21 @@ def test_a_column_that_the_table_no_longer_has_is_told(world):
 def test_a_table_whose_key_changed_is_told(world):
     world.write_features(rows_at(minutes(0)))
     planned, requests, _ = world.asked(minutes(0), [KEY])
-    world.write(TABLE, [], world.schema, kind="feature", key="shop", time="at")
+    world.write(TABLE, [], world.schema, kind="feature", key=key_text(["shop"]), time="at")
     world.publish(minutes(0))
     with pytest.raises(DataError, match="was published by shop"):
         OnlineFeatures(world.store, planned).full_rows(requests)
 
 
 def test_a_key_by_which_nothing_can_be_looked_up_is_refused(world):
-    world.write(TABLE, [], pa.schema([("k", pa.decimal128(5, 2)), ("at", UTC_US)]), kind="feature", key="k", time="at")
+    world.write(
+        TABLE,
+        [],
+        pa.schema([("k", pa.decimal128(5, 2)), ("at", UTC_US)]),
+        kind="feature",
+        key=key_text(["k"]),
+        time="at",
+    )
     with pytest.raises(DataError, match="key 'k' is decimal"):
         world.publish(minutes(0))
     assert world.store.table(TABLE) is None
