@@ -74,7 +74,9 @@ def ask(tmp_path):
         planned = plan(model.spine, model.features, {"s.t": SPINE})
         inputs = read(planned, pd.DataFrame({"a": np.arange(20.0)}))
         computed = compute(planned, functions, inputs)
-        estimator = adopt(module.Fitted())
+        categories = learn(planned, computed)
+        X = encode(planned, categories, computed)
+        estimator = adopt(module.Fitted(), task="Regression", classes=(), X=X, y=pd.Series(np.zeros(len(X))))
         top = namespace(version)
         written = package.write(
             tmp_path,
@@ -82,7 +84,7 @@ def ask(tmp_path):
             task="Regression",
             classes=(),
             plan=planned,
-            categories=learn(planned, computed),
+            categories=categories,
             estimator=estimator,
             calibration=None,
             params={},
@@ -90,7 +92,7 @@ def ask(tmp_path):
             by_value=[f"{top}.shop", f"{top}.shop.project"],
             functions=None if whole else functions,
         )
-        expected = output("Regression", (), estimator, encode(planned, {}, computed))
+        expected = output("Regression", (), estimator, X)
         if after is not None:
             after(project)
         seen = load_check.ask(
@@ -193,7 +195,7 @@ def test_what_it_reads_of_the_environment_is_not_there(ask, monkeypatch):
     monkeypatch.setenv("SHOP_FACTOR", "3")
     seen, _ = ask(reading("float(os.environ.get('SHOP_FACTOR', 1))"))
 
-    assert "rows differ (row 0: [2.0] for [6.0]" in seen.problem
+    assert "19 of 20 rows differ (row 1: [2.0] for [6.0];" in seen.problem
 
 
 def test_a_connection_is_refused(ask):
