@@ -6,7 +6,7 @@ import graphlib
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import DeclarationError
-from headrace.lakehouse.declarations import Sql, Table, quarantine_name
+from headrace.lakehouse.declarations import Sql, Table
 from headrace.lakehouse.sql import Query, check
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ def order(declared: Iterable[Declared], *, elsewhere: Collection[str] = ()) -> l
         SqlError: a SELECT that does not pass the check, or that reads a table that is not there.
     """
     named = _by_name(declared)
-    _quarantines_apart(named.values())
     known = {*named, *elsewhere}
     sorter: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
     for name, declaration in named.items():
@@ -91,19 +90,6 @@ def _by_name(declared: Iterable[Declared]) -> dict[str, Declared]:
                 hint="Give one of them another name.",
             )
     return named
-
-
-def _quarantines_apart(declared: Iterable[Declared]) -> None:
-    """`a.b_c` and `a_b.c` would set their rows apart in one table."""
-    taken: dict[str, Declared] = {}
-    for declaration in declared:
-        first = taken.setdefault(quarantine_name(declaration.name), declaration)
-        if first is not declaration:
-            raise DeclarationError(
-                f"{first.name!r} and {declaration.name!r} would share the table {quarantine_name(first.name)!r}.",
-                findings=[str(first.where), str(declaration.where)],
-                hint="Rename one of them.",
-            )
 
 
 def _cycle(path: Sequence[Declared]) -> DeclarationError:
