@@ -135,3 +135,25 @@ def test_the_command_takes_the_spool_and_what_is_named(headrace, tmp_path):
         assert done.code in (1, 2)
         assert said in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_keys_that_differ_in_case_or_are_of_no_type_that_is_known_stay_in_their_json(lakehouse, tmp_path):
+    def asked(keys, **types):
+        return {"keys": [{"keys": keys, "at": "2024-02-01T00:00:00Z"}] * 2, "key_types": types}
+
+    given = [
+        record(1, **asked({"ride": 601.0}, ride="int64")),
+        record(2, **asked({"Ride": "a"}, Ride="string")),
+        record(3, **asked({"x": 1}, x="a thing")),
+        record(4, **asked({"ride": "no number"}, ride="int64")),
+    ]
+    take_in(lakehouse, written(tmp_path, given), INTO, model="late")
+    kept = rows(lakehouse)[::2]
+    assert [json.loads(each["keys"]) for each in kept] == [
+        {"ride": 601},
+        {"Ride": "a"},
+        {"x": 1},
+        {"ride": "no number"},
+    ]
+    assert [each["key_ride"] for each in kept] == [601, None, None, None]
+    assert {name for name in kept[0] if name.startswith("key_")} == {"key_ride"}

@@ -16,10 +16,15 @@ from hypothesis import strategies as st
 from headrace.lakehouse.sql import column
 from headrace.monitoring import blocks, grid, histograms, windows
 from headrace.monitoring.grid import Bins, Categories, MonitoredColumn, make_grids
-from headrace.monitoring.histograms import collect, merge, of_window
+from headrace.monitoring.histograms import Histograms, collect, merge
 
 VALUES = st.one_of(st.none(), st.floats(), st.sampled_from([0.0, -0.5, math.nan, math.inf, -math.inf]))
 WORDS = st.one_of(st.none(), st.sampled_from(["a", "b", "", "O'Hare", "ü"]))
+
+
+def of_window(histograms, window):
+    chosen = [each == window for each in histograms.rows.column("window_start").to_pylist()]
+    return Histograms(rows=histograms.rows.filter(pa.array(chosen, pa.bool_())), grids=histograms.grids)
 
 
 @pytest.fixture(scope="module")

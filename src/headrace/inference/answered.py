@@ -215,7 +215,7 @@ def _key_columns(rows: Sequence[Row], there: pa.Schema, taken: Collection[str]) 
     for name, kinds in types.items():
         column = log_key(name)
         fitting = there.field(column).type if column in there.names else None
-        if fitting is None and (column.lower() in taken or len(kinds) > 1):
+        if fitting is None and (column.lower() in {*taken, *map(str.lower, found)} or len(kinds) > 1):
             continue
         kind = fitting or arrow_type(next(iter(kinds)))
         values = [

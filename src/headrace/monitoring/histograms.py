@@ -220,12 +220,6 @@ def merge(several: Sequence[Histograms], *, window: object = None) -> Histograms
     return Histograms(rows=_added(rows), grids=first.grids)
 
 
-def of_window(histograms: Histograms, window: object) -> Histograms:
-    """The histograms of one window; None for the one that has no beginning."""
-    chosen = [each == window for each in histograms.rows.column("window_start").to_pylist()]
-    return Histograms(rows=histograms.rows.filter(pa.array(chosen, pa.bool_())), grids=histograms.grids)
-
-
 # ---------------------------------------------------------------------------------------------- counting
 
 

@@ -183,11 +183,6 @@ class Written:
     hash: str
     distributions: frozenset[str]
 
-    @property
-    def requirements(self) -> tuple[str, ...]:
-        """For pip, pinned."""
-        return code.pinned(self.distributions)
-
 
 def write(
     parent: Path,

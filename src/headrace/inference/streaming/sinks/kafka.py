@@ -55,8 +55,8 @@ class KafkaSink:
         if large and self._encode is prediction:
             key = messages[large[0]][0].decode()
             raise UnavailableError(
-                f"topic {self._topic!r} cannot be written: the record of prediction {key} is larger than the client or the topic allows.",
-                hint="Set message.max.bytes of this cluster under [env.….kafka.…], or max.message.bytes of the topic.",
+                f"topic {self._topic!r} cannot be written: the record of prediction {key} is larger than the client or the topic "
+                "allows. Set message.max.bytes of this cluster under [env.….kafka.…], or max.message.bytes of the topic."
             )
         if still := self._send_all([without_value(messages[place]) for place in large]):
             raise self._not_written(f"{len(still)} dead letters are too large even without what they hold")
