@@ -5,7 +5,7 @@ BIN     = $(VENV)/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-latest check format bench lock clean
+.PHONY: help demo test attacks test-latest check format bench lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -27,6 +27,9 @@ demo: $(VENV)/.demo  ## a year of flights through the loop, into ./flights
 
 test: $(VENV)/.dev  ## the whole test suite
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+attacks: $(VENV)/.dev  ## every attack on a promise of docs/security.md, embedded and on PostgreSQL
+	$(BIN)/python -m pytest -n $(WORKERS) -q tests/attacks
 
 # The newest of everything but what pyproject.toml pins to one minor, with its reason.
 test-latest: $(VENV)/.uv  ## the whole test suite on the newest versions, in .venv-latest
