@@ -19,7 +19,7 @@ from headrace.core.failpoints import reach
 from headrace.core.text import percent
 from headrace.registry import traffic
 from headrace.registry.records import Ramp, RampPlan, Share
-from headrace.registry.tables import DECISIONS, RAMPS
+from headrace.registry.tables import DECISIONS, RAMPS, REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,7 +91,9 @@ class Ramps:
                     hint=f"End that first: headrace traffic stop {model} --why …",
                 )
             spent = connection.execute(select(DECISIONS.c.spent).where(DECISIONS.c.id == decision.id)).scalar_one()
-            if spent is not None or decision.expires <= at or decision.against != split.primary:
+            asked = connection.execute(select(REQUESTS.c.status).where(REQUESTS.c.id == decision.request)).scalar_one()
+            replaced = asked == "replaced"
+            if replaced or spent is not None or decision.expires <= at or decision.against != split.primary:
                 raise RefusedError(
                     f"the decision on request {decision.request} does not hold any more.",
                     hint="Ask again: headrace run deploy",

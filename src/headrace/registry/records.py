@@ -95,6 +95,43 @@ class Approval:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What the way to Production takes for a model, as running code declared it.
+
+    Attributes:
+        number: of the declaration; 0 before the first one.
+        gates: each with all that it says, in declared order.
+        roles: whose approval Production takes.
+        ramp: how a version comes there; None: at once.
+        code: that declared it.
+    """
+
+    model: str
+    number: int
+    gates: tuple[str, ...]
+    roles: tuple[str, ...]
+    ramp: Mapping[str, Json] | None
+    code: str
+    by: str
+    at: datetime | None
+
+    @property
+    def hash(self) -> str:
+        """Of what is asked for; which code says it does not matter."""
+        return digest({"gates": self.gates, "roles": self.roles, "ramp": self.ramp}) if self.number else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reopening:
+    """A person lets a rejected request be asked again."""
+
+    request: int
+    by: str
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """Somebody asks that a version comes to a stage.
 
@@ -102,6 +139,9 @@ class Request:
         key: one key is one request.
         against: the version in Production when the evidence was made.
         evidence: what the decision is to be made on.
+        basis: a digest of what the evidence says, whenever it was gathered: the same basis has the same answer.
+        policy_hash: of the gates and roles that were declared when it was made; it is good for these alone.
+        code: that ran then.
         roles: whose approval it takes, each by another person; none: the gates decide.
         approvals: signatures so far.
     """
@@ -115,6 +155,9 @@ class Request:
     seal: str
     evidence: Mapping[str, Json]
     evidence_hash: str
+    basis: str
+    policy_hash: str
+    code: str
     roles: tuple[str, ...]
     comment: str
     status: Status
@@ -135,6 +178,8 @@ class Decision:
     """What was decided on a request: good for one move of one artifact on one body of evidence, until it expires.
 
     Attributes:
+        policy_hash: of the gates and roles in force when it was made.
+        code: that declared them.
         by: who approved or rejected; `gates` where no person had to.
         spent: when a version was moved by it.
     """
@@ -148,6 +193,8 @@ class Decision:
     approved: bool
     seal: str
     evidence_hash: str
+    policy_hash: str
+    code: str
     by: tuple[str, ...]
     reason: str
     at: datetime

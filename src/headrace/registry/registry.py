@@ -13,9 +13,10 @@ from headrace.core.clock import now
 from headrace.core.errors import ConflictError, DataError, NotFoundError, RefusedError
 from headrace.core.events import CHANNELS, EVENTS, publish
 from headrace.core.failpoints import reach
+from headrace.registry.policies import Policies
 from headrace.registry.ramps import Ramps, refuse_before_the_end
 from headrace.registry.records import Decision, Stage, StageChange, Version
-from headrace.registry.requests import Requests, check_bound
+from headrace.registry.requests import Requests, check_bound, check_in_force
 from headrace.registry.tables import ALL, DECISIONS, STAGES, VERSIONS
 from headrace.registry.traffic import PLAN, Traffic, follow_move
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from headrace.core.ids import Json
     from headrace.core.state import State
+    from headrace.registry.records import Request
     from headrace.tracking.tracking import Tracking
 
 
@@ -47,6 +49,11 @@ class Registry:
     def requests(self) -> Requests:
         """Requests to move a version, and decisions on them."""
         return Requests(self.state)
+
+    @cached_property
+    def policies(self) -> Policies:
+        """What Production takes, as it is declared."""
+        return Policies(self.state)
 
     @cached_property
     def traffic(self) -> Traffic:
@@ -184,7 +191,7 @@ class Registry:
         """Brings a version to a stage: the only way there is.
 
         The decision must be an approval of this very move, for the artifact that was registered and still lies there, on
-        the evidence that was shown, and it is spent. A version that comes to Production archives the one that was there,
+        the evidence that was shown, under the gates that are declared now, and it is spent. A version that comes to Production archives the one that was there,
         and ends what candidates have of its traffic. One that was approved with a ramp comes there at the end of it.
         Called again with a decision by which the version came to where it is, it gives that change.
 
@@ -196,8 +203,8 @@ class Registry:
             by: who moves it.
 
         Raises:
-            RefusedError: the decision is of another move, a rejection, spent, expired, or made against another version in
-                Production than is there now.
+            RefusedError: the decision is of another move, a rejection, spent, expired, made under other gates than those of now, or
+                against another version in Production than is there now.
             ConflictError: the version is in another stage than `expect`.
             DataError: the artifact is not the one that was registered.
         """
@@ -223,6 +230,7 @@ class Registry:
                     f"the decision on request {decision.request} expired at {decision.expires:%Y-%m-%d %H:%M} UTC.",
                     hint="Ask again: headrace run deploy",
                 )
+            check_in_force(connection, request)
             if now_there.stage != expect:
                 raise ConflictError(
                     f"{version.name} is in {now_there.stage}, not in {expect}: somebody moved it.",
@@ -236,10 +244,15 @@ class Registry:
                 )
             if to == "Production" and PLAN in request.evidence:
                 refuse_before_the_end(connection, version, decision)
-            change = _move(connection, now_there, to, decision, by, request.comment or f"request {request.id}")
+            change = _move(connection, now_there, to, decision, by, _why(request, kept))
             follow_move(connection, now_there, was=champion, decision=decision.id, by=by)
         reach(f"registry.moved:{version.name}")
         return change
+
+
+def _why(request: Request, decision: Decision) -> str:
+    said = request.comment or f"request {request.id}"
+    return f"{said}: {decision.reason}" if decision.reason and decision.reason not in said else said
 
 
 def _already(connection: Connection, version: Version, to: Stage, decision: Decision) -> StageChange:

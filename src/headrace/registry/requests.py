@@ -1,4 +1,8 @@
-"""Requests to move a version, and decisions on them: who may decide, and what a decision is bound to."""
+"""Requests to move a version, and decisions on them: who may decide, and what a decision is bound to.
+
+A request is bound to the gates and roles that were declared when it was made (`policies`): when others are declared it is
+replaced. What a person rejected stays rejected, on the same evidence, until a person re-opens it.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,12 @@ from sqlalchemy import insert, select, update
 
 from headrace.access.audit import AUDIT, record
 from headrace.core.clock import now
-from headrace.core.errors import NotFoundError, RefusedError
+from headrace.core.errors import ConflictError, NotFoundError, RefusedError
 from headrace.core.events import CHANNELS, EVENTS, publish
 from headrace.core.ids import digest
-from headrace.registry.records import VALID, Approval, Decision, Request
-from headrace.registry.tables import APPROVALS, DECISIONS, REQUESTS
+from headrace.registry import policies
+from headrace.registry.records import VALID, Approval, Decision, Reopening, Request
+from headrace.registry.tables import APPROVALS, DECISIONS, POLICIES, REOPENINGS, REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +38,7 @@ class Requests:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        state.create(REQUESTS, APPROVALS, DECISIONS, AUDIT, EVENTS, CHANNELS)
+        state.create(REQUESTS, APPROVALS, DECISIONS, REOPENINGS, POLICIES, AUDIT, EVENTS, CHANNELS)
 
     def ask(
         self,
@@ -43,6 +48,7 @@ class Requests:
         key: str,
         by: str,
         evidence: Mapping[str, Json],
+        basis: str = "",
         against: int | None = None,
         roles: Sequence[str] = (),
         comment: str = "",
@@ -51,11 +57,24 @@ class Requests:
         """Asks that a version comes to a stage. Called again with the same key it gives the same request.
 
         An older open request for the same move is replaced: its evidence is not the latest any more.
+
+        Args:
+            version: that is to be moved.
+            to: the stage.
+            key: one key is one request.
+            by: who asks.
+            evidence: what the decision is to be made on.
+            basis: a digest of what the evidence says, whenever it was gathered; of the evidence itself unless said.
+            against: the version in Production when the evidence was made.
+            roles: whose approval it takes.
+            comment: for a person.
+            valid: how long it may wait.
         """
         with self.state.begin() as connection:
             known = connection.execute(select(REQUESTS.c.id).where(REQUESTS.c.key == key)).scalar()
             if known is not None:
                 return _request(connection, known)
+            policy = policies.current(connection, version.model)
             same = (REQUESTS.c.model == version.model, REQUESTS.c.version == version.version, REQUESTS.c.to == to)
             older = update(REQUESTS).where(*same, REQUESTS.c.status == "open")
             connection.execute(older.values(status="replaced"))
@@ -70,6 +89,9 @@ class Requests:
                     seal=version.seal,
                     evidence=dict(evidence),
                     evidence_hash=digest(evidence),
+                    basis=basis or digest(evidence),
+                    policy_hash=policy.hash,
+                    code=policy.code,
                     roles=list(roles),
                     comment=comment,
                     status="open",
@@ -81,6 +103,7 @@ class Requests:
             made = connection.execute(select(REQUESTS.c.id).where(REQUESTS.c.key == key)).scalar_one()
             request = _request(connection, made)
             told: dict[str, Json] = {"request": request.id, "to": to, "evidence": request.evidence_hash}
+            told |= {"policy": policy.hash, "code": policy.code}
             record(connection, by, "transition.requested", version.name, told)
             publish(connection, "transition.requested", version.name, {**told, "by": by, "roles": list(roles)})
         return request
@@ -159,6 +182,50 @@ class Requests:
             record(connection, identity.name, "transition.rejected", f"{asked.model}/{asked.version}", told)
             return _decide(connection, asked, approved=False, by=[identity.name], reason=reason)
 
+    def rejection(self, version: Version, to: Stage, *, basis: str) -> Request | None:
+        """The request that a person rejected on this very basis, under the gates of now, and nobody re-opened."""
+        wanted = (
+            select(REQUESTS.c.id)
+            .where(REQUESTS.c.model == version.model, REQUESTS.c.version == version.version, REQUESTS.c.to == to)
+            .where(REQUESTS.c.seal == version.seal, REQUESTS.c.basis == basis, REQUESTS.c.status == "rejected")
+            .where(REQUESTS.c.id.not_in(select(REOPENINGS.c.request)))
+            .order_by(REQUESTS.c.id.desc())
+            .limit(1)
+        )
+        with self.state.read() as connection:
+            found = connection.execute(
+                wanted.where(REQUESTS.c.policy_hash == policies.current(connection, version.model).hash)
+            ).scalar()
+            return None if found is None else _request(connection, found)
+
+    def reopening(self, request: int) -> Reopening | None:
+        """Who let a rejected request be asked again; None: nobody."""
+        with self.state.read() as connection:
+            return _reopening(connection, request)
+
+    def reopen(self, request: int, identity: Identity, *, reason: str) -> Reopening:
+        """Lets a rejected request be asked again on the same evidence; again is the same. The caller has checked the right.
+
+        Raises:
+            RefusedError: it was not rejected, or there is no reason.
+        """
+        if not reason.strip():
+            raise RefusedError("a re-opening without a reason.", hint="Say why: --reason, for whoever decides next.")
+        with self.state.begin() as connection:
+            asked = _request(connection, request)
+            known = _reopening(connection, request)
+            if known is not None:
+                return known
+            if asked.status != "rejected":
+                raise RefusedError(f"request {request} is {asked.status}: only what was rejected is re-opened.")
+            connection.execute(insert(REOPENINGS).values(request=request, by=identity.name, at=now(), reason=reason))
+            subject, told = f"{asked.model}/{asked.version}", {"request": request, "reason": reason}
+            record(connection, identity.name, "transition.reopened", subject, told)
+            publish(connection, "transition.reopened", subject, {**told, "by": identity.name})
+            made = _reopening(connection, request)
+        assert made is not None  # just written
+        return made
+
     def by_gates(self, request: int, *, approved: bool, reason: str) -> Decision:
         """Decides a request that takes no person. Called again it gives the same decision.
 
@@ -196,6 +263,8 @@ class Requests:
     def _open(self, connection: Connection, request: int) -> Request:
         asked = _request(connection, request)
         if asked.status == "open" and asked.expires > now():
+            if asked.policy_hash != policies.current(connection, asked.model).hash:
+                raise _of_other_gates(asked)
             return asked
         decided = _decision(connection, request)
         said = f"was {asked.status} by {', '.join(decided.by)} at {decided.at:%Y-%m-%d %H:%M} UTC" if decided else ""
@@ -214,6 +283,25 @@ class Requests:
                 return
         with self.state.begin() as connection:
             connection.execute(update(REQUESTS).where(*late).values(status="expired"))
+
+
+def check_in_force(connection: Connection, request: Request) -> None:
+    """Refuses what was asked for under other gates and roles than those that are declared now.
+
+    Raises:
+        RefusedError: says how to ask again.
+    """
+    status = connection.execute(select(REQUESTS.c.status).where(REQUESTS.c.id == request.id)).scalar_one()
+    if status == "replaced" or request.policy_hash != policies.current(connection, request.model).hash:
+        raise _of_other_gates(request)
+
+
+def _of_other_gates(request: Request) -> RefusedError:
+    return RefusedError(
+        f"request {request.id} was made under other gates than those that {request.model} has to pass now; its approval "
+        "would be one of those.",
+        hint=f"Everything is checked again: headrace run deploy --model {request.model} --version {request.version}",
+    )
 
 
 def check_bound(version: Version, to: Stage, decision: Decision, request: Request) -> None:
@@ -263,8 +351,12 @@ def _may_decide(asked: Request, identity: Identity, verb: str) -> str:
 
 def _decide(connection: Connection, asked: Request, *, approved: bool, by: Sequence[str], reason: str) -> Decision:
     status: Status = "approved" if approved else "rejected"
-    connection.execute(update(REQUESTS).where(REQUESTS.c.id == asked.id).values(status=status))
+    still_open = update(REQUESTS).where(REQUESTS.c.id == asked.id, REQUESTS.c.status == "open")
+    if connection.execute(still_open.values(status=status)).rowcount != 1:  # PostgreSQL only: replaced since our look
+        raise ConflictError(f"request {asked.id} was decided or replaced at the same time.")
     bound = {name: getattr(asked, name) for name in ("model", "version", "to", "against", "seal", "evidence_hash")}
+    policy = policies.current(connection, asked.model)
+    bound |= {"policy_hash": policy.hash, "code": policy.code}
     at = now()
     connection.execute(
         insert(DECISIONS).values(
@@ -291,6 +383,11 @@ def _request(connection: Connection, number: int) -> Request:
     approvals = tuple(Approval(role=one["role"], by=one["by"], at=one["at"], reason=one["reason"]) for one in signed)
     kept: dict[str, Any] = {**row, "roles": tuple(row["roles"])}
     return Request(**kept, approvals=approvals)
+
+
+def _reopening(connection: Connection, request: int) -> Reopening | None:
+    row = connection.execute(select(REOPENINGS).where(REOPENINGS.c.request == request)).mappings().first()
+    return None if row is None else Reopening(**dict(row))
 
 
 def _decision(connection: Connection, request: int) -> Decision | None:

@@ -64,6 +64,9 @@ REQUESTS = sa.Table(
     sa.Column("seal", sa.String(64), nullable=False),
     sa.Column("evidence", sa.JSON, nullable=False),
     sa.Column("evidence_hash", sa.String(64), nullable=False),
+    sa.Column("basis", sa.String(64), nullable=False),
+    sa.Column("policy_hash", sa.String(64), nullable=False),
+    sa.Column("code", sa.String(200), nullable=False),
     sa.Column("roles", sa.JSON, nullable=False),
     sa.Column("comment", sa.Text, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
@@ -96,11 +99,36 @@ DECISIONS = sa.Table(
     sa.Column("approved", sa.Boolean, nullable=False),
     sa.Column("seal", sa.String(64), nullable=False),
     sa.Column("evidence_hash", sa.String(64), nullable=False),
+    sa.Column("policy_hash", sa.String(64), nullable=False),
+    sa.Column("code", sa.String(200), nullable=False),
     sa.Column("by", sa.JSON, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("at", Instant, nullable=False),
     sa.Column("expires", Instant, nullable=False),
     sa.Column("spent", Instant),
+)
+
+REOPENINGS = sa.Table(
+    "transition_reopenings",
+    METADATA,
+    sa.Column("request", sa.ForeignKey("transition_requests.id"), primary_key=True),
+    sa.Column("by", sa.String(200), nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+
+POLICIES = sa.Table(
+    "model_policies",
+    METADATA,
+    sa.Column("model", sa.String(200), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),  # of two declarations at once only one finds its number free
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("gates", sa.JSON, nullable=False),
+    sa.Column("roles", sa.JSON, nullable=False),
+    sa.Column("ramp", sa.JSON),
+    sa.Column("code", sa.String(200), nullable=False),
+    sa.Column("by", sa.String(200), nullable=False),
+    sa.Column("at", Instant, nullable=False),
 )
 
 TRAFFIC = sa.Table(
@@ -143,4 +171,4 @@ RAMPS = sa.Table(
     ),
 )
 
-ALL = (VERSIONS, STAGES, REQUESTS, APPROVALS, DECISIONS, TRAFFIC, RAMPS)
+ALL = (VERSIONS, STAGES, REQUESTS, APPROVALS, DECISIONS, REOPENINGS, POLICIES, TRAFFIC, RAMPS)

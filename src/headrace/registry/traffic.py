@@ -25,7 +25,7 @@ from headrace.core.failpoints import reach
 from headrace.core.text import percent
 from headrace.registry.records import RampPlan, Share, Split
 from headrace.registry.requests import check_bound
-from headrace.registry.tables import DECISIONS, RAMPS, TRAFFIC, VERSIONS
+from headrace.registry.tables import DECISIONS, RAMPS, REQUESTS, TRAFFIC, VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,9 +115,11 @@ class Traffic:
 
     def approval(self, version: Version, champion: int) -> Decision | None:
         """The latest decision by which a version could come to Production now."""
-        requests = self.registry.requests
+        requests, policy = self.registry.requests, self.registry.policies.current(version.model).hash
         for request in requests.list(model=version.model):
             if (request.version, request.to, request.against) != (version.version, "Production", champion):
+                continue
+            if request.status == "replaced" or request.policy_hash != policy:
                 continue
             decision = requests.decision(request.id)
             if decision is not None and decision.approved and decision.spent is None and decision.expires > now():
@@ -395,6 +397,12 @@ def _check_unmoved(connection: Connection, version: Version) -> None:
 
 def _check_unspent(connection: Connection, decision: Decision, split: Split) -> None:
     """What was looked at before the transaction still holds in it."""
+    status = connection.execute(select(REQUESTS.c.status).where(REQUESTS.c.id == decision.request)).scalar_one()
+    if status == "replaced":
+        raise ConflictError(
+            f"request {decision.request} was replaced meanwhile: other gates are declared.",
+            hint=f"headrace run deploy --model {split.model} --version {decision.version}",
+        )
     spent = connection.execute(select(DECISIONS.c.spent).where(DECISIONS.c.id == decision.id)).scalar_one()
     if spent is not None or decision.expires <= now() or decision.against != split.primary:
         raise ConflictError(
