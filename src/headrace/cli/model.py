@@ -11,6 +11,8 @@ from headrace.cli.output import Commands, bold, emit, env_option, facts, heading
 from headrace.core.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from headrace.registry.records import Version
     from headrace.workspace.workspace import Workspace
 
@@ -46,6 +48,7 @@ def list_(env: str | None, as_json: bool) -> None:
 @json_option
 def show(name: str, version: int | None, env: str | None, as_json: bool) -> None:
     """One version: stage and its history, metrics, slices, code and data it came from."""
+    from headrace.cli.request import rejections
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
@@ -53,11 +56,13 @@ def show(name: str, version: int | None, env: str | None, as_json: bool) -> None
         versions = registry.versions(name)
         record = registry.get(name, version or versions[-1].version)
         stages = [
-            {"at": entry.at, "stage": entry.stage, "by": entry.by} for entry in registry.history(name, record.version)
+            {"at": entry.at, "stage": entry.stage, "by": entry.by, "why": entry.why}
+            for entry in registry.history(name, record.version)
         ]
+        rejected = rejections(registry, name, record.version)
         slices = _slices(workspace, record)
     if as_json:
-        emit({**_row(record), "stages": stages, "slices": slices})
+        emit({**_row(record), "stages": stages, "rejected": rejected, "slices": slices})
         return
     facts(_row(record))
     if slices:
@@ -66,6 +71,10 @@ def show(name: str, version: int | None, env: str | None, as_json: bool) -> None
         table(slices)
     click.echo()
     table(stages)
+    if rejected:
+        click.echo()
+        heading("Rejected")
+        table(rejected)
 
 
 @command.command()
@@ -73,16 +82,30 @@ def show(name: str, version: int | None, env: str | None, as_json: bool) -> None
 @env_option
 @json_option
 def history(name: str, env: str | None, as_json: bool) -> None:
-    """Every stage that a version of this model came to: when, by whom, by which decision."""
+    """Every stage that a version of this model came to, and what was rejected: when, by whom, why, by which decision."""
+    from headrace.cli.request import rejections
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
-        workspace.registry.versions(name)  # says which models there are when this is none
-        rows = [vars(change) for change in workspace.registry.history(name)]
+        versions = workspace.registry.versions(name)  # says which models there are when this is none
+        rows = [{**vars(change), "rejected": None} for change in workspace.registry.history(name)]
+        for version in versions:
+            rows += [_rejected(version.version, each) for each in rejections(workspace.registry, name, version.version)]
+    rows.sort(key=lambda row: str(row["at"]))
     if as_json:
         emit(rows)
     else:
-        table(rows, ("at", "version", "stage", "by", "why", "decision"))
+        shown = [{**row, "stage": row["stage"] or f"not {row['rejected']}"} for row in rows]
+        table(shown, ("at", "version", "stage", "by", "why", "decision"))
+
+
+def _rejected(version: int, told: Mapping[str, object]) -> dict[str, object]:
+    """A rejection as a line of the history: the version came to no stage."""
+    why = f"request {told['request']} rejected: {told['reason']}"
+    if told["reopened_by"]:
+        why += f"; re-opened by {told['reopened_by']}: {told['because']}"
+    line = {"at": told["at"], "version": version, "stage": None, "by": told["by"], "why": why}
+    return {**line, "decision": None, "rejected": told["to"]}
 
 
 @command.command()
@@ -128,12 +151,12 @@ def compare(name: str, env: str | None, as_json: bool) -> None:
 @json_option
 def rollback(name: str, to: int | None, reason: str, env: str | None, as_json: bool) -> None:
     """Bring back a version that has been in Production: one command, recorded."""
-    from headrace.cli.run import previous
-    from headrace.deployment.rollback import roll_back
+    from headrace.deployment.rollback import before, roll_back
     from headrace.workspace.follow import follow
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
+        was = workspace.registry.current(name, "Production")
         change = roll_back(
             workspace.registry,
             name,
@@ -144,12 +167,15 @@ def rollback(name: str, to: int | None, reason: str, env: str | None, as_json: b
         )
         for trouble in follow(workspace):
             wrong(f"{trouble.channel} was not told yet: {trouble.error.rstrip('.')}; it is tried again.")
-        before = previous(workspace, name)
+        earlier = before(workspace.registry, name)
     if as_json:
         emit(vars(change))
-    else:
-        say(f"{name} version {change.version} is in Production. Next: {bold(f'headrace model history {name}')}")
-        say(f"Forth again: {bold(f'headrace model rollback {name} --to {before} --reason …')}")
+        return
+    say(f"{name} version {change.version} is in Production. Next: {bold(f'headrace model history {name}')}")
+    if was is not None:
+        say(f"Forth again: {bold(f'headrace model rollback {name} --to {was.version} --reason …')}")
+    if earlier is not None:
+        say(f"Once more goes back to version {earlier}.")
 
 
 @command.command()

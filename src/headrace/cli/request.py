@@ -1,4 +1,4 @@
-"""`headrace request list|show|approve|reject`."""
+"""`headrace request list|show|approve|reject|reopen`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from headrace.cli.output import Commands, bold, emit, env_option, facts, heading
 
 if TYPE_CHECKING:
     from headrace.registry.records import Decision, Request
+    from headrace.registry.registry import Registry
     from headrace.workspace.workspace import Workspace
 
 
@@ -46,14 +47,23 @@ def show(request: int, env: str | None, as_json: bool) -> None:
     with open_workspace(env) as workspace:
         found = workspace.registry.requests.get(request)
         decision = workspace.registry.requests.decision(request)
+        earlier = rejections(workspace.registry, found.model, found.version, before=request)
     decided = (
         {}
         if decision is None
-        else {name: getattr(decision, name) for name in ("approved", "by", "reason", "at", "spent")}
+        else {name: getattr(decision, name) for name in ("approved", "by", "reason", "at", "spent", "code")}
     )
     if as_json:
         signed = [vars(each) for each in found.approvals]
-        emit({**_row(found), "evidence": found.evidence, "approvals": signed, "decision": decided or None})
+        emit(
+            {
+                **_row(found),
+                "evidence": found.evidence,
+                "approvals": signed,
+                "decision": decided or None,
+                "rejected_before": earlier,
+            }
+        )
         return
     facts(_row(found))
     evidence = cast("dict[str, Any]", found.evidence)
@@ -62,6 +72,10 @@ def show(request: int, env: str | None, as_json: bool) -> None:
         heading("Evidence")
         for finding in evidence["findings"]:
             click.echo(f"  {finding['gate']} {finding['result']}: {finding['why']}")
+    if earlier:
+        click.echo()
+        heading("Rejected before")
+        table(earlier)
     if decided:
         click.echo()
         heading("Decision")
@@ -77,10 +91,12 @@ def show(request: int, env: str | None, as_json: bool) -> None:
 @json_option
 def approve(request: int, reason: str, env: str | None, as_json: bool) -> None:
     """Sign a request that somebody else made. With the last signature the version moves, or begins its ramp."""
+    from headrace.workspace.policies import declare_for
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
-        me = workspace.access.me()
+        me, asked = workspace.access.me(), workspace.registry.requests.get(request)
+        declare_for(workspace, asked.model, by=me.name)  # an approval is one of the gates of now
         decision = workspace.registry.requests.approve(request, me, reason=reason)
         found = workspace.registry.requests.get(request)
         ramped = decision is not None and _bring(workspace, decision, me.name)
@@ -132,11 +148,56 @@ def reject(request: int, reason: str, env: str | None, as_json: bool) -> None:
         say(f"request {request} is rejected; {found.model} version {found.version} stays where it is.")
 
 
+@command.command()
+@click.argument("request", type=click.IntRange(1))
+@click.option("--reason", required=True, help="What speaks for it now; shown to whoever decides next.")
+@env_option
+@json_option
+def reopen(request: int, reason: str, env: str | None, as_json: bool) -> None:
+    """Let a rejected request be asked again on the same evidence."""
+    from headrace.access.identity import ADMIN, ENGINEER
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        me, requests = workspace.access.me(), workspace.registry.requests
+        found = requests.get(request)
+        me.require(ENGINEER, ADMIN, *found.roles, to=f"re-open request {request}")
+        made = requests.reopen(request, me, reason=reason)
+        _follow(workspace)
+    if as_json:
+        emit(vars(made))
+    else:
+        again = f"headrace run deploy --model {found.model} --version {found.version}"
+        say(f"request {request} can be asked again. Next: {bold(again)}")
+
+
 def _follow(workspace: Workspace) -> None:
     from headrace.workspace.follow import follow
 
     for trouble in follow(workspace):
         wrong(f"{trouble.channel} was not told yet: {trouble.error.rstrip('.')}; it is tried again.")
+
+
+def rejections(registry: Registry, model: str, version: int, *, before: int | None = None) -> list[dict[str, object]]:
+    """What persons said of earlier requests for a version, and who let one be asked again, oldest first."""
+    found: list[dict[str, object]] = []
+    for request in reversed(registry.requests.list(status="rejected", model=model)):
+        decision = registry.requests.decision(request.id)
+        if request.version != version or decision is None or (before is not None and request.id >= before):
+            continue
+        again = registry.requests.reopening(request.id)
+        found.append(
+            {
+                "request": request.id,
+                "to": request.to,
+                "at": decision.at,
+                "by": ", ".join(decision.by),
+                "reason": decision.reason,
+                "reopened_by": again.by if again else None,
+                "because": again.reason if again else None,
+            }
+        )
+    return found
 
 
 def _row(request: Request) -> dict[str, object]:
@@ -154,5 +215,7 @@ def _row(request: Request) -> dict[str, object]:
         "missing": list(request.missing) if request.status == "open" else [],
         "expires": request.expires,
         "seal": request.seal,
+        "code": request.code,
+        "policy_hash": request.policy_hash,
         "evidence_hash": request.evidence_hash,
     }

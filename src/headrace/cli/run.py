@@ -55,7 +55,7 @@ as_of_option = click.option(
     default=None,
     help="What is known by then counts; the project's as_of or the present unless said.",
 )
-EXITS = {"in production": 0, "on a ramp": 0, "waits for approval": 3}
+EXITS = {"in production": 0, "on a ramp": 0, "waits for approval": 3, "rejected": 3}
 dry_option = click.option("--dry-run", is_flag=True, help="Print the plan, do nothing.")
 
 
@@ -380,15 +380,18 @@ def deploy(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Bring a version through its gates to Staging and Production. Exit 1: refused by a gate; 3: waits for a person."""
+    """Bring a version through its gates to Staging and Production. Exit 1: refused by a gate; 3: waits for a person, or one rejected it."""
     from headrace.workspace import start
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env, release=release) as workspace:
         if dry_run:
             from headrace.pipelines.deploy import outline
+            from headrace.workspace.policies import hash_of
 
-            _plan(outline(start.one_deployment(workspace.project, model)), as_json=as_json)
+            declared = start.one_deployment(workspace.project, model)
+            plan = outline(declared, workspace.registry, version=version, policy=hash_of(declared))
+            _plan(plan, as_json=as_json)
             return
         story = _story(workspace, "deploy", as_json=as_json)
         run, found = start.deploy(
@@ -484,14 +487,15 @@ def retrain(
 
 
 def _told(workspace: Workspace, model: str, found: Delivered) -> None:
+    from headrace.deployment.rollback import before
+
     env = workspace.environment.name
     said = f"{model} version {found.version}"
     if found.ending == "in production":
         say(f"{said} is in Production. Next: {bold(f'headrace serve {model} --env {env}')}")
-        if (before := previous(workspace, model)) is not None:
-            say(
-                f"Back to version {before}: {bold(f'headrace model rollback {model} --to {before} --reason … --env {env}')}"
-            )
+        if (earlier := before(workspace.registry, model)) is not None:
+            back = f"headrace model rollback {model} --to {earlier} --reason … --env {env}"
+            say(f"Back to version {earlier}: {bold(back)}")
     elif found.ending == "waits for approval":
         say(f"{said} waits for approval by {', '.join(found.missing)}; whoever asked cannot give it.")
         say(f"Next, as somebody else: {bold(f'headrace request approve {found.request} --env {env}')}")
@@ -500,12 +504,18 @@ def _told(workspace: Workspace, model: str, found: Delivered) -> None:
     elif found.ending == "ramp stopped":
         again = f"headrace run deploy --model {model} --version {found.version} --env {env}"
         wrong(f"the ramp of {said} was stopped; it begins again by {bold(again)}:")
+    elif found.ending == "rejected":
+        wrong(f"{said} stays in Staging:")
     elif found.ending == "no decision":
         say(f"{said} stays in Staging, no decision:")
     else:
         wrong(f"{said} was refused and archived:")
     for line in found.findings:
         say(f"  {line}")
+    if found.ending == "rejected":
+        say(
+            f"Where something else speaks for it: {bold(f'headrace request reopen {found.request} --reason … --env {env}')}"
+        )
 
 
 def _hidden(workspace: Workspace, run: Run) -> None:
@@ -525,16 +535,6 @@ def _after_training(workspace: Workspace, name: str | None) -> str:
     if not any(each.name == model.name for each in workspace.project.all(Deployment)):
         return "headrace model list"
     return f"headrace run deploy{f' --model {model.name}' if name else ''}"
-
-
-def previous(workspace: Workspace, model: str) -> int | None:
-    """The version that was in Production before the one that is."""
-    current = workspace.registry.current(model, "Production")
-    stages = workspace.registry.history(model)
-    before = [
-        each.version for each in stages if each.stage == "Production" and current and each.version != current.version
-    ]
-    return before[-1] if before else None
 
 
 def _steps(workspace: Workspace, run_id: str) -> list[dict[str, object]]:

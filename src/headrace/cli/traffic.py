@@ -88,10 +88,12 @@ def set_(
 ) -> None:
     """Give candidates their shares of the entities; Production has the rest, who is not named has none."""
     from headrace.deployment import traffic
+    from headrace.workspace.policies import declare_for
     from headrace.workspace.workspace import open_workspace
 
     shares = _shares(candidates)
     with open_workspace(env) as workspace:
+        declare_for(workspace, model, by=workspace.access.me().name)
         split = traffic.divide(
             workspace.registry,
             model,
@@ -146,6 +148,7 @@ def ramp(model: str, version: int, why: str, env: str | None, as_json: bool) -> 
     from headrace.access.identity import ADMIN, ENGINEER
     from headrace.core.errors import RefusedError
     from headrace.deployment import ramps
+    from headrace.workspace.policies import declare_for
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
@@ -154,6 +157,7 @@ def ramp(model: str, version: int, why: str, env: str | None, as_json: bool) -> 
         if not why.strip():
             raise RefusedError("a ramp without a reason.", hint="Say why: --why, for whoever reads the record.")
         found = registry.get(model, version)
+        declare_for(workspace, model, by=me.name)
         decision = registry.traffic.licence(found)
         plan = None if decision is None else registry.traffic.plan(decision)
         if decision is None or plan is None:

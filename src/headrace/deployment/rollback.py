@@ -9,6 +9,8 @@ from headrace.core.errors import NotFoundError, RefusedError
 from headrace.core.ids import new_id
 from headrace.deployment.staged import folder_name, is_whole
 
+ROLLBACK = "rollback"  # begins the key of its request
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -27,7 +29,7 @@ def roll_back(
         registry: which moves.
         model: its name.
         home: where servers of this model look.
-        to: the version; the one that was in Production before, unless said.
+        to: the version; the one that was in Production before, unless said. Called again it goes one further back.
         reason: kept with the request.
         identity: who does it; an ML engineer or an admin.
 
@@ -42,7 +44,7 @@ def roll_back(
         raise RefusedError("a rollback without a reason.", hint="Say why: --reason, for whoever reads the record.")
     registry.versions(model)
     current = registry.current(model, "Production")
-    number = to or _before(registry, model, current.version if current else None)
+    number = to or _before(registry, model)
     version = registry.get(model, number)
     if current is not None and current.version == number:
         raise RefusedError(f"{version.name} is in Production already.", hint=f"headrace model history {model}")
@@ -61,7 +63,7 @@ def roll_back(
     request = registry.requests.ask(
         version,
         "Production",
-        key=f"rollback {new_id()}",
+        key=f"{ROLLBACK} {new_id()}",
         by=identity.name,
         evidence=evidence,
         against=current.version if current else None,
@@ -71,10 +73,33 @@ def roll_back(
     return registry.move(version, "Production", expect=version.stage, decision=decision, by=identity.name)
 
 
-def _before(registry: Registry, model: str, current: int | None) -> int:
-    """The version that was in Production before the one that is there now."""
-    served = [change.version for change in registry.history(model) if change.stage == "Production"]
-    others = [version for version in served if version != current]
+def before(registry: Registry, model: str) -> int | None:
+    """Where a rollback would go: the version before the one in Production, and of those that were rolled back none.
+
+    Each version that came to Production lies on the one that was there; a rollback takes off what lies above its version.
+    So a second one goes one further back, and never to what the first one took away.
+    """
+    stack: list[int] = []
+    for change in registry.history(model):
+        if change.stage == "Production":
+            back = change.decision is not None and _is_rollback(registry, change.decision)
+            if back and change.version in stack:
+                del stack[stack.index(change.version) :]
+            stack.append(change.version)
+    current = registry.current(model, "Production")
+    if current is not None and stack:
+        stack.pop()
+    others = [version for version in stack if current is None or version != current.version]
+    return others[-1] if others else None
+
+
+def _before(registry: Registry, model: str) -> int:
+    found = before(registry, model)
+    if found is not None:
+        return found
+    current = registry.current(model, "Production")
+    served = {change.version for change in registry.history(model) if change.stage == "Production"}
+    others = sorted(served - {current.version if current else None})
     if not others:
         raise NotFoundError(
             "earlier version in Production of",
@@ -82,4 +107,12 @@ def _before(registry: Registry, model: str, current: int | None) -> int:
             (),
             hint=f"headrace model history {model} shows where each has been.",
         )
-    return others[-1]
+    raise RefusedError(
+        f"before version {current.version if current else '-'} nothing of {model} was in Production that was not rolled back.",
+        hint=f"To one of those that were: headrace model rollback {model} --to {' or --to '.join(map(str, others))} --reason …",
+    )
+
+
+def _is_rollback(registry: Registry, decision: int) -> bool:
+    asked = registry.requests.get(registry.requests.decided(decision).request)
+    return asked.key.startswith(f"{ROLLBACK} ")

@@ -100,6 +100,15 @@ def resolve(config: Config, env: Environment, *, release: str | None = None) -> 
     )
 
 
+def newest_release(config: Config, env: Environment) -> str:
+    """The tag of the highest release of an environment, by version.
+
+    Raises:
+        RefusedError: there is none.
+    """
+    return _release(config.folder, env, None)
+
+
 def _not_committed(config: Config, env: Environment, *, in_git: bool) -> RefusedError:
     why = "has no commit yet" if in_git else "is not in a git repository (or git is not installed)"
     tag = " && git tag v0.1.0" if env.code == "release" else ""

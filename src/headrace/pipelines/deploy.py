@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from headrace.core.clock import now
 from headrace.core.errors import HeadraceError, NotFoundError
+from headrace.core.ids import digest
 from headrace.core.text import counted, percent
 from headrace.deployment import checks, comparison, ramps, staged
 from headrace.deployment.declarations import Approval, NotWorse
@@ -27,13 +28,15 @@ if TYPE_CHECKING:
     from headrace.deployment.declarations import Deployment
     from headrace.jobs.run import Run, StepContext
     from headrace.lakehouse.lakehouse import Lakehouse
-    from headrace.registry.records import Decision, RampPlan, Request, Stage, Version
+    from headrace.registry.records import Decision, Policy, RampPlan, Request, Stage, Version
     from headrace.registry.registry import Registry
     from headrace.scoring.version import LoadedVersion
     from headrace.tracking.tracking import Tracking
 
 Output = dict[str, Any]
-Ending = Literal["in production", "on a ramp", "ramp stopped", "waits for approval", "no decision", "refused"]
+Ending = Literal[
+    "in production", "on a ramp", "ramp stopped", "waits for approval", "rejected", "no decision", "refused"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,20 +56,83 @@ class Delivered:
     findings: tuple[str, ...] = ()
 
 
-def outline(deployment: Deployment) -> list[dict[str, object]]:
-    """What a deployment does, for a dry run."""
+def outline(deployment: Deployment, registry: Registry, *, version: int | None, policy: str) -> list[dict[str, object]]:
+    """What a deployment of a version would do now, for a dry run.
+
+    Args:
+        deployment: says the gates.
+        registry: where the version stands; nothing of it is changed.
+        version: its number; the newest that is not archived unless said.
+        policy: the hash of what the running code declares.
+    """
     gates = [gate.name for gate in deployment.gates if not isinstance(gate, NotWorse | Approval)]
     compared = [f"not_worse {gate.metric}" for gate in deployment.gates if isinstance(gate, NotWorse)]
     roles = [gate.role for gate in deployment.gates if isinstance(gate, Approval)]
+    found = (
+        None
+        if version is None and deployment.name not in registry.models()
+        else candidate(registry, deployment.name, version)
+    )
+    to_staging, to_production, last = _runs(registry, found, policy)
     return [
-        {"step": "ask for Staging", "takes": "", "writes": "a request"},
-        {"step": "copy", "takes": "", "writes": "the copy that servers start from, with samples"},
-        {"step": "check", "takes": ", ".join(gates), "writes": "findings on the version"},
-        {"step": "Staging", "takes": "all checks passed", "writes": "the stage"},
-        {"step": "compare", "takes": ", ".join(compared), "writes": comparison.TABLE},
-        {"step": "ask for Production", "takes": "all comparisons passed", "writes": "a request with the evidence"},
-        *_ramped(deployment, roles),
+        {"step": "ask for Staging", "runs": to_staging, "takes": "", "writes": "a request"},
+        {
+            "step": "copy",
+            "runs": "yes" if found else last,
+            "takes": "",
+            "writes": "the copy that servers start from, with samples",
+        },
+        {"step": "check", "runs": to_staging, "takes": ", ".join(gates), "writes": "findings on the version"},
+        {"step": "Staging", "runs": to_staging, "takes": "all checks passed", "writes": "the stage"},
+        {"step": "compare", "runs": to_production, "takes": ", ".join(compared), "writes": comparison.TABLE},
+        {
+            "step": "ask for Production",
+            "runs": to_production,
+            "takes": "all comparisons passed",
+            "writes": "a request with the evidence",
+        },
+        *({**step, "runs": last} for step in _ramped(deployment, roles)),
     ]
+
+
+def _runs(registry: Registry, version: Version | None, policy: str) -> tuple[str, str, str]:
+    """Whether the steps up to Staging, those up to the request for Production, and the last one run, and why not."""
+    if version is None:
+        return _thrice("once a version is trained")
+    if version.stage == "Production":
+        return _thrice("no: it is in Production")
+    request = _standing(registry, version, policy)
+    to_production = "yes" if request is None else f"no: request {request.id} stands, {request.status}"
+    if version.stage != "Staging":
+        return "yes", to_production, "yes"
+    decision = _to_staging(registry, version)
+    if decision is not None and decision.policy_hash == policy:
+        return f"no: decision {decision.id} stands", to_production, "yes"
+    return "again: the gates have changed", to_production, "yes"
+
+
+def _thrice(said: str) -> tuple[str, str, str]:
+    return said, said, said
+
+
+def _to_staging(registry: Registry, version: Version) -> Decision | None:
+    """The decision by which a version came to Staging the last time."""
+    came = [change.decision for change in registry.history(version.model, version.version) if change.stage == "Staging"]
+    return registry.requests.decided(came[-1]) if came and came[-1] is not None else None
+
+
+def _standing(registry: Registry, version: Version, policy: str) -> Request | None:
+    """A request for Production that still holds: open, or approved and not spent, under these gates, against the champion."""
+    champion = registry.current(version.model, "Production")
+    against = champion.version if champion else None
+    for request in registry.requests.list(model=version.model):
+        if (request.version, request.to, request.against) != (version.version, "Production", against):
+            continue
+        if request.policy_hash != policy or request.status == "replaced":
+            continue
+        if request.status == "open" or _good(registry.requests.decision(request.id)):
+            return request
+    return None
 
 
 def _ramped(deployment: Deployment, roles: Sequence[str]) -> list[dict[str, object]]:
@@ -92,6 +158,7 @@ def deploy(
     as_of: datetime,
     home: Path,
     by: str,
+    policy: Policy,
     revive: bool,
     follow: Callable[[], Sequence[Trouble]],
 ) -> Delivered:
@@ -107,12 +174,13 @@ def deploy(
         as_of: labels known by then count in the comparison.
         home: where servers of this model look.
         by: who asks.
+        policy: what Production takes, as the running code declares it; it is in force.
         revive: whether a version that was archived begins again at the first gate, and one whose ramp was stopped at the
             first step.
         follow: brings aliases and `serving.json` to where the stages are; gives what could not follow.
     """
     found = candidate(registry, deployment.name, version)
-    delivery = Delivery(lakehouse, tracking, registry, run, deployment, found, as_of, home, by)
+    delivery = Delivery(lakehouse, tracking, registry, run, deployment, found, as_of, home, by, policy)
     if found.stage == "Production":
         delivery.copy()
         delivery.follow(follow)
@@ -120,7 +188,7 @@ def deploy(
     if found.stage == "Archived" and (not revive or delivery.has_archived):
         delivery.follow(follow)
         return Delivered(version=found.version, ending="refused", request=None, findings=delivery.refused_for())
-    if found.stage == "Staging":
+    if found.stage == "Staging" and delivery.has_passed:
         delivery.copy()
     else:
         failed = delivery.to_staging()
@@ -138,6 +206,11 @@ def deploy(
         if told:
             delivery.follow(follow)
             return Delivered(version=found.version, ending="no decision", request=None, findings=told)
+        rejected = delivery.rejection(findings)
+        if rejected is not None:
+            delivery.follow(follow)
+            why = delivery.said_of(rejected)
+            return Delivered(version=found.version, ending="rejected", request=rejected.id, findings=(why,))
         request = delivery.ask_for_production(findings)
     delivered = delivery.to_production(request, again=revive)
     delivery.follow(follow)
@@ -175,6 +248,7 @@ class Delivery:
     as_of: datetime
     home: Path
     by: str
+    policy: Policy
 
     @cached_property
     def champion(self) -> Version | None:
@@ -183,15 +257,26 @@ class Delivery:
 
     @cached_property
     def standing(self) -> Request | None:
-        """A request for Production that still holds: open, or approved and not spent, on evidence against the champion."""
-        against = self.champion.version if self.champion else None
-        for request in self.registry.requests.list(model=self.version.model):
-            if request.version != self.version.version or request.to != "Production" or request.against != against:
-                continue
-            decision = self.registry.requests.decision(request.id)
-            if request.status == "open" or _good(decision):
-                return request
-        return None
+        """A request for Production that still holds."""
+        return _standing(self.registry, self.version, self.policy.hash)
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether it came to Staging through the gates that are declared now."""
+        decision = _to_staging(self.registry, self.version)
+        return decision is not None and decision.policy_hash == self.policy.hash
+
+    def rejection(self, findings: Sequence[Finding]) -> Request | None:
+        """The request that a person rejected on the same evidence."""
+        return self.registry.requests.rejection(self.version, "Production", basis=self._basis(findings))
+
+    def said_of(self, rejected: Request) -> str:
+        """What a person said of a request, and the way on."""
+        decision = self.registry.requests.decision(rejected.id)
+        assert decision is not None  # it was rejected
+        return (
+            f"request {rejected.id} was rejected by {', '.join(decision.by)}, on the same evidence: {decision.reason}"
+        )
 
     @property
     def has_archived(self) -> bool:
@@ -208,7 +293,8 @@ class Delivery:
 
     def to_staging(self) -> tuple[str, ...]:
         """Request, copy, checks, stage. Gives why not, for a version that is archived instead."""
-        request = self._ask("Staging", {"metrics": dict(self.version.metrics)}, roles=())
+        evidence: dict[str, Json] = {"metrics": dict(self.version.metrics), "gates": list(self.policy.gates)}
+        request = self._ask("Staging", evidence, roles=())
         found = self.copy()
         findings = self.check(found)
         if together(findings) != "passed":
@@ -298,14 +384,19 @@ class Delivery:
             "as_of": self.as_of.isoformat(),
             "metrics": dict(self.version.metrics),
             "findings": [*self._passed_before(), *(finding.to_json() for finding in findings)],
+            "gates": list(self.policy.gates),
             "code": self.version.code,
             "inputs": dict(self.version.inputs),
             "fit": [self.version.fit_from, self.version.fit_to],
         }
         if self.deployment.ramp is not None and self.champion is not None:
             evidence[PLAN] = self.deployment.ramp.plan.to_json()
-        roles = [gate.role for gate in self.deployment.gates if isinstance(gate, Approval)]
-        return self._ask("Production", evidence, roles=roles)
+        return self._ask("Production", evidence, roles=self.policy.roles, basis=self._basis(findings))
+
+    def _basis(self, findings: Sequence[Finding]) -> str:
+        """Of what the evidence says, whenever it was gathered."""
+        found = [(finding.gate, finding.result, finding.value, finding.limit, finding.why) for finding in findings]
+        return digest({**self._key, "findings": found, "metrics": self.version.metrics, "against": self._against})
 
     def _passed_before(self) -> list[Json]:
         """What the checks before Staging found, from the decision on that request."""
@@ -411,8 +502,12 @@ class Delivery:
             artifact_hash=version.artifact_hash,
         )
 
-    def _ask(self, to: Stage, evidence: dict[str, Json], *, roles: Sequence[str]) -> Request:
-        against = self.champion.version if self.champion else None
+    @property
+    def _against(self) -> int | None:
+        return self.champion.version if self.champion else None
+
+    def _ask(self, to: Stage, evidence: dict[str, Json], *, roles: Sequence[str], basis: str = "") -> Request:
+        against = self._against
 
         def do(step: StepContext) -> Output:
             asked = self.registry.requests.ask(
@@ -421,6 +516,7 @@ class Delivery:
                 key=step.key,
                 by=self.by,
                 evidence=evidence,
+                basis=basis,
                 against=against,
                 roles=roles,
                 comment=f"{self.deployment.name} version {self.version.version} to {to}",
@@ -428,12 +524,20 @@ class Delivery:
             waits = f", takes the approval of {', '.join(roles)}" if roles else ""
             return {"request": asked.id, "says": f"request {asked.id} by {asked.by}{waits}"}
 
-        key = {**self._key, "evidence": evidence, "against": against, "roles": list(roles)}
+        key = {
+            **self._key,
+            "evidence": evidence,
+            "against": against,
+            "roles": list(roles),
+            "policy": self.policy.hash,
+        }
         made = self.run.step(f"ask for {to}, {self._name}", key, do, holds=self._stands)
         return self.registry.requests.get(cast("int", made.output["request"]))
 
     def _stands(self, was: Output) -> bool:
         request = self.registry.requests.get(was["request"])
+        if request.status == "replaced" or request.policy_hash != self.policy.hash:
+            return False
         return request.status == "open" or _good(self.registry.requests.decision(request.id))
 
     def _decide(self, to: Stage, request: Request, *, approved: bool, findings: Sequence[Finding]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from headrace.core.ids import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from headrace.core.ids import Json
@@ -118,7 +118,12 @@ class Policy:
     @property
     def hash(self) -> str:
         """Of what is asked for; which code says it does not matter."""
-        return digest({"gates": self.gates, "roles": self.roles, "ramp": self.ramp}) if self.number else ""
+        return policy_hash(self.gates, self.roles, self.ramp) if self.number else ""
+
+
+def policy_hash(gates: Sequence[str], roles: Sequence[str], ramp: Mapping[str, Json] | None) -> str:
+    """What requests and decisions are bound to; the order of roles does not matter."""
+    return digest({"gates": list(gates), "roles": sorted(roles), "ramp": ramp})
 
 
 @dataclass(frozen=True, kw_only=True)

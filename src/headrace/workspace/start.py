@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from headrace.access.identity import ADMIN, ENGINEER
 from headrace.core.clock import instant, now
-from headrace.core.errors import DeclarationError, NotFoundError
+from headrace.core.errors import DeclarationError, NotFoundError, RefusedError
 from headrace.deployment.declarations import Deployment
 from headrace.deployment.retraining import Verdict
+from headrace.environments.code import newest_release
 from headrace.lakehouse.declarations import Source, Table
 from headrace.training.declarations import Model, Params
 from headrace.workspace.in_use import at_work
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from headrace.access.identity import Identity
     from headrace.core.ids import Json
     from headrace.environments.project import Project
     from headrace.inference.declarations import Into
@@ -284,10 +286,13 @@ def deploy(
         listen: told of each step.
     """
     from headrace.pipelines import deploy as pipeline
+    from headrace.workspace import policies
     from headrace.workspace.follow import follow
 
     deployment = one_deployment(workspace.project, name)
-    workspace.access.me().require(ENGINEER, ADMIN, to=f"deploy {deployment.name}")
+    me = workspace.access.me()
+    me.require(ENGINEER, ADMIN, to=f"deploy {deployment.name}")
+    _check_release(workspace, me, to=f"deploy {deployment.name}")
     pipeline.candidate(workspace.registry, deployment.name, version)  # a version that is not there is no failed run
     params: dict[str, Json] = {"version": version, "as_of": _text(workspace, as_of)}
     with open_job(workspace, f"deploy {deployment.name}", params, listen) as run:
@@ -300,7 +305,8 @@ def deploy(
             version=version,
             as_of=moment(run),
             home=workspace.home(deployment.name),
-            by=workspace.access.me().name,
+            by=me.name,
+            policy=policies.declare(workspace, deployment, by=me.name),
             revive=revive,
             follow=lambda: follow(workspace),
         )
@@ -366,7 +372,9 @@ def retrain(
     from headrace.pipelines.deploy import Delivered
 
     deployment = one_deployment(workspace.project, name)
-    workspace.access.me().require(ENGINEER, ADMIN, to=f"train {deployment.name} again")
+    me = workspace.access.me()
+    me.require(ENGINEER, ADMIN, to=f"train {deployment.name} again")
+    _check_release(workspace, me, to=f"train {deployment.name} again")
     declared = deployment.retrain or Retrain()
     registry, model = workspace.registry, deployment.model
     asked: dict[str, Json] = {"as_of": _text(workspace, as_of), "by_hand": by_hand}
@@ -464,6 +472,23 @@ def _predicted(workspace: Workspace, deployment: Deployment) -> list[Version]:
         ).to_arrow_table()
     versions = [workspace.registry.get(deployment.name, number) for number in sorted(found.column("v").to_pylist())]
     return sorted(versions, key=lambda version: version.stage == "Production")
+
+
+def _check_release(workspace: Workspace, me: Identity, *, to: str) -> None:
+    """An older release may declare fewer gates than the newest one: it takes an admin to go its way.
+
+    Raises:
+        RefusedError: it is not the newest one, and whoever runs this is no admin.
+    """
+    code, environment = workspace.code, workspace.environment
+    if code.kind != "release" or environment.code != "release":
+        return
+    newest = newest_release(workspace.config, environment)
+    if code.release != newest and not me.holds(ADMIN):
+        raise RefusedError(
+            f"{code.release} is not the newest release, which is {newest}: to {to} by the gates of an older one takes an admin.",
+            hint="Leave --release out, or tag what is to run as a new release.",
+        )
 
 
 def moment(run: Run) -> datetime:

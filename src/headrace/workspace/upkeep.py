@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from headrace.core.clock import now
 from headrace.core.errors import HeadraceError
 from headrace.deployment.declarations import Deployment
+from headrace.environments.code import newest_release
 from headrace.inference.ingest import ingest
 from headrace.scoring.columns import log_table
 from headrace.workspace.follow import follow
@@ -103,23 +104,29 @@ def tend(workspace: Workspace) -> list[str]:
 
 def ramps(workspace: Workspace) -> tuple[list[str], list[str]]:
     """Takes the steps of ramps that are due; gives what was done, and what did not work, in words. It raises nothing."""
+    from headrace.deployment.ramps import RAMP
     from headrace.deployment.ramps import tend as tend_ramp
+    from headrace.workspace.policies import declare
 
     done: list[str] = []
     troubles: list[str] = []
     try:
         running = workspace.registry.ramps.open()
-        models = {each.name: each.model for each in workspace.project.all(Deployment)} if running else {}
+        deployed = {each.name: each for each in workspace.project.all(Deployment)} if running else {}
     except Exception as error:  # noqa: BLE001  # a state database that is down is no reason to end servers
         return [], [f"ramps: {_told(error)}"]
+    if running and (late := _is_late(workspace)):
+        return [], [late]  # what runs here may not know the gates of now
     for ramp in running:
-        at = now()
+        at, deployment = now(), deployed.get(ramp.model)
         try:
+            if deployment is not None:
+                declare(workspace, deployment, by=RAMP)
             found = tend_ramp(
                 workspace.registry,
                 workspace.lakehouse,
                 ramp.model,
-                models.get(ramp.model),
+                deployment.model if deployment else None,
                 at=at,
                 as_of=workspace.project.as_of or at,
             )
@@ -132,6 +139,17 @@ def ramps(workspace: Workspace) -> tuple[list[str], list[str]]:
         except Exception as error:  # noqa: BLE001  # told again in the next round
             troubles.append(f"following: {_told(error)}")
     return done, troubles
+
+
+def _is_late(workspace: Workspace) -> str:
+    """What to do when a release came after the one that runs here; empty when none did."""
+    code, environment = workspace.code, workspace.environment
+    if code.release is None or environment.code != "release":
+        return ""
+    newest = newest_release(workspace.config, environment)
+    if newest == code.release:
+        return ""
+    return f"ramps wait: {code.release} runs here and {newest} is the newest release; start `headrace up` again"
 
 
 def _told(error: Exception) -> str:

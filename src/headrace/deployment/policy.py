@@ -1,0 +1,45 @@
+"""What a deployment says that the way to Production takes, as the registry keeps it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headrace.deployment.declarations import Approval
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from headrace.deployment.declarations import Deployment
+    from headrace.registry.records import Policy
+    from headrace.registry.registry import Registry
+
+
+def gates(deployment: Deployment) -> tuple[str, ...]:
+    """Each gate with all that it says, in declared order."""
+    return tuple(repr(gate) for gate in deployment.gates)
+
+
+def roles(deployment: Deployment, also: Sequence[str] = ()) -> tuple[str, ...]:
+    """Whose approval Production takes: of the roles that gates name, and of those that the environment asks for."""
+    named = [gate.role for gate in deployment.gates if isinstance(gate, Approval)]
+    return tuple(dict.fromkeys([*named, *also]))
+
+
+def declare(registry: Registry, deployment: Deployment, *, also: Sequence[str] = (), code: str, by: str) -> Policy:
+    """Puts what a deployment says in force: what was asked for and approved under other gates is replaced.
+
+    Args:
+        registry: which keeps it.
+        deployment: of the code that runs.
+        also: roles whose approval the environment asks for whatever a program says.
+        code: that runs.
+        by: who runs it.
+    """
+    return registry.policies.declare(
+        deployment.name,
+        gates=gates(deployment),
+        roles=roles(deployment, also),
+        ramp=None if deployment.ramp is None else deployment.ramp.plan.to_json(),
+        code=code,
+        by=by,
+    )
