@@ -180,11 +180,15 @@ def _follow(workspace: Workspace) -> None:
 
 def rejections(registry: Registry, model: str, version: int, *, before: int | None = None) -> list[dict[str, object]]:
     """What persons said of earlier requests for a version, and who let one be asked again, oldest first."""
+    from headrace.registry.requests import GATES
+
     found: list[dict[str, object]] = []
     for request in reversed(registry.requests.list(status="rejected", model=model)):
         decision = registry.requests.decision(request.id)
         if request.version != version or decision is None or (before is not None and request.id >= before):
             continue
+        if decision.by == (GATES,):
+            continue  # the version was archived for it, which its history says
         again = registry.requests.reopening(request.id)
         found.append(
             {

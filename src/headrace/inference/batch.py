@@ -10,10 +10,11 @@ import pyarrow as pa
 from headrace.core.errors import DataError
 from headrace.core.failpoints import reach
 from headrace.features.rows import full_rows
-from headrace.inference.records import with_versions
+from headrace.inference.records import with_in_sample, with_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     from headrace.features.rows import Decisions
     from headrace.inference.destinations.base import Destination, Written
@@ -32,6 +33,7 @@ def score(
     versions: Mapping[str, int],
     engine: Engine,
     into: Sequence[Destination],
+    fitted: tuple[datetime, datetime],
     id: str,  # noqa: A002  # the name that a commit gives it
     sample: float = 1.0,
     scored: Callable[[int], None] = lambda _: None,
@@ -46,6 +48,7 @@ def score(
         versions: feature table → version to read.
         engine: that predicts.
         into: where predictions go.
+        fitted: the first and the last decision that the version was fitted on.
         id: the write's identity: repeated with the same id, nothing is written twice.
         sample: the share of the decisions to score, by key.
         scored: told how many more rows have been predicted.
@@ -78,5 +81,6 @@ def score(
         records.append(some)
         scored(some.num_rows)
     predictions = with_versions(pa.concat_tables(records), {**decisions.tables, **versions})
+    predictions = with_in_sample(predictions, fitted)
     reach(f"batch.predicted:{partition.name}")
     return predictions.num_rows, [each.write(predictions, id=id) for each in into]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.core.clock import now
-from headrace.scoring.columns import AT, FEATURES, ID, VERSIONS, key_columns
+from headrace.scoring.columns import AT, FEATURES, ID, IN_SAMPLE, VERSIONS, key_columns
 from headrace.scoring.prediction_id import prediction_ids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     import pandas as pd
 
@@ -50,6 +52,20 @@ def with_versions(predictions: pa.Table, versions: Mapping[str, int]) -> pa.Tabl
     told = pa.scalar(json.dumps(dict(sorted(versions.items()))), pa.string())
     place = predictions.schema.get_field_index("scored_at")
     return predictions.add_column(place, VERSIONS, pa.repeat(told, predictions.num_rows))
+
+
+def with_in_sample(predictions: pa.Table, fitted: tuple[datetime, datetime]) -> pa.Table:
+    """The same records, each marked whether its decision lies in the time that the version was fitted on.
+
+    Args:
+        predictions: the records.
+        fitted: the first and the last decision of the fit.
+    """
+    moments = predictions.column(AT).cast(pa.timestamp("us", "UTC"))
+    first, last = (pa.scalar(each, pa.timestamp("us", "UTC")) for each in fitted)
+    functions: Any = pc  # made when it is imported: no type says what there is
+    inside = functions.and_(functions.greater_equal(moments, first), functions.less_equal(moments, last))
+    return predictions.add_column(predictions.schema.get_field_index("scored_at"), IN_SAMPLE, inside)
 
 
 def _struct(plan: FeaturePlan, features: pd.DataFrame) -> pa.StructArray:

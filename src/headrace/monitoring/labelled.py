@@ -114,6 +114,7 @@ def labelled(
     as_of: datetime,
     granularity: Granularity,
     slices: Sequence[str] = (),
+    fitted: tuple[datetime, datetime] | None = None,
 ) -> Generator[Labelled]:
     """Joins them, in a connection that ends with the block.
 
@@ -125,6 +126,7 @@ def labelled(
         as_of: neither labels nor decisions of a later time exist.
         granularity: of the windows.
         slices: features or columns of the predictions.
+        fitted: the first and the last decision that the version was fitted on: what it says of those is no quality.
 
     Raises:
         NotFoundError: there is no such table, feature or column.
@@ -143,6 +145,7 @@ def labelled(
         connection.execute(f"create temp table known as {known_labels.known_sql(model.task, labels.schema, as_of)}")
         same = _same_decision(model, snapshot, labels)
         at = "p.predicted_for::timestamptz"
+        seen = f"and not {at} between {moment_sql(fitted[0])} and {moment_sql(fitted[1])}" if fitted else ""
         early = f"coalesce(known._first < {at}, false)"
         not_counted = _not_counted(connection, model, snapshot, as_of, same)
         chosen = ["p.prediction_id", *(f"p.{column(name)}" for name in outputs)]
@@ -158,6 +161,7 @@ def labelled(
             from {quoted(predictions)} p
                 left join known on {same} and known._value is not null
             where p.model = {literal(model.name)} and p.model_version = {int(version)} and {at} < {moment_sql(as_of)}
+                {seen}
             {last if of_server else ""}
             """
         )

@@ -61,6 +61,7 @@ def realised(
     granularity: Granularity = "1mo",
     min_rows: int = MIN_ROWS,
     slices: Sequence[str] = (),
+    fitted: tuple[datetime, datetime] | None = None,
 ) -> Report:
     """Quality of one version's predictions with the labels known at a moment; measures what changed since it was kept.
 
@@ -73,6 +74,7 @@ def realised(
         granularity: of the windows.
         min_rows: with fewer labelled rows a window is not judged.
         slices: features or columns of the predictions.
+        fitted: the first and the last decision that the version was fitted on; they do not count.
 
     Raises:
         NotFoundError: there is no such table, feature or column.
@@ -83,7 +85,14 @@ def realised(
     kept: list[Quality] = []
     changed: set[datetime] = set()
     with labelled(
-        lakehouse, model, predictions, version=version, as_of=as_of, granularity=granularity, slices=slices
+        lakehouse,
+        model,
+        predictions,
+        version=version,
+        as_of=as_of,
+        granularity=granularity,
+        slices=slices,
+        fitted=fitted,
     ) as joined:
         wait = joined.wait()
         basis = [list(model.metrics), list(slices), min_rows]
@@ -112,6 +121,7 @@ def measure(
     granularity: Granularity = "1mo",
     min_rows: int = MIN_ROWS,
     slices: Sequence[str] = (),
+    fitted: tuple[datetime, datetime] | None = None,
 ) -> Report:
     """`realised`, kept in `metrics.model_quality`."""
     report = realised(
@@ -123,6 +133,7 @@ def measure(
         granularity=granularity,
         min_rows=min_rows,
         slices=slices,
+        fitted=fitted,
     )
     keep(lakehouse, model.name, version, report, id=id)
     return report

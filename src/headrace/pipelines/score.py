@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from headrace.core.clock import instant
-from headrace.core.errors import NotFoundError
+from headrace.core.errors import NotFoundError, RefusedError
 from headrace.core.text import counted
 from headrace.inference import batch, given, partitions
 from headrace.inference.destinations.opening import destination
@@ -50,7 +50,8 @@ class Asked:
 
     Attributes:
         version: of the model; `"then"`: the one that was in Production at each decision's moment; None: the one that is,
-            or while none is, the newest.
+            or, where that is no must, while none is, the newest that is not archived.
+        production: whether a version that is not named is the one in Production and no other.
         since: first moment; the version's training moment unless said, the first one of rows that are given.
         until: first moment that is left out; `as_of` unless said, behind the last one of rows that are given.
         source: a table or a file with rows to score instead of the spine.
@@ -63,6 +64,7 @@ class Asked:
     """
 
     version: int | Literal["then"] | None = None
+    production: bool = False
     since: datetime | None = None
     until: datetime | None = None
     source: str | None = None
@@ -180,6 +182,7 @@ def _step(
             versions=work.versions,
             engine=engine,
             into=into,
+            fitted=work.version.fitted,
             id=step.key,
             sample=sample,
             scored=scored,
@@ -244,7 +247,7 @@ class _Planner:
         """In order of time."""
         model = self.deployment.model.name
         if self.asked.version != THEN:
-            chosen = choose(self.registry, model, self.asked.version)
+            chosen = choose(self.registry, model, self.asked.version, production=self.asked.production)
             work = self._work(chosen)
             since, until = self._span(chosen, work)
             return [self._cut(work, since, until)]
@@ -350,6 +353,7 @@ def measure(lakehouse: Lakehouse, run: Run, deployment: Deployment, chosen: Vers
             granularity=monitor.window,
             min_rows=monitor.min_rows,
             slices=monitor.slices,
+            fitted=chosen.fitted,
             id=step.key,
         )
         tell_labels(step, found)
@@ -393,18 +397,28 @@ def say_quality(metric: str, found: quality.Report) -> str:
     return f"{told} in {counted(len(known), 'window')}" + (f", {again} reopened" if again else "")
 
 
-def choose(registry: Registry, model: str, version: int | None) -> Version:
-    """The version asked for; otherwise the one in Production; otherwise, while none is, the newest.
+def choose(registry: Registry, model: str, version: int | None, *, production: bool) -> Version:
+    """The version asked for; otherwise the one in Production; otherwise, where that is no must, the newest living one.
 
     Raises:
         NotFoundError: there is none.
+        RefusedError: none is in Production, and no other may be taken.
     """
     if version is not None:
         return registry.get(model, version)
     versions = registry.versions(model)
-    if not versions:
-        raise NotFoundError("version of model", model, (), hint="Train one first: headrace run train")
-    return registry.current(model, "Production") or versions[-1]
+    current = registry.current(model, "Production")
+    if current is None and production:
+        raise RefusedError(
+            f"no version of {model} is in Production, and here no other one scores: gates are declared.",
+            hint=f"headrace run deploy --model {model} brings one through them.",
+        )
+    living = [each for each in versions if each.stage != "Archived"]
+    if current is None and not living:
+        raise NotFoundError(
+            "living version of model", model, None, hint="All were archived. Train another: headrace run train"
+        )
+    return current or living[-1]
 
 
 def months(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from headrace.core.clock import instant
 from headrace.core.ids import digest
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ class Version:
     def name(self) -> str:
         """`arrival_delay/2`."""
         return f"{self.model}/{self.version}"
+
+    @property
+    def fitted(self) -> tuple[datetime, datetime]:
+        """The first and the last decision that it was fitted on."""
+        return instant(self.fit_from), instant(self.fit_to)
 
     @property
     def seal(self) -> str:

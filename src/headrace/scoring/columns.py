@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 ID = "prediction_id"
 AT = "predicted_for"
 FEATURES = "features"
+IN_SAMPLE = "in_sample"  # whether the decision lies in the time that its version was fitted on
 VERSIONS = "feature_versions"
 MADE = (VERSIONS, "scored_at")  # how a prediction was made: where all else is equal, it is the same prediction
-OWN = (ID, AT, "model", "model_version", FEATURES, *MADE)
+OWN = (ID, AT, "model", "model_version", FEATURES, IN_SAMPLE, *MADE)
 OUTPUTS = ("prediction", "probability")
 LOG = "inference."
 

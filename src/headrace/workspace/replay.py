@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from headrace.workspace.workspace import Workspace
 
 GOVERNANCE = "governance"
+SCRATCH = "scratch.predictions"  # of a version that waits for its approval
 LABELS_COME = timedelta(days=1)  # after the end of a month, before it is judged
 
 
@@ -120,13 +121,16 @@ class Replay:
             self.retrain(until + LABELS_COME)
 
     def score(self, version: int, since: datetime, until: datetime) -> None:
-        """Decisions of a stretch by one version."""
+        """Decisions of a stretch by one version; one that is not in Production, too, into the table that is compared."""
+        current = self.workspace.registry.current(self.plan.model, "Production")
+        declared = start.one_deployment(self.workspace.project, self.plan.model).score.destinations
         start.score(
             self.workspace,
             self.plan.model,
             version=version,
             since=since,
             until=until,
+            into=None if current is not None and current.version == version else tuple(declared),
             as_of=until,
             listen=self.listen,
         )
@@ -259,7 +263,16 @@ def smoke(workspace: Workspace, plan: Plan, listen: start.Listener) -> Run:
     if delivered.ending == "refused":
         raise HeadraceError("the smoke run failed its gates.", findings=delivered.findings)
     first = next(iter(months(plan.since, plan.until)))
-    return start.score(workspace, plan.model, version=1, since=first[0], until=first[1], as_of=first[1], listen=listen)
+    return start.score(
+        workspace,
+        plan.model,
+        version=1,
+        since=first[0],
+        until=first[1],
+        into=None if delivered.ending == "in production" else (SCRATCH,),
+        as_of=first[1],
+        listen=listen,
+    )
 
 
 @contextmanager

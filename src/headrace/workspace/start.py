@@ -114,7 +114,7 @@ def score(
         workspace: the environment.
         name: the model; may be left out when there is only one that has a deployment.
         version: its version; `"then"`: the one that was in Production at each decision's moment; the one in Production
-            unless said, or the newest while none is.
+            unless said, or, where no gates hold, the newest while none is.
         since: first moment to score; the version's training moment unless said.
         until: first moment that is left out; `as_of` unless said.
         source: a table or a file with rows to score instead of the spine.
@@ -128,11 +128,14 @@ def score(
         progress: told now and then how far it is.
     """
     from headrace.pipelines import score as pipeline
+    from headrace.workspace import scoring
 
     project = workspace.project
     deployment = one_deployment(project, name)
+    gated = scoring.check(workspace, deployment, version=version, into=into)
     asked = pipeline.Asked(
         version=version,
+        production=gated,
         since=since,
         until=until,
         source=source,
