@@ -152,7 +152,11 @@ def test_reset_leaves_what_is_not_the_environments(headrace, tmp_path):
         "state/up.lock",
         "state/serve.lock",
         "state/work.lock",
+        "state/state.db",  # a new one, with one entry of the audit record
+        "state/state.db-wal",
+        "state/state.db-shm",
     }
+    assert [entry["action"] for entry in ok(headrace, folder, "audit", "--json").json()] == ["environment.reset"]
     assert (elsewhere / "kept.txt").exists()
     assert (folder / "data" / "01.csv").exists()
     ok(headrace, folder, "run", "refresh")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, Column, Integer, MetaData, String, Table, insert, select
+from sqlalchemy import JSON, Column, Integer, MetaData, String, Table, func, insert, select
 
 from headrace.core.clock import now
 from headrace.core.ids import digest
 from headrace.core.state import Instant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 metadata = MetaData()
 BEGINNING = "0" * 32
+APPENDING = 7_305_612_209  # any number that nobody else takes for an advisory lock
 
 AUDIT = Table(
     "audit",
@@ -56,6 +57,14 @@ class Entry:
     hash: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """The end of a record: whoever keeps it elsewhere notices when what came before is not there any more."""
+
+    count: int
+    hash: str
+
+
 class Audit:
     """The audit record of one environment."""
 
@@ -69,10 +78,23 @@ class Audit:
             rows = connection.execute(select(AUDIT).order_by(AUDIT.c.id.desc()).limit(limit)).mappings()
             return [Entry(**dict(row)) for row in rows]
 
-    def verify(self) -> Entry | None:
-        """The first entry that was changed, or that does not follow the one before; None when the record is whole.
+    def head(self) -> Head:
+        """How many entries there are, and the hash of the last one."""
+        last = select(AUDIT.c.hash).order_by(AUDIT.c.id.desc()).limit(1)
+        with self.state.read() as connection:
+            count = connection.execute(select(func.count()).select_from(AUDIT)).scalar() or 0
+            return Head(count=count, hash=connection.execute(last).scalar() or BEGINNING)
 
-        What was cut off at the end cannot be seen from the inside: keep the last hash elsewhere.
+    def missing(self, heads: Iterable[str]) -> list[str]:
+        """Those of these hashes that no entry has: what was recorded up to there was taken away or replaced."""
+        with self.state.read() as connection:
+            known = {BEGINNING, *connection.execute(select(AUDIT.c.hash)).scalars()}
+        return [each for each in heads if each not in known]
+
+    def verify(self) -> Entry | None:
+        """The first entry that was changed, or that does not follow the one before; None when the chain is whole.
+
+        What was cut off at the end cannot be seen from the inside: `missing` tells of heads that were kept elsewhere.
         """
         previous = BEGINNING
         for entry in reversed(self.entries()):
@@ -83,7 +105,9 @@ class Audit:
 
 
 def record(connection: Connection, who: str, action: str, subject: str, details: Mapping[str, Json]) -> None:
-    """Appends an entry in the caller's transaction."""
+    """Appends an entry in the caller's transaction. Who appends at the same time waits for its end."""
+    if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
+        connection.exec_driver_sql(f"select pg_advisory_xact_lock({APPENDING})")
     last = connection.execute(select(AUDIT.c.hash).order_by(AUDIT.c.id.desc()).limit(1)).scalar()
     values: dict[str, Any] = {
         "at": now(),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Column, MetaData, String, Table, delete, insert, select, update
 
 from headrace.access.audit import AUDIT, record
+from headrace.access.rights import ADMIN, ENGINEER, VARIABLE
 from headrace.core.clock import now
 from headrace.core.errors import ConfigError, NotFoundError, RefusedError
 from headrace.core.state import Instant
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from headrace.core.state import State
 
 metadata = MetaData()
-VARIABLE = "HEADRACE_TOKEN"
-ADMIN, ENGINEER = "admin", "ml_engineer"
 ROLE = re.compile(r"[a-z][a-z_]{1,40}")
 NAME = re.compile(r"[\w.@+-]{1,200}")
 TOKEN_LIFE = timedelta(days=90)
@@ -220,4 +219,4 @@ def _grant(connection: Connection, name: str, role: str, by: str) -> None:
 
 
 def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()  # as the variable holds it

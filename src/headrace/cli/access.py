@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.output import Commands, bold, emit, env_option, facts, json_option, say, table
+from headrace.cli.output import Commands, bold, emit, env_option, facts, json_option, put, say, table
 from headrace.core.errors import HeadraceError
 
 if TYPE_CHECKING:
@@ -95,13 +95,13 @@ def token(name: str, env: str | None) -> None:
 
     with open_workspace(env) as workspace:
         made = workspace.access.token(name)
-    click.echo(made)
+    put(made)
     say(f"Shown once. {name} types: export HEADRACE_TOKEN=…")
 
 
 def _doubt(workspace: Workspace, role: str) -> str:
     """What is odd about a role: no gate of the project asks for it, and Headrace does not know it itself."""
-    from headrace.access.identity import ADMIN, ENGINEER
+    from headrace.access.rights import ROLES
     from headrace.deployment.declarations import Approval, Deployment
 
     try:
@@ -109,7 +109,7 @@ def _doubt(workspace: Workspace, role: str) -> str:
     except HeadraceError:  # a program that cannot be loaded asks for nothing that can be known
         return ""
     asked = {gate.role for each in deployments for gate in each.gates if isinstance(gate, Approval)}
-    known = sorted({ADMIN, ENGINEER, *asked})
+    known = sorted({*ROLES, *asked})
     if role in known:
         return ""
     near = difflib.get_close_matches(role, known, n=1)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from headrace.cli.output import Commands, bold, emit, env_option, facts, heading, json_option, say, table
+from headrace.cli.output import Commands, bold, emit, env_option, facts, heading, json_option, put, say, table
 
 if TYPE_CHECKING:
     from headrace.monitoring.alerts import Alert
@@ -49,7 +49,7 @@ def show(alert: int, env: str | None, as_json: bool) -> None:
         emit(_row(found))
         return
     facts({name: value for name, value in _row(found).items() if name != "evidence"})
-    click.echo()
+    put()
     heading("Evidence")
     windows = cast("dict[str, Any]", found.evidence)["windows"]
     table(windows, ("start", "value", "low", "high", "broken", "significant", "told"))

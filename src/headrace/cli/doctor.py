@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from headrace.cli.output import emit, env_option, json_option, table
+from headrace.cli.output import emit, env_option, json_option, put, table
 
 
 @click.command(name="doctor")
@@ -24,6 +24,6 @@ def command(ctx: click.Context, env: str | None, as_json: bool) -> None:
         table(findings, ("check", "result", "found"))
         for finding in findings:
             if finding["result"] != "ok":
-                click.echo(f"\n{finding['check']}: {finding['found']}\n  {finding['way']}")
+                put(f"\n{finding['check']}: {finding['found']}\n  {finding['way']}")
     if any(finding["result"] == "failed" for finding in findings):
         ctx.exit(1)

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from headrace.cli.output import Commands, emit, env_option, json_option, say
+from headrace.cli.output import Commands, ask, emit, env_option, json_option, say
 from headrace.core.errors import RefusedError
 
 
@@ -53,8 +53,5 @@ def _ask(name: str, root: str) -> None:
             hint=f"If that is what you want: headrace env reset --env {name} --yes",
         )
     say(f"This takes away all that {name!r} keeps below {root}: tables, models, runs, audit, the online store.")
-    if (
-        click.prompt(f"Type the name of the environment ({name}) to go on", default="", show_default=False, err=True)
-        != name
-    ):
+    if ask(f"Type the name of the environment ({name}) to go on") != name:
         raise RefusedError(f"that is not {name!r}. Nothing was removed.")

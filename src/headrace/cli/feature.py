@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.output import Commands, emit, env_option, facts, json_option, table
+from headrace.cli.output import Commands, emit, env_option, facts, json_option, put, table
 
 if TYPE_CHECKING:
     from headrace.environments.project import Project
@@ -50,7 +50,7 @@ def show(name: str, env: str | None, as_json: bool) -> None:
         emit({**entry.as_row(), "columns": columns})
         return
     facts(entry.as_row())
-    click.echo()
+    put()
     for column in columns:
         column["null_percent"] = f"{column['null_percent']:.1f}" if column["null_percent"] is not None else None
     table(columns, empty=f"not made yet. Next: headrace run refresh --env {workspace.environment.name}")

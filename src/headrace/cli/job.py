@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from headrace.cli import output
-from headrace.cli.output import Commands, bold, emit, env_option, facts, json_option, say, table
+from headrace.cli.output import Commands, bold, emit, env_option, facts, json_option, put, say, table
 
 if TYPE_CHECKING:
     from headrace.jobs.records import RunRecord
@@ -63,7 +63,7 @@ def show(run: str, env: str | None, as_json: bool) -> None:
         emit({**_row(record), "steps": steps})
         return
     facts({**_row(record), "seconds": _seconds(_row(record)["seconds"])})
-    click.echo()
+    put()
     table(
         [{**step, "seconds": _seconds(step["seconds"])} for step in steps],
         ("step", "status", "seconds", "says"),
@@ -89,7 +89,7 @@ def logs(run: str, env: str | None, as_json: bool) -> None:
         say("no log lines")
     room = max((len(str(row["step"])) for row in rows), default=0)
     for row in rows:
-        click.echo(f"{output.show(row['at'])}  {row['step']:<{room}}  {row['line']}".rstrip())
+        put(f"{output.show(row['at'])}  {row['step']:<{room}}  {row['line']}".rstrip())
     if record.status in ("failed", "interrupted") and record.acknowledged_by is None:
         where = f" --env {env}" if env else ""
         say(f"Mended, or nothing left to do? {bold(f'headrace job acknowledge {record.id} --reason …{where}')}")
@@ -129,6 +129,7 @@ def _row(run: RunRecord) -> dict[str, object]:
         "attempt": run.attempt,
         "code": run.code,
         "owner": run.owner,
+        "by": run.by,
         "params": run.params,
         "error": run.error,
         "acknowledged_by": run.acknowledged_by,

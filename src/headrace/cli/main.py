@@ -9,7 +9,7 @@ from importlib import import_module
 
 import click
 
-from headrace.cli.output import Commands, wrong
+from headrace.cli.output import Commands, complain, misused, wrong
 from headrace.core.errors import HeadraceError
 
 COMMANDS = {
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.ClickException as error:
-        error.show()
+        misused(error)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         wrong("interrupted. What was finished is kept; the same command continues.")
@@ -95,7 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _defect() -> int:
-    traceback.print_exc()
+    complain(traceback.format_exc().rstrip())
     wrong(
         "This is a defect of Headrace, not of your project. What was finished is kept. Please report the lines above."
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.output import Commands, bold, emit, env_option, facts, heading, json_option, say, table, wrong
+from headrace.cli.output import Commands, bold, emit, env_option, facts, heading, json_option, put, say, table, wrong
 from headrace.core.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ def show(name: str, version: int | None, env: str | None, as_json: bool) -> None
         return
     facts(_row(record))
     if slices:
-        click.echo()
+        put()
         heading("Slices of the test rows")
         table(slices)
-    click.echo()
+    put()
     table(stages)
     if rejected:
-        click.echo()
+        put()
         heading("Rejected")
         table(rejected)
 

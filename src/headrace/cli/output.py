@@ -1,4 +1,9 @@
-"""How answers look: aligned tables and JSON on stdout, one line a step on stderr, colours only on a terminal."""
+"""How answers look: aligned tables and JSON on stdout, one line a step on stderr, colours only on a terminal.
+
+All that the command line prints leaves through `_put`: what somebody else wrote (a reason, a name, a value) is escaped
+there, so that it cannot steer a terminal. Our own styling is marked in a way that nobody can write who does not know this
+process.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ import json
 import math
 import os
 import re
+import secrets
 import shutil
 import sys
 import time
@@ -17,6 +23,9 @@ from typing import IO, TYPE_CHECKING, TypeVar, cast
 
 import click
 
+from headrace.cli.guard import guarded
+from headrace.core.text import visible
+
 if TYPE_CHECKING:
     from headrace.jobs.run import Outcome
 
@@ -26,8 +35,11 @@ Row = Mapping[str, object]
 WIDTH = 120  # columns of a table off a terminal
 NARROWEST = 12  # characters of a value that a column always has room for
 GAP = "  "
+BOLD, RED, GREEN, GREY = 1, 31, 32, 90  # of ANSI
 HUNDREDS, LARGEST = 1e4, 1e15  # between them six digits are less than two after the point
 PROGRESS = 10.0  # seconds between two lines of progress off a terminal
+MARK = f"\x00{secrets.token_hex(8)}:"  # begins our own styling, until it is printed
+STYLE = re.compile(f"{MARK}([0-9;]+)m")
 NUMBER = re.compile(r"[+-]?[\d,]+(\.\d+)?")
 
 COMMAND = re.compile(
@@ -62,13 +74,14 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Suggests the nearest command for one that is not there."""
+        """The command, held against the table of rights; suggests the nearest one for one that is not there."""
         try:
-            return super().resolve_command(ctx, args)
+            name, found, rest = super().resolve_command(ctx, args)
         except click.UsageError as error:
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"`{ctx.command_path} --help` lists the commands."
             raise click.UsageError(f"no command {args[0]!r}: {hint}", ctx) from error
+        return name, found if found is None or isinstance(found, click.Group) else guarded(found), rest
 
 
 def emit(value: object, *, data: bool = False) -> None:
@@ -79,7 +92,46 @@ def emit(value: object, *, data: bool = False) -> None:
         data: it holds the user's own rows: NaN and infinities, for which JSON has no number, are the texts "NaN",
             "Infinity" and "-Infinity", so that they are told from null. A metric that has no value is null.
     """
-    click.echo(json.dumps(_plain(value, data=data), indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(_plain(value, data=data), indent=2, ensure_ascii=False, allow_nan=False)
+    _write(text if text.isprintable() else "".join(map(_in_json, text)))
+
+
+def _in_json(character: str) -> str:
+    r"""JSON itself escapes only C0; whatever else is not seen stands within a text, and is the same text as `\\uXXXX`."""
+    return character if visible(character) == character else json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
+
+
+def put(text: str = "") -> None:
+    """A line of the answer, on stdout."""
+    _put(text)
+
+
+def _put(text: str, *, err: bool = False) -> None:
+    """The one exit of text."""
+    told: list[str] = []
+    end = 0
+    for found in STYLE.finditer(text):
+        told += [visible(text[end : found.start()]), f"\x1b[{found[1]}m"]
+        end = found.end()
+    _write("".join((*told, visible(text[end:]))), err=err)
+
+
+def _write(text: str, *, err: bool = False, end: str = "\n") -> None:
+    click.echo(f"{text}{end}", err=err, nl=False)
+
+
+def _styled(text: str, code: int) -> str:
+    return f"{MARK}{code}m{text}{MARK}0m"
+
+
+def ask(question: str) -> str:
+    """What a person types, asked on stderr."""
+    return click.prompt(visible(question), default="", show_default=False, err=True)
+
+
+def confirm(question: str) -> bool:
+    """Whether a person says yes, asked on stderr; no unless said."""
+    return click.confirm(visible(question), default=False, err=True)
 
 
 def _plain(value: object, *, data: bool = False) -> object:
@@ -117,12 +169,13 @@ def table(
         say(empty)
         return
     names = list(columns or rows[0])
-    texts = [[_line(show(row.get(name), data=data)) for name in names] for row in rows]
+    texts = [[_line(visible(show(row.get(name), data=data))) for name in names] for row in rows]
+    titles = [_line(visible(name)) for name in names]
     numeric = [_numeric([line[i] for line in texts]) for i in range(len(names))]
-    wanted = [max(len(name), *(len(line[i]) for line in texts)) for i, name in enumerate(names)]
-    least = [_least(name, each) for name, each in zip(names, wanted, strict=True)]
+    wanted = [max(len(title), *(len(line[i]) for line in texts)) for i, title in enumerate(titles)]
+    least = [_least(title, each) for title, each in zip(titles, wanted, strict=True)]
     if sum(least) + len(GAP) * (len(names) - 1) > width():
-        _records(rows, names, data=data)
+        _records(titles, texts)
         return
     widths = fit(wanted, least, width())
 
@@ -133,19 +186,19 @@ def table(
             for cell, room, right in zip(shown, widths, numeric, strict=False)
         ]
 
-    click.echo(bold(GAP.join(line(names)).rstrip()))
+    put(bold(GAP.join(line(titles)).rstrip()))
     for cells in texts:
-        click.echo(GAP.join(line(cells)).rstrip())
+        put(GAP.join(line(cells)).rstrip())
 
 
-def _records(rows: Sequence[Row], names: Sequence[str], *, data: bool) -> None:
+def _records(titles: Sequence[str], texts: Sequence[Sequence[str]]) -> None:
     """Rows that are too wide for a line each: `column  value` below each other, a blank line between two rows."""
-    room = max(len(name) for name in names)
-    for number, row in enumerate(rows):
+    room = max(len(title) for title in titles)
+    for number, cells in enumerate(texts):
         if number:
-            click.echo()
-        for name in names:
-            click.echo(f"{bold(name.ljust(room))}{GAP}{_line(show(row.get(name), data=data))}")
+            put()
+        for title, cell in zip(titles, cells, strict=True):
+            put(f"{bold(title.ljust(room))}{GAP}{cell}")
 
 
 def _least(name: str, wanted: int) -> int:
@@ -171,15 +224,17 @@ def width() -> int:
 
 def facts(found: Row) -> None:
     """Prints names and values below each other on stdout, each whole; empty ones are left out."""
-    told = {name.replace("_", " "): show(value) for name, value in found.items() if value not in (None, "", [], {})}
+    kept = {name.replace("_", " "): show(value) for name, value in found.items() if value not in (None, "", [], {})}
+    told = {visible(name): visible(value) for name, value in kept.items()}
     room = max((len(name) for name in told), default=0)
+    below = f"\n{' ' * (room + len(GAP))}"  # a second line of a value does not look like a fact of its own
     for name, value in told.items():
-        click.echo(f"{name.ljust(room)}{GAP}{value}")
+        put(f"{name.ljust(room)}{GAP}{value.replace(chr(10), below)}")
 
 
 def heading(text: str) -> None:
     """A line above a part of the answer, on stdout."""
-    click.echo(bold(text))
+    put(bold(text))
 
 
 def _numeric(texts: Sequence[str]) -> bool:
@@ -230,7 +285,7 @@ def _digits(value: float) -> str:
 def say(text: str = "") -> None:
     """Talk, on stderr. Commands in it are of the environment that was asked for. When nobody listens any more, silence."""
     try:
-        click.echo(_located(text), err=True)
+        _put(_located(text), err=True)
     except BrokenPipeError:  # `… 2>&1 | head`: the work goes on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
@@ -249,12 +304,26 @@ def colourful(stream: IO[str]) -> bool:
 
 def bold(text: str) -> str:
     """Bold on a terminal, the same text elsewhere."""
-    return click.style(text, bold=True) if colourful(sys.stdout) else text
+    return _styled(text, BOLD) if colourful(sys.stdout) else text
 
 
 def wrong(text: str) -> None:
     """What went wrong, on stderr."""
-    say(f"{click.style('✗', fg='red') if colourful(sys.stderr) else '✗'} {text}")
+    say(f"{_styled('✗', RED) if colourful(sys.stderr) else '✗'} {text}")
+
+
+def complain(text: str) -> None:
+    """Lines on stderr, as they are."""
+    _put(text, err=True)
+
+
+def misused(error: click.ClickException) -> None:
+    """What is wrong with a command as it was typed, which the message repeats, on stderr."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    if ctx is not None:
+        _put(ctx.get_usage(), err=True)
+        _put(f"Try '{ctx.command_path} {ctx.help_option_names[0]}' for help.\n", err=True)
+    _put(f"Error: {error.format_message()}", err=True)
 
 
 class Story:
@@ -273,7 +342,7 @@ class Story:
         """A heading; the steps that follow belong to it."""
         self.pipeline, self._said = pipeline, time.monotonic()
         if not self.quiet:
-            say(click.style(pipeline, bold=True) if colourful(sys.stderr) else pipeline)
+            say(_styled(pipeline, BOLD) if colourful(sys.stderr) else pipeline)
 
     def tell(self, outcome: Outcome) -> None:
         """One step."""
@@ -282,11 +351,11 @@ class Story:
         self.seconds[step] = round(self.seconds.get(step, 0.0) + outcome.seconds, 2)
         if self.quiet:
             return
-        figure = _cut(_line(str(outcome.output.get("says", ""))), 60)
-        mark, colour = ("✓", "green") if outcome.state == "done" else ("·", "bright_black")
+        figure = _cut(_line(visible(str(outcome.output.get("says", "")))), 60)
+        mark, colour = ("✓", GREEN) if outcome.state == "done" else ("·", GREY)
         when = f"{outcome.seconds:6.1f} s" if outcome.state == "done" else "unchanged"
-        shown = click.style(mark, fg=colour) if colourful(sys.stderr) else mark
-        say(f"  {shown} {_cut(outcome.name, 40):<34} {figure:<60} {when:>9}".rstrip())
+        shown = _styled(mark, colour) if colourful(sys.stderr) else mark
+        say(f"  {shown} {_cut(visible(outcome.name), 40):<34} {figure:<60} {when:>9}".rstrip())
         notes = outcome.output.get("notes") if outcome.state == "done" else None
         for note in notes if isinstance(notes, list) else ():
             if str(note) not in self.notes:
@@ -299,7 +368,7 @@ class Story:
             return
         if self._terminal:
             self._moving = True
-            click.echo(f"\r  … {_cut(text, width() - 6)}\x1b[K", err=True, nl=False)
+            _write(f"\r  … {_cut(_line(visible(text)), width() - 6)}\x1b[K", err=True, end="")
         elif time.monotonic() - self._said >= PROGRESS:
             self._said = time.monotonic()
             say(f"  … {text}")
@@ -308,4 +377,4 @@ class Story:
         """Takes a line of progress away, so that something else can be said."""
         if self._moving:
             self._moving = False
-            click.echo("\r\x1b[K", err=True, nl=False)
+            _write("\r\x1b[K", err=True, end="")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from headrace.cli.output import Commands, bold, emit, env_option, facts, heading, json_option, say, table, wrong
+from headrace.cli.output import Commands, bold, emit, env_option, facts, heading, json_option, put, say, table, wrong
 
 if TYPE_CHECKING:
     from headrace.registry.records import Decision, Request
@@ -68,16 +68,16 @@ def show(request: int, env: str | None, as_json: bool) -> None:
     facts(_row(found))
     evidence = cast("dict[str, Any]", found.evidence)
     if evidence.get("findings"):
-        click.echo()
+        put()
         heading("Evidence")
         for finding in evidence["findings"]:
-            click.echo(f"  {finding['gate']} {finding['result']}: {finding['why']}")
+            put(f"  {finding['gate']} {finding['result']}: {finding['why']}")
     if earlier:
-        click.echo()
+        put()
         heading("Rejected before")
         table(earlier)
     if decided:
-        click.echo()
+        put()
         heading("Decision")
         facts(decided)
     elif found.missing:
@@ -155,13 +155,13 @@ def reject(request: int, reason: str, env: str | None, as_json: bool) -> None:
 @json_option
 def reopen(request: int, reason: str, env: str | None, as_json: bool) -> None:
     """Let a rejected request be asked again on the same evidence."""
-    from headrace.access.identity import ADMIN, ENGINEER
+    from headrace.access.rights import roles
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
         me, requests = workspace.access.me(), workspace.registry.requests
         found = requests.get(request)
-        me.require(ENGINEER, ADMIN, *found.roles, to=f"re-open request {request}")
+        me.require(*roles("request reopen"), *found.roles, to=f"re-open request {request}")
         made = requests.reopen(request, me, reason=reason)
         _follow(workspace)
     if as_json:

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from headrace.cli.output import emit, env_option, heading, json_option, show, table
+from headrace.cli.output import emit, env_option, heading, json_option, put, show, table
 from headrace.core.text import percent
 
 
@@ -37,16 +37,16 @@ def _show(found: dict[str, list[dict[str, object]]], project: str, name: str) ->
     needs = found["needs_a_person"]
     heading(f"{project} in {name}: {_needs(len(needs))}")
     for need in needs:
-        click.echo(f"  {need['what']}, {show(need['since'])}: {need['why']}")
-        click.echo(f"    {need['next']}")
+        put(f"  {need['what']}, {show(need['since'])}: {need['why']}")
+        put(f"    {need['next']}")
     for event in found["lately"]:
-        click.echo(f"  lately: {event['what']}, {show(event['at'])}")
+        put(f"  lately: {event['what']}, {show(event['at'])}")
     for part in found["traffic"]:
         share = percent(float(str(part["share"])))
-        click.echo(f"  {part['model']} version {part['version']} is {part['role']} with {share}: {part['why']}")
-    click.echo()
+        put(f"  {part['model']} version {part['version']} is {part['role']} with {share}: {part['why']}")
+    put()
     table(found["tables"], empty=f"no tables yet. Next: headrace run refresh --env {name}")
     for part in ("jobs", "streams", "models"):
         if found[part]:
-            click.echo()
+            put()
             table(found[part])

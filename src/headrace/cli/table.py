@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from headrace.cli.output import Commands, emit, env_option, facts, json_option, say, table
+from headrace.cli.output import Commands, confirm, emit, env_option, facts, json_option, put, say, table
 from headrace.core.errors import RefusedError
 
 
@@ -76,9 +76,9 @@ def show(name: str, env: str | None, as_json: bool, count: int, version: int | N
         return
     said = {key.removeprefix("headrace."): value for key, value in snapshot.properties.items()}
     facts({**{key: shown[key] for key in ("table", "env", "version", "rows")}, **said})
-    click.echo()
+    put()
     table(columns)
-    click.echo()
+    put()
     table(sample, empty="no rows", data=True)
 
 
@@ -170,7 +170,7 @@ def _ask(name: str) -> None:
             f"{name!r} would be taken away for good, and nobody can be asked here. Nothing was removed.",
             hint=f"If that is what you want: headrace table drop {name} --yes",
         )
-    if not click.confirm(f"Take {name} away for good?", default=False, err=True):
+    if not confirm(f"Take {name} away for good?"):
         raise RefusedError("not confirmed. Nothing was removed.")
 
 

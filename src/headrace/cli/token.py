@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.output import Commands, emit, env_option, json_option, say, table
+from headrace.cli.output import Commands, emit, env_option, json_option, put, say, table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def create(name: str, scopes: tuple[Scope, ...], days: int | None, env: str | No
     if as_json:
         emit({"name": name, "scopes": list(scopes), "token": text})
         return
-    click.echo(text)
+    put(text)
     say(f"{name} shows it as 'authorization: Bearer …'; it cannot be read again.")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from headrace.cli.output import Commands, bold, emit, env_option, heading, json_option, say, show, table, wrong
+from headrace.cli.output import Commands, bold, emit, env_option, heading, json_option, put, say, show, table, wrong
 from headrace.core.clock import instant
 from headrace.core.errors import ConfigError, HeadraceError
 from headrace.core.text import percent
@@ -145,7 +145,7 @@ def shadow(model: str, version: int, share: str, why: str, expect: int | None, e
 @json_option
 def ramp(model: str, version: int, why: str, env: str | None, as_json: bool) -> None:
     """Begin the ramp of a version that was approved for Production, also after it was stopped."""
-    from headrace.access.identity import ADMIN, ENGINEER
+    from headrace.access.rights import roles
     from headrace.core.errors import RefusedError
     from headrace.deployment import ramps
     from headrace.workspace.policies import declare_for
@@ -153,7 +153,7 @@ def ramp(model: str, version: int, why: str, env: str | None, as_json: bool) -> 
 
     with open_workspace(env) as workspace:
         registry, me = workspace.registry, workspace.access.me()
-        me.require(ENGINEER, ADMIN, to=f"change the traffic of {model}")
+        me.require(*roles("traffic ramp"), to=f"change the traffic of {model}")
         if not why.strip():
             raise RefusedError("a ramp without a reason.", hint="Say why: --why, for whoever reads the record.")
         found = registry.get(model, version)
@@ -209,7 +209,7 @@ def history(model: str, env: str | None, as_json: bool) -> None:
     table(rows, columns, empty=f"the traffic of {model} has never been divided.")
     for each in ramps:
         where = f"{each['status']} at {percent(float(str(each['share'])))}"
-        click.echo(f"ramp {each['ramp']} of version {each['version']}, {where}, by {each['by']}: {each['why']}")
+        put(f"ramp {each['ramp']} of version {each['version']}, {where}, by {each['by']}: {each['why']}")
 
 
 @command.command()
@@ -282,10 +282,10 @@ def _said(split: Split) -> str:
 def _print(model: str, found: Experiment, ramp: Ramp | None, waits: str | None) -> None:
     heading(f"{_said(found.split)}, since {show(found.since)}")
     if ramp is not None:
-        click.echo(f"  on a ramp, step {ramp.step + 1} of {len(ramp.plan.steps)}: {waits}")
+        put(f"  on a ramp, step {ramp.step + 1} of {len(ramp.plan.steps)}: {waits}")
     table([_arm(each) for each in found.arms], empty=f"nothing of {model} is in Production.")
     if found.compared:
-        click.echo()
+        put()
         table([_compared(each) for each in found.compared])
 
 

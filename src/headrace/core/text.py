@@ -3,8 +3,29 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 
 from headrace.core.errors import ConfigError
+
+UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))  # controls, format characters, lone surrogates, separators of lines
+
+
+def visible(text: str) -> str:
+    r"""A text that cannot steer a terminal or hide a part of itself: `\x1b`, `\u202e` for what is not seen.
+
+    Written so are C0 and C1 controls, characters that turn the direction of writing around, have no width or end a line,
+    and lone surrogates. Ends of lines and tabs stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(map(_visible, text.replace("\r\n", "\n")))
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t" or unicodedata.category(character) not in UNSEEN:
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def counted(number: int, noun: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.access.identity import ADMIN, ENGINEER
+from headrace.access.rights import roles
 from headrace.core.errors import NotFoundError, RefusedError
 from headrace.core.ids import new_id
 from headrace.deployment.staged import folder_name, is_whole
@@ -39,7 +39,7 @@ def roll_back(
         NotFoundError: no such version, or none has been in Production before.
         DataError: its artifact is not what was registered.
     """
-    identity.require(ENGINEER, ADMIN, to=f"roll {model} back")
+    identity.require(*roles("model rollback"), to=f"roll {model} back")
     if not reason.strip():
         raise RefusedError("a rollback without a reason.", hint="Say why: --reason, for whoever reads the record.")
     registry.versions(model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.access.identity import ADMIN, ENGINEER
+from headrace.access.rights import roles
 from headrace.core.errors import RefusedError
 from headrace.deployment.ramps import check_copy
 
@@ -46,7 +46,7 @@ def divide(
         NotFoundError: no such model or version.
         ConflictError: somebody changed the split meanwhile.
     """
-    now = _begin(registry, model, identity, why)
+    now = _begin("traffic set", registry, model, identity, why)
     named = now.columns if columns is None else tuple(columns)
     for number in candidates:
         check_copy(registry, registry.get(model, number), home=home, columns=named)
@@ -72,7 +72,7 @@ def shadow(
         NotFoundError: no such model or version.
         ConflictError: somebody changed the split meanwhile.
     """
-    now = _begin(registry, model, identity, why)
+    now = _begin("traffic shadow", registry, model, identity, why)
     if share:
         check_copy(registry, registry.get(model, version), home=home)
     number = now.number if expect is None else expect
@@ -86,12 +86,12 @@ def stop(registry: Registry, model: str, *, identity: Identity, why: str) -> Ram
         RefusedError: the role or the reason is missing.
         NotFoundError: there is nothing to end.
     """
-    _begin(registry, model, identity, why)
+    _begin("traffic stop", registry, model, identity, why)
     return registry.ramps.end(model, by=identity.name, why=why)
 
 
-def _begin(registry: Registry, model: str, identity: Identity, why: str) -> Split:
-    identity.require(ENGINEER, ADMIN, to=f"change the traffic of {model}")
+def _begin(operation: str, registry: Registry, model: str, identity: Identity, why: str) -> Split:
+    identity.require(*roles(operation), to=f"change the traffic of {model}")
     if not why.strip():
         raise RefusedError(
             "a change of the traffic without a reason.", hint="Say why: --why, for whoever reads the record."

@@ -46,6 +46,7 @@ ENV_KEYS = (
     "spark",
     "notify",
     "kafka",
+    "audit",
 )
 SPLIT_KEYS = ("storage_options", "databases")  # tables: HEADRACE_ENV__prod__storage_options__AWS_REGION
 CLUSTERS = "kafka"  # a table of tables: HEADRACE_ENV__prod__kafka__events__bootstrap_servers
@@ -109,6 +110,26 @@ class Notify:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Anchors:
+    """Where heads of the audit record are kept outside of the state database.
+
+    Attributes:
+        git_note: in `refs/notes/headrace-audit` of the project's repository.
+        file: a file that a line is appended to, or the URL of a folder that gets an object for each head.
+        webhook: that each head is posted to; nothing can be read back.
+    """
+
+    git_note: bool = False
+    file: str | None = None
+    webhook: Value | None = field(default=None, repr=False)
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one."""
+        return self.git_note or self.file is not None or self.webhook is not None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Environment:
     """One place where code runs, with stores of its own.
 
@@ -140,6 +161,7 @@ class Environment:
     spark: Value | None = field(default=None, repr=False)
     notify: Notify = field(default_factory=Notify)
     kafka: Mapping[str, Mapping[str, Value]] = field(default_factory=dict[str, Mapping[str, Value]], repr=False)
+    audit: Anchors = field(default_factory=Anchors)
 
     @property
     def state_url(self) -> str:
@@ -171,6 +193,11 @@ class Environment:
                 f"environment {self.name!r} has no Spark.", hint=f'[env.{self.name}]\nspark = "sc://host:15002"'
             )
         return self._read(self.spark, "spark")
+
+    @property
+    def audit_webhook(self) -> str | None:
+        """Where heads of the audit record are posted; for the client only, never for a log."""
+        return None if self.audit.webhook is None else self._read(self.audit.webhook, "audit.webhook")
 
     @property
     def online_address(self) -> str:
@@ -459,6 +486,7 @@ class _Reader:
             spark=self.url("spark", "sc://host:15002") if "spark" in self.table else None,
             notify=self.notify(),
             kafka=self.kafka(),
+            audit=self.anchors(),
         )
 
     def error(self, key: str, what: str, *, hint: str = "") -> ConfigError:
@@ -595,6 +623,22 @@ class _Reader:
             webhook=reader.webhook() if "webhook" in table else None,
             signed_with=reader.secret("signed_with"),
             email=reader.mail() if "email" in table else None,
+        )
+
+    def anchors(self) -> Anchors:
+        """`audit = {git_note = true, file = "…", webhook = "https://…"}`."""
+        given = self.table.get("audit", {})
+        if not isinstance(given, Mapping):
+            raise self.error("audit", f"{given!r} is not a table.", hint="audit = {git_note = true}")
+        inside, table = f"{self.section}.audit", cast("Table", given)
+        self.source.only(table, ("git_note", "file", "webhook"), inside)
+        reader = _Reader(self.source, self.folder, inside, table, frozenset())
+        if not isinstance(noted := table.get("git_note", False), bool):
+            raise reader.error("git_note", f"{noted!r} is neither true nor false.")
+        return Anchors(
+            git_note=noted,
+            file=reader.place("file", self.folder) if "file" in table else None,
+            webhook=reader.webhook() if "webhook" in table else None,
         )
 
     def webhook(self) -> Value:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from headrace.access.audit import record
+from headrace.access.audit import AUDIT, record
 from headrace.core.clock import now
 from headrace.core.errors import BusyError, NotFoundError, RefusedError
 from headrace.core.failpoints import reach
 from headrace.core.ids import new_id
+from headrace.core.text import visible
 from headrace.jobs.owner import Owner
 from headrace.jobs.records import LogLine, RunRecord, StepRecord
 from headrace.jobs.run import Run
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from headrace.core.state import State
 
 LEASE = timedelta(seconds=60)
+LONGEST = 300  # characters of an object of the audit record
 
 
 class Ledger:
@@ -43,28 +45,29 @@ class Ledger:
         self.state = state
         self.owner = owner or Owner.current()
         self.lease = lease
-        state.create(RUNS, STEPS, LOGS)
+        state.create(AUDIT, RUNS, STEPS, LOGS)
 
-    def open(self, job: str, params: Mapping[str, Json], *, code: str) -> Run:
+    def open(self, job: str, params: Mapping[str, Json], *, code: str, by: str | None = None) -> Run:
         """Begins a run, or continues the last one if its process died and the params are the same.
 
         Args:
             job: at most one run of each is open at a time.
             params: what the run was asked for, as plain JSON.
             code: which code runs.
+            by: who runs it; told in the audit record.
 
         Raises:
             BusyError: a live process has an open run of this job.
         """
         given: dict[str, Json] = json.loads(json.dumps(dict(params)))
         try:
-            run_id, attempt = self._claim(job, given, code)
+            run_id, attempt = self._claim(job, given, code, by)
         except IntegrityError:  # PostgreSQL only: another process inserted its run between our look and our insert
-            run_id, attempt = self._claim(job, given, code)
+            run_id, attempt = self._claim(job, given, code, by)
         reach(f"run.opened:{job}")
         return Run(self.state, run_id=run_id, job=job, params=given, attempt=attempt, lease=self.lease)
 
-    def _claim(self, job: str, params: dict[str, Json], code: str) -> tuple[str, int]:
+    def _claim(self, job: str, params: dict[str, Json], code: str, by: str | None) -> tuple[str, int]:
         with self.state.begin() as connection:
             last = _last(connection, job)
             if last is not None and last["status"] == "running":
@@ -72,27 +75,33 @@ class Ledger:
                     raise self._busy(last)
                 _close(connection, last)
             if last is not None and (last["status"] == "running" or last["swept"]) and last["params"] == params:
-                return self._continue(connection, last, code)
-            return self._begin(connection, job, params, code)
+                return self._continue(connection, last, code, by)
+            return self._begin(connection, job, params, code, by)
 
-    def _continue(self, connection: Connection, last: RowMapping, code: str) -> tuple[str, int]:
+    def _continue(self, connection: Connection, last: RowMapping, code: str, by: str | None) -> tuple[str, int]:
         attempt = last["attempt"] + 1
         values = {"status": "running", "attempt": attempt, "code": code, "owner": self.owner.dump(), "heartbeat": now()}
+        if by is not None and by != last["by"]:
+            record(connection, by, "run.continued", _shown(last["job"]), {"run": last["id"], "attempt": attempt})
         connection.execute(
             update(RUNS)
             .where(RUNS.c.id == last["id"])
-            .values(**values, ended=None, error=None, swept=False, acknowledged_by=None, note=None)
+            .values(**values, by=by, ended=None, error=None, swept=False, acknowledged_by=None, note=None)
         )
         line = f"attempt {attempt}, by {self.owner}: that of {Owner.load(last['owner'])} was cut off"
         connection.execute(insert(LOGS).values(run_id=last["id"], attempt=attempt, step="", at=now(), line=line))
         return last["id"], attempt
 
-    def _begin(self, connection: Connection, job: str, params: dict[str, Json], code: str) -> tuple[str, int]:
+    def _begin(
+        self, connection: Connection, job: str, params: dict[str, Json], code: str, by: str | None
+    ) -> tuple[str, int]:
         run_id, at = new_id(), now()
         values = {"id": run_id, "job": job, "status": "running", "attempt": 1, "params": params, "code": code}
         connection.execute(
-            insert(RUNS).values(**values, owner=self.owner.dump(), started=at, heartbeat=at, swept=False)
+            insert(RUNS).values(**values, by=by, owner=self.owner.dump(), started=at, heartbeat=at, swept=False)
         )
+        if by is not None:
+            record(connection, by, "run.began", _shown(job), {"run": run_id, "code": code})
         return run_id, 1
 
     def _lives(self, row: RowMapping) -> bool:
@@ -195,6 +204,11 @@ class Ledger:
                 LogLine(at=row["at"], attempt=row["attempt"], step=row["step"], line=row["line"])
                 for row in connection.execute(wanted).mappings()
             ]
+
+
+def _shown(job: str) -> str:
+    """A job as the audit record names it: that of a query or of a file's path may be long."""
+    return visible(job)[:LONGEST]
 
 
 def _last(connection: Connection, job: str) -> RowMapping | None:

@@ -22,6 +22,7 @@ class RunRecord:
         attempt: 1, and one more each time that a later process took the run over from a dead one.
         code: which code ran, in its latest attempt.
         owner: the process of its latest attempt: user, host, pid.
+        by: the identity that its latest attempt runs for; None where nobody was asked.
         started: when its first attempt began.
         heartbeat: when its owner was last known to live.
         error: why it failed or was interrupted.
@@ -40,6 +41,7 @@ class RunRecord:
     heartbeat: datetime
     ended: datetime | None
     error: str | None
+    by: str | None = None
     acknowledged_by: str | None = None
     note: str | None = None
 

@@ -18,6 +18,7 @@ RUNS = Table(
     Column("params", JSON, nullable=False),
     Column("code", String, nullable=False),
     Column("owner", JSON, nullable=False),
+    Column("by", String(200)),  # the identity that its latest attempt runs for
     Column("started", Instant, nullable=False),
     Column("heartbeat", Instant, nullable=False),
     Column("ended", Instant),

@@ -38,6 +38,7 @@ def examine(workspace: Workspace) -> Iterator[Finding]:
     yield _mlflow()
     yield _git()
     yield from _folders(workspace)
+    yield _identity(workspace)
     yield _code(workspace)
     yield from _project(workspace)
     yield _runs(workspace)
@@ -111,6 +112,14 @@ def _folders(workspace: Workspace) -> Iterator[Finding]:
         found=f"{free:.1f} GiB free",
         way="" if free > 1 else "make room.",
     )
+
+
+def _identity(workspace: Workspace) -> Finding:
+    try:
+        me = workspace.access.me()
+    except HeadraceError as error:
+        return Finding(check="who acts", result="failed", found=error.what, way=error.hint)
+    return Finding(check="who acts", result="ok", found=f"{me.name}, {', '.join(sorted(me.roles)) or 'without a role'}")
 
 
 def _code(workspace: Workspace) -> Finding:

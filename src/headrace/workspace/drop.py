@@ -83,13 +83,13 @@ def drop(workspace: Workspace, name: str) -> list[str]:
         NotFoundError: there is no such table.
     """
     from headrace.access.audit import record
-    from headrace.access.identity import ADMIN, ENGINEER
+    from headrace.access.rights import roles
     from headrace.lakehouse.declarations import quarantine_name
 
     environment = workspace.environment
     check_dev(environment, "`headrace table drop`")
     me = workspace.access.me()
-    me.require(ENGINEER, ADMIN, to=f"drop {name}")
+    me.require(*roles("table drop"), to=f"drop {name}")
     found = workspace.lakehouse.snapshot(name)
     if found.env != environment.name:
         raise RefusedError(

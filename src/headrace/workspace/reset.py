@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from sqlalchemy.engine import make_url
 
+from headrace.access.rights import roles
 from headrace.core.failpoints import reach
 from headrace.environments.config import Secret
 from headrace.workspace.drop import check_dev
@@ -45,14 +46,12 @@ def reset(workspace: Workspace) -> tuple[list[str], list[Left]]:
         RefusedError: the environment is not for development, or whoever runs this may not.
         BusyError: a run, a scheduler, a server or a stream is at work.
     """
-    from headrace.access.identity import ADMIN
-
     environment = workspace.environment
     check_dev(environment, "`headrace env reset`")
     gone: list[str] = []
     left = list(_left(workspace))
     with unless_unreadable():
-        workspace.access.me().require(ADMIN, to=f"reset {environment.name}")
+        workspace.access.me().require(*roles("env reset"), to=f"reset {environment.name}")
     with alone(workspace, "reset the environment"), without_servers(workspace):
         workspace.close()
         kept = {each.where for each in left}

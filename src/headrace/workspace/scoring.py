@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.access.identity import ADMIN, ENGINEER
+from headrace.access.rights import roles
 from headrace.core.errors import RefusedError
 from headrace.deployment.declarations import Deployment
 from headrace.features.declarations import FeatureTable
@@ -58,7 +58,9 @@ def check(
     found = registry.get(deployment.name, version)
     if found.stage == "Production":
         return gated
-    workspace.access.me().require(ENGINEER, ADMIN, to=f"score by {found.name}, which is in {found.stage}")
+    workspace.access.me().require(
+        *roles("run score --version N"), to=f"score by {found.name}, which is in {found.stage}"
+    )
     declared = {str(each) for each in deployment.score.destinations}
     into_declared = into is None or any(str(each) in declared for each in into)
     if into_declared and not (into is not None and registry.traffic.has_served(found)):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from headrace.access.identity import ADMIN, ENGINEER
+from headrace.access.rights import ADMIN, roles
 from headrace.core.clock import instant, now
 from headrace.core.errors import DeclarationError, NotFoundError, RefusedError
 from headrace.deployment.declarations import Deployment
@@ -216,7 +216,7 @@ def import_logs(
 
     deployment = one_deployment(workspace.project, name)
     if places:
-        workspace.access.me().require(ENGINEER, ADMIN, to=f"import logs of {deployment.name}")
+        workspace.access.me().require(*roles("run log PLACES"), to=f"import logs of {deployment.name}")
     asked: dict[str, Json] = {"places": [str(place) for place in places]}
     with open_job(workspace, f"log {deployment.name}", asked, listen) as run:
         spool = workspace.environment.root / "spool" / deployment.name
@@ -288,14 +288,28 @@ def deploy(
         revive: whether a version that was archived begins again at the first gate.
         listen: told of each step.
     """
+    deployment = one_deployment(workspace.project, name)
+    me = workspace.access.me()
+    me.require(*roles("run deploy"), to=f"deploy {deployment.name}")
+    _check_release(workspace, me, to=f"deploy {deployment.name}")
+    return _deploy(workspace, deployment, version=version, as_of=as_of, revive=revive, listen=listen)
+
+
+def _deploy(
+    workspace: Workspace,
+    deployment: Deployment,
+    *,
+    version: int | None,
+    as_of: datetime | None,
+    revive: bool = False,
+    listen: Listener | None,
+) -> tuple[Run, Delivered]:
+    """The same for whoever has the right to what this is a part of."""
     from headrace.pipelines import deploy as pipeline
     from headrace.workspace import policies
     from headrace.workspace.follow import follow
 
-    deployment = one_deployment(workspace.project, name)
-    me = workspace.access.me()
-    me.require(ENGINEER, ADMIN, to=f"deploy {deployment.name}")
-    _check_release(workspace, me, to=f"deploy {deployment.name}")
+    by = workspace.access.me().name
     pipeline.candidate(workspace.registry, deployment.name, version)  # a version that is not there is no failed run
     params: dict[str, Json] = {"version": version, "as_of": _text(workspace, as_of)}
     with open_job(workspace, f"deploy {deployment.name}", params, listen) as run:
@@ -308,8 +322,8 @@ def deploy(
             version=version,
             as_of=moment(run),
             home=workspace.home(deployment.name),
-            by=me.name,
-            policy=policies.declare(workspace, deployment, by=me.name),
+            by=by,
+            policy=policies.declare(workspace, deployment, by=by),
             revive=revive,
             follow=lambda: follow(workspace),
         )
@@ -376,7 +390,7 @@ def retrain(
 
     deployment = one_deployment(workspace.project, name)
     me = workspace.access.me()
-    me.require(ENGINEER, ADMIN, to=f"train {deployment.name} again")
+    me.require(*roles("run retrain --by-hand" if by_hand else "run retrain"), to=f"train {deployment.name} again")
     _check_release(workspace, me, to=f"train {deployment.name} again")
     declared = deployment.retrain or Retrain()
     registry, model = workspace.registry, deployment.model
@@ -406,7 +420,7 @@ def retrain(
             return {"version": number, "says": f"version {number}"}
 
         def bring(_: StepContext) -> dict[str, Json]:
-            found = deploy(workspace, model.name, version=trained["version"], as_of=at, listen=listen)[1]
+            found = _deploy(workspace, deployment, version=trained["version"], as_of=at, listen=listen)[1]
             return {**asdict(found), "says": f"version {found.version}: {found.ending}"}
 
         # the trainings and deployments are runs of their own, told by themselves
@@ -561,7 +575,7 @@ def open_job(workspace: Workspace, job: str, params: dict[str, Json], listen: Li
 def begin_job(workspace: Workspace, job: str, params: dict[str, Json], listen: Listener | None) -> Run:
     """The same for whoever has the environment alone."""
     code = workspace.code
-    run = workspace.ledger.open(job, params, code=str(code))
+    run = workspace.ledger.open(job, params, code=str(code), by=workspace.access.me().name)
     if listen:
         run.listen(listen)
     return run

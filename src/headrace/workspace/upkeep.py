@@ -12,6 +12,7 @@ from headrace.deployment.declarations import Deployment
 from headrace.environments.code import newest_release
 from headrace.inference.ingest import ingest
 from headrace.scoring.columns import log_table
+from headrace.workspace.anchoring import anchor
 from headrace.workspace.follow import follow
 from headrace.workspace.serving import alarm
 from headrace.workspace.start import verdict_on_retraining
@@ -97,6 +98,7 @@ def tend(workspace: Workspace) -> list[str]:
             alarm(workspace.state, deployment.name, workspace.home(deployment.name))
     try:
         troubles += [f"{trouble.channel}: {trouble.error}" for trouble in follow(workspace, patient=True)]
+        troubles += [f"head of the audit record: {each}" for each in anchor(workspace)]
     except Exception as error:  # noqa: BLE001  # nor are a registry or a state database
         troubles.append(f"following: {_told(error)}")
     return troubles

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from headrace.environments import code, config
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -46,7 +48,24 @@ def open_workspace(env: str | None = None, *, folder: Path | None = None, releas
     found = config.load(folder)
     environment = found.environment(env) if env else found.environments[0]
     _settle(found, environment)
-    return Workspace(found, environment, release=release)
+    opened = Workspace(found, environment, release=release)
+    other = _shared.get()
+    if other is not None and other.config.folder == found.folder and other.environment == environment:
+        opened.__dict__ |= {name: other.__dict__[name] for name in ("state", "access") if name in other.__dict__}
+    return opened
+
+
+_shared: ContextVar[Workspace | None] = ContextVar("shared", default=None)
+
+
+@contextmanager
+def sharing(workspace: Workspace) -> Generator[None]:
+    """The same environment, opened again meanwhile, uses the state database that this one has open."""
+    before = _shared.set(workspace)
+    try:
+        yield
+    finally:
+        _shared.reset(before)
 
 
 class Workspace:

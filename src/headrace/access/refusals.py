@@ -1,0 +1,47 @@
+"""Attempts that were refused, in the audit record: who, what, and why."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from headrace.access.audit import record
+from headrace.access.identity import TOKENS, VARIABLE
+from headrace.core.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from headrace.core.errors import RefusedError
+    from headrace.core.ids import Json
+    from headrace.core.state import State
+
+UNKNOWN = "unknown"
+LONGEST = 300  # characters of an object
+PREFIX = 8  # characters of a token's hash: enough to tell which one it was, nothing to guess it by
+
+
+def record_refusal(
+    state: State, who: str | None, operation: str, subject: str, refused: RefusedError, details: Mapping[str, Json]
+) -> None:
+    """Appends `access.refused`.
+
+    Args:
+        state: of the environment.
+        who: was refused; None: whoever the token was made for, or `unknown`.
+        operation: as in the table of rights.
+        subject: what it was to be done to.
+        refused: why not.
+        details: what else is known.
+    """
+    told: dict[str, Json] = {"operation": operation, "why": visible(refused.what), **details}
+    token = os.environ.get(VARIABLE)
+    with state.begin() as connection:
+        if who is None and token is not None:
+            hashed = hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
+            who = connection.execute(select(TOKENS.c.name).where(TOKENS.c.hash == hashed)).scalar()
+            told["token"] = hashed[:PREFIX]
+        record(connection, who or UNKNOWN, "access.refused", visible(subject)[:LONGEST], told)

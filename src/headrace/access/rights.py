@@ -1,0 +1,142 @@
+"""Who may do what: the right to each operation, once, by the words that it is typed with.
+
+`headrace.cli.guard` holds every command against this table before its body runs; the operations themselves ask it again
+with `roles`. A command that is not here does not run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+VARIABLE = "HEADRACE_TOKEN"
+ADMIN, ENGINEER = "admin", "ml_engineer"
+DATA_ENGINEER, SCIENTIST = "data_engineer", "data_scientist"
+SERVICE = "service"  # a scheduler, a server
+ENROLLER = "enroller"  # grants roles and makes tokens, nothing else
+ROLES = (
+    ADMIN,
+    ENGINEER,
+    DATA_ENGINEER,
+    SCIENTIST,
+    SERVICE,
+    ENROLLER,
+)  # known here; others are names that gates ask for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Right:
+    """What an operation takes.
+
+    Attributes:
+        does: `reads`: whoever is known may; `changes`: it takes a role; `local`: it touches no environment.
+        roles: one of these is needed to change something.
+        lowest: or one of these, in the lowest environment.
+        any_role: some role is needed, and the operation itself asks for the one that its object names.
+        entry: what the audit record calls it when it was done; None where the operation writes its entries itself.
+        lasts: it goes on until it is ended: the entry is written when it begins.
+        unread: it goes on when the state database cannot be read; whoever is refused there is refused all the same.
+    """
+
+    does: Literal["reads", "changes", "local"]
+    roles: tuple[str, ...] = ()
+    lowest: tuple[str, ...] = ()
+    any_role: bool = False
+    entry: str | None = None
+    lasts: bool = False
+    unread: bool = False
+
+    def held_by(self, held: frozenset[str], *, lowest: bool) -> bool:
+        """Whether somebody with these roles may, in an environment that is the lowest one or not."""
+        if self.does != "changes":
+            return True
+        if self.any_role:
+            return bool(held)
+        return not held.isdisjoint(self.roles + (self.lowest if lowest else ()))
+
+
+LOCAL, READS = Right(does="local"), Right(does="reads")
+SIGNS = Right(does="changes", any_role=True)
+
+
+def _changes(
+    *roles: str,
+    lowest: tuple[str, ...] = (),
+    entry: str | None = None,
+    lasts: bool = False,
+    unread: bool = False,
+) -> Right:
+    return Right(does="changes", roles=roles, lowest=lowest, entry=entry, lasts=lasts, unread=unread)
+
+
+# "run retrain": the command. "run retrain --by-hand": with this option it takes this right, too. "run score --version N":
+# with this option as a number. "run log PLACES": with this argument. A dry run reads.
+OPERATIONS = {
+    "demo": LOCAL,
+    "doctor": LOCAL,  # tells who acts as a finding
+    "run refresh": _changes(ENGINEER, ADMIN, DATA_ENGINEER, SERVICE, lowest=(SCIENTIST,)),
+    "run publish": _changes(ENGINEER, ADMIN, DATA_ENGINEER, SERVICE),
+    "run train": _changes(ENGINEER, ADMIN, lowest=(SCIENTIST,)),
+    "run score": _changes(ENGINEER, ADMIN, DATA_ENGINEER, SERVICE, lowest=(SCIENTIST,)),
+    "run score --version N": _changes(ENGINEER, ADMIN, lowest=(SCIENTIST,)),
+    "run stream": _changes(ENGINEER, ADMIN, SERVICE, entry="stream.began", lasts=True),
+    "run rehearse": _changes(ENGINEER, ADMIN, lowest=(SCIENTIST,)),
+    "run backtest": _changes(ENGINEER, ADMIN, lowest=(SCIENTIST,)),
+    "run deploy": _changes(ENGINEER, ADMIN),
+    "run log": _changes(ENGINEER, ADMIN, SERVICE),
+    "run log PLACES": _changes(ENGINEER, ADMIN),
+    "run monitor": _changes(ENGINEER, ADMIN, SERVICE, lowest=(SCIENTIST,)),
+    "run retrain": _changes(ENGINEER, ADMIN, SERVICE),  # its guards, its gates and its approvers decide
+    "run retrain --by-hand": _changes(ENGINEER, ADMIN),
+    "up": _changes(ENGINEER, ADMIN, SERVICE, entry="scheduler.began", lasts=True),
+    "serve": _changes(ENGINEER, ADMIN, SERVICE, entry="server.began", lasts=True, unread=True),
+    "status": READS,
+    "table list": READS,
+    "table show": READS,
+    "table history": READS,
+    "table load": _changes(ENGINEER, ADMIN, DATA_ENGINEER, entry="table.loaded"),
+    "table drop": _changes(ENGINEER, ADMIN, DATA_ENGINEER),
+    "feature list": READS,
+    "feature show": READS,
+    "model list": READS,
+    "model show": READS,
+    "model history": READS,
+    "model compare": READS,
+    "model rollback": _changes(ENGINEER, ADMIN),
+    "model export": _changes(ENGINEER, ADMIN, entry="model.exported"),
+    "traffic show": READS,
+    "traffic history": READS,
+    "traffic set": _changes(ENGINEER, ADMIN),
+    "traffic shadow": _changes(ENGINEER, ADMIN),
+    "traffic ramp": _changes(ENGINEER, ADMIN),
+    "traffic stop": _changes(ENGINEER, ADMIN),
+    "traffic tend": _changes(ENGINEER, ADMIN, SERVICE, entry="ramps.tended"),
+    "request list": READS,
+    "request show": READS,
+    "request approve": SIGNS,
+    "request reject": SIGNS,
+    "request reopen": Right(does="changes", roles=(ENGINEER, ADMIN), any_role=True),  # or a role that it asks for
+    "alert list": READS,
+    "alert show": READS,
+    "alert ack": _changes(ENGINEER, ADMIN, lowest=(SCIENTIST,)),
+    "env reset": _changes(ADMIN, entry="environment.reset", unread=True),
+    "sql": READS,
+    "job list": READS,
+    "job show": READS,
+    "job logs": READS,
+    "job acknowledge": _changes(ENGINEER, ADMIN, DATA_ENGINEER),
+    "audit": READS,
+    "access me": READS,
+    "access list": READS,
+    "access grant": _changes(ADMIN, ENROLLER),
+    "access revoke": _changes(ADMIN),
+    "access token": _changes(ADMIN, ENROLLER),
+    "token create": _changes(ENGINEER, ADMIN, entry="server_token.made"),
+    "token list": READS,
+    "token revoke": _changes(ENGINEER, ADMIN, entry="server_token.revoked"),
+}
+
+
+def roles(operation: str) -> tuple[str, ...]:
+    """The roles of which an operation takes one, in every environment."""
+    return OPERATIONS[operation].roles

@@ -1,0 +1,269 @@
+"""Before a command's body runs: who acts, and may they. After it: what was refused, or done, is in the audit record.
+
+Every command of every group goes through `guarded` (see `Commands.resolve_command`); its right is in
+`headrace.access.rights`. So none can forget to ask.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from headrace.access.rights import OPERATIONS, VARIABLE
+from headrace.core.errors import BusyError, ConfigError, HeadraceError, RefusedError
+from headrace.core.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+    from datetime import datetime
+
+    from headrace.access.identity import Identity
+    from headrace.access.rights import Right
+    from headrace.core.ids import Json
+    from headrace.workspace.workspace import Workspace
+
+LONGEST = 200  # characters of a value in the audit record
+UNTOLD = ("env", "as_json", "yes", "parent")  # parameters that say nothing of what was done
+CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@|(?<=\?).*")  # of a URL
+
+
+def guarded(command: click.Command) -> click.Command:
+    """The same command, whose body runs only for whoever may."""
+    body = command.callback
+    if body is None:
+        return command
+    made = copy.copy(command)
+
+    @wraps(body)
+    def callback(*arguments: object, **parameters: object) -> object:
+        ctx = click.get_current_context()
+        _check_texts(ctx)
+        with _permitted(ctx):
+            return body(*arguments, **parameters)
+
+    made.callback = callback
+    return made
+
+
+def operation(ctx: click.Context) -> str:
+    """The words of a command, as the table of rights has them: `model rollback`."""
+    words: list[str] = []
+    at: click.Context | None = ctx
+    while at is not None and at.parent is not None:
+        words.insert(0, at.info_name or "")
+        at = at.parent
+    return " ".join(words)
+
+
+def taken(name: str, ctx: click.Context) -> dict[str, Right]:
+    """The rights that a command takes as it was typed: its own, and those of options that take more."""
+    if name not in OPERATIONS:
+        raise RefusedError(
+            f"nobody may {name!r}: its right is not declared.", hint="It belongs into headrace.access.rights."
+        )
+    return {
+        each: right
+        for each, right in OPERATIONS.items()
+        if each == name or (each.startswith(f"{name} ") and _given(each.removeprefix(f"{name} "), ctx))
+    }
+
+
+def _given(said: str, ctx: click.Context) -> bool:
+    """Whether an option or an argument was given: `--by-hand`, `--version N` (a number), `PLACES`."""
+    option, _, number = said.partition(" ")
+    for each in ctx.command.params:
+        if option in each.opts or option == each.human_readable_name:
+            value = ctx.params.get(each.name or "")
+            return isinstance(value, int) and not isinstance(value, bool) if number else bool(value)
+    return False
+
+
+def _check_texts(ctx: click.Context) -> None:
+    """Refuses bytes that are no text where a text is asked for: no database could keep them."""
+    for each in ctx.command.params:
+        value = ctx.params.get(each.name or "")
+        for text in cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,):
+            if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
+                raise click.BadParameter(f"{text!r} is not UTF-8.", ctx, each)
+
+
+@contextmanager
+def _permitted(ctx: click.Context) -> Generator[None]:
+    """Refuses whoever may not.
+
+    Raises:
+        RefusedError: the token is unknown, has expired or was revoked; or the role is missing.
+    """
+    name = operation(ctx)
+    rights = taken(name, ctx)
+    right = rights[name]
+    reads = right.does == "reads" or bool(ctx.params.get("dry_run"))
+    # the operating system's user is known without a look, and so reads without waiting for the state database
+    if right.does == "local" or (reads and VARIABLE not in os.environ) or not _in_project():
+        yield
+        return
+    from headrace.workspace.workspace import open_workspace, sharing
+
+    with open_workspace(ctx.params.get("env")) as workspace, sharing(workspace):
+        if reads:
+            _me(workspace, name, ctx)
+            yield
+            return
+        me = _known(workspace, right, name, ctx)
+        if me is None:
+            yield
+            return
+        for each, one in rights.items():
+            _check(workspace, me, each, one, ctx)
+        if right.entry and right.lasts:
+            _done(workspace, me, right.entry, ctx)
+        try:
+            yield
+        except BusyError:
+            raise
+        except RefusedError as error:
+            _refused(workspace, me.name, name, error, ctx)
+            raise
+        else:
+            if right.entry and not right.lasts:
+                _done(workspace, me, right.entry, ctx)
+        finally:
+            _anchor(workspace)
+
+
+def _in_project() -> bool:
+    """Outside of a project there is no environment: nothing to guard, and most commands will say so."""
+    from pathlib import Path
+
+    from headrace.environments.config import find
+
+    try:
+        find(Path.cwd())
+    except ConfigError:
+        return False
+    return True
+
+
+def _known(workspace: Workspace, right: Right, name: str, ctx: click.Context) -> Identity | None:
+    """Who acts; None where the state database cannot be read and the operation goes on all the same."""
+    if not right.unread:
+        return _me(workspace, name, ctx)
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return _me(workspace, name, ctx)
+    except RefusedError:
+        raise
+    except (HeadraceError, SQLAlchemyError):
+        return None
+
+
+def _me(workspace: Workspace, name: str, ctx: click.Context) -> Identity:
+    try:
+        return workspace.access.me()
+    except RefusedError as error:
+        _refused(workspace, None, name, error, ctx)
+        raise
+
+
+def _check(workspace: Workspace, me: Identity, name: str, right: Right, ctx: click.Context) -> None:
+    environment = workspace.environment.name
+    lowest = environment == workspace.config.environments[0].name
+    if right.held_by(me.roles, lowest=lowest):
+        return
+    what = f"`headrace {name}` in {environment}"
+    if right.any_role:
+        error = RefusedError(f"{me.name} may not {what}: {me.name} holds no role there.", hint=_grant(me, "ROLE"))
+    else:
+        named = right.roles + (right.lowest if lowest else ())
+        held = ", ".join(sorted(me.roles)) or "none"
+        error = RefusedError(
+            f"{me.name} may not {what}: it takes the role {' or '.join(named)}; {me.name} holds {held}.",
+            hint=_grant(me, named[0]),
+        )
+    _refused(workspace, me.name, name, error, ctx)
+    raise error
+
+
+def _grant(me: Identity, role: str) -> str:
+    return f"An admin grants it: headrace access grant {me.name} {role}"
+
+
+def _refused(workspace: Workspace, who: str | None, name: str, error: RefusedError, ctx: click.Context) -> None:
+    from headrace.access.refusals import record_refusal
+
+    environment = workspace.environment.name
+    with _told("this refusal"):
+        record_refusal(workspace.state, who, name, _object(ctx, environment), error, {"env": environment})
+    _anchor(workspace)
+
+
+def _done(workspace: Workspace, me: Identity, entry: str, ctx: click.Context) -> None:
+    from headrace.access.audit import AUDIT, record
+
+    with _told("this"):
+        workspace.state.create(AUDIT)  # where the environment was reset there is none
+        with workspace.state.begin() as connection:
+            record(connection, me.name, entry, _object(ctx, workspace.environment.name), _details(ctx))
+
+
+@contextmanager
+def _told(what: str) -> Generator[None]:
+    """What cannot be recorded is said; it changes nothing of the answer."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from headrace.cli.output import wrong
+
+    try:
+        yield
+    except HeadraceError as error:
+        wrong(f"{what} is not in the audit record: {error.what}")
+    except SQLAlchemyError as error:
+        wrong(f"{what} is not in the audit record: {str(error).splitlines()[0]}")
+
+
+def _anchor(workspace: Workspace) -> None:
+    if not workspace.environment.audit.any:  # most have none: nothing is imported
+        return
+    from headrace.cli.output import wrong
+    from headrace.workspace.anchoring import anchor
+
+    with _told("this"):
+        for trouble in anchor(workspace):
+            wrong(f"the head of the audit record was not kept by {trouble}; it is tried again.")
+
+
+def _object(ctx: click.Context, environment: str) -> str:
+    """What a command was about: its first argument, else its model, else the environment."""
+    arguments = [each.name for each in ctx.command.params if isinstance(each, click.Argument)]
+    for name in (*arguments, "model"):
+        value = ctx.params.get(name or "")
+        if isinstance(value, tuple):
+            value = cast("tuple[object, ...]", value)[0] if value else None
+        if value is not None:
+            return str(value)
+    return environment
+
+
+def _details(ctx: click.Context) -> dict[str, Json]:
+    """The options and arguments that were given, without credentials."""
+    given: Mapping[str, object] = ctx.params
+    return {
+        name: _text(value) for name, value in given.items() if name not in UNTOLD and value not in (None, False, (), "")
+    }
+
+
+def _text(value: object) -> Json:
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, tuple):
+        return [_text(each) for each in cast("tuple[object, ...]", value)[:10]]
+    if hasattr(value, "isoformat"):
+        return cast("datetime", value).isoformat()
+    return CREDENTIALS.sub("…", visible(str(value)))[:LONGEST]

@@ -1,0 +1,205 @@
+"""Every command that changes something asks who acts, and whether they may; whoever is refused is in the audit record."""
+
+import os
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text, update
+
+from headrace.access.audit import Audit
+from headrace.access.identity import TOKENS
+from headrace.access.rights import OPERATIONS
+from headrace.cli.main import main
+from headrace.core.clock import now
+from headrace.core.state import State
+from headrace.core.system import user
+from headrace.environments import config
+
+CHANGES = {
+    "run refresh": [],
+    "run publish": [],
+    "run train": [],
+    "run score": [],
+    "run score --version N": ["--version", "2"],
+    "run stream": ["--once"],
+    "run rehearse": ["--from", "2024-02-01", "--to", "2024-02-02"],
+    "run backtest": ["--from", "2024-01-01", "--to", "2024-02-01"],
+    "run deploy": ["--version", "2"],
+    "run log": [],
+    "run log PLACES": ["elsewhere"],
+    "run monitor": [],
+    "run retrain": [],
+    "run retrain --by-hand": ["--by-hand"],
+    "up": ["--once"],
+    "serve": ["late"],
+    "table load": ["data/orders.csv"],
+    "table drop": ["shop.orders", "--yes"],
+    "model rollback": ["late", "--reason", "x"],
+    "model export": ["late", "--to", "container", "--into", "out"],
+    "traffic set": ["late", "--candidate", "2=10%", "--why", "x"],
+    "traffic shadow": ["late", "2", "--why", "x"],
+    "traffic ramp": ["late", "2", "--why", "x"],
+    "traffic stop": ["late", "--why", "x"],
+    "traffic tend": [],
+    "request approve": ["1"],
+    "request reject": ["1", "--reason", "x"],
+    "request reopen": ["1", "--reason", "x"],
+    "alert ack": ["1"],
+    "env reset": ["--yes"],
+    "job acknowledge": ["0", "--reason", "x"],
+    "access grant": ["guest", "admin"],
+    "access revoke": ["boss", "admin"],
+    "access token": ["boss"],
+    "token create": ["shop"],
+    "token revoke": ["shop"],
+}
+READS = {
+    "status": [],
+    "sql": ["select 1"],
+    "table list": [],
+    "model list": [],
+    "audit": [],
+    "token list": [],
+    "run deploy --dry-run": ["--dry-run"],
+    "access me": [],
+}
+
+
+def test_the_attacks_try_every_command_that_changes_something():
+    assert set(CHANGES) == {name for name, right in OPERATIONS.items() if right.does == "changes"}
+
+
+class Prod:
+    """The world, without a process for each command: what is refused ends before a command's body."""
+
+    def __init__(self, world, monkeypatch, capsys):
+        self.world, self.patch, self.capsys = world, monkeypatch, capsys
+        monkeypatch.chdir(world.folder)
+        for name, value in world.variables.items():
+            monkeypatch.setenv(name, value)
+        # were `serve` not refused, this process would become a server
+        monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("a server was started"))
+        self.state = State(config.load(world.folder).environment("prod").state_url)
+        self.audit = Audit(self.state)
+
+    def run(self, words, more, token):
+        if token is None:
+            self.patch.delenv("HEADRACE_TOKEN", raising=False)
+        else:
+            self.patch.setenv("HEADRACE_TOKEN", token)
+        name = [word for word in words.split() if word.islower() and not word.startswith("-")]
+        with pytest.raises(SystemExit) as ended:
+            main([*name, *more, "--env", "prod"])
+        told = self.capsys.readouterr()
+        return ended.value.code, told.out + told.err
+
+    def refuses(self, commands, token, *, who):
+        """Each is refused with exit 3, and recorded."""
+        before, stages = self.audit.head().count, self.world.stages()
+        for words, more in commands.items():
+            code, told = self.run(words, more, token)
+            assert code == 3, (words, told)
+            assert "Traceback" not in told
+        entries = self.audit.entries()[: -before or None]
+        assert {(entry.who, entry.action) for entry in entries} == {(who, "access.refused")}
+        tried = [" ".join(w for w in words.split() if w.islower() and not w.startswith("-")) for words in commands]
+        recorded = [str(entry.details["operation"]) for entry in reversed(entries)]
+        assert [each.partition(" --")[0].partition(" PLACES")[0] for each in recorded] == tried
+        assert not token or all(token not in str(vars(entry)) for entry in entries)
+        assert self.audit.verify() is None
+        assert self.world.stages() == stages
+
+
+@pytest.fixture
+def prod(world, monkeypatch, capsys):
+    made = Prod(world, monkeypatch, capsys)
+    yield made
+    made.state.close()
+
+
+def test_nobody_acts_by_a_token_that_is_made_up_expired_or_revoked(prod):
+    world = prod.world
+    expired, revoked = (
+        world.ok("access", "token", name, "--env", "prod", by="boss").stdout.strip() for name in ("eng", "law")
+    )
+    world.ok("access", "revoke", "law", "--tokens", "--env", "prod", by="boss")
+    with prod.state.begin() as connection:
+        connection.execute(update(TOKENS).where(TOKENS.c.name == "eng").values(expires=now() - timedelta(minutes=1)))
+
+    every = CHANGES | READS
+    prod.refuses(every, "hr_made_up", who="unknown")
+    prod.refuses(every, "", who="unknown")
+    prod.refuses(every, expired, who="eng")
+    prod.refuses(every, revoked, who="law")
+
+
+def test_a_role_that_gives_no_right_gives_none(prod):
+    prod.refuses(CHANGES, prod.world.tokens["guest"], who="guest")
+
+
+def test_a_user_of_the_machine_without_a_role_only_reads(prod):
+    world, me = prod.world, user()
+    for role in ("ml_engineer", "admin"):
+        world.ok("access", "revoke", me, role, "--env", "prod", by="boss")
+
+    prod.refuses(CHANGES, None, who=me)
+    for words, more in READS.items():
+        name = [word for word in words.split() if not word.startswith("-")]
+        world.ok(*name, *more, "--env", "prod")
+
+
+def test_nobody_does_what_another_role_is_for(prod):
+    world = prod.world
+    people = {"engine": "data_engineer", "cron": "service", "lab": "data_scientist", "door": "enroller"}
+    for name, role in people.items():
+        world.ok("access", "grant", name, role, "--env", "prod", by="boss")
+        token = world.ok("access", "token", name, "--env", "prod", by="boss").stdout.strip()
+        mine = {
+            words: more
+            for words, more in CHANGES.items()
+            if not OPERATIONS[words].any_role and role not in OPERATIONS[words].roles
+        }
+        assert {"run deploy", "model rollback", "model export", "token create", "access revoke"} <= set(mine)
+        prod.refuses(mine, token, who=name)
+
+
+def test_an_attempt_that_an_operation_refuses_is_recorded_too(prod):
+    code, _ = prod.run("request approve", ["1"], prod.world.tokens["eng"])
+
+    assert code == 3
+    assert (prod.audit.entries()[0].action, prod.audit.entries()[0].object) == ("access.refused", "1")
+
+
+def test_a_refusal_stays_one_where_it_cannot_be_recorded(prod):
+    if prod.state.engine.dialect.name != "sqlite":
+        pytest.skip("the trigger is SQLite's")
+    with prod.state.begin() as connection:
+        connection.execute(text("create trigger full before insert on audit begin select raise(abort, 'full'); end"))
+    code, told = prod.run("model rollback", ["late", "--reason", "x"], "hr_made_up")
+
+    assert code == 3
+    assert "this refusal is not in the audit record" in told
+    assert "Traceback" not in told
+
+
+def test_whoever_changes_something_is_in_the_record(prod):
+    world = prod.world
+    (world.folder / "more.csv").write_text("id\n1\n")
+    for arguments in (
+        ["token", "create", "shop"],
+        ["token", "revoke", "shop"],
+        ["model", "export", "late", "--to", "container", "--into", "out"],
+        ["table", "load", "more.csv"],
+        ["run", "refresh"],
+    ):
+        world.ok(*arguments, "--env", "prod", by="eng")
+
+    entries = prod.audit.entries(limit=5)
+    assert {entry.who for entry in entries} == {"eng"}
+    assert [(entry.action, entry.object) for entry in reversed(entries)] == [
+        ("server_token.made", "shop"),
+        ("server_token.revoked", "shop"),
+        ("model.exported", "late"),
+        ("table.loaded", "more.csv"),
+        ("run.began", "refresh"),
+    ]
