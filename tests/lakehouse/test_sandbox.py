@@ -110,3 +110,18 @@ def test_a_query_larger_than_memory_may_spill_and_leaves_nothing(lake, monkeypat
         connection.execute("CREATE TEMP TABLE big AS SELECT hash(i) AS h, i FROM range(6_000_000) t(i)")
         assert connection.execute("SELECT count(*) FROM big").fetchone() == (6_000_000,)
     assert [each.name for each in spill.folder().iterdir()] == [spill.LOCK]
+
+
+def test_what_a_user_asks_may_spill_too(lake):
+    def spill_and_count(connection):
+        connection.execute("CREATE TABLE big AS SELECT hash(i) AS h, i FROM range(6_000_000) t(i)")
+        assert [each.name for each in spill.folder().iterdir()] != [spill.LOCK]
+        return connection.execute("SELECT count(*) FROM big").fetchone()
+
+    assert lake.ask({"silver.mine": None}, spill_and_count, memory="64MB", threads=2) == (6_000_000,)
+    assert [each.name for each in spill.folder().iterdir()] == [spill.LOCK]
+
+
+def test_a_question_that_fails_says_why(lake):
+    with pytest.raises(duckdb.CatalogException, match="no_such"):
+        lake.ask({"silver.mine": None}, lambda connection: connection.execute("FROM silver.no_such"))

@@ -19,11 +19,21 @@ CATALOG = re.compile(  # what other databases' shells answer about their tables
 
 @click.command(name="sql")
 @click.argument("text")
+@click.option(
+    "--timeout", type=click.FloatRange(0.1, 3600), default=60, show_default=True, help="Seconds that it may take."
+)
+@click.option(
+    "--max-rows",
+    type=click.IntRange(1, 100_000_000),
+    default=1_000_000,
+    show_default=True,
+    help="Rows that the answer may have.",
+)
 @env_option
 @json_option
-def command(text: str, env: str | None, as_json: bool) -> None:
+def command(text: str, timeout: float, max_rows: int, env: str | None, as_json: bool) -> None:
     """Ask the lakehouse: one SELECT over every table that may be read from here."""
-    from headrace.lakehouse.adhoc import ask
+    from headrace.lakehouse.adhoc import Limits, ask
     from headrace.lakehouse.values import rows_of
     from headrace.workspace.workspace import open_workspace
 
@@ -32,7 +42,7 @@ def command(text: str, env: str | None, as_json: bool) -> None:
         said = f"headrace table show {name}" if name else "headrace table list"
         raise ConfigError(f"{text.strip()!r} is not a SELECT.", hint=f"Type: {said}{f' --env {env}' if env else ''}")
     with open_workspace(env) as workspace:
-        answer = ask(workspace.lakehouse, text)
+        answer = ask(workspace.lakehouse, text, Limits(seconds=timeout, rows=max_rows))
     if as_json:
         emit(rows_of(answer), data=True)
         return

@@ -74,6 +74,10 @@ class SqlError(HeadraceError):
     exit_code = 2
 
 
+class LimitError(HeadraceError):
+    """A question took longer, or gave more, than it may."""
+
+
 class NotFoundError(HeadraceError):
     """A name (table, feature, model, environment, run…) that is not there; suggests the nearest one.
 

@@ -13,11 +13,12 @@ from headrace.core.errors import DataError, NotFoundError
 from headrace.core.text import counted
 from headrace.features.rows import Decisions, needed
 from headrace.lakehouse import files
+from headrace.lakehouse.adhoc import MEMORY
 from headrace.lakehouse.columns import conform
 from headrace.lakehouse.declarations import NAME, Sql
 from headrace.lakehouse.dialect import NULLS, Dialect
 from headrace.lakehouse.scan import duckdb_type
-from headrace.lakehouse.sql import check, column, explain, quoted
+from headrace.lakehouse.sql import check, column, explain, quoted, relation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,15 +97,19 @@ def query(lakehouse: Lakehouse, plan: FeaturePlan, text: str, *, latest: datetim
     asked = check(Sql(text, "<query>"), [name.name for name in lakehouse.names()])
     snapshots = {name: lakehouse.snapshot(name) for name in asked.inputs}
     wanted = [name for name in needed(plan) if not (latest and name == plan.at)]
-    with lakehouse.connect({name: snapshot.version for name, snapshot in snapshots.items()}) as connection:
+
+    def answer(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+        answered = relation(connection, asked)
+        _check_columns("the query", wanted, answered.columns)
         try:
-            answered = connection.sql(asked.text)
-            _check_columns("the query", wanted, answered.columns)
-            answer = answered.select(*wanted).to_arrow_table()
+            return answered.select(*map(column, wanted)).to_arrow_table()
         except duckdb.Error as error:
             raise explain(error, asked) from None
+
+    versions = {name: snapshot.version for name, snapshot in snapshots.items()}
+    answered = lakehouse.ask(versions, answer, memory=MEMORY)
     found = Given(
-        decisions=Decisions(relation=GIVEN, arrow={GIVEN: _conformed(answer, _types(lakehouse, plan), "the query")}),
+        decisions=Decisions(relation=GIVEN, arrow={GIVEN: _conformed(answered, _types(lakehouse, plan), "the query")}),
         said="query",
         identity={
             "query": asked.normalized,

@@ -213,7 +213,10 @@ def _check(
         except SqlError:
             return None
 
-    return _Promise(declared=expectation, sql=with_ieee_comparisons(predicate, type_of))
+    compared = with_ieee_comparisons(predicate, type_of)
+    if compared != predicate:  # DuckDB wrote it, and what it wrote is judged like what the user wrote
+        compared = check_expression(compared, columns, where=where, role="expectation, as NaN is compared,")
+    return _Promise(declared=expectation, sql=compared)
 
 
 def _bind(connection: duckdb.DuckDBPyConnection, made: str, text: str, what: str) -> str:

@@ -6,15 +6,14 @@ again by DuckDB's own parser; only comparisons with an operand that is a float a
 
 from __future__ import annotations
 
-import json
-import threading
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
-import duckdb
+from headrace.lakehouse import syntax
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from headrace.lakehouse.syntax import Node
 
 FALSE_FOR_NAN = frozenset(
     """COMPARE_BETWEEN COMPARE_EQUAL COMPARE_GREATERTHAN COMPARE_GREATERTHANOREQUALTO COMPARE_IN COMPARE_LESSTHAN
@@ -22,8 +21,6 @@ FALSE_FOR_NAN = frozenset(
 )
 TRUE_FOR_NAN = frozenset(("COMPARE_NOTEQUAL", "COMPARE_NOT_IN"))
 FLOATS = ("FLOAT", "DOUBLE")
-
-Node = dict[str, Any]
 
 
 def with_ieee_comparisons(predicate: str, type_of: Callable[[str], str | None]) -> str:
@@ -36,14 +33,14 @@ def with_ieee_comparisons(predicate: str, type_of: Callable[[str], str | None]) 
         type_of: the type of an expression over the row; None where it has no meaning outside of the predicate, as a
             parameter of a lambda.
     """
-    tree = _tree(f"select (\n{predicate}\n)")
+    tree = syntax.tree(f"select (\n{predicate}\n)")
     expression = tree["statements"][0]["node"]["select_list"][0]
     changed = _Rewriting(type_of)
     made = changed.walk(expression)
     if not changed.count:
         return predicate
     tree["statements"][0]["node"]["select_list"][0] = made
-    return _text(tree).removeprefix("SELECT ")
+    return syntax.text(tree).removeprefix("SELECT ")
 
 
 class _Rewriting:
@@ -111,32 +108,12 @@ def _between(node: Node, floats: Sequence[str], operands: Sequence[str]) -> Node
 # ---------------------------------------------------------------------------------------------- DuckDB's parser
 
 
-@lru_cache(maxsize=1)
-def _parser() -> tuple[duckdb.DuckDBPyConnection, threading.Lock]:
-    """An empty database that only parses, and the lock to hold while it does."""
-    return duckdb.connect(), threading.Lock()
-
-
-def _asked(sql: str, value: str) -> str:
-    connection, lock = _parser()
-    with lock:
-        return connection.execute(sql, [value]).fetchall()[0][0]
-
-
-def _tree(statement: str) -> Node:
-    return json.loads(_asked("select json_serialize_sql(?::varchar)", statement))
-
-
-def _text(tree: Node) -> str:
-    return _asked("select json_deserialize_sql(?::json)", json.dumps(tree))
-
-
 def _parsed(expression: str) -> Node:
-    return _tree(f"select ({expression})")["statements"][0]["node"]["select_list"][0]
+    return syntax.tree(f"select ({expression})")["statements"][0]["node"]["select_list"][0]
 
 
 def _expression(node: Node) -> str:
     """An expression as text, in parentheses."""
-    tree = _tree("select 1")
+    tree = syntax.tree("select 1")
     tree["statements"][0]["node"]["select_list"][0] = {**node, "alias": ""}
-    return f"({_text(tree).removeprefix('SELECT ')})"
+    return f"({syntax.text(tree).removeprefix('SELECT ')})"

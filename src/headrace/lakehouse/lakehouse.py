@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from headrace.core.errors import NotFoundError, RefusedError
 from headrace.lakehouse import commit as committing
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from headrace.lakehouse.snapshot import Snapshot
 
 RETENTION_HOURS = 7 * 24
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +115,7 @@ class Lakehouse:
         arrow: Mapping[str, pa.Table] | None = None,
         threads: int | None = None,
     ) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection in which these tables are views, and in which nothing else can be read.
+        """A DuckDB connection in which these tables are views, and in which nothing else can be read, for our own SQL.
 
         Args:
             names: table → version; None for the latest.
@@ -124,6 +126,31 @@ class Lakehouse:
             NotFoundError: no such table or version.
         """
         return scan.connect([self.snapshot(name, version) for name, version in names.items()], arrow, threads=threads)
+
+    def ask(
+        self,
+        names: Mapping[str, int | None],
+        work: Callable[[duckdb.DuckDBPyConnection], T],
+        *,
+        threads: int | None = None,
+        memory: str | None = None,
+        seconds: float | None = None,
+    ) -> T:
+        """What a user's SQL gives, run where no file of a table can be written; see `scan.ask`.
+
+        Args:
+            names: table → version; None for the latest.
+            work: runs it, on a connection in which these tables are views.
+            threads: how many to compute with; see `connect`.
+            memory: how much it may take before it spills; see `scan.ask`.
+            seconds: how long it may take.
+
+        Raises:
+            NotFoundError: no such table or version.
+            TimeoutError: it took longer.
+        """
+        snapshots = [self.snapshot(name, version) for name, version in names.items()]
+        return scan.ask(snapshots, work, threads=threads, memory=memory, seconds=seconds)
 
     # ------------------------------------------------------------------------------------------ writing
 

@@ -25,7 +25,7 @@ from headrace.lakehouse.commit import Append, Overwrite, Upsert
 from headrace.lakehouse.declarations import KEY, Sql, key_text, quarantine_name
 from headrace.lakehouse.difference import beside, difference, is_wider, same_rows
 from headrace.lakehouse.expectations import REASON, Judged, apply, example_rows
-from headrace.lakehouse.sql import Query, check, column, explain, quoted
+from headrace.lakehouse.sql import Query, check, column, explain, quoted, relation
 from headrace.lakehouse.widening import beside_table
 
 if TYPE_CHECKING:
@@ -149,25 +149,32 @@ def _make(lakehouse: Lakehouse, table: Table, versions: Mapping[str, int | None]
     query = check(table.sql, versions.keys())
     # One thread: with more, sums of floating point numbers and first() differ from run to run, so that a table would be
     # rewritten though nothing changed. On 2 cores it costs nothing: the tables of the example take 5 to 7 s either way.
-    with lakehouse.connect({name: versions[name] for name in query.inputs}, threads=1) as connection:
-        _run(connection, table, query)
-        judged = apply(connection, "made", "held", table)
-        _check_identity(connection, table)
-        return _Made(
-            rows=connection.sql("FROM made").to_arrow_table(),
-            held=connection.sql("FROM held").to_arrow_table(),
-            judged=judged,
-        )
+    return lakehouse.ask(
+        {name: versions[name] for name in query.inputs},
+        lambda connection: _computed(connection, table, query),
+        threads=1,
+    )
+
+
+def _computed(connection: duckdb.DuckDBPyConnection, table: Table, query: Query) -> _Made:
+    _run(connection, table, query)
+    judged = apply(connection, "made", "held", table)
+    _check_identity(connection, table)
+    return _Made(
+        rows=connection.sql("FROM made").to_arrow_table(),
+        held=connection.sql("FROM held").to_arrow_table(),
+        judged=judged,
+    )
 
 
 def _run(connection: duckdb.DuckDBPyConnection, table: Table, query: Query) -> None:
-    """Makes the temporary table `made`: the rows of the SELECT in the types that will be kept."""
+    """Makes the table `made`: the rows of the SELECT in the types that will be kept."""
+    rows = relation(connection, query)
+    columns = {name: str(kind) for name, kind in zip(rows.columns, rows.types, strict=True)}
+    _check_names(table, rows.columns)
+    casts = _casts(table, columns)
     try:
-        described = connection.execute(f"DESCRIBE\n{query.text}").fetchall()
-        columns = {str(name): str(kind) for name, kind, *_ in described}
-        _check_names(table, [str(name) for name, *_ in described])
-        casts = _casts(table, columns)
-        connection.execute(f"CREATE TEMP TABLE {'computed' if casts else 'made'} AS\n{query.text}")
+        rows.create("computed" if casts else "made")
     except duckdb.Error as error:
         raise explain(error, query, above=1) from None
     if casts:

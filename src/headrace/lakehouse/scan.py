@@ -10,7 +10,8 @@ column mapping through delta-rs, into memory.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
 
 import duckdb
@@ -18,19 +19,20 @@ import pyarrow as pa
 
 from headrace.core.errors import DataError, NotFoundError
 from headrace.core.ids import new_id
-from headrace.lakehouse import spill
+from headrace.lakehouse import confinement, spill
 from headrace.lakehouse.columns import DUCKDB, NAMES
 from headrace.lakehouse.sql import column, literal, quoted
 from headrace.lakehouse.storage import data_files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pyarrow.dataset import Dataset
 
     from headrace.lakehouse.snapshot import Snapshot
 
 DATASET_FEATURES = frozenset({"timestampNtz"})  # reader features under which a Parquet file is still what it seems
+T = TypeVar("T")
 FIRST_ROWS = 1000  # where most columns have a value, so that only the others are looked through
 
 
@@ -41,7 +43,7 @@ def connect(
 
     It opens no file but those of the snapshots, sees no Python variable, loads no extension, and its settings are locked.
     One thing DuckDB cannot be told is to open files for reading only: `COPY … TO` the exact path of such a file would
-    still overwrite it, so text that a user wrote goes through `sql.check`, which lets nothing but a SELECT pass.
+    still overwrite it. So this is for Headrace's own statements; text that a user wrote is run by `ask`.
 
     Args:
         snapshots: the tables; no two of one name.
@@ -49,19 +51,60 @@ def connect(
         threads: how many to compute with; None for one a core. With one, the same question has the same answer to the
             last bit: with more, floating point numbers are added up in an order that chance decides.
     """
-    connection = duckdb.connect(":memory:", config=_settings(threads or os.cpu_count() or 1))
+    views = [_view(snapshot, f"__snapshot_{number}") for number, snapshot in enumerate(snapshots)]
     try:
-        connection.execute("SET TimeZone = 'UTC'")
-        for number, snapshot in enumerate(snapshots):
-            _add_snapshot(connection, snapshot, f"__snapshot_{number}")
-        for number, (name, rows) in enumerate((arrow or {}).items()):
-            connection.register(f"__arrow_{number}", rows)
-            _create_view(connection, name, f"SELECT * FROM __arrow_{number}")
-        _lock(connection, [file for snapshot in snapshots for file in _local_files(snapshot) or ()])
-    except BaseException:
-        connection.close()
+        return _open(views, _settings(threads), arrow)
+    except duckdb.IOException:
+        _check_complete(snapshots)
         raise
-    return connection
+
+
+def ask(
+    snapshots: Sequence[Snapshot],
+    work: Callable[[duckdb.DuckDBPyConnection], T],
+    *,
+    threads: int | None = None,
+    memory: str | None = None,
+    seconds: float | None = None,
+) -> T:
+    """What `work` makes of a connection as `connect` gives it, in which no file of a table can be written.
+
+    Where the tables are Parquet files on this machine and the kernel can keep a thread from writing, DuckDB reads them
+    from such a thread, which costs nothing. Otherwise it is given no file at all, but Arrow's datasets of every table,
+    which takes three to ten times as long.
+
+    Args:
+        snapshots: the tables.
+        work: calls DuckDB, and nothing that keeps threads for the whole process, as Arrow's compute does; nothing that
+            it returns may need the connection.
+        threads: see `connect`.
+        memory: how much DuckDB may take before it spills, as "4GiB" or "50%"; None for most of the machine's.
+        seconds: how long it may take; None for as long as it takes.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    views = [_view(snapshot, f"__snapshot_{number}") for number, snapshot in enumerate(snapshots)]
+    kept = all(view.files is not None for view in views) and confinement.possible()
+    if not kept:
+        views = [_through_arrow(view, snapshot) for view, snapshot in zip(views, snapshots, strict=True)]
+    opened: list[duckdb.DuckDBPyConnection] = []
+    settings = _settings(threads, memory)
+
+    def inside() -> T:
+        with _open(views, settings) as connection:
+            opened.append(connection)
+            return work(connection)
+
+    def stop() -> None:
+        for connection in opened:
+            connection.interrupt()
+
+    try:
+        return confinement.run(inside, stop=stop, writable=[spill.folder()] if kept else None, seconds=seconds)
+    except duckdb.IOException:
+        _check_complete(snapshots)
+        raise
 
 
 def to_arrow(snapshot: Snapshot, columns: Sequence[str] | None, where: str | None) -> pa.Table:
@@ -113,9 +156,9 @@ def without_values(snapshot: Snapshot, names: Sequence[str]) -> frozenset[str]:
 # ---------------------------------------------------------------------------------------------- the sandbox
 
 
-def _settings(threads: int) -> dict[str, str | bool | int | float | list[str]]:
+def _settings(threads: int | None, memory: str | None = None) -> dict[str, str | bool | int | float | list[str]]:
     return {
-        "threads": threads,
+        "threads": threads or os.cpu_count() or 1,
         "perfect_ht_threshold": 16,  # bits: histograms of a thousand bins are counted in an array
         "temp_directory": str(spill.folder() / new_id()),
         "python_enable_replacements": False,
@@ -123,6 +166,7 @@ def _settings(threads: int) -> dict[str, str | bool | int | float | list[str]]:
         "autoload_known_extensions": False,
         "allow_community_extensions": False,
         "allow_persistent_secrets": False,
+        **({} if memory is None else {"memory_limit": memory}),
     }
 
 
@@ -135,39 +179,84 @@ def _lock(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
 # ---------------------------------------------------------------------------------------------- views
 
 
-def _add_snapshot(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, alias: str) -> None:
-    """Makes the view of a snapshot, by the quickest way that is right for the table."""
+@dataclass(frozen=True, kw_only=True)
+class _View:
+    """How DuckDB reads a snapshot.
+
+    Attributes:
+        name: `schema.table`.
+        schema: of the Delta table.
+        alias: a name for `rows`.
+        files: the Parquet files, to be read by DuckDB itself; None where it reads `rows`.
+        rows: what Arrow reads.
+    """
+
+    name: str
+    schema: pa.Schema
+    alias: str
+    files: Sequence[str] | None
+    rows: Dataset | pa.Table | None = None
+
+
+def _view(snapshot: Snapshot, alias: str) -> _View:
+    """The quickest way that is right for the table."""
     files = _local_files(snapshot)
-    if files:
-        source = f"read_parquet({_list(files)}, union_by_name = true)"
+    rows = _arrow(snapshot) if files is None else None
+    return _View(name=snapshot.name, schema=snapshot.schema, alias=alias, files=files, rows=rows)
+
+
+def _through_arrow(view: _View, snapshot: Snapshot) -> _View:
+    """The way in which DuckDB opens no file."""
+    return replace(view, files=None, rows=_arrow(snapshot)) if view.files else view
+
+
+def _open(
+    views: Sequence[_View],
+    settings: dict[str, str | bool | int | float | list[str]],
+    arrow: Mapping[str, pa.Table] | None = None,
+) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(":memory:", config=settings)
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        for view in views:
+            _add_view(connection, view)
+        for number, (name, rows) in enumerate((arrow or {}).items()):
+            connection.register(f"__arrow_{number}", rows)
+            _create_view(connection, name, f"SELECT * FROM __arrow_{number}")
+        _lock(connection, [file for view in views for file in view.files or ()])
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _add_view(connection: duckdb.DuckDBPyConnection, view: _View) -> None:
+    if view.files:
+        source = f"read_parquet({_list(view.files)}, union_by_name = true)"
         try:
-            _create_view(connection, snapshot.name, _select(snapshot.schema, source))
+            _create_view(connection, view.name, _select(view.schema, source))
         except duckdb.BinderException:  # a column of the schema that no file has yet
             there = connection.sql(f"SELECT * FROM {source} LIMIT 0").columns
-            _create_view(connection, snapshot.name, _select(snapshot.schema, source, there))
-        except duckdb.IOException:
-            _check_complete(snapshot)
-            raise
-        return
-    if files is not None:
-        _create_view(connection, snapshot.name, f"{_select(snapshot.schema, None)} WHERE false")
-        return
-    connection.register(alias, _arrow(snapshot))
-    _create_view(connection, snapshot.name, _select(snapshot.schema, alias))
+            _create_view(connection, view.name, _select(view.schema, source, there))
+    elif view.files is not None:
+        _create_view(connection, view.name, f"{_select(view.schema, None)} WHERE false")
+    else:
+        connection.register(view.alias, view.rows)
+        _create_view(connection, view.name, _select(view.schema, view.alias))
 
 
-def _check_complete(snapshot: Snapshot) -> None:
+def _check_complete(snapshots: Sequence[Snapshot]) -> None:
     """Refuses to read a version that lost files.
 
     Raises:
         DataError: files are gone.
     """
-    gone = snapshot.place.missing(snapshot.version)
-    if gone:
-        raise DataError(
-            f"{snapshot.name}: version {snapshot.version} cannot be read: {len(gone)} of its files were vacuumed.",
-            findings=gone,
-        )
+    for snapshot in snapshots:
+        if gone := snapshot.place.missing(snapshot.version):
+            raise DataError(
+                f"{snapshot.name}: version {snapshot.version} cannot be read: {len(gone)} of its files were vacuumed.",
+                findings=gone,
+            )
 
 
 def _create_view(connection: duckdb.DuckDBPyConnection, name: str, select: str) -> None:

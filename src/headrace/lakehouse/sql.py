@@ -1,32 +1,32 @@
 """What SQL a user may write: one SELECT over declared tables, checked before anything runs, with errors that name the line.
 
-The check is an allow-list. It keeps a definition portable and reproducible; what keeps it from the disk is the sandbox
-of `Lakehouse.connect`, which holds even where the parser here and DuckDB's should read a statement differently.
+DuckDB reads the text, and what it read is what runs: see `syntax`. The check is a list of what is allowed in the tree. It
+keeps a definition portable and reproducible; what keeps it from the disk is `Lakehouse.ask`, which holds even where the
+check should let something pass. sqlglot quotes names and texts, and decides nothing.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-import threading
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import duckdb
-import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
-from sqlglot.tokens import Token, TokenType  # pyright: ignore[reportPrivateImportUsage]
 
 from headrace.core.errors import SqlError
+from headrace.core.ids import digest
+from headrace.lakehouse import syntax
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from headrace.lakehouse.declarations import Sql
+    from headrace.lakehouse.syntax import Found, Node, Statement
 
 DIALECT = "duckdb"
 
@@ -39,19 +39,19 @@ CHANCE = frozenset(
 # Functions that read or change the session, the process or the machine instead of the row. Never allowed.
 SESSION = frozenset(
     """current_catalog current_connection_id current_database current_query current_query_id current_role current_schema
-    current_schemas current_setting current_transaction_id current_user currval getenv getvariable in_search_path
-    inet_client_addr inet_client_port inet_server_addr inet_server_port nextval pg_my_temp_schema pg_sleep query query_table
+    current_schemas current_setting current_transaction_id current_user currval get_block_size getenv getvariable in_search_path
+    inet_client_addr inet_client_port inet_server_addr inet_server_port json_serialize_plan nextval pg_get_constraintdef
+    pg_get_viewdef pg_my_temp_schema pg_sleep query query_table
     session_user setval sleep_ms txid_current user version write_log""".split()  # noqa: SIM905
 )
 # Functions of two moments: of one moment, they measure from the present.
 FROM_NOW = frozenset({"age"})
-# Words that DuckDB evaluates without parentheses, unless a column is called so; quoting the column tells them apart.
+# Words that DuckDB evaluates without parentheses, in quotes too, unless a column is called so: with its table, it is one.
 BARE = frozenset(
     """current_catalog current_date current_role current_schema current_time current_timestamp current_user localtime
-    localtimestamp session_user""".split()  # noqa: SIM905
+    localtimestamp session_user user""".split()  # noqa: SIM905
 )
-TABLE_FUNCTIONS = (exp.GenerateSeries, exp.Unnest, exp.Explode)
-STARTS = ("SELECT", "WITH", "FROM", "TABLE", "(")
+TABLE_FUNCTIONS = frozenset({"generate_series", "range", "unnest"})
 FILES = re.compile(r"[/\\*]|\.(csv|tsv|parquet|json|jsonl|ndjson|db|duckdb|txt|gz|zip|zst)$", re.IGNORECASE)
 
 
@@ -61,13 +61,13 @@ class Query:
 
     Attributes:
         sql: what the user wrote, and where.
-        text: the statement without a trailing semicolon, line for line as written, so that DuckDB's line numbers hold.
+        runs: what DuckDB made of it, which is what is executed.
         inputs: the tables it reads, sorted.
         normalized: equal for statements that differ only in layout, comments and the case of keywords.
     """
 
     sql: Sql
-    text: str
+    runs: duckdb.Statement = field(compare=False, repr=False)
     inputs: tuple[str, ...]
     normalized: str
 
@@ -109,24 +109,44 @@ def check(sql: Sql, known: Collection[str], *, deterministic: bool = True) -> Qu
 
 @lru_cache(maxsize=512)
 def _check(sql: Sql, known: frozenset[str], deterministic: bool) -> Query:
-    tree, tokens = _parse(sql)
-    _only_reads(sql, tree)
-    inputs = _tables(sql, tree, known)
-    _functions(sql, tokens, deterministic=deterministic)
-    if deterministic and (sample := tree.find(exp.TableSample)):
-        refuse(
-            sql, "a sample of rows is not the same rows each time.", sample, hint="Take rows by a hash of their key."
-        )
-    return Query(
-        sql=sql,
-        text=sql.text[: tokens[-1].end + 1],
-        inputs=tuple(sorted(inputs)),
-        normalized=_normalized(sql.text, tokens),
-    )
+    statement = _parse(sql)
+    try:
+        found = list(syntax.walk(statement.tree))
+        normalized = digest(syntax.without_places(statement.tree))
+    except RecursionError:
+        raise _too_deep(sql) from None
+    _only_reads(sql, found, deterministic=deterministic)
+    inputs = _tables(sql, found, known)
+    _functions(sql, found, deterministic=deterministic)
+    return Query(sql=sql, runs=statement.runs, inputs=tuple(sorted(inputs)), normalized=normalized)
+
+
+def relation(connection: duckdb.DuckDBPyConnection, query: Query) -> duckdb.DuckDBPyRelation:
+    """The rows of a checked statement, not yet computed.
+
+    Raises:
+        SqlError: it names something that is not there, or the types do not fit.
+    """
+    try:
+        return connection.sql(query.runs)
+    except duckdb.Error as error:
+        raise explain(_placed(connection, query, error), query) from None
+
+
+def _placed(connection: duckdb.DuckDBPyConnection, query: Query, error: duckdb.Error) -> duckdb.Error:
+    """The same error as it is when the statement is executed: then DuckDB says where it is."""
+    try:
+        connection.execute(query.runs)
+    except duckdb.Error as placed:
+        return placed
+    return error
 
 
 def check_expression(text: str, columns: Sequence[str], *, where: str, role: str) -> str:
     """Reads an SQL expression over one row, as in `expect(...)` and `repair(...)`, and gives it back to be embedded.
+
+    What is given back can stand in parentheses, with a line feed before the closing one: DuckDB reads the same expression
+    there as it does alone.
 
     Args:
         text: the expression.
@@ -143,38 +163,87 @@ def check_expression(text: str, columns: Sequence[str], *, where: str, role: str
         raise SqlError(f"{where}: {role} {text!r}: {why}", hint=hint)
 
     try:
-        trees = [tree for tree in sqlglot.parse(text, read=DIALECT) if tree is not None]
-        tokens = sqlglot.tokenize(text, read=DIALECT)
-        # The embedding must parse as well: this is what a stray parenthesis or comment would break out of.
-        sqlglot.parse_one(f"SELECT ({text}\n)", read=DIALECT)
-    except SqlglotError as error:
-        stop(f"it does not parse: {_first_line(error)}")
-    if len(trees) != 1 or not isinstance(trees[0], exp.Condition | exp.Paren) or isinstance(trees[0], exp.Query):
-        stop("it is not one expression over the row.", hint='For example: hr.expect("distance > 0").')
-    tree = trees[0]
-    if tree.find(exp.Query, exp.Table):
-        stop("it reads a table.", hint="An expectation sees one row: join what it needs in the table's SELECT.")
-    if found := tree.find(exp.AggFunc, exp.Window):
-        stop(
-            f"{found.sql(DIALECT)} looks at several rows.",
-            hint="An expectation sees one row: compute it in the SELECT.",
-        )
-    for name, _ in _calls(tokens):
-        if name in CHANCE | SESSION | FROM_NOW:
-            stop(f"{name}() is not a function of the row.", hint="Take what it needs as a column.")
-    _known_columns(tree, columns, stop)
+        tree = _expression(text, stop)
+        _one_row(tree, columns, stop)
+        _known_columns(tree, columns, stop)
+    except RecursionError:
+        stop("it is nested too deeply.")
     return text
 
 
-def _known_columns(tree: exp.Expr, columns: Sequence[str], stop: Callable[[str], NoReturn]) -> None:
+def _expression(text: str, stop: Callable[..., NoReturn]) -> Node:
+    """The one expression that a text is: alone, and between parentheses."""
+    if odd := _odd(text):
+        stop(odd)
+    try:
+        alone, inside = syntax.statements(f"select\n{text}\n"), syntax.statements(f"select (\n{text}\n)")
+    except duckdb.Error as error:
+        stop(f"it does not parse: {_first_line(error)}", hint='Write one expression: hr.expect("distance > 0").')
+    made = [_only_item(each) for each in (alone, inside)]
+    if made[0] is None or made[0] != made[1]:
+        stop("it does not parse as one expression over the row.", hint='For example: hr.expect("distance > 0").')
+    return made[0]
+
+
+def _only_item(found: Sequence[Statement]) -> Node | None:
+    """The expression of `select <expression>`; None for any other text."""
+    if len(found) != 1 or found[0].tree is None:
+        return None
+    tree = syntax.without_places(found[0].tree)
+    items = tree.pop("select_list", [])
+    plain = syntax.without_places(syntax.tree("select 1")["statements"][0]["node"])
+    plain.pop("select_list")
+    return items[0] if tree == plain and len(items) == 1 and not items[0]["alias"] else None
+
+
+def _one_row(tree: Node, columns: Sequence[str], stop: Callable[..., NoReturn]) -> None:
+    """Refuses what is not made of one row alone."""
+    there = {name.lower() for name in columns}
+    for node in _nodes(tree):
+        if node["class"] == "SUBQUERY":
+            stop("it reads a table.", hint="An expectation sees one row: join what it needs in the table's SELECT.")
+        if node["class"] in ("STAR", "POSITIONAL_REFERENCE"):
+            stop("it does not name its columns.", hint="Write the name of each column.")
+        called = str(node.get("function_name", "")).lower()
+        if node["class"] == "WINDOW" or called in syntax.aggregates():
+            stop(f"{called}() looks at several rows.", hint="An expectation sees one row: compute it in the SELECT.")
+    for found in syntax.walk(tree):
+        if found.what in ("function", "word") and _is_elsewhere(found, CHANCE | SESSION, there):
+            stop(f"{found.name}() is not a function of the row.", hint="Take what it needs as a column.")
+        if found.what in ("unknown", "parameter", "table", "table function", "sample", "version"):
+            stop(f"{found.name or found.what} is not of the row.")
+
+
+def _known_columns(tree: Node, columns: Sequence[str], stop: Callable[..., NoReturn]) -> None:
     known = {name.lower(): name for name in columns}
-    local = {name.name.lower() for scope in tree.find_all(exp.Lambda) for name in scope.expressions}
-    for node in tree.find_all(exp.Column):
-        first = node.parts[0].name  # `a.b` is the field b of the struct a: there is no table to qualify with
+    local = {
+        part["column_names"][0].lower()
+        for node in _nodes(tree)
+        if node["class"] == "LAMBDA"
+        for part in _nodes(node["lhs"])
+        if part["class"] == "COLUMN_REF"
+    }
+    for node in _nodes(tree):
+        if node["class"] != "COLUMN_REF":
+            continue
+        first = str(node["column_names"][0])  # `a.b` is the field b of the struct a: there is no table to qualify with
         if first.lower() not in known and first.lower() not in local:
             near = difflib.get_close_matches(first.lower(), known, n=1)
             said = f"did you mean {known[near[0]]!r}?" if near else f"there is {', '.join(columns)}."
             stop(f"there is no column {first!r}: {said}")
+
+
+def _nodes(tree: Any) -> Iterable[Node]:
+    """Every expression in a tree."""
+    if isinstance(tree, list):
+        for each in cast("list[Any]", tree):
+            yield from _nodes(each)
+    elif isinstance(tree, dict):
+        found = cast("Node", tree)
+        if "class" in found:
+            yield found
+        for each in found.values():
+            yield from _nodes(each)
 
 
 def explain(error: duckdb.Error, query: Query, *, above: int = 0) -> SqlError:
@@ -191,142 +260,97 @@ def explain(error: duckdb.Error, query: Query, *, above: int = 0) -> SqlError:
 # ---------------------------------------------------------------------------------------------- parsing
 
 
-def _parse(sql: Sql) -> tuple[exp.Expr, list[Token]]:
-    """The tree, and the tokens without trailing semicolons."""
-    connection, lock = _parser()
-    with lock:
-        try:
-            connection.extract_statements(sql.text)  # DuckDB's parser points at the token; sqlglot forgives too much
-        except duckdb.Error as error:
-            raise _explain(error, sql) from None
-    tokens = sqlglot.tokenize(sql.text, read=DIALECT)
-    while tokens and tokens[-1].token_type is TokenType.SEMICOLON:
-        tokens.pop()
-    if not tokens:
-        raise SqlError(f"{place(sql, 1)}: there is no statement.", hint="Write one SELECT.")
-    if tokens[0].text.upper() not in STARTS:
-        what = f"{tokens[0].text.upper()} is not a SELECT."
-        refuse(sql, what, tokens[0], hint="A table is defined by one SELECT; Headrace writes it.")
-    if second := next((token for token in tokens if token.token_type is TokenType.SEMICOLON), None):
-        refuse(
-            sql, "there is more than one statement.", second, hint="Write one SELECT; use WITH for steps on the way."
-        )
+def _parse(sql: Sql) -> Statement:
+    """The one statement of a text, which is a SELECT."""
+    if odd := _odd(sql.text):
+        raise SqlError(f"{sql.file}:1: {odd}", hint="Write one SELECT.")
     try:
-        return sqlglot.parse_one(sql.text[: tokens[-1].end + 1], read=DIALECT), tokens
-    except SqlglotError as error:
-        raise SqlError(
-            f"{place(sql, _line_of(error))}: {_first_line(error)}",
-            hint="DuckDB reads this, but Headrace cannot tell which tables it takes. Write it in plainer SQL.",
-        ) from None
+        found = syntax.statements(sql.text)
+    except duckdb.Error as error:
+        raise _explain(error, sql) from None
+    except RecursionError:
+        raise _too_deep(sql) from None
+    if not found:
+        raise SqlError(f"{place(sql, 1)}: there is no statement.", hint="Write one SELECT.")
+    if found[0].tree is None and (len(found) == 1 or found[0].kind != "SELECT"):
+        what = "PIVOT" if found[0].kind == "MULTI" else found[0].kind  # DuckDB makes several of a PIVOT without values
+        refuse(sql, f"{what} is not a SELECT.", hint="A table is defined by one SELECT; Headrace writes it.")
+    if len(found) > 1:
+        at = len(found[0].runs.query.encode())
+        hint = "Write one SELECT; use WITH for steps on the way."
+        refuse(sql, "there is more than one statement.", (at, 0), hint=hint)
+    return found[0]
 
 
-@lru_cache(maxsize=1)
-def _parser() -> tuple[duckdb.DuckDBPyConnection, threading.Lock]:
-    """An empty database that only parses, and the lock to hold while it does."""
-    return duckdb.connect(), threading.Lock()
+def _odd(text: str) -> str:
+    """What is wrong with a text that cannot be a statement at all."""
+    if "\0" in text:
+        return "it holds a zero byte."
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"it is not Unicode: {text[error.start : error.end]!r}."
+    return ""
 
 
-def _first_line(error: SqlglotError) -> str:
-    return str(error).splitlines()[0]
+def _too_deep(sql: Sql) -> SqlError:
+    return SqlError(f"{place(sql, 1)}: the statement is nested too deeply.", hint="Use WITH for steps on the way.")
 
 
-def _line_of(error: SqlglotError) -> int:
-    found = re.search(r"[Ll]ine (\d+)", str(error))
-    return int(found[1]) if found else 1
-
-
-def _normalized(text: str, tokens: list[Token]) -> str:
-    """The tokens, each as written, with one space between; keywords and function names in capitals.
-
-    Made from tokens, not from the tree: sqlglot's tree is the same for some texts that DuckDB tells apart (`~` and
-    `regexp_matches`), and equal text here means that nothing has to be computed again.
-    """
-    words: list[str] = []
-    for index, token in enumerate(tokens):
-        written = text[token.start : token.end + 1]
-        before = tokens[index - 1].token_type if index else None
-        called = index + 1 < len(tokens) and tokens[index + 1].token_type is TokenType.L_PAREN
-        named = before in (TokenType.ALIAS, TokenType.DOT)  # the case of a column's name shows in the table
-        parts = written.split()  # `group by` is one token
-        if not named and all(part.isidentifier() and (called or _keyword(part)) for part in parts):
-            written = " ".join(parts).upper()
-        words.append(written)
-    return " ".join(words)
-
-
-def _keyword(word: str) -> bool:
-    return word.lower() in _keywords()
-
-
-@lru_cache(maxsize=1)
-def _keywords() -> frozenset[str]:
-    connection, lock = _parser()
-    with lock:
-        words = connection.execute("SELECT keyword_name FROM duckdb_keywords()").fetchall()
-    return frozenset(word for (word,) in words)
+def _first_line(error: duckdb.Error) -> str:
+    return str(error).strip().splitlines()[0].removeprefix("Parser Error: ")
 
 
 # ---------------------------------------------------------------------------------------------- the allow-list
 
 
-def _only_reads(sql: Sql, tree: exp.Expr) -> None:
+def _only_reads(sql: Sql, found: Sequence[Found], *, deterministic: bool) -> None:
     """SELECT, set operations and VALUES, and nothing else anywhere inside."""
-    for node in tree.walk():
-        inside = node.this if isinstance(node, exp.Subquery | exp.CTE) else None
-        if inside is not None and not isinstance(inside, exp.Query | exp.Table | exp.Values):
-            refuse(sql, f"{inside.key.upper()} is not a SELECT.", inside, hint="Write it as a SELECT with GROUP BY.")
-        if isinstance(node, exp.Into | exp.Lock | exp.Command):
-            refuse(sql, f"{node.key.upper()} changes something; only reading is allowed.", node)
-        if isinstance(node, exp.Placeholder | exp.Parameter | exp.SessionParameter):
-            refuse(sql, "a parameter has no value here.", node, hint="Write the value.")
+    for each in found:
+        if each.what == "unknown":
+            refuse(sql, f"{each.name} is not a SELECT.", _span(sql, each), hint="Write it as a SELECT with GROUP BY.")
+        if each.what == "parameter":
+            refuse(sql, "a parameter has no value here.", _span(sql, each), hint="Write the value.")
+        if each.what == "version":
+            refuse(sql, "the version of a table is chosen by the run.", _span(sql, each), hint="Leave the version out.")
+        if deterministic and each.what == "sample":
+            why = "a sample of rows is not the same rows each time."
+            refuse(sql, why, _span(sql, each), hint="Take rows by a hash of their key.")
 
 
-def _tables(sql: Sql, tree: exp.Expr, known: frozenset[str]) -> set[str]:
+def _tables(sql: Sql, found: Sequence[Found], known: frozenset[str]) -> set[str]:
     """The declared tables that the statement reads."""
-    steps = frozenset(cte.alias.lower() for cte in tree.find_all(exp.CTE))
-    aliases = {node.alias.lower() for node in tree.find_all(exp.Table) if node.alias}
+    aliases = {str(each.node["alias"]).lower() for each in found if each.what == "table" and each.node["alias"]}
     inputs: set[str] = set()
-    for node in tree.find_all(exp.Table):
-        if not isinstance(node.this, exp.Identifier):
-            _table_function(sql, node)
-            continue
-        if node.args.get("when") or node.args.get("version"):
-            refuse(sql, "the version of a table is chosen by the run.", node, hint="Leave the version out.")
-        name = ".".join(part.name for part in node.parts).lower()
-        if "." not in name and name in steps:
-            continue
-        if name not in known:
-            _unknown(sql, node, known | steps, aliases)
-        inputs.add(name)
+    for each in found:
+        if each.what == "table function" and each.name not in TABLE_FUNCTIONS:
+            refuse(
+                sql,
+                f"{each.name} reads something that is not a declared table.",
+                _span(sql, each),
+                hint="Declare an hr.Source for outside data. "
+                "Of table functions there are range, generate_series and unnest.",
+            )
+        if each.what == "table":
+            if len(each.parts) != 2 or each.name not in known:
+                _unknown(sql, each, known | each.steps, aliases)
+            inputs.add(each.name)
     return inputs
 
 
-def _table_function(sql: Sql, node: exp.Table) -> None:
-    if isinstance(node.this, TABLE_FUNCTIONS):
-        return
-    name = _written(sql, node.this).lower() or node.this.sql(DIALECT)
-    refuse(
-        sql,
-        f"{name} reads something that is not a declared table.",
-        node,
-        hint="Declare an hr.Source for outside data. Of table functions there are range, generate_series and unnest.",
-    )
-
-
-def _unknown(sql: Sql, node: exp.Table, candidates: frozenset[str], aliases: set[str]) -> NoReturn:
-    name = ".".join(part.name for part in node.parts).lower()
-    if len(node.parts) == 1 and (FILES.search(name) or node.this.args.get("quoted")):
-        refuse(
-            sql, f"{name!r} is not a declared table; files cannot be read.", node, hint="Declare an hr.Source for it."
-        )
-    if len(node.parts) > 2:
-        refuse(sql, f"{name!r} names a database.", node, hint="Write schema.table, as it was declared.")
+def _unknown(sql: Sql, found: Found, candidates: frozenset[str], aliases: set[str]) -> NoReturn:
+    name, at = found.name, _span(sql, found)
+    if len(found.parts) == 1 and (FILES.search(name) or _written(sql, found)[:1] in ("'", '"')):
+        why = f"{name!r} is not a declared table; files cannot be read."
+        refuse(sql, why, at, hint="Declare an hr.Source for it.")
+    if len(found.parts) > 2:
+        refuse(sql, f"{name!r} names a database.", at, hint="Write schema.table, as it was declared.")
     near = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
     if not near and "." not in name:
         near = [full for full in sorted(candidates) if full.split(".")[-1] == name][:1]
     said = f"did you mean {near[0]!r}?" if near else _some(candidates)
     hint = f"{name!r} is the alias of a table; write its full name again." if name in aliases else ""
-    refuse(sql, f"there is no table {name!r}: {said}", node, hint=hint)
+    refuse(sql, f"there is no table {name!r}: {said}", at, hint=hint)
 
 
 def _some(known: Iterable[str]) -> str:
@@ -338,56 +362,51 @@ def _some(known: Iterable[str]) -> str:
     )
 
 
-def _functions(sql: Sql, tokens: list[Token], *, deterministic: bool) -> None:
-    for name, token in _calls(tokens):
-        if name in SESSION:
-            refuse(sql, f"{name} reads the session, not the tables.", token)
-        if deterministic and name in CHANCE | FROM_NOW:
+def _functions(sql: Sql, found: Sequence[Found], *, deterministic: bool) -> None:
+    for each in found:
+        if each.what not in ("function", "table function", "word"):
+            continue
+        qualify = f'A column of this name is written with its table: t."{each.name}".' if each.what == "word" else ""
+        if _is_elsewhere(each, SESSION):
+            refuse(sql, f"{each.name} reads the session, not the tables.", _span(sql, each), hint=qualify)
+        if deterministic and _is_elsewhere(each, CHANCE):
             refuse(
                 sql,
-                f"{name} gives another value each time, so the same inputs would not give the same table.",
-                token,
-                hint="Take the time from a column of an input; a spine has the moment of each decision.",
+                f"{each.name} gives another value each time, so the same inputs would not give the same table.",
+                _span(sql, each),
+                hint=qualify or "Take the time from a column of an input; a spine has the moment of each decision.",
             )
 
 
-def _calls(tokens: list[Token]) -> Iterable[tuple[str, Token]]:
-    """Every function that is called, in lower case, however it is quoted or qualified; of FROM_NOW, those of one moment."""
-    for place, (token, following) in enumerate(zip(tokens, [*tokens[1:], None], strict=True)):
-        called = following is not None and following.token_type is TokenType.L_PAREN
-        name = token.text.lower()
-        if called and name in FROM_NOW and _has_comma(tokens[place + 2 :]):
-            continue
-        if token.token_type is not TokenType.STRING and (
-            called or (name in BARE and token.token_type is not TokenType.IDENTIFIER)
-        ):
-            yield name, token
-
-
-def _has_comma(tokens: list[Token]) -> bool:
-    """Whether the arguments that begin here are several."""
-    depth = 0
-    for token in tokens:
-        if token.text in ("(", "[", "{") and token.token_type is not TokenType.STRING:
-            depth += 1
-        elif token.text in (")", "]", "}") and token.token_type is not TokenType.STRING:
-            depth -= 1
-        elif token.token_type is TokenType.COMMA and depth == 0:
-            return True
-        if depth < 0:
-            break
-    return False
+def _is_elsewhere(found: Found, names: frozenset[str], columns: Collection[str] = ()) -> bool:
+    """Whether something is a function among those named, or of one moment, which it measures from the present."""
+    if found.what == "word":
+        return found.name in BARE & names and found.name not in columns
+    if found.name in FROM_NOW and names & CHANCE:
+        return len(found.node.get("arguments", ())) < 2
+    return found.name in names
 
 
 # ---------------------------------------------------------------------------------------------- messages
 
 
-def refuse(sql: Sql, why: str, at: exp.Expr | Token | None = None, *, hint: str = "") -> NoReturn:
-    """Raises an SqlError that shows the line and marks the place in it."""
-    start, end = _span(at)
+def refuse(sql: Sql, why: str, at: tuple[int, int] | None = None, *, hint: str = "") -> NoReturn:
+    """Raises an SqlError that shows the line and marks the place in it.
+
+    Args:
+        sql: the statement.
+        why: what is wrong.
+        at: how many bytes stand before what is wrong, and how many it is.
+        hint: what to write instead.
+    """
+    written = sql.text.encode()
+    start = len(written[: at[0]].decode(errors="ignore")) if at else 0
+    wide = len(written[at[0] : at[0] + at[1]].decode(errors="ignore")) if at else 0
+    while at and not wide and start < len(sql.text) - 1 and sql.text[start] in " \t\r\n;":
+        start += 1
     line = sql.text.count("\n", 0, start) + 1
     begin = sql.text.rfind("\n", 0, start) + 1
-    mark = (start - begin, max(end - start, 0) + 1) if at is not None and end >= 0 else None
+    mark = (start - begin, max(wide, 1)) if at else None
     raise SqlError(f"{place(sql, line)}: {why}", findings=_excerpt(sql, line, mark), hint=hint)
 
 
@@ -416,27 +435,23 @@ def _excerpt(sql: Sql, line: int, mark: tuple[int, int] | None) -> tuple[str, ..
     return (*shown, f"{gutter} | {pad}{'^' * min(mark[1], max(len(text) - mark[0], 1))}")
 
 
-def _span(at: exp.Expr | Token | None) -> tuple[int, int]:
-    """First and last character of a node or token in the text; (0, -1) if unknown."""
-    if at is None:
-        return 0, -1
-    if isinstance(at, Token):
-        return at.start, at.end
-    spots = [node.meta for node in at.walk() if "start" in node.meta]
-    if isinstance(at, exp.Table):  # the name, without its alias
-        own = [part.meta for part in at.parts if "start" in part.meta] or [
-            node.meta for node in at.this.walk() if "start" in node.meta
-        ]
-        spots = own or spots
-    if not spots:
-        return 0, -1
-    return min(spot["start"] for spot in spots), max(spot["end"] for spot in spots)
+def _span(sql: Sql, found: Found) -> tuple[int, int] | None:
+    """Where something is in the text, in bytes; of a table, its name without the alias; None if unknown."""
+    if found.at is None:
+        return None
+    wide = int(found.node.get("query_location_length", 0))
+    plain = len(".".join(found.parts).encode())
+    return found.at, plain if 0 < plain < wide and not _quotes(sql, found.at, plain) else wide
 
 
-def _written(sql: Sql, node: exp.Expr) -> str:
-    """The first word of a node as the user wrote it."""
-    start, end = (node.meta.get("start"), node.meta.get("end"))
-    return sql.text[start : end + 1] if start is not None and end is not None else ""
+def _quotes(sql: Sql, start: int, wide: int) -> bool:
+    return b'"' in sql.text.encode()[start : start + wide] or b"'" in sql.text.encode()[start : start + wide]
+
+
+def _written(sql: Sql, found: Found) -> str:
+    """Something as the user wrote it."""
+    start, wide = _span(sql, found) or (0, 0)
+    return sql.text.encode()[start : start + wide].decode(errors="ignore")
 
 
 def _explain(error: duckdb.Error, sql: Sql, *, above: int = 0) -> SqlError:
