@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import subprocess
 import sys
 import tempfile
 from contextlib import suppress
@@ -25,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headrace.core import processes
 from headrace.core.declaration import PACKAGE as OURS
 from headrace.core.errors import UserCodeError
 from headrace.environments.user_code import plain
@@ -160,17 +160,17 @@ def _run(package: Path, rows: pd.DataFrame, *, loader: str, granted: set[str], p
         (place / "request").write_text(json.dumps(request), encoding="utf-8")
         work = scratch / "work"
         work.mkdir()
-        done = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-W", "ignore", str(PROGRAM), str(place / "request")],
-            cwd=work,
+        done = processes.start(
+            processes.program(PROGRAM, str(place / "request")),
             env=_environment(scratch),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            cwd=work,
+            stdin=processes.NOTHING,
+            stdout=processes.NOTHING,
+            stderr=processes.PIPE,
         )
         try:
             stderr = done.communicate(timeout=LIMIT)[1].decode(errors="replace").strip()
-        except subprocess.TimeoutExpired:
+        except processes.LateError:
             done.kill()
             done.communicate()
             stderr = f"no answer within {LIMIT:.0f} s"

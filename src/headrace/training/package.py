@@ -19,7 +19,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
 
 from headrace.core.errors import DataError
-from headrace.core.ids import folder_digest
+from headrace.core.folders import folder_digest
 from headrace.features.plan import FeaturePlan
 from headrace.training import code, code_slice
 from headrace.training.calibration import Calibration
