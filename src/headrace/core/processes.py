@@ -84,13 +84,13 @@ def start(
         how: the rest of what `subprocess.Popen` takes.
     """
     with _handed(secrets) as (more, variables):
-        return subprocess.Popen(
+        started: Process = subprocess.Popen(
             list(command),
             env={**(environment() if env is None else env), **variables},
             pass_fds=[*descriptors, *more],
-            text=False,
             **how,
         )
+        return started
 
 
 def run(
