@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from headrace.core.errors import ConfigError
 from headrace.core.vault import HANDED
@@ -84,13 +84,13 @@ def start(
         how: the rest of what `subprocess.Popen` takes.
     """
     with _handed(secrets) as (more, variables):
-        started: Process = subprocess.Popen(
+        started = subprocess.Popen(
             list(command),
             env={**(environment() if env is None else env), **variables},
             pass_fds=[*descriptors, *more],
             **how,
         )
-        return started
+        return cast("Process", started)
 
 
 def run(
