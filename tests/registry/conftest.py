@@ -6,7 +6,7 @@ import pytest
 from tests.registry.test_move import logged, open_registry
 from tests.registry.test_registry import WHAT
 
-from headrace.core.ids import folder_digest
+from headrace.core.folders import folder_digest
 from headrace.tracking.tracking import Tracking
 
 

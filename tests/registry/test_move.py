@@ -14,7 +14,7 @@ from headrace.access.audit import Audit
 from headrace.access.identity import Identity
 from headrace.core.errors import ConflictError, DataError, NotFoundError, RefusedError
 from headrace.core.events import Outbox
-from headrace.core.ids import folder_digest
+from headrace.core.folders import folder_digest
 from headrace.core.state import State
 from headrace.registry import projection, tables
 from headrace.registry.registry import Registry

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from headrace.serving.manifest import beside_digest
+
 TOML = """\
 [project]
 name = "bikes"
@@ -120,6 +122,10 @@ def manifest(home, **changes):
             stored["versions"][0][name] = value
         else:
             stored[name] = value
+    if changes.keys() & stored["serve"].keys():  # as a deployment does it: the copy says how it is served
+        folder = home / stored["versions"][0]["folder"]
+        (folder / "serve.json").write_text(json.dumps(stored["serve"]))
+        stored["versions"][0]["copy_hash"] = beside_digest(folder)
     making = file.with_suffix(".new")
     making.write_text(json.dumps(stored))
     making.replace(file)

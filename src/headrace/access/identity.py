@@ -8,7 +8,6 @@ mistakes, behind a server that holds the database against people.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import secrets
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from sqlalchemy import Column, MetaData, String, Table, delete, insert, select, 
 
 from headrace.access.audit import AUDIT, record
 from headrace.access.rights import ADMIN, ENGINEER, VARIABLE
+from headrace.core import vault
 from headrace.core.clock import now
 from headrace.core.errors import ConfigError, NotFoundError, RefusedError
 from headrace.core.state import Instant
@@ -104,7 +104,7 @@ class Access:
         Raises:
             RefusedError: the token is unknown, has expired or was revoked.
         """
-        token = os.environ.get(VARIABLE)
+        token = vault.read(VARIABLE)
         with self.state.read() as connection:
             name = _local_user() if token is None else _bearer(connection, token)
             return Identity(name=name, roles=_roles(connection, name, local=token is None))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from headrace.access.audit import record
 from headrace.access.identity import TOKENS, VARIABLE
+from headrace.core import vault
 from headrace.core.text import visible
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def record_refusal(
         details: what else is known.
     """
     told: dict[str, Json] = {"operation": operation, "why": visible(refused.what), **details}
-    token = os.environ.get(VARIABLE)
+    token = vault.read(VARIABLE)
     with state.begin() as connection:
         if who is None and token is not None:
             hashed = hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-VARIABLE = "HEADRACE_TOKEN"
+from headrace.core import vault
+
+VARIABLE = vault.TOKEN
 ADMIN, ENGINEER = "admin", "ml_engineer"
 DATA_ENGINEER, SCIENTIST = "data_engineer", "data_scientist"
 SERVICE = "service"  # a scheduler, a server

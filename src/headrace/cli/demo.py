@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import shutil
-import subprocess
 import sys
 import tomllib
 from importlib.util import find_spec
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headrace.cli.output import Story, bold, emit, say, table
+from headrace.core import processes
 from headrace.core.clock import instant
 from headrace.core.errors import ConfigError, MissingExtraError, RefusedError
 
@@ -128,10 +128,13 @@ def lay_out(example: Path, folder: Path, *, fresh: bool) -> None:
 
 
 def _git(folder: Path, *arguments: str) -> None:
-    done = subprocess.run(["git", *AUTHOR, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    done = processes.run(["git", *AUTHOR, *arguments], folder=folder)
     if done.returncode:
         shutil.rmtree(folder, ignore_errors=True)
-        raise ConfigError(f"git {arguments[0]} failed: {done.stderr.strip()}", hint="The demo needs a working git.")
+        raise ConfigError(
+            f"git {arguments[0]} failed: {done.stderr.decode(errors='replace').strip()}",
+            hint="The demo needs a working git.",
+        )
 
 
 def _remove(folder: Path) -> None:

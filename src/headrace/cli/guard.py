@@ -7,7 +7,6 @@ Every command of every group goes through `guarded` (see `Commands.resolve_comma
 from __future__ import annotations
 
 import copy
-import os
 import re
 from contextlib import contextmanager
 from functools import wraps
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from headrace.access.rights import OPERATIONS, VARIABLE
+from headrace.core import vault
 from headrace.core.errors import BusyError, ConfigError, HeadraceError, RefusedError
 from headrace.core.text import visible
 
@@ -105,7 +105,7 @@ def _permitted(ctx: click.Context) -> Generator[None]:
     right = rights[name]
     reads = right.does == "reads" or bool(ctx.params.get("dry_run"))
     # the operating system's user is known without a look, and so reads without waiting for the state database
-    if right.does == "local" or (reads and VARIABLE not in os.environ) or not _in_project():
+    if right.does == "local" or (reads and vault.read(VARIABLE) is None) or not _in_project():
         yield
         return
     from headrace.workspace.workspace import open_workspace, sharing

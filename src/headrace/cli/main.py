@@ -10,6 +10,7 @@ from importlib import import_module
 import click
 
 from headrace.cli.output import Commands, complain, misused, wrong
+from headrace.core import vault
 from headrace.core.errors import HeadraceError
 
 COMMANDS = {
@@ -65,6 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     A user's mistake never shows a traceback; a defect of Headrace does, and says that it is one.
     """
+    vault.close()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait for a busy core by spinning keep it busy
     try:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from headrace.cli.output import env_option
+from headrace.core import vault
 from headrace.core.errors import BusyError, ConfigError
+from headrace.core.processes import become
 
 if TYPE_CHECKING:
     from headrace.environments.config import Environment
@@ -50,21 +51,29 @@ def command(
     if model is not None and mlflow is not None:
         raise ConfigError(f"{model!r} or --mlflow {mlflow!r}: one of the two can be served.")
     environment = _environment(env, needed=mlflow is None)
-    if mlflow is not None and environment is not None:
-        os.environ.setdefault("MLFLOW_TRACKING_URI", environment.tracking_url)
+    secrets = serving.secrets(environment)
+    if mlflow is not None:
+        known = {} if environment is None else {"MLFLOW_TRACKING_URI": environment.tracking_url}
+        secrets = {**secrets, **known, **vault.credentials()}
     given = ["--host", host, "--processes", str(processes)]
     for name, value in (("--tls-certificate", tls_certificate), ("--tls-key", tls_key)):
-        given += [] if value is None else [name, str(value)]
+        given += [] if value is None else [name, str(value.absolute())]
     given += ["--anonymous"] if anonymous else []
     if mlflow is None:
         assert environment is not None
         home = serving.home(environment, model, declared=lambda: _declared(env))
         started = serving.command(environment, home, port=port, arguments=given)
     else:
-        started = serving.command(environment, mlflow, port=port, arguments=given)
+        place = str(Path(mlflow).absolute()) if Path(mlflow).exists() else mlflow
+        started = serving.command(environment, place, port=port, arguments=given)
     if environment is not None and mlflow is None:
         _hold(environment)
-    os.execv(started[0], started)  # noqa: S606
+    become(started, folder=Path.cwd() if environment is None else _root(environment), secrets=secrets)
+
+
+def _root(environment: Environment) -> Path:
+    environment.root.mkdir(parents=True, exist_ok=True)
+    return environment.root
 
 
 def _hold(environment: Environment) -> None:

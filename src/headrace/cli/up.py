@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from headrace.cli.output import bold, env_option, say, wrong
+from headrace.core import processes, vault
 from headrace.core.errors import BusyError, ConfigError
 from headrace.core.locks import hold
 from headrace.core.shutdown import on_stop, stop_all
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from datetime import datetime
 
+    from headrace.core.processes import Process
     from headrace.workspace.workspace import Workspace
 
 ROUND = 5.0  # seconds
@@ -98,7 +99,7 @@ def _round(workspace: Workspace, servers: Servers, began: datetime, stop: thread
             wrong(f"headrace run {' '.join(job.arguments)} is left out: the job before it failed")
             continue
         say(f"{job.why}: headrace run {' '.join(job.arguments)}")
-        with subprocess.Popen(_command(workspace.environment.name, job.arguments)) as running:
+        with _job(workspace, job.arguments) as running:
             while (code := _ended(running, stop)) is None:
                 _tend(workspace)
                 servers.tend()
@@ -120,7 +121,7 @@ def _tend(workspace: Workspace) -> None:
         wrong(trouble)
 
 
-def _ended(process: subprocess.Popen[bytes], stop: threading.Event) -> int | None:
+def _ended(process: Process, stop: threading.Event) -> int | None:
     """Waits for a job for the length of a round; returns its exit code, or None while it runs."""
     until = time.monotonic() + ROUND
     while process.poll() is None and time.monotonic() < until:
@@ -131,7 +132,12 @@ def _ended(process: subprocess.Popen[bytes], stop: threading.Event) -> int | Non
 
 def _command(env: str, arguments: tuple[str, ...]) -> list[str]:
     """A job in a process of its own; what it says is its own, and so is its failure."""
-    return [sys.executable, "-m", "headrace.cli", "run", *arguments, "--env", env]
+    return processes.module("headrace.cli", "run", *arguments, "--env", env)
+
+
+def _job(workspace: Workspace, arguments: tuple[str, ...]) -> Process:
+    command = _command(workspace.environment.name, arguments)
+    return processes.start(command, env=processes.own_environment(), secrets=vault.held())
 
 
 class Servers:
@@ -154,11 +160,12 @@ class Servers:
             command = partial(serving.command, workspace.environment, home, port=port + place, arguments=parent)
             self._commands[f"server of {each.name}"] = command
         self._servers = frozenset(self._commands)
+        self._environment = workspace.environment
         for each in deployments:
             if each.stream is not None:
                 arguments = ("stream", "--model", each.name, *parent)
                 self._commands[f"stream of {each.name}"] = partial(_command, workspace.environment.name, arguments)
-        self._running: dict[str, tuple[float, subprocess.Popen[bytes]]] = {}
+        self._running: dict[str, tuple[float, Process]] = {}
         self.failed = False
 
     def start(self) -> None:
@@ -184,4 +191,10 @@ class Servers:
         stop_all([server for _, server in self._running.values()], within=DRAIN)
 
     def _start(self, name: str) -> None:
-        self._running[name] = time.monotonic(), subprocess.Popen(self._commands[name](), start_new_session=True)
+        if name in self._servers:
+            from headrace.workspace import serving
+
+            how: dict[str, Any] = {"secrets": serving.secrets(self._environment), "cwd": self._environment.root}
+        else:
+            how = {"env": processes.own_environment(), "secrets": vault.held()}
+        self._running[name] = time.monotonic(), processes.start(self._commands[name](), start_new_session=True, **how)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from datetime import date, timedelta
 from datetime import time as clock_time
 from decimal import Decimal
@@ -16,7 +16,6 @@ from uuid import UUID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -42,23 +41,6 @@ def digest(value: Mapping[str, object] | Sequence[object] | str | bytes) -> str:
     else:
         data = canonical(value).encode()
     return hashlib.sha256(data).hexdigest()[:32]
-
-
-def folder_digest(folder: Path, *, without: Container[str] = ()) -> str:
-    """A digest of the names and contents of all files of a folder; compiled Python, which reading leaves there, does not count.
-
-    Args:
-        folder: to read.
-        without: names of files of the folder itself that do not count either.
-    """
-    files = {}
-    for path in sorted(folder.rglob("*")):
-        if path.parent == folder and path.name in without:
-            continue
-        if path.is_file() and "__pycache__" not in path.parts:
-            with path.open("rb") as file:
-                files[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digest(files)
 
 
 def canonical(value: object) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from headrace.core.processes import LateError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
+
+    from headrace.core.processes import Process
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -31,9 +34,7 @@ def on_stop(stop: Callable[[], object]) -> Generator[None]:
             signal.signal(number, signal.SIG_IGN)
 
 
-def stop_all(
-    processes: Iterable[subprocess.Popen[bytes]], *, within: float, how: signal.Signals = signal.SIGTERM
-) -> None:
+def stop_all(processes: Iterable[Process], *, within: float, how: signal.Signals = signal.SIGTERM) -> None:
     """Asks the processes that still run to end, waits for all of them, and kills what has not ended `within` seconds."""
     running = [process for process in processes if process.poll() is None]
     for process in running:
@@ -42,6 +43,6 @@ def stop_all(
     for process in running:
         try:
             process.wait(max(until - time.monotonic(), 0.1))
-        except subprocess.TimeoutExpired:
+        except LateError:
             process.kill()
             process.wait()

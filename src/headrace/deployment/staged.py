@@ -11,26 +11,31 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from headrace.core.clock import now
 from headrace.core.errors import DataError
+from headrace.core.folders import copy_folder
 from headrace.features.matrix import from_json, to_json
 from headrace.features.plan import FeaturePlan
 from headrace.scoring.predictor import Predictor
 from headrace.serving.declarations import Serve
 from headrace.serving.manifest import (
     FILE,
+    MLFLOWS_NOTES,
     PACKAGE,
     PARITY,
     SERVE,
     Manifest,
     Parity,
     Served,
+    beside_digest,
     copy_digest,
     read_manifest,
     read_parity,
+    read_serve,
     write_manifest,
     write_parity,
 )
@@ -57,6 +62,7 @@ class Staged:
 
     Attributes:
         folder: of the copy.
+        copy_hash: of what it holds beside what was registered; to be kept with the version.
         plan: of the package.
         signature_inputs: the columns that MLflow's signature names.
         samples: rows that were tried.
@@ -64,6 +70,7 @@ class Staged:
     """
 
     folder: Path
+    copy_hash: str
     plan: FeaturePlan
     signature_inputs: tuple[str, ...]
     samples: int
@@ -81,8 +88,11 @@ def folder_name(version: Version) -> str:
 
 
 def is_whole(folder: Path, version: Version) -> bool:
-    """Whether a version's copy is there, with its samples, as it was registered."""
-    return (folder / PARITY).is_file() and copy_digest(folder) == version.logged_hash
+    """Whether a version's copy is there as it was registered, and what lies beside as it was made for servers."""
+    try:
+        return copy_digest(folder) == version.logged_hash and beside_digest(folder) == version.copy_hash
+    except (DataError, OSError):
+        return False
 
 
 def plan_of(version: Version, home: Path) -> tuple[FeaturePlan, Serve] | None:
@@ -90,16 +100,16 @@ def plan_of(version: Version, home: Path) -> tuple[FeaturePlan, Serve] | None:
     folder = home / folder_name(version)
     try:
         spec = json.loads((folder / PACKAGE / "spec.json").read_text(encoding="utf-8"))
-        serve = json.loads((folder / SERVE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    return FeaturePlan.from_json(spec["plan"]), Serve(**serve)
+    return (FeaturePlan.from_json(spec["plan"]), read_serve(folder)) if (folder / SERVE).is_file() else None
 
 
 def stage(tracking: Tracking, version: Version, home: Path, *, samples: pd.DataFrame, serve: Serve | None) -> Staged:
     """Copies a version, and keeps what MLflow's pyfunc answers on some full rows.
 
-    The folder appears whole or not at all; one that is there already is used again.
+    The folder appears whole or not at all; one that is there already is used again. Its `copy_hash` is to be kept with the
+    version before anybody serves from it.
 
     Args:
         tracking: where the version was logged.
@@ -114,13 +124,14 @@ def stage(tracking: Tracking, version: Version, home: Path, *, samples: pd.DataF
     folder = home / folder_name(version)
     if not is_whole(folder, version):
         _copy(tracking, version, folder, samples=samples)
-    (folder / SERVE).write_text(json.dumps(asdict(serve or Serve())), encoding="utf-8")
+    _say(folder, serve or Serve())
     predictor = Predictor(folder / PACKAGE)
     _check_expected(predictor, folder, version)
     parity = read_parity(folder / PARITY)
     ours = predictor.predict(from_json(predictor.plan, parity.rows))
     return Staged(
         folder=folder,
+        copy_hash=beside_digest(folder),
         plan=predictor.plan,
         signature_inputs=_signature(folder),
         samples=len(parity.rows),
@@ -132,8 +143,12 @@ def _copy(tracking: Tracking, version: Version, folder: Path, *, samples: pd.Dat
     making = folder.parent / f".{folder.name}.{os.getpid()}"
     shutil.rmtree(making, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(tracking.download(version.model_uri), making, ignore=shutil.ignore_patterns("__pycache__"))
-    found = copy_digest(making)
+    try:
+        copy_folder(tracking.download(version.model_uri), making, without=(MLFLOWS_NOTES, PARITY, SERVE))
+        found = copy_digest(making)
+    except DataError:
+        shutil.rmtree(making, ignore_errors=True)
+        raise
     if found != version.logged_hash:
         shutil.rmtree(making)
         raise DataError(
@@ -141,8 +156,24 @@ def _copy(tracking: Tracking, version: Version, folder: Path, *, samples: pd.Dat
             hint="Do not use it. Train again, or restore the files from a backup.",
         )
     write_parity(making / PARITY, _answers(making, version, samples))
-    shutil.rmtree(folder, ignore_errors=True)  # without a parity file: left half-way by somebody who died
+    _remove(folder)  # without a parity file: left half-way by somebody who died
     making.rename(folder)
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_symlink():
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _say(folder: Path, serve: Serve) -> None:
+    """How it is to be served, in one rename; nothing is written where what was there already leads."""
+    with suppress(DataError):
+        if read_serve(folder) == serve:
+            return
+    making = folder.parent / f".{folder.name}.{SERVE}.{os.getpid()}"
+    making.write_text(json.dumps(asdict(serve)), encoding="utf-8")
+    making.replace(folder / SERVE)
 
 
 def _answers(logged: Path, version: Version, samples: pd.DataFrame) -> Parity:
@@ -210,7 +241,7 @@ def promote(
     folder = home / folder_name(version)
     if not (folder / SERVE).is_file():
         raise _no_copy(version, folder)
-    serve = json.loads((folder / SERVE).read_text(encoding="utf-8"))
+    serve = read_serve(folder)
     said = _said(file)
 
     def manifest(beside: Sequence[tuple[Version, Role, float]]) -> Manifest:
@@ -220,7 +251,7 @@ def promote(
             model=version.model,
             versions=tuple(_served(said, *each) for each in everybody),
             split=split if candidates else None,
-            serve=Serve(**serve),
+            serve=serve,
             online=os.path.relpath(online, home) if online.startswith("/") else online,
             spool=os.path.relpath(spool, home),
         )
@@ -251,6 +282,7 @@ def _served(said: Manifest | None, version: Version, role: Role, weight: float) 
         version=version.version,
         artifact_hash=version.artifact_hash,
         logged_hash=version.logged_hash,
+        copy_hash=version.copy_hash or "",
         folder=folder_name(version),
         promoted_at=now().isoformat(),
         role=role,

@@ -14,13 +14,13 @@ import hashlib
 import os
 import shutil
 import stat
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
+from headrace.core import processes
 from headrace.core.errors import RefusedError
 from headrace.environments import git
 
@@ -141,12 +141,12 @@ def _replace(repository: Path, entries: dict[str, Entry], target: Path) -> None:
 def _write(repository: Path, entries: dict[str, Entry], folder: Path) -> None:
     """Files first, links last: nothing is ever written through a link."""
     links = {name: entry for name, entry in entries.items() if entry.mode == LINK}
-    with subprocess.Popen(
+    with processes.start(
         [*git.COMMAND, "cat-file", "--batch"],
-        cwd=repository,
         env=git.environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        cwd=repository,
+        stdin=processes.PIPE,
+        stdout=processes.PIPE,
     ) as objects:
         for name, entry in entries.items():
             path = folder / name
@@ -164,7 +164,7 @@ def _write(repository: Path, entries: dict[str, Entry], folder: Path) -> None:
     _no_way_out(folder, links)
 
 
-def _object(objects: subprocess.Popen[bytes], name: str, entry: Entry) -> bytes:
+def _object(objects: processes.Process, name: str, entry: Entry) -> bytes:
     asked, answers = cast("IO[bytes]", objects.stdin), cast("IO[bytes]", objects.stdout)
     asked.write(f"{entry.blob}\n".encode())
     asked.flush()

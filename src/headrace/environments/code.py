@@ -109,6 +109,15 @@ def newest_release(config: Config, env: Environment) -> str:
     return _release(config.folder, env, None)
 
 
+def names(config: Config, code: Code) -> frozenset[str] | None:
+    """The files of the code, by relative path, as git counts them; None outside of git."""
+    if code.kind != "worktree":
+        return frozenset(git.lines(config.folder, "ls-tree", "-r", "-z", "--full-tree", "--name-only", code.tree))
+    if not git.inside(config.folder):
+        return None
+    return worktree.names(config.folder, [other.root for other in config.environments])
+
+
 def _not_committed(config: Config, env: Environment, *, in_git: bool) -> RefusedError:
     why = "has no commit yet" if in_git else "is not in a git repository (or git is not installed)"
     tag = " && git tag v0.1.0" if env.code == "release" else ""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 from urllib.parse import urlsplit
 
+from headrace.core import vault
 from headrace.core.channels import Email, Webhook
 from headrace.core.clock import instant
 from headrace.core.errors import ConfigError, NotFoundError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from headrace.core.events import Event
 
 FILE = "headrace.toml"
-VARIABLE = "HEADRACE_ENV__"
+VARIABLE = vault.CONFIGURATION
 Policy = Literal["any", "commit", "release"]
 POLICIES: tuple[str, ...] = get_args(Policy)
 PROJECT_KEYS = ("name", "module", "as_of")
@@ -64,19 +65,23 @@ class Secret:
 
     variable: str
 
+    def __post_init__(self) -> None:
+        """Takes it out of the environment before code of the project comes (`core.vault`)."""
+        vault.hold(self.variable)
+
     def read(self, wanted_by: str) -> str:
         """The value.
 
         Raises:
             ConfigError: the variable is not set.
         """
-        try:
-            return os.environ[self.variable]
-        except KeyError:
+        value = vault.read(self.variable)
+        if value is None:
             raise ConfigError(
                 f"{wanted_by} is the secret {self.variable!r}, and no such environment variable is set.",
                 hint=f"export {self.variable}=…",
-            ) from None
+            )
+        return value
 
 
 Value = str | Secret
@@ -414,9 +419,7 @@ def _variables(names: list[str]) -> dict[str, dict[str, str]]:
         ConfigError: a variable of that form names no environment or no key.
     """
     found: dict[str, dict[str, str]] = {name: {} for name in names}
-    for variable, value in sorted(os.environ.items()):
-        if not variable.startswith(VARIABLE):
-            continue
+    for variable, value in sorted(vault.starting(VARIABLE).items()):
         name, _, key = variable.removeprefix(VARIABLE).partition("__")
         if name not in found:
             raise ConfigError(f"{variable} is set, but there is no environment {name!r}.", hint=suggest(name, names))

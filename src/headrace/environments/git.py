@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import TYPE_CHECKING
 
+from headrace.core import processes
 from headrace.core.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -29,9 +29,8 @@ COMMAND = (
 
 
 def environment() -> dict[str, str]:
-    """Ours without `GIT_*`: in a hook these point at another index or repository. English, because answers are read."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+    """Without `GIT_*` of ours: in a hook these point at another index or repository. English, because answers are read."""
+    return processes.environment(LC_ALL="C", GIT_TERMINAL_PROMPT="0")
 
 
 def ask(folder: Path, *arguments: str, given: bytes = b"") -> bytes:
@@ -41,9 +40,7 @@ def ask(folder: Path, *arguments: str, given: bytes = b"") -> bytes:
         RefusedError: git failed; its own words are in the message.
         FileNotFoundError: git is not installed.
     """
-    done = subprocess.run(
-        [*COMMAND, *arguments], cwd=folder, env=environment(), input=given, capture_output=True, check=False
-    )
+    done = processes.run([*COMMAND, *arguments], folder=folder, env=environment(), given=given)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip()
         raise RefusedError(f"git {' '.join(arguments[:2])} failed in {str(folder)!r}.", findings=said.splitlines())

@@ -32,6 +32,12 @@ def content(folder: Path, data: Iterable[Path], *, in_git: bool) -> str:
     return digest({name: _file(folder / name) for name in sorted(set(names)) if ours(name)})
 
 
+def names(folder: Path, data: Iterable[Path]) -> frozenset[str]:
+    """What `content` looks at in a repository, by relative path: the files that git counts as this code."""
+    ours = _Ours(folder, data)
+    return frozenset(name for name in _in_git(folder) if ours(name))
+
+
 def changed(folder: Path, data: Iterable[Path]) -> bool:
     """Whether code here differs from HEAD, also where the index was told to look away.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headrace.core import processes
 from headrace.core.clock import now
 
 if TYPE_CHECKING:
@@ -141,12 +141,7 @@ def _exists(pid: int) -> bool:
 
 def _asked(pid: int) -> str:
     """The same, without /proc, as on macOS."""
-    answer = subprocess.run(
-        ["ps", "-o", "stat=,lstart=", "-p", str(pid)],
-        env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},  # whoever asks, whenever, gets the same words
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    state, _, started = answer.stdout.strip().partition(" ")
+    same = processes.environment(LC_ALL="C", TZ="UTC")  # whoever asks, whenever, gets the same words
+    answer = processes.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], env=same)
+    state, _, started = answer.stdout.decode(errors="replace").strip().partition(" ")
     return "" if not state or state[0] in DEAD else started.strip()

@@ -313,7 +313,9 @@ class Delivery:
             rows = self.lakehouse.snapshot(table_name(self.deployment.model), self.version.training_set)
             samples = rows.to_arrow().to_pandas()
             samples = samples[samples[PART] == "test"].head(staged.SAMPLES)
-            return staged.stage(self.tracking, self.version, self.home, samples=samples, serve=self.deployment.serve)
+            made = staged.stage(self.tracking, self._fresh, self.home, samples=samples, serve=self.deployment.serve)
+            self.registry.seal_copy(self.version, made.copy_hash, by=self.by)
+            return made
 
         def do(_: StepContext) -> Output:
             made["copy"] = stage()
@@ -483,7 +485,12 @@ class Delivery:
         self.run.step("follow", {"run": self.run.id}, do)
 
     def _lies(self, _: Output) -> bool:
-        return staged.is_whole(self.home / staged.folder_name(self.version), self.version)
+        return staged.is_whole(self.home / staged.folder_name(self.version), self._fresh)
+
+    @property
+    def _fresh(self) -> Version:
+        """The version with the hash of its copy, which is made on the way."""
+        return self.registry.get(self.version.model, self.version.version)
 
     @property
     def _name(self) -> str:

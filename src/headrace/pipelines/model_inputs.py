@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import HeadraceError, NotFoundError
+from headrace.environments.code import names
 from headrace.features.declarations import FeatureTable, ReferencedSelection
 from headrace.features.plan import check_free, plan
 from headrace.lakehouse.declarations import Selection, key_of
@@ -96,6 +97,7 @@ def origin(project: Project) -> Origin:
         module=project.settings.module,
         commit=project.code.commit,
         tree=project.code.tree,
+        names=names(project.config, project.code),
         leave_out=tuple(Path(environment.root) for environment in project.config.environments),
     )
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 Output = dict[str, Any]  # of a step: references, not data
 
 
+TOLD = 5  # files that were left out
+
+
 def outline(model: Model) -> list[dict[str, object]]:
     """What a training run does, for a dry run."""
     made = training_set.table_name(model)
@@ -185,8 +188,13 @@ class Training:
                     by_value=modules(self.project),
                     notes=notes,
                 )
+            if logged.left_out:
+                more = f" and {len(logged.left_out) - TOLD} more" if len(logged.left_out) > TOLD else ""
+                step.log(f"left out of the package: {', '.join(logged.left_out[:TOLD])}{more}")
             return {
-                **vars(logged),
+                "run_id": logged.run_id,
+                "model_uri": logged.model_uri,
+                "artifact_hash": logged.artifact_hash,
                 "params": params,
                 "says": ", ".join(
                     filter(None, (f"MLflow run {logged.run_id[:8]}", _short(found.best.params if found else params)))

@@ -32,6 +32,7 @@ class Version:
         model_uri: where MLflow keeps it.
         artifact_hash: of all files of the package; the same for the same training.
         logged_hash: of all files that MLflow keeps of it, the package among them.
+        copy_hash: of what servers find beside these in its copy: how it is served, and samples; None before it is copied.
         code: commit, or the digest of a working tree.
         inputs: table → Delta version that it was made from.
         training_set: version of the table `training.<model>`.
@@ -51,6 +52,7 @@ class Version:
     model_uri: str
     artifact_hash: str
     logged_hash: str
+    copy_hash: str | None = None
     code: str
     inputs: Mapping[str, int]
     training_set: int

@@ -131,6 +131,15 @@ class Registry:
             publish(connection, "version.registered", f"{model}/{logged.version}", {"by": by})
         return self.get(model, logged.version)
 
+    def seal_copy(self, version: Version, copy_hash: str, *, by: str) -> None:
+        """Keeps what a version's copy for servers holds beside the artifact; another one replaces it, and is audited."""
+        here = (VERSIONS.c.model == version.model, VERSIONS.c.version == version.version)
+        with self.state.begin() as connection:
+            if _read(connection, version).copy_hash == copy_hash:
+                return
+            connection.execute(update(VERSIONS).where(*here).values(copy_hash=copy_hash))
+            record(connection, by, "version.copied", version.name, {"copy": copy_hash})
+
     def models(self) -> list[str]:
         """The models that have a version, by name."""
         with self.state.read() as connection:

@@ -19,6 +19,7 @@ VERSIONS = sa.Table(
     sa.Column("model_uri", sa.Text, nullable=False),
     sa.Column("artifact_hash", sa.String(64), nullable=False),
     sa.Column("logged_hash", sa.String(64), nullable=False),
+    sa.Column("copy_hash", sa.String(64)),  # null: no copy was made for servers yet
     sa.Column("code", sa.String(64), nullable=False),
     sa.Column("inputs", sa.JSON, nullable=False),
     sa.Column("training_set", sa.Integer, nullable=False),

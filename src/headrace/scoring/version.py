@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import DataError
-from headrace.core.ids import folder_digest
+from headrace.core.folders import folder_digest
 from headrace.scoring.predictor import Predictor
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from headrace.core import vault
 from headrace.core.errors import HeadraceError
 from headrace.core.shutdown import on_stop
 from headrace.serving.process import HOST, PORT, Options, serve
@@ -38,5 +39,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    vault.close()
+    vault.hold_credentials()
     with on_stop(lambda: sys.exit(0)):  # until it listens; as process 1 nothing else would end it
         main()

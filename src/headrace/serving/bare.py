@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headrace.core import vault
 from headrace.core.errors import DataError
-from headrace.core.ids import folder_digest
+from headrace.core.ids import digest
 from headrace.features.online.rows import OnlineFeatures
 from headrace.features.online.sqlite import SqliteStore
 from headrace.features.plan import FeaturePlan
@@ -58,7 +59,8 @@ def load_bare(place: str, *, serve: Serve | None = None) -> Traffic:
             Served(
                 version=int(registered["version"]) if registered and registered["version"].isdecimal() else 1,
                 artifact_hash=str(kept.model_uuid or ""),
-                logged_hash=folder_digest(folder),
+                logged_hash=digest((folder / "MLmodel").read_bytes()),  # which it is; nobody approved it
+                copy_hash="",
                 folder=str(folder),
                 promoted_at=str(kept.utc_time_created),
             ),
@@ -82,7 +84,8 @@ def _folder(place: str) -> Path:
     from mlflow.exceptions import MlflowException
 
     try:
-        return Path(download_artifacts(artifact_uri=place))
+        with vault.lent():
+            return Path(download_artifacts(artifact_uri=place))
     except (MlflowException, OSError) as error:
         raise DataError(
             f"MLflow gives nothing for {place!r}: {_line(error)}.",

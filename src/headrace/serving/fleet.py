@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -11,10 +10,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headrace.core import vault
 from headrace.core.errors import ConfigError
+from headrace.core.processes import module, start
 from headrace.core.shutdown import on_stop, stop_all
+from headrace.serving.manifest import hold_address
 
 if TYPE_CHECKING:
+    from headrace.core.processes import Process
     from headrace.serving.process import Options
 
 LOOK = 0.2  # seconds
@@ -31,18 +34,18 @@ def run(options: Options) -> None:
     ended = threading.Event()
     with on_stop(ended.set), tempfile.TemporaryDirectory(prefix="headrace-serving-") as folder:
         command = _command(options, Path(folder))
-        running = [_start(command) for _ in range(options.processes)]
+        running = [_start(options, command) for _ in range(options.processes)]
         refused = False
         try:
             while not (ended.wait(LOOK) or _orphaned(options) or refused):
-                refused = _tend(command, running)
+                refused = _tend(options, command, running)
         finally:
             stop_all([process for _, process in running], within=DRAIN)
     if refused:
         raise ConfigError("a server process could not start; what it said is above.")
 
 
-def _tend(command: list[str], running: list[tuple[float, subprocess.Popen[bytes]]]) -> bool:
+def _tend(options: Options, command: list[str], running: list[tuple[float, Process]]) -> bool:
     """Starts again what has ended; gives whether one cannot start."""
     for place, (began, process) in enumerate(running):
         code = process.poll()
@@ -53,12 +56,14 @@ def _tend(command: list[str], running: list[tuple[float, subprocess.Popen[bytes]
         if time.monotonic() - began < SOON:
             continue
         print(f"server process {process.pid} ended with {code}; another one starts", file=sys.stderr, flush=True)
-        running[place] = _start(command)
+        running[place] = _start(options, command)
     return False
 
 
-def _start(command: list[str]) -> tuple[float, subprocess.Popen[bytes]]:
-    return time.monotonic(), subprocess.Popen(command, start_new_session=True)
+def _start(options: Options, command: list[str]) -> tuple[float, Process]:
+    if options.home is not None:
+        hold_address(options.home)
+    return time.monotonic(), start(command, secrets=vault.held(), start_new_session=True)
 
 
 def _orphaned(options: Options) -> bool:
@@ -77,7 +82,7 @@ def _command(options: Options, folder: Path) -> list[str]:
         "tls-key": options.key,
         "tokens": options.tokens,
     }
-    command = [sys.executable, "-m", "headrace.serving"]
+    command = module("headrace.serving")
     for name, value in given.items():
         command += [] if value is None else [f"--{name}", str(value)]
     said = {"--anonymous": options.anonymous, "--must-load": options.must_load}

@@ -3,25 +3,34 @@
 <home>/serving.json                  replaced in one rename
 <home>/<folder>/                     the logged model; `data/package` inside is the package
 <home>/<folder>/parity.json          full rows, and what MLflow's pyfunc answers for them
+<home>/<folder>/serve.json           how it is to be served
+
+All of a version's folder is under a seal: `logged_hash` of what was registered, `copy_hash` of the two files beside it.
+`serving.json` names no version outside its own folder, and no log but that of the same environment.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast, get_args
 
+from headrace.core import vault
 from headrace.core.errors import DataError
-from headrace.core.ids import folder_digest
+from headrace.core.folders import folder_digest, is_inside
+from headrace.core.ids import digest
 from headrace.serving.declarations import Serve
 
 FILE = "serving.json"
 PARITY = "parity.json"
 SERVE = "serve.json"
 PACKAGE = Path("data") / "package"
+MLFLOWS_NOTES = "registered_model_meta"  # left in the artifact when a model is registered; no part of a copy
 FORMAT = 1
+SECRET = re.compile(r"env:[A-Za-z_]\w*")
 
 Value = None | bool | int | float | str
 Role = Literal["primary", "candidate", "shadow"]
@@ -33,6 +42,7 @@ class Served:
 
     Attributes:
         logged_hash: of all files of the copy but the samples and how it is to be served.
+        copy_hash: of these two.
         folder: with the version's copy, relative to that of the file.
         promoted_at: since when it has this role, ISO 8601.
         role: `primary` is in Production; a `candidate` answers its share; a `shadow` is asked, and its answers only logged.
@@ -43,6 +53,7 @@ class Served:
     version: int
     artifact_hash: str
     logged_hash: str
+    copy_hash: str
     folder: str
     promoted_at: str
     role: Role = "primary"
@@ -140,8 +151,33 @@ def _check(file: Path, manifest: Manifest) -> None:
     for each in manifest.versions:
         if isinstance(each.weight, str | bool) or not 0 <= each.weight <= 1:
             raise _broken(file, f"{each.weight!r} is no share")
+        if not is_inside(file.parent, each.folder):
+            raise _broken(
+                file, f"the folder {each.folder!r} of version {each.version} leads out of {str(file.parent)!r}"
+            )
+    _check_places(file, manifest)
     if sum(each.weight for each in manifest.versions if each.role == "candidate") > 1 + 1e-9:
         raise _broken(file, "the candidates have more than all of the traffic")
+
+
+def _check_places(file: Path, manifest: Manifest) -> None:
+    """The log is that of the environment, or lies beside a home that is alone; a store in a file is only read."""
+    spool = PurePosixPath(manifest.spool)
+    known = (PurePosixPath("../spool"), PurePosixPath("../../spool") / manifest.model)
+    if spool not in known and not is_inside(file.parent, manifest.spool):
+        raise _broken(file, f"the log {manifest.spool!r} is not one of its environment, such as {str(known[1])!r}")
+    if manifest.online.startswith("env:") and not SECRET.fullmatch(manifest.online):
+        raise _broken(file, "the address of the online store names no environment variable")
+
+
+def hold_address(home: Path) -> None:
+    """Takes the address of the online store out of the environment, if `serving.json` names a variable, for a child to be handed."""
+    try:
+        online = read_manifest(home / FILE).online
+    except DataError:
+        return  # whoever serves says so
+    if online.startswith("env:"):
+        vault.hold(online.removeprefix("env:"))
 
 
 def write_manifest(file: Path, manifest: Manifest) -> None:
@@ -176,8 +212,35 @@ def write_parity(file: Path, parity: Parity) -> None:
 
 
 def copy_digest(folder: Path) -> str:
-    """Of the files that MLflow keeps of a version, in its copy."""
-    return folder_digest(folder, without=(PARITY, SERVE, "registered_model_meta"))
+    """Of what was registered of a version, in its copy.
+
+    Raises:
+        DataError: the folder holds what cannot be sealed, such as a link.
+        OSError: it is not there, or cannot be read.
+    """
+    return folder_digest(folder, without=(PARITY, SERVE))
+
+
+def beside_digest(folder: Path) -> str:
+    """Of what a copy holds beside what was registered: samples, and how it is to be served.
+
+    Raises:
+        OSError: one of them is not there.
+    """
+    return digest([digest((folder / name).read_bytes()) for name in (PARITY, SERVE)])
+
+
+def read_serve(folder: Path) -> Serve:
+    """How a version is to be served, as its copy says.
+
+    Raises:
+        DataError: the file is missing or broken.
+    """
+    stored = _object(folder / SERVE, "headrace run deploy makes it")
+    try:
+        return Serve(**stored)
+    except TypeError as error:
+        raise _broken(folder / SERVE, error) from error
 
 
 def version_folder(file: Path, manifest: Manifest, served: Served | None = None) -> Path:
@@ -188,36 +251,73 @@ def version_folder(file: Path, manifest: Manifest, served: Served | None = None)
     """
     served = served or manifest.primary
     folder = file.parent / served.folder
+    again = f"headrace run deploy --model {manifest.model} --version {served.version} makes it again."
     if not (folder / PACKAGE / "spec.json").is_file():
         raise DataError(
             f"{str(file)!r} names {manifest.model} version {served.version} in {str(folder)!r}, which is not there.",
-            hint=f"headrace run deploy --model {manifest.model} --version {served.version} makes it again.",
+            hint=again,
         )
-    found = copy_digest(folder)
+    try:
+        found, beside = copy_digest(folder), beside_digest(folder)
+    except OSError as error:
+        raise DataError(f"{str(folder)!r} cannot be read: {error.strerror}: {error.filename}.", hint=again) from error
     if found != served.logged_hash:
         raise DataError(
             f"the files of {manifest.model} version {served.version} in {str(folder)!r} changed after it was promoted: "
             f"{found} is not {served.logged_hash}.",
-            hint=f"headrace run deploy --model {manifest.model} --version {served.version} makes it again.",
+            hint=again,
+        )
+    if beside != served.copy_hash:
+        raise DataError(
+            f"{PARITY} or {SERVE} of {manifest.model} version {served.version} in {str(folder)!r} changed after it was copied.",
+            hint=again,
         )
     return folder
 
 
-def _read(file: Path, way: str) -> dict[str, Any]:
+def check_serve(file: Path, manifest: Manifest) -> None:
+    """Refuses a manifest by which the version in Production would be served otherwise than its sealed copy says.
+
+    Raises:
+        DataError: it would.
+    """
+    served = manifest.primary
+    folder = file.parent / served.folder
+    try:
+        kept = beside_digest(folder) == served.copy_hash and read_serve(folder) == manifest.serve
+    except OSError:
+        kept = False
+    if not kept:
+        raise DataError(
+            f"{str(file)!r} serves {manifest.model} version {served.version} otherwise than its copy says.",
+            hint=f"headrace run deploy --model {manifest.model} --version {served.version} writes both again.",
+        )
+
+
+def _object(file: Path, way: str) -> dict[str, Any]:
+    if file.is_symlink():
+        raise _broken(file, "it is a link")
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"there is no {str(file)!r}.", hint=f"{way}.") from None
     except (OSError, ValueError) as error:
         raise _broken(file, error) from error
-    if not isinstance(stored, dict) or not isinstance(stored.get("format"), int):
+    if not isinstance(stored, dict):
+        raise _broken(file, "no JSON object")
+    return cast("dict[str, Any]", stored)
+
+
+def _read(file: Path, way: str) -> dict[str, Any]:
+    stored = _object(file, way)
+    if not isinstance(stored.get("format"), int):
         raise _broken(file, "no JSON object with a format")
     if stored["format"] > FORMAT:
         raise DataError(
             f"{str(file)!r} has format {stored['format']}; this Headrace reads up to {FORMAT}.",
             hint="It was written by a later Headrace: pip install -U headrace",
         )
-    return cast("dict[str, Any]", stored)
+    return stored
 
 
 def _broken(file: Path, error: object) -> DataError:

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from headrace.core import vault
 from headrace.core.errors import HeadraceError
+from headrace.core.processes import PIPE, module, start_beside
 from headrace.scoring.spool import SpoolFullError
 
 if TYPE_CHECKING:
@@ -75,8 +77,8 @@ class Shadows:
 
     async def _keep(self, served: Served) -> None:
         while True:
-            command = [sys.executable, "-m", "headrace.serving.shadow", str(self._home), str(served.version)]
-            running = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE)
+            command = module("headrace.serving.shadow", str(self._home), str(served.version))
+            running = await start_beside(command, secrets=vault.held(), stdin=PIPE)
             self._running[served.version] = running
             await running.wait()
             await asyncio.sleep(AGAIN)
@@ -181,4 +183,5 @@ def _frames(source: BinaryIO) -> Iterator[tuple[dict[str, Any], bytes]]:
 
 
 if __name__ == "__main__":
+    vault.close()
     main(Path(sys.argv[1]), int(sys.argv[2]))

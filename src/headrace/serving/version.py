@@ -13,7 +13,16 @@ from headrace.features.online.opening import open_store
 from headrace.features.online.rows import OnlineFeatures
 from headrace.features.plan import FeaturePlan
 from headrace.serving.codec import Codec
-from headrace.serving.manifest import PACKAGE, PARITY, Manifest, Served, read_manifest, read_parity, version_folder
+from headrace.serving.manifest import (
+    PACKAGE,
+    PARITY,
+    Manifest,
+    Served,
+    check_serve,
+    read_manifest,
+    read_parity,
+    version_folder,
+)
 from headrace.serving.predictors import Predictor, choose, cost
 from headrace.serving.traffic import Traffic
 
@@ -102,6 +111,7 @@ def load(file: Path, before: Traffic | None = None) -> Traffic:
     end = 0.0
     candidates: list[tuple[float, Serving]] = []
     primary = _load(file, manifest, manifest.primary, there)
+    check_serve(file, manifest)
     for served in manifest.versions:
         if served.role == "candidate":
             end += served.weight
@@ -111,12 +121,13 @@ def load(file: Path, before: Traffic | None = None) -> Traffic:
 
 
 def _load(file: Path, manifest: Manifest, served: Served, there: dict[tuple[object, ...], Serving]) -> Serving:
-    known = there.get((served.version, served.logged_hash, served.folder, manifest.online))
+    known = there.get((served.version, served.logged_hash, served.copy_hash, served.folder, manifest.online))
     return load_served(file, manifest, served) if known is None else replace(known, manifest=manifest, served=served)
 
 
 def _identity(serving: Serving) -> tuple[object, ...]:
-    return serving.served.version, serving.served.logged_hash, serving.served.folder, serving.manifest.online
+    served = serving.served
+    return served.version, served.logged_hash, served.copy_hash, served.folder, serving.manifest.online
 
 
 def load_served(file: Path, manifest: Manifest, served: Served) -> Serving:
@@ -125,13 +136,16 @@ def load_served(file: Path, manifest: Manifest, served: Served) -> Serving:
     Raises:
         DataError: its files changed, or no tier answers its samples.
     """
+    store = open_store(
+        manifest.online, file.parent
+    )  # first: a secret leaves the environment before code of a model comes
     folder = version_folder(file, manifest, served)
     parity = read_parity(folder / PARITY)
     plan = FeaturePlan.from_json(json.loads((folder / PACKAGE / "spec.json").read_text(encoding="utf-8"))["plan"])
     predictor, slower = choose(folder, parity)
     sample = list(parity.rows[0]) if parity.rows else [None] * len(plan.inputs)
     call, row = cost(predictor, sample)
-    features = OnlineFeatures(open_store(manifest.online, file.parent), plan)
+    features = OnlineFeatures(store, plan)
     full = frozenset(column.name for column in plan.inputs)
     return Serving(
         manifest=manifest,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+VARIABLE = "MLFLOW_TRACKING_URI"
+
 
 def load(module: str = "mlflow") -> Any:
     """MLflow, or a module of it: no telemetry, errors only on stderr.
@@ -68,11 +70,21 @@ def current(url: str) -> Generator[Any]:
     """The `mlflow` module with this store as the one of its fluent calls; the previous one comes back afterwards."""
     mlflow = load()
     before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
-    mlflow.set_tracking_uri(url)
+    said = os.environ.get(VARIABLE)
+    _set(mlflow, url, said)
     try:
         yield mlflow
     finally:
-        mlflow.set_tracking_uri(before)
+        _set(mlflow, before, said)
+
+
+def _set(mlflow: Any, url: str | None, said: str | None) -> None:
+    """MLflow writes the URL, which may have a password, into the environment, where code of a model would read it."""
+    mlflow.set_tracking_uri(url)
+    if said is None:
+        os.environ.pop(VARIABLE, None)
+    else:
+        os.environ[VARIABLE] = said
 
 
 @contextmanager

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from headrace.core import vault
 from headrace.core.errors import DataError, NotFoundError
-from headrace.core.ids import folder_digest
+from headrace.core.folders import folder_digest
 from headrace.tracking import store, store_relocation
 from headrace.tracking.autolog import autologging
 from headrace.tracking.records import Column, LoggedVersion, RunStatus, RunSummary
@@ -105,7 +106,7 @@ class Tracking:
 
     def download(self, uri: str) -> Path:
         """The local folder of a logged model; an embedded store's own folder, which is not to be written to."""
-        with store.current(self.url) as mlflow:
+        with store.current(self.url) as mlflow, vault.lent():
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
 
     def digest(self, uri: str) -> str:
@@ -279,15 +280,18 @@ class TrackedRun:
 
     def log_dict(self, value: Mapping[str, Json] | Sequence[Json], path: str) -> None:
         """Logs JSON as an artifact."""
-        self._client.log_dict(self.id, value, path)
+        with vault.lent():
+            self._client.log_dict(self.id, value, path)
 
     def log_text(self, text: str, path: str) -> None:
         """Logs a text as an artifact."""
-        self._client.log_text(self.id, text, path)
+        with vault.lent():
+            self._client.log_text(self.id, text, path)
 
     def log_figure(self, figure: object, path: str) -> None:
         """Logs a matplotlib figure as an artifact."""
-        self._client.log_figure(self.id, figure, path)
+        with vault.lent():
+            self._client.log_figure(self.id, figure, path)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Sets tags."""
@@ -329,14 +333,15 @@ class TrackedRun:
             example: some rows to keep beside the model.
         """
         signature = store.load("mlflow.models").ModelSignature(inputs=_schema(inputs), outputs=_schema(outputs))
-        logged = store.load("mlflow.pyfunc").log_model(
-            name="model",
-            loader_module=loader,
-            data_path=str(folder),
-            signature=signature,
-            pip_requirements=list(requirements),
-            input_example=example,
-        )
+        with vault.lent():
+            logged = store.load("mlflow.pyfunc").log_model(
+                name="model",
+                loader_module=loader,
+                data_path=str(folder),
+                signature=signature,
+                pip_requirements=list(requirements),
+                input_example=example,
+            )
         self.set_tags({MODEL_URI: logged.model_uri})
         return cast("str", logged.model_uri)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import sys
 from contextlib import suppress
+from functools import partial
 from importlib import metadata
 from importlib.util import decode_source
 from pathlib import Path
@@ -17,7 +19,7 @@ from headrace.environments.user_code import plain
 from headrace.training.distributions import owners
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
     from headrace.training.code_slice import Needed
 
@@ -26,16 +28,32 @@ SKIPPED = ("__pycache__", "node_modules", "site-packages", "tests", "mlruns")
 DATA = (
     ".csv", ".tsv", ".json.gz", ".jsonl", ".parquet", ".arrow", ".feather", ".orc", ".avro", ".xlsx", ".gz", ".zip",
     ".tar", ".zst", ".bz2", ".xz", ".7z", ".db", ".db-wal", ".db-shm", ".sqlite", ".sqlite3", ".duckdb", ".log", ".ipynb",
-    ".pyc", ".png", ".jpg", ".mp4",
+    ".png", ".jpg", ".mp4",
 )  # fmt: skip
+COMPILED = (".pyc", ".pyo")
+# Where no git says what counts: names of files that hold secrets.
+SECRET = re.compile(
+    r"(^|[._-])(credentials?|secrets?|passwords?|passwd|tokens?|apikeys?|api[_-]keys?|htpasswd|netrc|pgpass|kubeconfig"
+    r"|service[_-]?accounts?([_-]key)?|client[_-]secrets?)([._-]|$)"
+    r"|^id_(rsa|dsa|ecdsa|ed25519)|\.(pem|key|p8|p12|pfx|jks|keystore|kdbx|ppk|asc|gpg|ovpn|env)$"
+    r"|\.(tfstate|tfvars)(\.|$)",
+    re.IGNORECASE,
+)
 
 
 def copy(
-    source: Path, target: Path, *, module: str, leave_out: Iterable[Path] = (), needed: Needed | None = None
-) -> None:
-    """Copies a project's code: not what is hidden, tests, environments, Delta tables, nor data files.
+    source: Path,
+    target: Path,
+    *,
+    module: str,
+    leave_out: Iterable[Path] = (),
+    needed: Needed | None = None,
+    names: Container[str] | None = None,
+) -> tuple[str, ...]:
+    """Copies a project's code, as git counts it: not what is hidden, tests, environments, Delta tables, nor data files.
 
-    A data file inside the package that holds the project's module is code (a small table that a function looks up in).
+    A data file inside the package that holds the project's module is code (a small table that a function looks up in). A
+    link is never followed out of what counts. Outside of git, files that are called as secrets are stay where they are.
 
     Args:
         source: the project's folder.
@@ -43,6 +61,10 @@ def copy(
         module: the project's module, `shop.project`.
         leave_out: folders with what environments keep.
         needed: of the Python files, only this part; of other files, none where this part reads none.
+        names: the relative paths that count; None where no git says so.
+
+    Returns:
+        Relative paths that lie among the code and did not come along.
 
     Raises:
         DataError: there is more than 20 MB; the message lists the largest files.
@@ -50,7 +72,10 @@ def copy(
     package = source / module.partition(".")[0]
     skipped = {path.resolve() for path in leave_out}
     reads = needed is None or needed.reads_beside
-    files = list(_files(source, package, skipped)) if reads else []
+    counts = partial(_counts, source, names)
+    there = list(_files(source, package, skipped))
+    files = [path for path in there if counts(path)] if reads else []
+    left_out = tuple(str(path.relative_to(source)) for path in there if not counts(path))
     if needed is not None:
         files = [path for path in files if path.suffix != ".py"]
     total = sum(path.stat().st_size for path in files)
@@ -67,9 +92,25 @@ def copy(
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, to)
     for name, text in needed.files.items() if needed else ():
+        if not counts(source / name):
+            continue
         to = target / name
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_text(text, encoding="utf-8")
+    return left_out
+
+
+def _counts(source: Path, names: Container[str] | None, path: Path) -> bool:
+    """Whether a file is of the code, by its own name and by that of the file that it leads to."""
+    top = source.resolve()
+    for each in (path, path.resolve()):
+        try:
+            name = each.relative_to(source if each is path else top)
+        except ValueError:
+            return False  # a link that leads out
+        if name.as_posix() not in names if names is not None else any(map(SECRET.search, name.parts)):
+            return False
+    return True
 
 
 def _files(source: Path, package: Path, skipped: set[Path]) -> Iterator[Path]:
@@ -87,7 +128,12 @@ def _files(source: Path, package: Path, skipped: set[Path]) -> Iterator[Path]:
         ours = folder == package or package in folder.parents
         for name in sorted(names):
             path = folder / name
-            if not name.startswith(".") and path.is_file() and (ours or not name.endswith(DATA)):
+            if (
+                not name.startswith(".")
+                and not name.endswith(COMPILED)
+                and path.is_file()
+                and (ours or not name.endswith(DATA))
+            ):
                 yield path
 
 

@@ -17,14 +17,14 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import subprocess
 import sys
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headrace.core import processes
 from headrace.core.declaration import PACKAGE as OURS
 from headrace.core.errors import UserCodeError
 from headrace.environments.user_code import plain
@@ -60,6 +60,7 @@ class Answered:
         problem: why it cannot be registered; empty where it can.
         findings: the lines of the project, and what they read.
         reads: the problem is what it reads, not that it cannot be loaded.
+        left_out: the file of the project that it misses, which git does not count.
     """
 
     answers: pd.DataFrame | None
@@ -67,6 +68,7 @@ class Answered:
     problem: str = ""
     findings: tuple[str, ...] = ()
     reads: bool = False
+    left_out: str = ""
 
     def refuse(self, model: str) -> UserCodeError:
         """The error that says so."""
@@ -76,6 +78,11 @@ class Answered:
             if self.reads
             else "Predicting has the package and its requirements, and nothing of the project's folder, of this machine or of its environment variables."
         )
+        if self.left_out:
+            hint = (
+                f"If {self.left_out!r} holds no secret: git add --force {self.left_out}. Outside of git, give it a name that no "
+                "secret has. Otherwise predicting has to do without it."
+            )
         return UserCodeError(
             f"model {model!r} would not predict elsewhere: {self.problem}", findings=self.findings, hint=hint
         )
@@ -89,6 +96,7 @@ def ask(
     loader: str,
     distributions: Iterable[str],
     project: Path | None,
+    left_out: Iterable[str] = (),
 ) -> Answered:
     """Loads a package in a process of its own, and compares what it answers.
 
@@ -99,6 +107,7 @@ def ask(
         loader: the module with `_load_pyfunc(path)`.
         distributions: the names of those that are logged.
         project: the folder that must not be seen; None where there is none.
+        left_out: files of the project's code that are not in the package, relative.
     """
     given = list(distributions)
     extra: list[str] = []
@@ -111,7 +120,17 @@ def ask(
         if seen["error"] is None or not more:
             break
         extra += more  # a library that its user does not name in its metadata
-    return _judge(seen, expected, tuple(extra))
+    return _with_missing(_judge(seen, expected, tuple(extra)), left_out)
+
+
+def _with_missing(answered: Answered, left_out: Iterable[str]) -> Answered:
+    """The same; a file that was left out, where the problem names it, is said to be the reason."""
+    for name in left_out if answered.problem else ():
+        module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".").removeprefix("src.")
+        if name in answered.problem or (name.endswith(".py") and f"'{module}'" in answered.problem):
+            why = f"{answered.problem} {name!r} was left out of the package: it is not among the files that git counts, or is called as a secret is."
+            return replace(answered, problem=why, left_out=name)
+    return answered
 
 
 def _judge(seen: dict[str, Any], expected: pd.DataFrame, extra: tuple[str, ...]) -> Answered:
@@ -160,17 +179,17 @@ def _run(package: Path, rows: pd.DataFrame, *, loader: str, granted: set[str], p
         (place / "request").write_text(json.dumps(request), encoding="utf-8")
         work = scratch / "work"
         work.mkdir()
-        done = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-W", "ignore", str(PROGRAM), str(place / "request")],
-            cwd=work,
+        done = processes.start(
+            processes.program(PROGRAM, str(place / "request")),
             env=_environment(scratch),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            cwd=work,
+            stdin=processes.NOTHING,
+            stdout=processes.NOTHING,
+            stderr=processes.PIPE,
         )
         try:
             stderr = done.communicate(timeout=LIMIT)[1].decode(errors="replace").strip()
-        except subprocess.TimeoutExpired:
+        except processes.LateError:
             done.kill()
             done.communicate()
             stderr = f"no answer within {LIMIT:.0f} s"

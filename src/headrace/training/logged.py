@@ -49,11 +49,12 @@ LOADER = "headrace.scoring.pyfunc"
 
 @dataclass(frozen=True, kw_only=True)
 class Logged:
-    """A version that was logged: its run, where its model is, and the hash of what is there."""
+    """A version that was logged: its run, where its model is, the hash of what is there, and files that were left out."""
 
     run_id: str
     model_uri: str
     artifact_hash: str
+    left_out: tuple[str, ...] = ()
 
 
 def prepare(
@@ -158,6 +159,7 @@ def fit_and_log(
                 loader=LOADER,
                 distributions={"headrace", *made.distributions},
                 project=origin.folder,
+                left_out=made.left_out,
             )
 
         written, seen = write("needed", functions)
@@ -175,7 +177,7 @@ def fit_and_log(
             example=data.inputs.loc[data.part("fit")].head(EXAMPLE),
         )
     run.set_tags({HASH: written.hash})
-    return Logged(run_id=run.id, model_uri=uri, artifact_hash=written.hash)
+    return Logged(run_id=run.id, model_uri=uri, artifact_hash=written.hash, left_out=written.left_out)
 
 
 def _spread(data: TrainingSet) -> pd.Index:

@@ -19,7 +19,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
 
 from headrace.core.errors import DataError
-from headrace.core.ids import folder_digest
+from headrace.core.folders import folder_digest
 from headrace.features.plan import FeaturePlan
 from headrace.training import code, code_slice
 from headrace.training.calibration import Calibration
@@ -136,6 +136,7 @@ class Origin:
         commit: in git; None outside of it.
         tree: identity of that code.
         leave_out: folders inside with what environments keep.
+        names: the files that count, relative; None where no git says so.
     """
 
     folder: Path
@@ -143,6 +144,7 @@ class Origin:
     commit: str | None
     tree: str
     leave_out: tuple[Path, ...] = ()
+    names: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,12 +178,14 @@ class Written:
         spec: as written.
         hash: of all its files.
         distributions: what predicting needs beyond the standard library and Headrace, by what can be told from the files.
+        left_out: files among the project's code that did not come along, relative.
     """
 
     folder: Path
     spec: PackageSpec
     hash: str
     distributions: frozenset[str]
+    left_out: tuple[str, ...] = ()
 
 
 def write(
@@ -217,9 +221,9 @@ def write(
     folder = parent / FOLDER
     (folder / "estimator").mkdir(parents=True)
     modules = estimator.save(folder / "estimator", by_value=tuple(by_value))
-    copied, imported = None, set[str]()
+    copied, imported, left_out = None, set[str](), tuple[str, ...]()
     if origin is not None:
-        copied, imported = _copy_code(origin, folder / "code", plan, functions, tuple(by_value))
+        copied, imported, left_out = _copy_code(origin, folder / "code", plan, functions, tuple(by_value))
     spec = PackageSpec(
         headrace=metadata.version("headrace"),
         model=model,
@@ -242,6 +246,7 @@ def write(
         spec=spec,
         hash=folder_digest(folder),
         distributions=frozenset(code.distributions({*modules, *imported, *CORE})),
+        left_out=left_out,
     )
 
 
@@ -251,13 +256,17 @@ def _copy_code(
     plan: FeaturePlan,
     functions: Mapping[str, Callable[..., object]] | None,
     modules: Sequence[str],
-) -> tuple[CodeSpec, set[str]]:
-    """Writes what predicting needs of the project; gives what it is, and the top-level modules that it imports."""
+) -> tuple[CodeSpec, set[str], tuple[str, ...]]:
+    """Writes what predicting needs of the project; gives what it is, the top-level modules that it imports, and the files
+    that did not come along.
+    """
     if not plan.calls:
-        return CodeSpec(module=origin.module, commit=origin.commit, tree=origin.tree, content=""), set()
+        return CodeSpec(module=origin.module, commit=origin.commit, tree=origin.tree, content=""), set(), ()
     places = None if functions is None else code.places(functions, modules)
     part = None if places is None else code_slice.needed(origin.folder, places.values())
-    code.copy(origin.folder, to, module=origin.module, leave_out=origin.leave_out, needed=part)
+    left_out = code.copy(
+        origin.folder, to, module=origin.module, leave_out=origin.leave_out, needed=part, names=origin.names
+    )
     copied = CodeSpec(
         module=origin.module,
         commit=origin.commit,
@@ -267,7 +276,8 @@ def _copy_code(
         if part is None or places is None
         else {name: f"{module}:{attribute}" for name, (module, attribute) in places.items()},
     )
-    return copied, code.imports(to, origin.module) if part is None else set(part.imports) - set(sys.stdlib_module_names)
+    imported = code.imports(to, origin.module) if part is None else set(part.imports) - set(sys.stdlib_module_names)
+    return copied, imported, left_out
 
 
 def read_spec(folder: Path) -> PackageSpec:

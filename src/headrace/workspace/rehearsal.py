@@ -17,8 +17,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,10 +25,12 @@ from datetime import date
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
+from headrace.core import processes
 from headrace.core.errors import DataError, HeadraceError, RefusedError
+from headrace.core.folders import copy_folder
 from headrace.core.text import counted
 from headrace.features.online.sqlite import SqliteStore
-from headrace.serving.manifest import FILE, read_manifest, write_manifest
+from headrace.serving.manifest import FILE, read_manifest, version_folder, write_manifest
 from headrace.workspace import start
 from headrace.workspace.aside import away
 from headrace.workspace.follow import serve_current
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from headrace.core.ids import Json
+    from headrace.core.processes import Process
     from headrace.features.plan import FeaturePlan
     from headrace.jobs.run import Run, StepContext
     from headrace.workspace.workspace import Workspace
@@ -207,7 +208,7 @@ def _decisions(
 def _plan(workspace: Workspace, model: str) -> FeaturePlan:
     """Of the version in Production, from its copy."""
     from headrace.features.plan import FeaturePlan
-    from headrace.serving.manifest import FILE, PACKAGE, read_manifest, version_folder
+    from headrace.serving.manifest import PACKAGE
 
     file = workspace.home(model) / FILE
     folder = version_folder(file, read_manifest(file))
@@ -222,11 +223,11 @@ def _stage(workspace: Workspace, model: str) -> tuple[Path, SqliteStore]:
     current = read_manifest(real / FILE)
     written = replace(
         current,
-        versions=(replace(current.primary, folder=os.path.relpath(real / current.primary.folder, home)),),
+        versions=(current.primary,),
         split=None,
         online="online.db",
-        spool=os.path.relpath((real / current.spool).resolve(), home),
     )
+    copy_folder(version_folder(real / FILE, current), home / current.primary.folder)
     write_manifest(home / FILE, written)
     return home, SqliteStore(home / "online.db")
 
@@ -271,7 +272,7 @@ def _near(expected: Mapping[Any, Any], answer: Mapping[Any, Any]) -> bool:
 def _rounds_by_number(home: Path) -> bool:
     """Whether the version in Production answers its own samples otherwise alone than all at once, by rounding only."""
     from headrace.scoring.predictor import Predictor
-    from headrace.serving.manifest import FILE, PACKAGE, PARITY, read_manifest, read_parity, version_folder
+    from headrace.serving.manifest import PACKAGE, PARITY, read_parity
 
     file = home / FILE
     folder = version_folder(file, read_manifest(file))
@@ -295,11 +296,11 @@ def _server(home: Path) -> Generator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "headrace.serving", "--home", str(home), "--port", str(port)]
-    command += ["--parent", str(os.getpid())]
+    given = ["--home", str(home), "--port", str(port), "--parent", str(os.getpid())]
+    command = processes.module("headrace.serving", *given)
     with (
         (home / "server.log").open("w") as log,
-        subprocess.Popen(command, stderr=log, env=os.environ) as process,
+        processes.start(command, cwd=home, stderr=log) as process,
     ):
         try:
             _wait(port, process, home / "server.log")
@@ -309,7 +310,7 @@ def _server(home: Path) -> Generator[int]:
             process.wait()
 
 
-def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait(port: int, process: Process, log: Path) -> None:
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         if process.poll() is not None:

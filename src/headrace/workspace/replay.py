@@ -7,16 +7,14 @@ where it was stopped, and does nothing twice.
 
 from __future__ import annotations
 
-import os
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from headrace.access.identity import VARIABLE
 from headrace.core.clock import instant
 from headrace.core.errors import HeadraceError
+from headrace.core.vault import bearing
 from headrace.deployment.rollback import roll_back
 from headrace.jobs.run import Outcome
 from headrace.pipelines.score import months
@@ -24,7 +22,7 @@ from headrace.workspace import rehearsal, start
 from headrace.workspace.follow import follow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
     from datetime import datetime
 
     from headrace.core.ids import Json
@@ -206,7 +204,7 @@ class Replay:
         access = self.workspace.access
         assert delivered.request is not None  # waiting for approval, there is one
         access.grant(self.plan.approver, GOVERNANCE)
-        with _bearing(access.token(self.plan.approver)):
+        with bearing(access.token(self.plan.approver)):
             self.workspace.registry.requests.approve(
                 delivered.request, access.me(), reason="the evidence is sufficient"
             )
@@ -273,16 +271,3 @@ def smoke(workspace: Workspace, plan: Plan, listen: start.Listener) -> Run:
         as_of=first[1],
         listen=listen,
     )
-
-
-@contextmanager
-def _bearing(token: str) -> Generator[None]:
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = token
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[VARIABLE]
-        else:
-            os.environ[VARIABLE] = before

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from headrace.core import vault
 from headrace.core.errors import DeclarationError, NotFoundError
 from headrace.core.events import publish
+from headrace.core.processes import module
+from headrace.environments.config import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,7 +52,15 @@ def command(
     tokens = None if environment is None or "--anonymous" in arguments else tokens_file(environment)
     asked = ["--tokens", str(tokens)] if tokens is not None and tokens.exists() else []
     named = ["--mlflow", what] if isinstance(what, str) else ["--home", str(what)]
-    return [sys.executable, "-m", "headrace.serving", *named, "--port", str(port), *asked, *arguments]
+    return module("headrace.serving", *named, "--port", str(port), *asked, *arguments)
+
+
+def secrets(environment: Environment | None) -> dict[str, str]:
+    """What a server must have beside its command: the address of the online store, where that is a secret."""
+    if environment is None or not isinstance(environment.online, Secret):
+        return {}
+    value = vault.read(environment.online.variable)
+    return {} if value is None else {environment.online.variable: value}
 
 
 @dataclass(frozen=True, kw_only=True)

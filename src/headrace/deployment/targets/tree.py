@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,11 +13,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import DataError
+from headrace.core.folders import copy_folder
 from headrace.core.ids import digest
 from headrace.core.system import release
 from headrace.deployment.staged import folder_name, is_whole
-from headrace.serving.declarations import Serve
-from headrace.serving.manifest import FILE, SERVE, Manifest, Served, write_manifest
+from headrace.serving.manifest import FILE, Manifest, Served, read_serve, write_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -100,7 +98,7 @@ def _write(into: Path, version: Version, copy: Path, *, online: str, said: Mappi
     into.mkdir()
     (into / MARK).write_text(f"{version.model}/{version.version}\n", encoding="utf-8")
     model = into / MODEL
-    shutil.copytree(copy, model / folder_name(version))
+    copy_folder(copy, model / folder_name(version))
     local = online.startswith("/")
     features = local and Path(online).exists()
     if features:
@@ -109,16 +107,16 @@ def _write(into: Path, version: Version, copy: Path, *, online: str, said: Mappi
         version=version.version,
         artifact_hash=version.artifact_hash,
         logged_hash=version.logged_hash,
+        copy_hash=version.copy_hash or "",
         folder=folder_name(version),
         promoted_at=version.created.isoformat(),
     )
-    serve = Serve(**json.loads((copy / SERVE).read_text(encoding="utf-8")))
     write_manifest(
         model / FILE,
         Manifest(
             model=version.model,
             versions=(served,),
-            serve=serve,
+            serve=read_serve(copy),
             online="online.db" if local else online,
             spool="../spool",
         ),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
+from headrace.core import vault
 from headrace.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,12 +28,13 @@ def open_store(address: str, folder: Path) -> OnlineStore:
     """
     if address.startswith(VARIABLE):
         name = address.removeprefix(VARIABLE)
-        if name not in os.environ:
+        found = vault.read(name)
+        if found is None:
             raise ConfigError(
                 f"the address of the online store is the secret {name!r}, and no such environment variable is set.",
                 hint=f"export {name}=…",
             )
-        address = os.environ[name]
+        address = found
     if "://" in address:
         from headrace.features.online.redis import RedisStore
 

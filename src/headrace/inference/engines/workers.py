@@ -6,14 +6,13 @@ have to be removed after `kill -9`.
 
 from __future__ import annotations
 
-import os
 import pickle
 import selectors
 import socket
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from headrace.core import processes
 from headrace.core.errors import DataError
 from headrace.inference.engines.base import chunks
 from headrace.inference.engines.shared import receive, send
@@ -43,11 +42,7 @@ class Workers:
         assert version.folder is not None
         self.folder = version.folder
         model = [str(version.folder), version.model, str(version.number)]
-        environment = {
-            **os.environ,
-            **dict.fromkeys(THREADS, str(threads)),
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        }
+        environment = processes.environment(**dict.fromkeys(THREADS, str(threads)))
         self._workers = [_Worker(model, environment) for _ in range(count)]
 
     def predict(self, rows: pa.Table) -> Iterator[pa.Table]:
@@ -85,11 +80,12 @@ class _Worker:
         self.connection, theirs = socket.socketpair()
         with theirs:
             quiet = [f"-W{each}" for each in sys.warnoptions]
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", *quiet, "-m", MODULE, str(theirs.fileno()), *model],
+            self._process = processes.start(
+                processes.module(MODULE, str(theirs.fileno()), *model, options=quiet),
                 env=environment,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.PIPE,
+                descriptors=[theirs.fileno()],
+                cwd=model[0],
+                stdin=processes.PIPE,
             )
 
     def give(self, number: int, rows: pa.Table) -> None:
