@@ -27,6 +27,7 @@ from headrace.serving.log import Log
 from headrace.serving.protocols import mlflow, native, v2
 from headrace.serving.protocols.asked import Part, RefusedRequestError
 from headrace.serving.telling import Counters
+from headrace.serving.traffic import named
 from headrace.serving.writing import Writing
 
 if TYPE_CHECKING:
@@ -205,19 +206,17 @@ class _Asked:
         self.features = self.infer = False
         self.number: str | None = None  # of the request, as its caller has it
         if self.path == "/predict":
-            self.parts, self.features = native.read(traffic, request)
+            self.parts, self.features = native.read(traffic, request, self.id)
         else:
-            serving = traffic.primary
-            if traffic.candidates:
-                serving = traffic.of(request.headers.get(ENTITY) or self.id.encode())
+            serving, assigned = traffic.of(named(request.headers.get(ENTITY), self.id))
             if self.path == "/invocations":
                 rows = mlflow.read(serving, request)
             else:
                 self.infer, self.path = True, "/v2/infer"
                 if pinned(traffic, request.path):
-                    serving = traffic.primary
+                    serving, assigned = traffic.primary, None
                 self.number, rows = v2.read(serving, request)
-            self.parts = [Part(serving, rows)]
+            self.parts = [Part(serving, rows, divided=None if assigned is None else [assigned])]
         most = traffic.manifest.serve.max_rows
         if sum([part.count for part in self.parts]) > most:
             raise RefusedRequestError(413, f"a request may have {most} rows.")
