@@ -28,6 +28,7 @@ class Scene:
     def __init__(self, registry, world, *rules, min_requests=100):
         self.registry, self.world = registry, world
         self.plan = hr.Ramp(steps=("50%",), every="1h", min_requests=min_requests, by=("customer",), stop=rules).plan
+        self.asked = datetime.now(UTC) + timedelta(seconds=1)
         promote(registry, 1)
         decision = approve(registry, 2, plan=self.plan)
         registry.ramps.begin(registry.get("days", 2), decision, self.plan, by="ada", why="approved")
@@ -48,14 +49,15 @@ class Scene:
         given = np.clip(0.3 + 0.4 * labels + draw.normal(0, 0.15, 1000), 0, 1)
         for version, role, ids in ((2, "candidate", range(500)), (1, "primary", range(500, 1000))):
             of = given[list(ids)] if candidate is None or version == 1 else candidate(labels[list(ids)])
-            self.world.answer(version, role, self.split.id, [away + n for n in ids], of)
+            keys = [away + n for n in ids]
+            self.world.answer(version, role, self.split.id, keys, of, asked=self.asked)
         return labels
 
     def decide(self, many=1000):
         """The decisions, as the spine comes to have them."""
         rows = {
             "id": pa.array(range(many), pa.int64()),
-            "placed_at": pa.array([datetime.now(UTC) - timedelta(seconds=1)] * many, pa.timestamp("us", "UTC")),
+            "placed_at": pa.array([self.asked - timedelta(seconds=1)] * many, pa.timestamp("us", "UTC")),
             "amount": pa.array([1.5] * many),
         }
         self.world.commit("shop.orders", pa.table(rows))
@@ -111,6 +113,7 @@ def test_a_rule_that_saw_no_label_holds_the_end_until_somebody_who_could_approve
     it = scene(RULE)
     it.count()
     it.answer()
+    it.world.label([9_999], [1])
     assert it.tend(after=timedelta(minutes=2)) is None
     assert it.ramp.held == {}  # not before the end
     assert it.tend() is None

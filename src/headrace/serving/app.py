@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.core.clock import duration
 from headrace.core.errors import ConflictError, DataError, UnavailableError
 from headrace.core.ids import new_id
-from headrace.serving.about import about, pinned
+from headrace.serving.about import VITAL, about, pinned
 from headrace.serving.codec import BadRequestError
 from headrace.serving.connection import Answer, refusal
 from headrace.serving.engine import Engine
@@ -93,6 +93,10 @@ class App:
             return refusal(refused.status, str(refused), refused.headers)
         except Exception as error:  # noqa: BLE001  # whatever happens, the server stays
             return _failed(error)
+
+    def vital(self, path: str) -> bool:
+        """See connection.Answering."""
+        return path in VITAL
 
     # ------------------------------------------------------------------------------------------ predictions
 
