@@ -83,7 +83,9 @@ def test_labels_that_are_known_and_find_no_answer_hold_the_ramp(scene, rule):
     it.world.label(range(1000), it.answer(away=1_000_000))
     assert it.tend(after=timedelta(minutes=2)) is None  # it is told at once, not at the end
     (said,) = it.ramp.held.values()
-    assert said.startswith("roc_auc worse by 0.02: it sees 0 labels of 500 answers, while 1,000 labels of 1,000 decisions")
+    assert said.startswith(
+        "roc_auc worse by 0.02: it sees 0 labels of 500 answers, while 1,000 labels of 1,000 decisions"
+    )
     assert it.tend() is None
     assert it.ramp.status == "running"
     (event,) = it.events("ramp.held")

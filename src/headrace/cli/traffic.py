@@ -195,7 +195,9 @@ def waive(model: str, rules: tuple[str, ...], why: str, env: str | None, as_json
     if as_json:
         emit({"ramp": held.id, "model": model, "version": held.version, "waived": list(waived)})
     else:
-        say(f"{model} version {held.version} goes on without {', '.join(waived)}. Next: {bold('headrace traffic tend')}")
+        say(
+            f"{model} version {held.version} goes on without {', '.join(waived)}. Next: {bold('headrace traffic tend')}"
+        )
 
 
 @command.command()
@@ -325,10 +327,14 @@ def _print_ratio(found: Ratio) -> None:
     if found.is_off:
         wrong(f"{found.says}: that is no chance, so no comparison can be believed.")
     else:
-        click.echo(f"  sample ratio in split {found.split}: {parts} of {found.entities:,} entities, as chance may have it")
+        click.echo(
+            f"  sample ratio in split {found.split}: {parts} of {found.entities:,} entities, as chance may have it"
+        )
     for part in found.parts:
         if part.heaviest >= HEAVY and part.entities > 1:
-            say(f"one entity is {percent(round(part.heaviest, 3))} of the rows of version {part.version} in {found.split}")
+            say(
+                f"one entity is {percent(round(part.heaviest, 3))} of the rows of version {part.version} in {found.split}"
+            )
 
 
 def _ratio(found: Ratio) -> dict[str, object]:

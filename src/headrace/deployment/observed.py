@@ -310,7 +310,9 @@ def units(
     return {(row.pop("split"), row.pop("version")): Units(**row) for row in rows.to_pylist()}
 
 
-def labels_there(lakehouse: Lakehouse, model: Model, *, first: datetime, last: datetime, as_of: datetime) -> Seen | None:
+def labels_there(
+    lakehouse: Lakehouse, model: Model, *, first: datetime, last: datetime, as_of: datetime
+) -> Seen | None:
     """The decisions between two moments that the spine has, and how many of them have a label; None without any."""
     spine, label = model.spine.table.name, model.task.label.table
     if not (lakehouse.exists(spine) and lakehouse.exists(label.name)):

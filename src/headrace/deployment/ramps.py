@@ -303,9 +303,7 @@ class Judgement:
     holds: Sequence[Hold] = ()
 
 
-def judge(
-    registry: Registry, lakehouse: Lakehouse, ramp: Ramp, model: Model | None, *, as_of: datetime
-) -> Judgement:
+def judge(registry: Registry, lakehouse: Lakehouse, ramp: Ramp, model: Model | None, *, as_of: datetime) -> Judgement:
     """Whether entities are divided as asked, what rules on quality say, and which rules cannot be judged.
 
     Args:

@@ -93,7 +93,10 @@ def ratios(lakehouse: Lakehouse, model: str, splits: Sequence[Split], *, since: 
     found = observed.units(lakehouse, model, since=since, entity=divided[-1].columns)
     made: list[Ratio] = []
     for number, split in enumerate(divided, start=1):
-        shares = [(split.primary or 0, split.primary_weight), *((each.version, each.weight) for each in split.candidates)]
+        shares = [
+            (split.primary or 0, split.primary_weight),
+            *((each.version, each.weight) for each in split.candidates),
+        ]
         parts = [_part(found.get((split.id, version)), version, share) for version, share in shares]
         evidence = sequential.uneven([part.entities for part in parts], [part.share for part in parts])
         level = ALPHA / (number * (number + 1))
