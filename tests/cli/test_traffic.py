@@ -17,7 +17,7 @@ DEPLOYMENT = """
     serve=hr.Serve(),
     ramp=hr.Ramp(
         steps=("5%", "50%"), every="1s", min_requests=10, by=("customer",),
-        stop=[hr.stop("error_rate", above=0.01), hr.stop("rmse", worse_by=0.5)],
+        stop=[hr.stop("error_rate", above=0.01), hr.stop("rmse", worse_by=0.5, late=True)],
     ),
 """
 

@@ -92,7 +92,7 @@ class World:
                 "keys": json.dumps({"id": number}),
                 "inputs": json.dumps({"customer": customer, "amount": 1.5}),
                 "outputs": "{}",
-                "probability": float(probability),
+                "probability": None if probability is None else float(probability),
                 "role": role,
                 "split": split,
             }

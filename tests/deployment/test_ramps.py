@@ -32,8 +32,8 @@ DECLARED = hr.Ramp(
         hr.stop("error_rate", above=0.01),
         hr.stop("p99", above="50ms"),
         hr.stop("error_rate", worse_by=0.005),
-        hr.stop("roc_auc", worse_by=0.02),
-        hr.stop("brier", above=0.4),
+        hr.stop("roc_auc", worse_by=0.02, late=True),
+        hr.stop("brier", above=0.4, late=True),
     ],
 )
 HOUR = timedelta(hours=1, minutes=1)
@@ -238,9 +238,11 @@ class TestTending:
     def answers(self, scene, noise):
         draw = np.random.default_rng(9)
         labels = draw.integers(0, 2, 4000)
-        for version, role, ids, sigma in ((2, "candidate", range(1000), noise), (1, "primary", range(1000, 4000), 0.2)):
+        of = ((2, "candidate", range(1000), noise, 100), (1, "primary", range(1000, 4000), 0.2, 1900))
+        for version, role, ids, sigma, customers in of:
             given = np.clip(0.3 + 0.4 * labels[list(ids)] + draw.normal(0, sigma, len(ids)), 0, 1)
-            scene.world.answer(version, role, scene.split.id, list(ids), given, customers=[f"c{n % 500}" for n in ids])
+            named = [f"{version} {n % customers}" for n in ids]
+            scene.world.answer(version, role, scene.split.id, list(ids), given, customers=named)
         scene.world.label(list(range(4000)), labels)
 
     def test_one_whose_answers_are_worse_is_stopped_where_labels_are_known(self, scene):

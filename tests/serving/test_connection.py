@@ -11,10 +11,11 @@ from urllib.parse import parse_qs
 import pytest
 import uvloop
 
-from headrace.serving.connection import Answer, Limits, Listener
+from headrace.serving.connection import SPARE, Answer, Limits, Listener
 
 QUICK = Limits(body=10_000, head=4_000, connections=20, read=0.6, idle=0.9, write=0.8)
 GET = b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n"
+SLOW = b"GET /a?wait=3 HTTP/1.1\r\nhost: x\r\n\r\n"
 
 
 class Echo:
@@ -31,6 +32,9 @@ class Echo:
         if "wait" not in asked:
             return Answer(200, body, b"text/plain")
         return asyncio.get_running_loop().create_task(self._later(asked["wait"], body))
+
+    def vital(self, path):
+        return path == "/health"
 
     async def _later(self, seconds, body):
         try:
@@ -341,12 +345,44 @@ class TestLimits:
 
     def test_more_connections_than_allowed_are_told_so(self, listening):
         with contextlib.ExitStack() as held:
-            callers = [held.enter_context(connected(listening)) for _ in range(QUICK.connections)]
-            until(lambda: len(listening.listener.connections) == QUICK.connections)
-            status, headers = _head(told(listening))
+            busy = [held.enter_context(connected(listening, SLOW)) for _ in range(QUICK.connections)]
+            until(lambda: len(listening.echo.seen) == QUICK.connections)
+            status, headers = _head(told(listening, GET))
             assert (status, headers["retry-after"]) == (503, "1")
-            callers[0].sendall(GET)
-            assert one(callers[0])[0] == 200
+            status, headers = _head(told(listening, b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"))
+            assert (status, headers["connection"]) == (200, "close")
+            assert one(busy[0])[0] == 200
+            assert one(busy[-1])[0] == 200
+
+    def test_who_says_nothing_or_little_makes_room_for_who_asks(self, listening):
+        with contextlib.ExitStack() as held:
+            idle = held.enter_context(connected(listening, GET))
+            assert one(idle)[0] == 200
+            silent = [held.enter_context(connected(listening)) for _ in range(QUICK.connections - 1)]
+            until(lambda: len(listening.listener.connections) == QUICK.connections)
+            with connected(listening, GET) as caller:
+                assert one(caller)[0] == 200
+                assert all_of(silent[0]) == b""  # the oldest; not the one that has asked before
+                idle.sendall(GET)
+                assert one(idle)[0] == 200
+            assert len(listening.listener.connections) <= QUICK.connections
+
+    def test_beyond_the_limit_health_is_told_whoever_holds_the_rest(self, listening):
+        with contextlib.ExitStack() as held:
+            for _ in range(QUICK.connections):
+                held.enter_context(connected(listening, SLOW))
+            until(lambda: len(listening.echo.seen) == QUICK.connections)
+            for _ in range(SPARE + 30):
+                held.enter_context(connected(listening))
+            assert _head(told(listening, b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"))[0] == 200
+
+    def test_one_that_never_says_anything_is_closed_sooner_than_one_between_requests(self, listening):
+        with connected(listening, GET) as idle, connected(listening) as silent:
+            began = time.monotonic()
+            assert one(idle)[0] == 200
+            assert all_of(silent) == b""
+            assert QUICK.read - 0.1 < time.monotonic() - began < QUICK.idle + 0.5
+            assert all_of(idle) == b""
 
 
 CHUNKED = b"transfer-encoding: chunked\r\n"

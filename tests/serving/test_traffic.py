@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.serving.conftest import serving
 from tests.serving.test_server import ROW, _second, logged, records
 
-from headrace.serving.traffic import entity, share
+from headrace.serving.traffic import MISSING, entity, named, share, unit
 
 ASKED = {"kind": "city", "battery": 3.5, "station": "s1", "asked_at": "2024-02-24T12:00:00Z"}
 SPLIT = {"id": "change-7", "salt": "pepper", "by": []}
@@ -57,7 +57,14 @@ def until(what, seconds=20):
 
 
 class TestAssignment:
-    @given(st.text(min_size=1), st.lists(st.integers(-(2**63), 2**63 - 1) | st.text(max_size=5), max_size=3))
+    @given(
+        st.text(min_size=1),
+        st.lists(
+            st.integers(-(2**63), 2**63 - 1) | st.text("abcß7 ", min_size=1, max_size=5).filter(str.strip),
+            min_size=1,
+            max_size=3,
+        ),
+    )
     def test_an_entity_has_one_place_and_a_growing_share_keeps_it(self, salt, values):
         names = [str(place) for place in range(len(values))]
         row = dict(zip(names, values, strict=True))
@@ -76,6 +83,31 @@ class TestAssignment:
     def test_a_whole_number_is_one_entity(self):
         assert entity({"id": 7}, ["id"]) == entity({"id": 7.0}, ["id"])
         assert entity({"id": 7}, ["id"]) != entity({"id": "7"}, ["id"])
+
+    @pytest.mark.parametrize(
+        "value", [None, float("nan"), float("inf"), "", "  ", "null", "NaN", "None", [], {}, ["c1"], *MISSING]
+    )
+    def test_who_has_no_entity_is_divided_by_decision_and_without_a_key_by_request(self, value):
+        row = {"customer": value, "region": "eu", "ride": 7}
+        assert entity(row, ["customer"]) is None
+        assert unit(row, ["customer"], ["ride"], "r") == ("decision", b"[7]")
+        assert unit(row, ["region", "customer"], ["ride"], "r") == ("decision", b"[7]")
+        assert unit({"region": "eu", "ride": value}, ["customer"], ["ride"], "r") == ("request", b"r")
+        assert unit(row, [], ["ride"], "r") == ("decision", b"[7]")
+        assert unit(row, [], [], "r") == ("request", b"r")
+
+    @given(st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.dates())
+    def test_whatever_a_caller_sends_is_one_unit(self, value):
+        found = unit({"customer": value, "ride": 7}, ["customer"], ["ride"], "r")
+        assert found.by in ("entity", "decision")
+        assert 0 <= share("salt", found.name) < 1
+
+    def test_a_text_is_one_entity_in_any_form_and_in_a_header(self):
+        composed, decomposed = "J\u00f6rg", "Jo\u0308rg"
+        assert entity({"id": composed}, ["id"]) == entity({"id": f" {decomposed} "}, ["id"])
+        assert named(decomposed.encode(), "r") == unit({"id": composed}, ["id"], [], "r")
+        assert named("J\u00f6rg".encode("latin-1"), "r") == named(composed.encode(), "r")
+        assert named(None, "r") == named(b"null", "r") == ("request", b"r")
 
 
 def test_entities_stay_with_their_version_over_servers_restarts_and_growing_shares(home):
@@ -109,6 +141,26 @@ def test_the_columns_that_name_the_entity_are_those_of_the_split(home):
             by_station.setdefault(row["station"], set()).add(each["version"])
         assert all(len(versions) == 1 for versions in by_station.values())
         assert {next(iter(versions)) for versions in by_station.values()} == {1, 2}
+
+
+@pytest.mark.parametrize("form", ["keys", "rows"])
+def test_requests_without_an_entity_do_not_follow_one_coin_and_the_log_says_so(home, form):
+    _second(home)
+    divide(home, (2, "candidate", 0.5), split={**SPLIT, "by": ["kind"]})
+    nothing = ["", None, "NaN", "null"]
+    with serving(home) as server:
+        what = ASKED if form == "keys" else {**ROW, "asked_at": ASKED["asked_at"]}
+        rows = [{"ride": ride, **what, "kind": nothing[ride % 4]} for ride in range(400)]
+        status, answer, _ = server.ask("/predict", {"rows": rows})
+        assert status == 200, answer
+        first = [each["version"] for each in answer["predictions"]]
+        alone = [server.ask("/predict", {"rows": [row]})[1]["predictions"][0]["version"] for row in rows[:20]]
+        assert alone == first[:20]
+        assert 150 < first.count(2) < 250
+    kept = [pair for record in logged(home) if record.get("split") for pair in record["divided"]]
+    assert len(kept) == 420
+    assert {by for by, _ in kept} == {"decision"}
+    assert len({digest for _, digest in kept}) == 400
 
 
 def test_rows_are_answered_in_order_by_whichever_version_has_them(home):

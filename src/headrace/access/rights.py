@@ -112,6 +112,7 @@ OPERATIONS = {
     "traffic shadow": _changes(ENGINEER, ADMIN),
     "traffic ramp": _changes(ENGINEER, ADMIN),
     "traffic stop": _changes(ENGINEER, ADMIN),
+    "traffic waive": Right(does="changes", roles=(ENGINEER, ADMIN), any_role=True),  # or a role of the ramp's request
     "traffic tend": _changes(ENGINEER, ADMIN, SERVICE, entry="ramps.tended"),
     "request list": READS,
     "request show": READS,

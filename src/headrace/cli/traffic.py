@@ -1,4 +1,4 @@
-"""`headrace traffic show|set|shadow|ramp|stop|history|tend`."""
+"""`headrace traffic show|set|shadow|ramp|waive|stop|history|tend`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from headrace.deployment.experiment import Arm, Compared, Experiment
+    from headrace.deployment.ratio import Ratio
     from headrace.registry.records import Ramp, Split
     from headrace.training.declarations import Model
     from headrace.workspace.workspace import Workspace
@@ -44,7 +45,7 @@ def show_(model: str, since: datetime | None, env: str | None, as_json: bool) ->
     """Each version with its share: requests, errors, latency, metrics, better or worse than Production."""
     from headrace.core.clock import now
     from headrace.deployment.experiment import experiment
-    from headrace.deployment.ramps import outlook
+    from headrace.deployment.ramps import judge, outlook
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
@@ -52,7 +53,10 @@ def show_(model: str, since: datetime | None, env: str | None, as_json: bool) ->
         declared, as_of = _declared(workspace, model)
         found = experiment(registry, workspace.lakehouse, model, declared, at=at, as_of=as_of or at, since=since)
         ramp = registry.ramps.running(model)
-        waits = outlook(registry, workspace.lakehouse, ramp, at) if ramp else None
+        waits = None
+        if ramp is not None:
+            found_now = judge(registry, workspace.lakehouse, ramp, declared, as_of=as_of or at)
+            waits = outlook(registry, workspace.lakehouse, ramp, at, judgement=found_now)
     if as_json:
         emit(
             {
@@ -60,6 +64,7 @@ def show_(model: str, since: datetime | None, env: str | None, as_json: bool) ->
                 "since": found.since,
                 "versions": [vars(each) for each in found.arms],
                 "compared": [vars(each) for each in found.compared],
+                "sample_ratio": [_ratio(each) for each in found.ratios],
                 "ramp": _ramp(ramp, waits) if ramp else None,
             }
         )
@@ -171,6 +176,28 @@ def ramp(model: str, version: int, why: str, env: str | None, as_json: bool) -> 
         emit(_ramp(begun, None))
     else:
         say(f"{model} version {version} has {percent(begun.share)}. Next: {bold(f'headrace traffic show {model}')}")
+
+
+@command.command()
+@click.argument("model")
+@click.option("--rule", "rules", multiple=True, help="That holds the ramp; all of those unless said.")
+@why_option
+@env_option
+@json_option
+def waive(model: str, rules: tuple[str, ...], why: str, env: str | None, as_json: bool) -> None:
+    """Let a ramp go on without a rule that nothing can be said of; it takes who could approve."""
+    from headrace.deployment import traffic
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        held = traffic.waive(workspace.registry, model, rules, identity=workspace.access.me(), why=why)
+    waived = rules or tuple(held.held)
+    if as_json:
+        emit({"ramp": held.id, "model": model, "version": held.version, "waived": list(waived)})
+    else:
+        say(
+            f"{model} version {held.version} goes on without {', '.join(waived)}. Next: {bold('headrace traffic tend')}"
+        )
 
 
 @command.command()
@@ -287,6 +314,38 @@ def _print(model: str, found: Experiment, ramp: Ramp | None, waits: str | None) 
     if found.compared:
         put()
         table([_compared(each) for each in found.compared])
+    for each in found.ratios:
+        _print_ratio(each)
+
+
+def _print_ratio(found: Ratio) -> None:
+    from headrace.deployment.ratio import HEAVY
+
+    parts = ", ".join(f"version {part.version} {part.entities:,} ({percent(part.share)} asked)" for part in found.parts)
+    if not found.entities:
+        return
+    if found.is_off:
+        wrong(f"{found.says}: that is no chance, so no comparison can be believed.")
+    else:
+        click.echo(
+            f"  sample ratio in split {found.split}: {parts} of {found.entities:,} entities, as chance may have it"
+        )
+    for part in found.parts:
+        if part.heaviest >= HEAVY and part.entities > 1:
+            say(
+                f"one entity is {percent(round(part.heaviest, 3))} of the rows of version {part.version} in {found.split}"
+            )
+
+
+def _ratio(found: Ratio) -> dict[str, object]:
+    return {
+        "split": found.split,
+        "versions": [vars(part) for part in found.parts],
+        "entities": found.entities,
+        "evidence": found.evidence,
+        "needed": found.needed,
+        "off": found.is_off,
+    }
 
 
 def _arm(arm: Arm) -> dict[str, object]:
@@ -353,5 +412,7 @@ def _ramp(ramp: Ramp, waits: str | None) -> dict[str, object]:
         "ended": ramp.ended,
         "by": ramp.by,
         "why": ramp.why,
+        "held": dict(ramp.held),
+        "waived": {rule: dict(said) for rule, said in ramp.waived.items()},
         "waits": waits,
     }

@@ -174,12 +174,14 @@ class Stop:
         above: the most that is accepted.
         below: the least that is accepted.
         worse_by: how much worse than the version in Production, in the same period, is accepted.
+        late: labels come after the ramp, which ends without them.
     """
 
     metric: str
     above: float | None = None
     below: float | None = None
     worse_by: float | None = None
+    late: bool = False
 
     @property
     def name(self) -> str:
@@ -192,17 +194,25 @@ class Stop:
 
 
 def stop(
-    metric: str, *, above: float | str | None = None, below: float | None = None, worse_by: float | None = None
+    metric: str,
+    *,
+    above: float | str | None = None,
+    below: float | None = None,
+    worse_by: float | None = None,
+    late: bool = False,
 ) -> Stop:
     """A rule that ends a ramp and leaves Production as it is: `hr.stop("p99", above="50ms")`.
 
-    A rule fires when chance can be ruled out, however often it is looked at.
+    A rule fires when chance can be ruled out, however often it is looked at. One that nothing could be said of by the end of
+    the ramp holds it there; with `late=True`, for labels that come later than the ramp ends, the ramp ends without it.
 
     Raises:
         DeclarationError: not exactly one limit, one that is not possible, or a latency that is not counted.
     """
     if [above, below, worse_by].count(None) != 2:
         raise DeclarationError(f"stop({metric!r}) needs one of above=, below= and worse_by=.")
+    if late and (metric == ERROR_RATE or metric in LATENCIES):
+        raise DeclarationError(f"stop({metric!r}, late=True) is not possible: servers count it at once.")
     if metric in LATENCIES:
         return Stop(metric, above=_latency(metric, above))
     limit = next(each for each in (above, below, worse_by) if each is not None)
@@ -215,7 +225,7 @@ def stop(
         )
     if metric == ERROR_RATE and (below is not None or not 0 < limit < 1):
         raise DeclarationError(f"stop('error_rate') takes above= or worse_by= between 0 and 1, not {limit!r}.")
-    return Stop(metric, above=None if above is None else float(above), below=below, worse_by=worse_by)
+    return Stop(metric, above=None if above is None else float(above), below=below, worse_by=worse_by, late=late)
 
 
 def _latency(metric: str, above: float | str | None) -> float:
@@ -282,7 +292,10 @@ class Ramp:
             steps=tuple(share(each) for each in self.steps),
             every=duration(self.every).total_seconds(),
             min_requests=self.min_requests,
-            stop=tuple({name: value for name, value in vars(each).items() if value is not None} for each in self.stop),
+            stop=tuple(
+                {name: value for name, value in vars(each).items() if value is not None and value is not False}
+                for each in self.stop
+            ),
             alpha=self.alpha,
             by=tuple(self.by),
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
-from headrace.deployment import observed, sequential
+from headrace.deployment import observed, ratio, sequential
 from headrace.deployment.declarations import ERROR_RATE
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from headrace.deployment.observed import Counted, Gap, Key
+    from headrace.deployment.ratio import Ratio
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.registry.records import Split
     from headrace.registry.registry import Registry
@@ -81,12 +82,17 @@ class Compared:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Since when, who, and how they compare."""
+    """Since when, who, and how they compare.
+
+    Attributes:
+        ratios: whether entities are divided as asked, in each split that divided any.
+    """
 
     split: Split
     since: datetime
     arms: tuple[Arm, ...]
     compared: tuple[Compared, ...]
+    ratios: tuple[Ratio, ...] = ()
 
 
 def experiment(
@@ -119,7 +125,8 @@ def experiment(
     compared = [_errors(counts, arm, split.primary) for arm in beside if split.primary is not None]
     if model is not None:
         compared += _metrics(lakehouse, model, split, arms, start, as_of)
-    return Experiment(split=split, since=start, arms=tuple(arms), compared=tuple(compared))
+    ratios = ratio.ratios(lakehouse, name, registry.traffic.experiment(name), since=start)
+    return Experiment(split=split, since=start, arms=tuple(arms), compared=tuple(compared), ratios=tuple(ratios))
 
 
 def _roles(split: Split) -> list[tuple[int, str, float]]:

@@ -6,6 +6,7 @@ the later requests, and two versions that are equal would differ if the requests
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,14 @@ from headrace.lakehouse.sql import column, json_pointer, literal, quoted
 from headrace.monitoring.labelled import LABEL, SLICE, labelled
 from headrace.scoring.columns import log_table
 from headrace.serving.telling import BUCKETS
+from headrace.serving.traffic import MISSING
 from headrace.training.declarations import METRICS
-from headrace.training.labels import checked
+from headrace.training.labels import checked, key_name, known_sql, moment_sql
 from headrace.training.metrics import evaluate
 from headrace.training.output import kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     import pandas as pd
@@ -91,6 +93,56 @@ class Estimate:
     value: float
     variance: float
     rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """Decisions that a version answered in one split.
+
+    Attributes:
+        labelled: whose label is known.
+        empty: answered with nothing: an output is null.
+        first: moment of a decision.
+    """
+
+    answers: int
+    labelled: int
+    empty: int
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """What a version answered in a role.
+
+    Attributes:
+        labelled: see `answers`.
+        seen: by split.
+    """
+
+    labelled: pd.DataFrame
+    seen: Mapping[str, Seen]
+
+    def within(self, splits: Collection[str]) -> Answered:
+        """In these splits."""
+        kept = self.labelled[self.labelled["split"].isin(list(splits))]
+        return Answered(labelled=kept, seen={split: seen for split, seen in self.seen.items() if split in splits})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """Of entities (or decisions, or requests) that a version answered in one split.
+
+    Attributes:
+        units: different ones.
+        rows: of all of them.
+        most: rows of the one that has the most.
+    """
+
+    units: int
+    rows: int
+    most: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,28 +226,110 @@ def answers(
         DeclarationError: the label's table has no time.
         DataError: a label is not what the task predicts.
     """
+    found = answered(lakehouse, model, version, role=role, as_of=as_of, since=since, entity=entity)
+    return None if found is None else found.labelled
+
+
+def answered(
+    lakehouse: Lakehouse,
+    model: Model,
+    version: int,
+    *,
+    role: str,
+    as_of: datetime,
+    since: datetime,
+    entity: Sequence[str] = (),
+) -> Answered | None:
+    """The same, and how many answers have no label, or hold nothing. For what it takes and raises see `answers`."""
     name = log_table(model.name)
     if not lakehouse.exists(name, own=True):
         return None
     there = lakehouse.snapshot(name).schema.names
     if "role" not in there or "split" not in there:
         return None
-    slices = ("role", "split", "keys", "inputs", "asked_at")
+    known = [each for each in ("entity",) if each in there]
+    slices = ("role", "split", "keys", "inputs", "asked_at", *known)
     with labelled(lakehouse, model, name, version=version, as_of=as_of, granularity="1mo", slices=slices) as joined:
-        outputs = ", ".join(column(each) for each in joined.outputs)
-        text = " || '|' || ".join(_named(each) for each in entity) or f"coalesce({_kept('keys')}, prediction_id)"
+        columns = [column(each) for each in joined.outputs]
+        empty = " or ".join(f"{each} is null" for each in columns) or "true"
+        split = f"coalesce({_kept('split')}, '')"
+        mine = f"""{_kept("role")} = {literal(role)}
+                and {_kept("asked_at")}::timestamptz > timestamptz '{since.isoformat()}'"""
         frame = joined.connection.sql(
             f"""
-            select {outputs}, {LABEL}, coalesce({_kept("split")}, '') as split,
-                (md5_number_lower({text}) % {GROUPS})::int as "group"
+            select {", ".join([*columns, LABEL])}, {split} as split,
+                (md5_number_lower({_unit(entity, known, _kept)}) % {GROUPS})::int as "group"
             from joined
-            where {LABEL} is not null and {_kept("role")} = {literal(role)}
-                and {_kept("asked_at")}::timestamptz > timestamptz '{since.isoformat()}'
+            where {LABEL} is not null and not ({empty}) and {mine}
             order by prediction_id
             """
         ).df()
+        rows = joined.connection.sql(
+            f"""
+            select {split} as split, count(*) as answers, count({LABEL}) as labelled,
+                count(*) filter (where {empty}) as empty, min(_at) as first, max(_at) as last
+            from joined where {mine} group by 1
+            """
+        ).to_arrow_table()
     frame[LABEL] = checked(frame[LABEL], model.task) if len(frame) else frame[LABEL]
-    return frame
+    return Answered(labelled=frame, seen={row.pop("split"): Seen(**row) for row in rows.to_pylist()})
+
+
+def units(
+    lakehouse: Lakehouse, model: str, *, since: datetime, entity: Sequence[str] = ()
+) -> dict[tuple[str, int], Units]:
+    """How many entities each version answered: (split, version) → that. A row without an entity is one of its own.
+
+    Args:
+        lakehouse: where the inference log is.
+        model: its name.
+        since: asked after it.
+        entity: columns that name the entity, for rows whose log does not say what they were divided by.
+    """
+    name = log_table(model)
+    if not lakehouse.exists(name, own=True):
+        return {}
+    there = lakehouse.snapshot(name).schema.names
+    if "role" not in there or "split" not in there:
+        return {}
+    known = [each for each in ("entity",) if each in there]
+    with lakehouse.connect({name: None}) as connection:
+        rows = connection.sql(
+            f"""
+            select split, version, count(*) as units, sum(n)::bigint as rows, max(n) as most
+            from (
+                select split, model_version as version, {_unit(entity, known, column)} as unit, count(*) as n
+                from {quoted(name)}
+                where model = {literal(model)} and role in ('primary', 'candidate') and split is not null
+                    and asked_at::timestamptz > timestamptz '{since.isoformat()}'
+                group by all
+            )
+            group by all
+            """
+        ).to_arrow_table()
+    return {(row.pop("split"), row.pop("version")): Units(**row) for row in rows.to_pylist()}
+
+
+def labels_there(
+    lakehouse: Lakehouse, model: Model, *, first: datetime, last: datetime, as_of: datetime
+) -> Seen | None:
+    """The decisions between two moments that the spine has, and how many of them have a label; None without any."""
+    spine, label = model.spine.table.name, model.task.label.table
+    if not (lakehouse.exists(spine) and lakehouse.exists(label.name)):
+        return None
+    at = f"{column(model.spine.at)}::timestamptz"
+    same = " and ".join(f"s.{column(key)} = known.{key_name(place)}" for place, key in enumerate(label.keys))
+    with lakehouse.connect({spine: None, label.name: None}) as connection:
+        known = known_sql(model.task, lakehouse.snapshot(label.name).schema, as_of)
+        (row,) = connection.sql(
+            f"""
+            select count(*) as answers,
+                count(known._value) filter (where known._first >= s.{at}) as labelled
+            from {quoted(spine)} s left join ({known}) known on {same}
+            where s.{at} between {moment_sql(first)} and {moment_sql(last)}
+            """
+        ).fetchall()
+    return Seen(answers=row[0], labelled=row[1], empty=0, first=first, last=last) if row[0] else None
 
 
 def estimate(model: Model, metric: str, rows: pd.DataFrame) -> Estimate | None:
@@ -214,7 +348,9 @@ def estimate(model: Model, metric: str, rows: pd.DataFrame) -> Estimate | None:
         return None
     mean = sum(known) / len(known)
     variance = (len(known) - 1) / len(known) * sum((each - mean) ** 2 for each in known)
-    return Estimate(value=value, variance=variance, rows=len(rows)) if variance > 0 else None
+    # that no group makes a difference is a model that says the same of everything, or is always right: it is not sure
+    least = (max(abs(value), 1.0) / len(groups)) ** 2 if variance == 0 else 0.0
+    return Estimate(value=value, variance=max(variance, least), rows=len(rows))
 
 
 def gap(model: Model, metric: str, candidate: pd.DataFrame, primary: pd.DataFrame) -> Gap | None:
@@ -261,15 +397,28 @@ def _together(parts: Sequence[tuple[float, float, float]]) -> Gap | None:
 
 def _value(model: Model, metric: str, rows: pd.DataFrame) -> float | None:
     outputs: Any = rows.drop(columns=[LABEL, "split", "group"])
-    return evaluate(model.task, rows[LABEL], outputs, metrics=[metric])[0].value
+    value = evaluate(model.task, rows[LABEL], outputs, metrics=[metric])[0].value
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _kept(name: str) -> str:
     return column(SLICE + name)
 
 
-def _named(name: str) -> str:
-    """A column of a request, by key or as a full row, as text."""
+def _unit(entity: Sequence[str], known: Sequence[str], kept: Callable[[str], str]) -> str:
+    """What was divided as a whole, as text: what the log says; else the columns of the entity, where none is missing; else
+    the decision.
+    """
+    named = [_named(each, kept) for each in entity]
+    found = [kept(each) for each in known]
+    if named:
+        found.append(" || '|' || ".join(named))  # null where one of them is
+    return f"coalesce({', '.join([*found, kept('keys'), 'prediction_id'])})"
+
+
+def _named(name: str, kept: Callable[[str], str]) -> str:
+    """A column of a request, by key or as a full row, as text; null where it is missing."""
     path = literal(json_pointer(name))
-    found = ", ".join(f"json_extract_string({_kept(each)}, {path})" for each in ("keys", "inputs"))
-    return f"coalesce({found}, '')"
+    found = ", ".join(f"json_extract_string({kept(each)}, {path})" for each in ("keys", "inputs"))
+    nothing = ", ".join(literal(each) for each in sorted(MISSING))
+    return f"case when lower(trim(coalesce({found}))) not in ({nothing}) then coalesce({found}) end"

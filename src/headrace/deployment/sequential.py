@@ -6,6 +6,9 @@ null it is a supermartingale that begins at 1, so it ever comes to 1/alpha with 
 has no such bound: it stops an equal candidate sooner or later.
 
 * `rate_above`: counts, one-sided. A finite mixture of Bernoulli likelihood ratios; exact at any n.
+* `uneven`: how many units each of several versions got, against the shares that they should have; two-sided, exact at any n.
+  The multinomial likelihood mixed over a Dirichlet (Lindon and Malek 2022, "Anytime-valid inference for multinomial count
+  data", NeurIPS 35).
 * `worse` and `radius`: a difference with an estimated variance. The mixture sequential probability ratio test with a normal
   mixture, in the form of Johari, Koomen, Pekelis and Walsh (2022), "Always valid inference: continuous monitoring of A/B tests",
   Operations Research 70(3), eq. 6-8; the one-sided one mixes over the half of the normal that is worse. They hold as far as
@@ -17,9 +20,14 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TIMES = tuple(1.1**power for power in range(1, 60))  # a rate is tried at so many times the limit's odds
 NORMAL = NormalDist()
+WEIGHT = 100.0  # of the Dirichlet: with two halves it reckons with shares that are 5 points off
 FAR = -8.0  # standard deviations, beyond which the normal's tail is taken from its asymptote
 
 
@@ -48,6 +56,20 @@ def rate_above(hits: int, trials: int, limit: float) -> float:
         logs.append(hits * math.log(q / limit) + (trials - hits) * math.log((1 - q) / (1 - limit)))
     most = max(logs)
     return most + math.log(sum(math.exp(each - most) for each in logs) / len(logs))
+
+
+def uneven(units: Sequence[int], shares: Sequence[float]) -> float:
+    """The evidence that units are not divided by the shares.
+
+    Args:
+        units: of each version.
+        shares: of each version, above 0; together 1.
+    """
+    evidence = math.lgamma(WEIGHT) - math.lgamma(WEIGHT + sum(units))
+    for count, share in zip(units, shares, strict=True):
+        prior = WEIGHT * share
+        evidence += math.lgamma(prior + count) - math.lgamma(prior) - count * math.log(share)
+    return evidence
 
 
 def worse(value: float, variance: float, *, margin: float, scale: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headrace.access.rights import roles
-from headrace.core.errors import RefusedError
+from headrace.core.errors import ConflictError, NotFoundError, RefusedError
 from headrace.deployment.ramps import check_copy
 
 if TYPE_CHECKING:
@@ -88,6 +88,48 @@ def stop(registry: Registry, model: str, *, identity: Identity, why: str) -> Ram
     """
     _begin("traffic stop", registry, model, identity, why)
     return registry.ramps.end(model, by=identity.name, why=why)
+
+
+def waive(registry: Registry, model: str, rules: Sequence[str], *, identity: Identity, why: str) -> Ramp:
+    """Lets a ramp go on without rules that hold it, because nothing can be said of them. A rule that fires still stops it.
+
+    The rules are a part of what was approved, so it takes who could approve: somebody with a role of the request, who did not
+    make it; where no person had to approve, an ML engineer or an admin.
+
+    Args:
+        registry: which keeps the ramp.
+        model: its name.
+        rules: that hold it; none for all of those.
+        identity: who does it.
+        why: kept with it.
+
+    Raises:
+        RefusedError: the role or the reason is missing, or nothing holds the ramp.
+        NotFoundError: no such model, no ramp runs, or no such rule holds it.
+        ConflictError: the ramp went on or ended meanwhile.
+    """
+    registry.versions(model)
+    ramp = registry.ramps.running(model)
+    if ramp is None:
+        raise NotFoundError("ramp of", model, None, hint=f"headrace traffic history {model}")
+    request = registry.requests.get(registry.requests.decided(ramp.decision).request)
+    what = f"waive a rule of the ramp of {model}"
+    if request.roles and identity.name == request.by:
+        raise RefusedError(
+            f"{identity.name} made request {request.id} and cannot {what}: four eyes see more than two.",
+            hint=f"Somebody else with the role {' or '.join(request.roles)} can.",
+        )
+    identity.require(*(request.roles or roles("traffic waive")), to=what)
+    if not why.strip():
+        raise RefusedError("a rule waived without a reason.", hint="Say why: --why, for whoever reads the record.")
+    if not ramp.held:
+        raise RefusedError(f"no rule holds the ramp of {model}.", hint=f"headrace traffic show {model}")
+    for rule in rules:
+        if rule not in ramp.held:
+            raise NotFoundError(f"rule that holds the ramp of {model}", rule, sorted(ramp.held))
+    if not registry.ramps.waive(ramp, tuple(rules) or tuple(ramp.held), by=identity.name, why=why):
+        raise ConflictError(f"the ramp of {model} went on or ended meanwhile.", hint=f"headrace traffic show {model}")
+    return ramp
 
 
 def _begin(operation: str, registry: Registry, model: str, identity: Identity, why: str) -> Split:

@@ -36,6 +36,8 @@ COLUMNS = {
     "path": pa.string(),
     "role": pa.string(),
     "split": pa.string(),
+    "divided_by": pa.string(),
+    "entity": pa.string(),
     "took_us": pa.int64(),
     "feature_versions": pa.string(),
     "features_as_of": pa.string(),
@@ -101,10 +103,21 @@ def rows(record: object) -> list[Row]:
         **_tables(given.get("tables")),
     }
     places = _list(given, "places") if "places" in given else range(len(inputs))
+    divided = _divided(given, len(inputs))
     return [
-        _row({**shared, "row": int(cast("int", place))}, types, *each)
-        for place, *each in zip(places, inputs, keys, predictions, strict=True)
+        _row({**shared, **by, "row": int(cast("int", place))}, types, *each)
+        for place, by, *each in zip(places, divided, inputs, keys, predictions, strict=True)
     ]
+
+
+def _divided(given: Mapping[str, Any], count: int) -> list[dict[str, object]]:
+    """What each row was divided by; one entry is for all of them."""
+    kept = _list(given, "divided") if given.get("divided") is not None else [(None, None)]
+    pairs = cast("list[tuple[object, object]]", kept * count if len(kept) == 1 else kept)
+    for by, digest in pairs:
+        if not isinstance(by, str | None) or not isinstance(digest, str | None):
+            raise TypeError("'divided' is no list of texts")
+    return [{"divided_by": by, "entity": digest} for by, digest in pairs]
 
 
 def _tables(given: object) -> dict[str, object]:

@@ -104,6 +104,7 @@ class Ramps:
                 "decision": decision.id,
                 "plan": plan.to_json(),
             }
+            values |= {"held": {}, "waived": {}}
             values |= {"step": 0, "status": "running", "began": at, "step_began": at, "by": by, "why": why}
             try:
                 connection.execute(insert(RAMPS).values(**values))
@@ -121,7 +122,7 @@ class Ramps:
         """Takes the next step; False when the ramp is not where it was any more."""
         at, to = now(), ramp.step + 1
         with self.state.begin() as connection:
-            values = {"step": to, "step_began": at, "why": why}
+            values = {"step": to, "step_began": at, "why": why, "held": {}}
             if not _change(connection, ramp, values):
                 return False
             split = traffic.current(connection, ramp.model)
@@ -143,10 +144,29 @@ class Ramps:
         reach(f"ramp.stopped:{ramp.model}")
         return True
 
-    def looked(self, ramp: Ramp, at: datetime) -> None:
-        """Notes when the quality of a ramp was compared."""
+    def looked(self, ramp: Ramp, at: datetime, held: Mapping[str, str]) -> None:
+        """Notes when a ramp was looked at, and the rules that could not be judged; an event tells of those that are new."""
         with self.state.begin() as connection:
-            _change(connection, ramp, {"looked": at})
+            running = _running(connection, ramp.model)
+            before = {} if running is None else running.held
+            if _change(connection, ramp, {"looked": at, "held": dict(held)}) and not held.keys() <= before.keys():
+                why = "; ".join(held.values())
+                rules: list[Json] = [*sorted(held)]
+                _tell(connection, "ramp.held", ramp, "ramp", why, {"share": ramp.share, "rules": rules})
+
+    def waive(self, ramp: Ramp, rules: Sequence[str], *, by: str, why: str) -> bool:
+        """Lets a ramp go on without rules that hold it; False when it is not where it was any more."""
+        with self.state.begin() as connection:
+            running = _running(connection, ramp.model)
+            if running is None or running.id != ramp.id:
+                return False
+            waived = {**running.waived, **{rule: {"by": by, "why": why, "at": now().isoformat()} for rule in rules}}
+            held = {rule: said for rule, said in running.held.items() if rule not in waived}
+            if not _change(connection, ramp, {"waived": waived, "held": held}):
+                return False
+            told: dict[str, Json] = {"rules": {rule: running.held.get(rule, "") for rule in rules}}
+            _tell(connection, "ramp.waived", ramp, by, why, told)
+        return True
 
     def end(self, model: str, *, by: str, why: str) -> Ramp | None:
         """Ends the ramp of a model and takes every share away, by a person; None: there was no ramp.

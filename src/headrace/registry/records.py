@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -316,6 +316,8 @@ class Ramp:
         status: `done`: in Production; `stopped`: by a rule; `ended`: by a person, or because Production changed.
         looked: when its quality was compared the last time.
         why: it is where it is.
+        held: rule → why it could not be judged, at the last look; the ramp waits for it.
+        waived: rule → who said, and why, that the ramp goes on without it.
     """
 
     id: int
@@ -331,6 +333,8 @@ class Ramp:
     ended: datetime | None
     by: str
     why: str
+    held: Mapping[str, str] = field(default_factory=dict[str, str])
+    waived: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, "Mapping[str, str]"])
 
     @property
     def share(self) -> float:

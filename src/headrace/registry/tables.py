@@ -160,6 +160,8 @@ RAMPS = sa.Table(
     sa.Column("began", Instant, nullable=False),
     sa.Column("step_began", Instant, nullable=False),
     sa.Column("looked", Instant),
+    sa.Column("held", sa.JSON, nullable=False),
+    sa.Column("waived", sa.JSON, nullable=False),
     sa.Column("ended", Instant),
     sa.Column("by", sa.String(200), nullable=False),
     sa.Column("why", sa.Text, nullable=False),

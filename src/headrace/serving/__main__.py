@@ -26,6 +26,13 @@ def main() -> None:
     parser.add_argument("--must-load", action="store_true", help="end where nothing can be loaded, instead of waiting")
     parser.add_argument("--tls-certificate", type=Path, dest="certificate")
     parser.add_argument("--tls-key", type=Path, dest="key")
+    parser.add_argument("--connections", type=int, default=Options.connections, help="at the same time")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=Options.patience,
+        help="seconds in which a request, and its first byte, must come",
+    )
     parser.add_argument("--parent", type=int, help="the process that started this one; ends when that has died")
     parser.add_argument("--siblings", type=Path, help="where processes that share the port leave their counters")
     parser.add_argument("word", nargs="?", choices=["serve"], help="what SageMaker gives to a container")

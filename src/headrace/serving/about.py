@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TEXT = b"text/plain; version=0.0.4"
 ALIVE = ("/health", "/v2/health/live")
 READY = ("/ready", "/ping", "/v2/health/ready")  # `/ping` is what SageMaker asks
+VITAL = (*ALIVE, *READY)
 TOLD = ("/version", "/metrics", "/openapi.json")
 GETS = (*TOLD, "/v2", *ALIVE, *READY)
 INFER = "/v2/models/<name>/infer"

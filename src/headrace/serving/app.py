@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.core.clock import duration
 from headrace.core.errors import ConflictError, DataError, UnavailableError
 from headrace.core.ids import new_id
-from headrace.serving.about import about, pinned
+from headrace.serving.about import VITAL, about, pinned
 from headrace.serving.codec import BadRequestError
 from headrace.serving.connection import Answer, refusal
 from headrace.serving.engine import Engine
@@ -27,6 +27,7 @@ from headrace.serving.log import Log
 from headrace.serving.protocols import mlflow, native, v2
 from headrace.serving.protocols.asked import Part, RefusedRequestError
 from headrace.serving.telling import Counters
+from headrace.serving.traffic import named
 from headrace.serving.writing import Writing
 
 if TYPE_CHECKING:
@@ -92,6 +93,10 @@ class App:
             return refusal(refused.status, str(refused), refused.headers)
         except Exception as error:  # noqa: BLE001  # whatever happens, the server stays
             return _failed(error)
+
+    def vital(self, path: str) -> bool:
+        """See connection.Answering."""
+        return path in VITAL
 
     # ------------------------------------------------------------------------------------------ predictions
 
@@ -205,19 +210,17 @@ class _Asked:
         self.features = self.infer = False
         self.number: str | None = None  # of the request, as its caller has it
         if self.path == "/predict":
-            self.parts, self.features = native.read(traffic, request)
+            self.parts, self.features = native.read(traffic, request, self.id)
         else:
-            serving = traffic.primary
-            if traffic.candidates:
-                serving = traffic.of(request.headers.get(ENTITY) or self.id.encode())
+            serving, assigned = traffic.of(named(request.headers.get(ENTITY), self.id))
             if self.path == "/invocations":
                 rows = mlflow.read(serving, request)
             else:
                 self.infer, self.path = True, "/v2/infer"
                 if pinned(traffic, request.path):
-                    serving = traffic.primary
+                    serving, assigned = traffic.primary, None
                 self.number, rows = v2.read(serving, request)
-            self.parts = [Part(serving, rows)]
+            self.parts = [Part(serving, rows, divided=None if assigned is None else [assigned])]
         most = traffic.manifest.serve.max_rows
         if sum([part.count for part in self.parts]) > most:
             raise RefusedRequestError(413, f"a request may have {most} rows.")

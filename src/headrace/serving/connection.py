@@ -19,7 +19,7 @@ import orjson
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 JSON = b"application/json"
 STATUS = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
@@ -44,7 +44,8 @@ CODES = {
 }
 LOOK = 0.25  # seconds between looks at connections that take too long
 LAST_CALL = 0.05  # seconds for what was sent before its caller could know
-SPARE = 64  # connections that are told why they are refused, at the same time
+SPARE = 64  # connections beyond the limit that may ask how the server is, and are told why they may not ask more
+TRICKLE = 1.0  # seconds in which a head must have come, when others wait for the connection
 LINGER = 2.0  # seconds in which a caller may read why it was refused, while it still sends
 
 
@@ -97,6 +98,10 @@ class Answering(Protocol):
         """The answer, or one that comes later. Never raises."""
         ...
 
+    def vital(self, path: str) -> bool:
+        """Whether a path is answered also when all connections are taken."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -106,7 +111,7 @@ class Limits:
         body: bytes.
         head: bytes of the first line and the headers together.
         connections: at the same time.
-        read: seconds in which a request must have come, from its first byte to its last.
+        read: seconds in which a request must have come, from its first byte to its last; and a connection's first byte.
         idle: seconds that a connection may wait for its next request.
         write: seconds in which a caller must take some of an answer, and all of the last one.
     """
@@ -137,7 +142,8 @@ class Listener:
         self.app, self.limits = app, limits
         self.draining = False
         self.date = b""
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, None] = {}  # in the order in which they came
+        self.spares: dict[Connection, None] = {}  # those of them that are beyond the limit
         self._server: asyncio.Server | None = None
         self._look: asyncio.Task[None] | None = None
 
@@ -192,12 +198,53 @@ class Listener:
             for connection in list(self.connections):
                 connection.look(now)
 
+    def take(self, connection: Connection) -> None:
+        """A new connection. When there are as many as may be, the one goes that has been silent for the longest time.
+
+        So nobody is locked out by who opens connections and says nothing, or little. Where all are at work, the new one is a
+        spare: it may ask how the server is.
+        """
+        full = len(self.connections) - len(self.spares) >= self.limits.connections
+        if full and (old := self._idlest((each for each in self.connections if each not in self.spares), TRICKLE)):
+            old.drop()
+        elif full:
+            if len(self.spares) >= SPARE and (old := self._idlest(self.spares, 0.0)):
+                old.drop()
+            if len(self.spares) >= SPARE:
+                connection.transport.abort()
+                return
+            self.spares[connection] = None
+        self.connections[connection] = None
+
+    def lost(self, connection: Connection) -> None:
+        """It has ended."""
+        self.connections.pop(connection, None)
+        self.spares.pop(connection, None)
+
+    def admit(self, connection: Connection) -> bool:
+        """Whether a connection may ask anything: it is no spare, or there is room by now."""
+        if connection in self.spares and len(self.connections) - len(self.spares) < self.limits.connections:
+            del self.spares[connection]
+        return connection not in self.spares
+
+    def _idlest(self, among: Iterable[Connection], patience: float) -> Connection | None:
+        """One that never asked, the oldest; else one between two requests; else one whose head does not come."""
+        before = time.monotonic() - patience
+        idle = [(each.idleness(before), each.since, each) for each in among]
+        found = min((each for each in idle if each[0]), key=lambda each: each[:2], default=None)
+        return None if found is None else found[2]
+
     def _dated(self) -> None:
         self.date = b"date: %b\r\n" % formatdate(usegmt=True).encode()
 
 
 class Connection(asyncio.Protocol):
-    """See the module."""
+    """See the module.
+
+    Attributes:
+        since: when it was made, or its latest request began or ended.
+        asked: whether a whole request has come on it.
+    """
 
     __slots__ = (
         "_app",
@@ -214,12 +261,13 @@ class Connection(asyncio.Protocol):
         "_quiet",
         "_reading",
         "_refused",
-        "_since",
         "_stuck",
         "_url",
         "_waiting",
         "answering",
+        "asked",
         "ending",
+        "since",
         "transport",
     )
 
@@ -234,9 +282,9 @@ class Connection(asyncio.Protocol):
         self._stuck: float | None = None  # since when the caller does not take what was written
         self._left = 0  # bytes that it has not taken
         self._quiet = 0  # bytes that came since the parser last gave something: of a header that does not end
-        self._since = time.monotonic()
+        self.since = time.monotonic()
         self.answering: Coming | None = None
-        self.ending = False
+        self.ending = self.asked = False
         self._clear()
 
     def _clear(self) -> None:
@@ -250,12 +298,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The loop's call."""
         self.transport = cast("asyncio.Transport", transport)
-        connections, most = self._listener.connections, self._listener.limits.connections
-        connections.add(self)
-        if len(connections) > most + SPARE:
-            self.transport.abort()
-        elif len(connections) > most:
-            self._refuse(503, f"{most} connections are open already.")
+        self._listener.take(self)
 
     def data_received(self, data: bytes) -> None:
         """The loop's call."""
@@ -296,7 +339,7 @@ class Connection(asyncio.Protocol):
         """The loop's call."""
         del exc
         self.ending = True
-        self._listener.connections.discard(self)
+        self._listener.lost(self)
         self._waiting.clear()
         if self.answering is not None:
             self.answering.cancel()
@@ -316,7 +359,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """The parser's call."""
         self._clear()
-        self._quiet, self._reading, self._since = 0, True, time.monotonic()
+        self._quiet, self._reading, self.since = 0, True, time.monotonic()
 
     def on_url(self, url: bytes) -> None:
         """The parser's call, with a part."""
@@ -351,7 +394,9 @@ class Connection(asyncio.Protocol):
         headers, self._headed = self._headers, True
         if self._refused is not None:
             return
-        if b"upgrade" in headers and self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT":
+        if not self._listener.admit(self) and not self._app.vital(self._path()[0].decode("latin-1")):
+            self._refused = 503, f"{self._listener.limits.connections} connections are open already."
+        elif b"upgrade" in headers and self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT":
             self._offered = True
         elif b"host" not in headers and self._parser.get_http_version() != "1.0":
             self._refused = 400, "a request of HTTP/1.1 names its host."
@@ -374,27 +419,29 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The parser's call."""
-        self._quiet, self._reading, self._since = 0, False, time.monotonic()
+        self._quiet, self._reading, self.since = 0, False, time.monotonic()
         if self._refused is not None or self.ending or self._offered:
             return
-        path, _, query = self._target().partition(b"?")
+        self.asked = True
+        path, query = self._path()
         parts = self._parts
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         method = self._parser.get_method().decode()
         request = Request(method, path.decode("latin-1"), query.decode("latin-1"), self._headers, body)
-        keep = self._parser.should_keep_alive() and method != "CONNECT"
+        keep = self._parser.should_keep_alive() and method != "CONNECT" and self._listener.admit(self)
         if self._owes():
             self._waiting.append((request, keep))
             self.transport.pause_reading()
         else:
             self._answer(request, keep=keep)
 
-    def _target(self) -> bytes:
+    def _path(self) -> tuple[bytes, bytes]:
         """Path and query; a proxy may name scheme and host before them."""
         url = self._url
-        if url.startswith(b"/") or b"://" not in url:
-            return url
-        return b"/" + url.partition(b"://")[2].partition(b"/")[2]
+        if not url.startswith(b"/") and b"://" in url:
+            url = b"/" + url.partition(b"://")[2].partition(b"/")[2]
+        path, _, query = url.partition(b"?")
+        return path, query
 
     def _too_large(self) -> tuple[int, str]:
         return 413, f"a body may have {self._listener.limits.body} bytes."
@@ -428,14 +475,14 @@ class Connection(asyncio.Protocol):
             self._refuse(*self._refused)
             return
         if self._reading:
-            self._since = time.monotonic()  # it was we who did not read
+            self.since = time.monotonic()  # it was we who did not read
         self.transport.resume_reading()
 
     def _write(self, answer: Answer, *, keep: bool, head: bool = False) -> None:
         status, body, kind, headers = answer
         if not keep or (self._listener.draining and not self._waiting):
             headers += CLOSE
-            self.ending, self._since = True, time.monotonic()
+            self.ending, self.since = True, time.monotonic()
         self.transport.write(
             b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b"
             % (STATUS[status], self._listener.date, kind, len(body), headers, b"" if head else body)
@@ -445,7 +492,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, status: int, message: str) -> None:
         """Says why, and closes: what else comes is not read. First only our half, so that the caller gets to read it."""
-        self.ending, self._since, self._refused = True, time.monotonic(), (status, message)
+        self.ending, self.since, self._refused = True, time.monotonic(), (status, message)
         status, body, kind, headers = refusal(status, message)
         self.transport.write(
             b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b\r\n%b"
@@ -462,7 +509,7 @@ class Connection(asyncio.Protocol):
     def look(self, now: float) -> None:
         """Ends what takes too long."""
         limits = self._listener.limits
-        waited = now - self._since
+        waited = now - self.since
         if self._stuck is not None:
             left = self.transport.get_write_buffer_size()
             if left < self._left:
@@ -476,8 +523,24 @@ class Connection(asyncio.Protocol):
                 self.transport.abort()
         elif self._reading and waited > limits.read:
             self._refuse(408, f"a request must come within {limits.read:g} s.")
-        elif not self._reading and waited > limits.idle:
+        elif not self._reading and waited > (limits.idle if self.asked else limits.read):
             self._close()
+
+    def idleness(self, before: float) -> int:
+        """The order in which it is dropped: 1 for one that never asked, 2 between requests, 3 for one whose head began before
+        a moment and has not come; 0 for never.
+        """
+        if self.ending or self._owes():
+            return 0
+        if not self._reading:
+            return 2 if self.asked else 1
+        return 3 if not self._headed and self.since <= before else 0
+
+    def drop(self) -> None:
+        """Makes room for another one."""
+        self.ending = True
+        self._listener.lost(self)
+        self.transport.abort()
 
     def drained(self) -> None:
         """Closes a connection on which nothing is asked."""
@@ -485,5 +548,5 @@ class Connection(asyncio.Protocol):
             self._close()
 
     def _close(self) -> None:
-        self.ending, self._since = True, time.monotonic()
+        self.ending, self.since = True, time.monotonic()
         self.transport.close()

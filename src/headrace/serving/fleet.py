@@ -81,6 +81,8 @@ def _command(options: Options, folder: Path) -> list[str]:
         "tls-certificate": options.certificate,
         "tls-key": options.key,
         "tokens": options.tokens,
+        "connections": options.connections,
+        "patience": options.patience,
     }
     command = module("headrace.serving")
     for name, value in given.items():

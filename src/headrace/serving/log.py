@@ -53,8 +53,10 @@ class Log:
         }
         if part.places is not None:
             record["places"] = part.places
-        if split is not None:
-            record["split"] = split.id
+        if split is not None and (part.divided is not None or serving.served.role == "shadow"):
+            record["split"] = split.id  # not of one that asked for a version by its number
+        if part.divided is not None:
+            record["divided"] = [list(each) for each in part.divided]
         if part.tables is not None:
             record["tables"] = part.tables
         if serve.redact:

@@ -47,6 +47,8 @@ class Options:
         anonymous: everybody who can reach the address may ask, also where other machines can.
         must_load: ends with an error where what is to be served cannot be loaded at the start, instead of waiting for
             another `serving.json`. For a container, whose files never change.
+        connections: at the same time, as far as the process may open files.
+        patience: seconds in which a request, and a connection's first byte, must have come.
     """
 
     home: Path | None = None
@@ -62,6 +64,8 @@ class Options:
     tokens: Path | None = None
     anonymous: bool = False
     must_load: bool = False
+    connections: int = 2_000
+    patience: float = 10.0
 
 
 def serve(options: Options) -> None:
@@ -186,7 +190,7 @@ async def _until(ended: asyncio.Event, options: Options, tls: ssl.SSLContext | N
             findings=[app.trouble],
             hint="The line that begins with `not followed` says why. Mend what it names, or export another version.",
         )
-    listener = Listener(app, Limits(connections=_connections(Limits.connections)))
+    listener = Listener(app, Limits(connections=_connections(options.connections), read=options.patience))
     follower.listen(listener)
     try:
         await listener.start(options.host, options.port, tls=tls, shared=options.siblings is not None)

@@ -147,7 +147,7 @@ def _answer(traffic: Traffic, log: Log, counters: Counters, head: dict[str, Any]
     request = Request("POST", head["path"], "", {b"content-type": head["kind"].encode("latin-1")}, body)
     serving = traffic.primary
     if head["path"] == "/predict":
-        (part,), _ = native.read(traffic, request)
+        (part,), _ = native.read(traffic, request, head["id"])
     elif head["path"] == "/invocations":
         part = Part(serving, mlflow.read(serving, request))
     else:

@@ -1,13 +1,21 @@
-"""The versions at work, and which of them answers what: an entity stays with its version, on every server."""
+"""The versions at work, and which of them answers what: an entity stays with its version, on every server.
+
+Who has no entity is not one big entity: a row whose entity is missing is divided by its decision, and one that names no
+decision either by its request. What a row was divided by is logged with it.
+"""
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 
+from headrace.features.keys import EXACT_FLOAT
 from headrace.scoring.prediction_id import plain
 
 if TYPE_CHECKING:
@@ -17,6 +25,33 @@ if TYPE_CHECKING:
     from headrace.serving.version import Serving
 
 WHOLE = 2.0**64
+MISSING = frozenset({"", "nan", "nat", "none", "null", "<na>", "undefined"})  # how callers write that there is nothing
+
+By = Literal["entity", "decision", "request"]
+
+
+class Unit(NamedTuple):
+    """What one version answers as a whole.
+
+    Attributes:
+        by: what it is: an entity, a decision, or a request.
+        name: which one.
+    """
+
+    by: By
+    name: bytes
+
+
+class Assigned(NamedTuple):
+    """A unit as it is logged.
+
+    Attributes:
+        by: what it is.
+        digest: of it, with the salt; the same for all its rows while the salt stays.
+    """
+
+    by: By
+    digest: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +78,71 @@ class Traffic:
         """All that answer, the primary first."""
         return (self.primary, *(serving for _, serving in self.candidates))
 
-    def of(self, entity: bytes) -> Serving:
-        """The version that answers an entity."""
+    def of(self, unit: Unit) -> tuple[Serving, Assigned | None]:
+        """The version that answers a unit, and what is logged of that; None where nothing is divided."""
         if self.manifest.split is None or not self.candidates:
-            return self.primary
-        place = share(self.manifest.split.salt, entity)
+            return self.primary, None
+        digest = _digest(self.manifest.split.salt, unit.name)
+        place, assigned = int.from_bytes(digest) / WHOLE, Assigned(unit.by, digest.hex())
         for end, serving in self.candidates:
             if place < end:
-                return serving
-        return self.primary
+                return serving, assigned
+        return self.primary, assigned
 
 
-def share(salt: str, entity: bytes) -> float:
-    """Where an entity falls in [0, 1); evenly, and elsewhere with another salt."""
-    return int.from_bytes(blake2b(entity, digest_size=8, key=blake2b(salt.encode()).digest()).digest()) / WHOLE
+def share(salt: str, name: bytes) -> float:
+    """Where a unit falls in [0, 1); evenly, and elsewhere with another salt."""
+    return int.from_bytes(_digest(salt, name)) / WHOLE
 
 
-def entity(row: Mapping[str, Any], columns: Iterable[str]) -> bytes:
-    """The entity of a request's row. A whole number is one entity, with a fraction or without."""
-    return orjson.dumps([plain(row.get(name)) for name in columns], default=str)
+def _digest(salt: str, name: bytes) -> bytes:
+    return blake2b(name, digest_size=8, key=blake2b(salt.encode()).digest()).digest()
+
+
+def unit(row: Mapping[str, Any], by: Iterable[str], keys: Iterable[str], request: str) -> Unit:
+    """What a row is divided by.
+
+    Args:
+        row: as it was asked, with the key in its declared types.
+        by: the columns that name the entity; none for the key.
+        keys: the columns of the key.
+        request: names the row of the request, for one that says neither an entity nor its key.
+    """
+    if named := entity(row, by):
+        return Unit("entity", named)
+    if decided := entity(row, keys):
+        return Unit("decision", decided)
+    return Unit("request", request.encode())
+
+
+def entity(row: Mapping[str, Any], columns: Iterable[str]) -> bytes | None:
+    """What some columns of a row name; None where one of them is missing, null, empty or no plain value.
+
+    A whole number is one entity, with a fraction or without, and a text is one in whatever form of Unicode; a number and
+    its text are two.
+    """
+    values = [_value(row.get(name)) for name in columns]
+    return orjson.dumps(values, default=str) if values and None not in values else None
+
+
+def named(header: bytes | None, request: str) -> Unit:
+    """What full rows are divided by: the entity that their header names, the same as that text in a row; else the request."""
+    if header:
+        try:
+            text = header.decode()
+        except UnicodeDecodeError:
+            text = header.decode("latin-1")
+        if found := entity({"": text}, [""]):
+            return Unit("entity", found)
+    return Unit("request", request.encode())
+
+
+def _value(value: object) -> object:
+    if isinstance(value, str):
+        text = value.strip()
+        return None if text.casefold() in MISSING else unicodedata.normalize("NFC", text)
+    if isinstance(value, float):
+        if value - value != 0:  # NaN and the infinities
+            return None
+        return plain(value) if abs(value) < EXACT_FLOAT else value
+    return plain(value) if isinstance(value, int | date | Decimal) else None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from headrace.features.keys import KeyValue
     from headrace.features.online.rows import Seen
     from headrace.serving.predictors import Answer, Row
+    from headrace.serving.traffic import Assigned
     from headrace.serving.version import Serving
 
 Keys = dict[str, "KeyValue | None"]  # a decision's key, in its declared types; None where a request does not say it
@@ -41,6 +42,7 @@ class Part:
     Attributes:
         rows: in the order of the version's inputs.
         places: which rows of the request they are; None for all of them.
+        divided: what each row was divided by, or all of them together where there is one; None while nothing is divided.
         known: the decision of each row; None where requests give full rows without a key.
         asked: what the request says, where features have to be looked up first; `rows` is empty until then.
         keys: of what is asked, row by row.
@@ -53,6 +55,7 @@ class Part:
     serving: Serving
     rows: list[Row]
     places: list[int] | None = None
+    divided: list[Assigned] | None = None
     known: list[Known] | None = None
     asked: list[Mapping[str, Any]] | None = None
     keys: list[Keys] | None = None

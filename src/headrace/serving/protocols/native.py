@@ -16,19 +16,24 @@ from headrace.core.errors import DataError
 from headrace.features.keys import moment, typed_all
 from headrace.serving.codec import BadRequestError, document, listed, named
 from headrace.serving.protocols.asked import Part, decision
-from headrace.serving.traffic import entity
+from headrace.serving.traffic import unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from headrace.serving.connection import Request
     from headrace.serving.protocols.asked import Keys, Known
-    from headrace.serving.traffic import Traffic
+    from headrace.serving.traffic import Assigned, Traffic
     from headrace.serving.version import Serving
 
 
-def read(traffic: Traffic, request: Request) -> tuple[list[Part], bool]:
+def read(traffic: Traffic, request: Request, number: str) -> tuple[list[Part], bool]:
     """The rows, by the version that answers them, and whether their features are asked for.
+
+    Args:
+        traffic: who answers.
+        request: as it came.
+        number: its id.
 
     Raises:
         BadRequestError: says what is wrong, with the row and the column.
@@ -45,7 +50,7 @@ def read(traffic: Traffic, request: Request) -> tuple[list[Part], bool]:
     if not rows:
         raise BadRequestError("there are no rows.")
     keys = [_keys(traffic.primary, place, row) for place, row in enumerate(rows)]
-    parts = _parts(traffic, cast("list[Mapping[str, Any]]", rows), keys)
+    parts = _parts(traffic, cast("list[Mapping[str, Any]]", rows), keys, number)
     for part in parts:
         part.tells = features
     return parts, features
@@ -61,15 +66,18 @@ def _keys(serving: Serving, place: int, row: Any) -> Keys:
         raise BadRequestError(f"row {place}: {error.what}") from None
 
 
-def _parts(traffic: Traffic, rows: list[Mapping[str, Any]], keys: list[Keys]) -> list[Part]:
+def _parts(traffic: Traffic, rows: list[Mapping[str, Any]], keys: list[Keys], number: str) -> list[Part]:
     if traffic.split is None:
         return [_part(traffic.primary, rows, keys, None)]
     of_primary = traffic.primary.plan.key_columns
-    by = traffic.split.by or traffic.primary.plan.keys
+    by, own = traffic.split.by, traffic.primary.plan.keys
     places: dict[int, list[int]] = {}
     servings: dict[int, Serving] = {}
+    divided: dict[int, list[Assigned]] = {}
     for place, row in enumerate(rows):
-        serving = traffic.of(entity({**row, **keys[place]}, by))
+        serving, assigned = traffic.of(unit({**row, **keys[place]}, by, own, f"{number}-{place}"))
+        if assigned is not None:
+            divided.setdefault(serving.served.version, []).append(assigned)
         servings[serving.served.version] = serving
         places.setdefault(serving.served.version, []).append(place)
     parts: list[Part] = []
@@ -79,7 +87,9 @@ def _parts(traffic: Traffic, rows: list[Mapping[str, Any]], keys: list[Keys]) ->
             known = [keys[at] for at in mine]
         else:  # a candidate that decides by another key
             known = [_keys(serving, at, rows[at]) for at in mine]
-        parts.append(_part(serving, [rows[at] for at in mine], known, mine if len(servings) > 1 else None))
+        part = _part(serving, [rows[at] for at in mine], known, mine if len(servings) > 1 else None)
+        part.divided = divided.get(version)
+        parts.append(part)
     return parts
 
 
