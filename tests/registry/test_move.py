@@ -43,7 +43,7 @@ def logged(root, number):
 def ask(registry, version, to="Production", *, roles=("governance",), against=None, key=None):
     found = registry.get("days", version)
     return registry.requests.ask(
-        found, to, key=key or f"{version} {to}", by="ada", evidence=EVIDENCE, against=against, roles=roles
+        found, to, key=key or f"{version} {to}", by="ada", hands=(), evidence=EVIDENCE, against=against, roles=roles
     )
 
 
@@ -217,7 +217,14 @@ def test_a_version_that_was_moved_meanwhile_is_told(registry):
 def test_a_request_that_nobody_decided_expires(registry):
     version = registry.get("days", 1)
     asked = registry.requests.ask(
-        version, "Production", key="old", by="ada", evidence={}, roles=("governance",), valid=timedelta(microseconds=1)
+        version,
+        "Production",
+        key="old",
+        by="ada",
+        hands=(),
+        evidence={},
+        roles=("governance",),
+        valid=timedelta(microseconds=1),
     )
     assert registry.requests.get(asked.id).status == "expired"
     with pytest.raises(RefusedError, match="expired at"):

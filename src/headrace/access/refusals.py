@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from headrace.access.audit import record
-from headrace.access.identity import TOKENS, VARIABLE
+from headrace.access.people import TOKENS
+from headrace.access.rights import VARIABLE
 from headrace.core.text import visible
 
 if TYPE_CHECKING:
