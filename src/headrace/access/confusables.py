@@ -1,7 +1,7 @@
 """Letters that look like others: those of Unicode TR39 whose both sides may stand in a name (see `names`).
 
 Taken from Unicode's `confusables.txt` (https://www.unicode.org/Public/security/), by classes: what stands before the colon is
-the prototype of what stands after it. One is wider than there: the Cyrillic and the Greek letter ka are a k here.
+the prototype of what stands after it.
 """
 # ruff: noqa: RUF001
 
@@ -10,10 +10,10 @@ from __future__ import annotations
 CLASSES = """
 O:0ΟОՕ 2:ƧꙄꝚ 3:ƷȜЗӠꝪꞫ 5:Ƽ 6:б 8:Ȣȣ 9:Ꝯ A:ΑА a:ɑαа AA:Ꜳ aa:ꜳ AE:ÆӔ ae:æӕ AO:Ꜵ ao:ꜵ AU:Ꜷ au:ꜷ AV:ꜸꜺ
 av:ꜹꜻ AY:Ꜽ ay:ꜽ B:ΒВꞴ b:ƄЬ bl:Ы C:С c:сᴄ d:ԁ dz:ʣ E:ΕЕ e:еҽꬲ F:ϜꞘ f:քẝꞙꬵ G:Ԍ g:ƍɡցᶃ H:ΗН h:һհ
-i:ıɩɪιіӏꙇ J:ͿЈꞲ j:ϳј K:ΚК k:ĸκкᴋ l:1IƖǀΙІӀ ll:ǁ lO:Ю ls:ʪ lz:ʫ M:ΜϺМ N:Ν n:ոռ o:οσоօჿᴏᴑꬽ OE:Œ oe:œ
+i:ıɩɪιіӏꙇ J:ͿЈꞲ j:ϳј K:ΚК l:1IƖǀΙІӀ ll:ǁ lO:Ю ls:ʪ lz:ʫ M:ΜϺМ N:Ν n:ոռ o:οσоօჿᴏᴑꬽ OE:Œ oe:œ
 OO:ꚘꝎ oo:ꚙꝏ P:ΡР p:ρр q:ԛգզ R:Ʀ r:гᴦꭇꭈ rn:m S:ЅՏ s:ƽѕꜱ T:ΤТ T3:Ꜩ tf:ꝷ ts:ʦ U:Ս u:ʋυսᴜꞟꭎꭒ ue:ᵫ uo:ꭣ
 V:Ѵ v:νѵᴠ W:Ԝ w:ɯѡԝաᴡ X:ΧХꞳ x:х Y:ΥУҮ y:ɣʏγуүყᶌỿꭚ Z:Ζ z:ᴢ ß:βꞵ Å:Ȧ å:ȧ Ç:Ҫ ç:ҫ Ð:ĐƉ Ö:Ő ø:ꬾ Þ:Ϸ þ:ƿϸ
-Ă:Ǎ ă:ǎ Ĕ:Ě ĕ:ě Ğ:Ǧ ğ:ǧ ģ:ǵ ħ:ћ Ĭ:Ǐ ĭ:ǐ ņ:ɲ Ŏ:Ǒ ŏ:ǒ Ţ:Ț ţ:ƫț Ŭ:Ǔ ŭ:ǔ ƀ:ѢѣҌҍ ƃ:ƂБ ƅ:ь Ƕ:Ԋ ƚ:Ɨ ƞ:η
+Ă:Ǎ ă:ǎ Ĕ:Ě ĕ:ě Ğ:Ǧ ğ:ǧ ģ:ǵ ħ:ћ Ĭ:Ǐ ĭ:ǐ ĸ:κкᴋ ņ:ɲ Ŏ:Ǒ ŏ:ǒ Ţ:Ț ţ:ƫț Ŭ:Ǔ ŭ:ǔ ƀ:ѢѣҌҍ ƃ:ƂБ ƅ:ь Ƕ:Ԋ ƚ:Ɨ ƞ:η
 ƨ:ᴤꙅ ǝ:əә ȝ:ʒӡჳꝫ ȷ:յ Ɂ:ʔ ɋ:ᶐ ɍ:ғ Ɏ:Ұ ɏ:ұ Ɔ:Ͻ ɔ:ͻᴐↄ Ə:Ә Ɛ:Ԑ ɛ:εєԑꞓ ɜ:зᴈ ɢ:ԍ ɦ:ꚕ ɨ:ᵻᵼ ɰ:պ ɵ:ѳөꝋ ɸ:φф
 Ʃ:Σ ʃ:ꭍ Ʌ:ΛЛ ʌ:ᴧ ʍ:мᴍ ʘ:Ꙩ ʙ:в ʚ:ꞝ ʜ:н Ͱ:Ⱶ Ͷ:И ͷ:иᴎ ͽ:ꜿ Ͽ:Ꜿ Γ:Г δ:ծẟ θ:ƟΘѲӨꝊ Π:П π:пᴨ ς:ϛ τ:тᴛ Φ:ФՓ
 χ:ꭓꭕ Ψ:Ѱ ψ:ѱ ω:ꙍꞷ й:ѝ л:ᴫ я:ᴙ Є:Ꞓ љ:ꭠ Ѝ:Й Қ:Ⱪ Ҟ:Ꝁ Ң:Ⱨ Ҷ:Ӌ ҷ:ӌ Ӈ:Ӊ ӈ:ӊ ᴘ:ᴩ ṃ:ꭑ Ⴀ:Ꞇ く:𡿨 へ:ヘ イ:亻 エ:工

@@ -71,10 +71,15 @@ def look_alike(name: str, known: Iterable[str], *, itself: bool = False) -> str 
 def skeletons(name: str) -> frozenset[str]:
     """What a name looks like, as written and in small letters; two that share one are taken for each other.
 
+    Greek and Cyrillic small letters have the shapes of Latin capitals, so that their names are read in capitals, too.
+
     >>> sorted(skeletons("Ian"))
     ['ian', 'lan']
     """
-    return frozenset(text.translate(PROTOTYPES).casefold() for text in (name, name.casefold()))
+    texts = [name, name.casefold()]
+    if any(_script(each) not in (None, "Latin") for each in name):
+        texts.append(name.upper())
+    return frozenset(text.translate(PROTOTYPES).casefold() for text in texts)
 
 
 def spelt(name: str) -> str:
@@ -92,8 +97,8 @@ def _wrong(name: str) -> str:
     for each in name:
         if each in DIGITS or each in MARKS:
             continue
-        script = SCRIPTS.get(unicodedata.name(each, "").split(" ", 1)[0])
-        if script is None or unicodedata.category(each) not in ("Lu", "Ll", "Lo"):
+        script = _script(each)
+        if script is None:
             return f"{_character(each)} cannot stand in it"
         scripts.setdefault(script, each)
     if unicodedata.normalize("NFKC", name) != name:
@@ -105,6 +110,13 @@ def _wrong(name: str) -> str:
     if name[0] in MARKS:
         return f"it begins with {name[0]!r}"
     return ""
+
+
+def _script(each: str) -> str | None:
+    """The script of a letter; None for what is no letter of those that a name is written in."""
+    if unicodedata.category(each) not in ("Lu", "Ll", "Lo"):
+        return None
+    return SCRIPTS.get(unicodedata.name(each, "").split(" ", 1)[0])
 
 
 def _character(each: str) -> str:
