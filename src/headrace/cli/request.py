@@ -86,7 +86,7 @@ def show(request: int, env: str | None, as_json: bool) -> None:
     if earlier:
         put()
         heading("Rejected before")
-        table(earlier)
+        table([_labelled(each, simulated) for each in earlier])
     if decided:
         put()
         heading("Decision")
