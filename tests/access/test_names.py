@@ -15,6 +15,7 @@ import headrace
 from headrace.access import names, tokens
 from headrace.access.confusables import CLASSES, PROTOTYPES
 from headrace.access.identity import Access
+from headrace.access.refusals import UNKNOWN
 from headrace.core.errors import ConfigError, RefusedError
 from headrace.core.state import State
 from headrace.deployment.ramps import RAMP
@@ -171,7 +172,7 @@ class TestTokensOfPrograms:
 
 
 def test_every_name_that_the_code_acts_under_is_reserved():
-    assert {GATES, RAMP, names.BOOTSTRAP} <= set(names.RESERVED)
+    assert {GATES, RAMP, UNKNOWN, names.BOOTSTRAP} <= set(names.RESERVED)
     acting = set()
     for file in Path(headrace.__file__).parent.rglob("*.py"):
         for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

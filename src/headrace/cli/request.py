@@ -76,7 +76,7 @@ def show(request: int, env: str | None, as_json: bool) -> None:
         return
     facts(_labelled(_row(found), simulated))
     for each in found.approvals:
-        click.echo(f"signed by {label(each.by, simulated)} as {each.role}")
+        put(f"signed by {label(each.by, simulated)} as {each.role}")
     evidence = cast("dict[str, Any]", found.evidence)
     if evidence.get("findings"):
         put()
