@@ -72,6 +72,7 @@ def test_names_and_roles_are_checked(access):
     for name, role in (("", "governance"), ("olga; drop", "governance"), ("olga", "Governance!")):
         with pytest.raises(ConfigError):
             access.grant(name, role)
+    assert access.grants() == []
     with pytest.raises(NotFoundError, match="Grant a role first"):
         access.token("nobody")
 

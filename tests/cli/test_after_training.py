@@ -9,6 +9,7 @@ import time
 import urllib.request
 
 import pytest
+from tests.support.people import enrol
 
 from .mini import write
 
@@ -33,8 +34,7 @@ def asked(headrace, tmp_path_factory):
     ok(headrace, folder, "run", "refresh")
     ok(headrace, folder, "run", "train", "--as-of", "2024-02-01")
     ok(headrace, folder, "run", "deploy", "--as-of", "2024-02-01", code=3)
-    ok(headrace, folder, "access", "grant", "eva", "governance")
-    return folder, ok(headrace, folder, "access", "token", "eva").stdout.strip()
+    return folder, enrol(headrace, folder, {"eva": "governance"})["eva"]
 
 
 def test_a_request_waits_for_a_person_who_is_not_its_maker(headrace, asked):

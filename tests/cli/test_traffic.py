@@ -6,6 +6,7 @@ import signal
 
 import pytest
 from tests.deployment.conftest import World
+from tests.support.people import enrol
 
 from headrace.workspace.workspace import open_workspace
 
@@ -27,8 +28,7 @@ def approved(headrace, tmp_path_factory):
     """Version 1 is in Production, 2 on its ramp since eva approved it, 3 in no stage. Gives the folder and her token."""
     folder = write(tmp_path_factory.mktemp("approved") / "mini", deployment=DEPLOYMENT)
     ok(headrace, folder, "run", "refresh")
-    ok(headrace, folder, "access", "grant", "eva", "governance")
-    token = ok(headrace, folder, "access", "token", "eva").stdout.strip()
+    token = enrol(headrace, folder, {"eva": "governance"})["eva"]
     said = []
     for number, day in enumerate(("2024-02-01", "2024-02-10"), start=1):
         ok(headrace, folder, "run", "train", "--as-of", day)

@@ -40,10 +40,10 @@ def logged(root, number):
     return folder
 
 
-def ask(registry, version, to="Production", *, roles=("governance",), against=None, key=None):
+def ask(registry, version, to="Production", *, roles=("governance",), against=None, key=None, hands=()):
     found = registry.get("days", version)
     return registry.requests.ask(
-        found, to, key=key or f"{version} {to}", by="ada", evidence=EVIDENCE, against=against, roles=roles
+        found, to, key=key or f"{version} {to}", by="ada", hands=hands, evidence=EVIDENCE, against=against, roles=roles
     )
 
 
@@ -99,6 +99,34 @@ def test_two_roles_take_two_people(registry):
         registry.requests.approve(request.id, both)
     decision = registry.requests.approve(request.id, Identity(name="ben", roles=frozenset({"business"})))
     assert decision.by == ("olga", "ben")
+
+
+def test_a_signature_of_the_same_hands_as_the_request_does_not_count(registry):
+    made_by_ada = Identity(name="olga", roles=OLGA.roles, hands=frozenset({"piet", "ada"}))
+    request = ask(registry, 1)
+    for decide in (registry.requests.approve, registry.requests.reject):
+        with pytest.raises(RefusedError, match="the token of olga came through the hands of ada"):
+            decide(request.id, made_by_ada, reason="fine")
+    beside = ask(registry, 2, hands=("olga", "root"))
+    with pytest.raises(RefusedError, match="the token of ada came through the hands of olga"):
+        registry.requests.approve(beside.id, OLGA)
+    assert [registry.requests.get(each.id).status for each in (request, beside)] == ["open", "open"]
+    of_one_admin = Identity(name="olga", roles=OLGA.roles, hands=frozenset({"root"}))
+    assert registry.requests.approve(beside.id, Identity(name="piet", roles=PIET.roles, hands=frozenset({"root"})))
+    assert registry.requests.approve(request.id, of_one_admin)  # a maker who neither asks nor signs is trusted
+
+
+def test_two_roles_take_two_pairs_of_hands(registry):
+    request = ask(registry, 1, roles=("governance", "business"))
+    registry.requests.approve(request.id, OLGA)
+    with pytest.raises(RefusedError, match="one of them made the other's token"):
+        registry.requests.approve(
+            request.id, Identity(name="ben", roles=frozenset({"business"}), hands=frozenset({"olga"}))
+        )
+    other = ask(registry, 2, roles=("governance", "business"))
+    registry.requests.approve(other.id, Identity(name="ben", roles=frozenset({"business"}), hands=frozenset({"olga"})))
+    with pytest.raises(RefusedError, match="one of them made the other's token"):
+        registry.requests.approve(other.id, OLGA)
 
 
 @pytest.mark.parametrize("file", ["data/package/weights", "MLmodel"])
@@ -217,7 +245,14 @@ def test_a_version_that_was_moved_meanwhile_is_told(registry):
 def test_a_request_that_nobody_decided_expires(registry):
     version = registry.get("days", 1)
     asked = registry.requests.ask(
-        version, "Production", key="old", by="ada", evidence={}, roles=("governance",), valid=timedelta(microseconds=1)
+        version,
+        "Production",
+        key="old",
+        by="ada",
+        hands=(),
+        evidence={},
+        roles=("governance",),
+        valid=timedelta(microseconds=1),
     )
     assert registry.requests.get(asked.id).status == "expired"
     with pytest.raises(RefusedError, match="expired at"):

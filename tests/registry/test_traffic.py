@@ -28,6 +28,7 @@ def approve(registry, version, *, against=1, plan=None, key=None):
         "Production",
         key=key or f"approve {version} {against} {plan}",
         by="ada",
+        hands=(),
         evidence=evidence,
         against=against,
         roles=("governance",),
@@ -44,7 +45,7 @@ def to_staging(registry, version):
 def archive(registry, version):
     found = registry.get("days", version)
     request = registry.requests.ask(
-        found, "Archived", key=f"archive {version} {found.stage}", by="ada", evidence={}, against=None
+        found, "Archived", key=f"archive {version} {found.stage}", by="ada", hands=(), evidence={}, against=None
     )
     decision = registry.requests.by_gates(request.id, approved=True, reason="bad")
     registry.move(found, "Archived", expect=found.stage, decision=decision, by="ada")

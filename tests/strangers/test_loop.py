@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from deltalake import DeltaTable
 from sklearn.metrics import accuracy_score, root_mean_squared_error
+from tests.support.people import enrol
 
 from .conftest import project
 
@@ -185,8 +186,7 @@ def test_without_a_second_person_it_goes_through_its_gates_and_answers_as_it_sco
 def test_with_one_it_waits_for_somebody_else_who_signs(ran_machines, headrace):
     (request,) = live(headrace, ran_machines, "request", "list", "--json").json()
     mine = live(headrace, ran_machines, "request", "approve", request["request"])
-    assert live(headrace, ran_machines, "access", "grant", "eva", "governance").code == 0
-    token = live(headrace, ran_machines, "access", "token", "eva").stdout.strip()
+    token = enrol(headrace, ran_machines, {"eva": "governance"}, env="live")["eva"]
     hers = live(headrace, ran_machines, "request", "approve", request["request"], env={"HEADRACE_TOKEN": token})
     again = live(headrace, ran_machines, "run", "deploy", "--model", "fault", "--as-of", TRAINED)
     history = live(headrace, ran_machines, "model", "history", "fault", "--json").json()

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from headrace.access import people
 from headrace.access.audit import record
-from headrace.access.identity import TOKENS, VARIABLE
+from headrace.access.people import TOKENS
+from headrace.access.rights import VARIABLE
 from headrace.core import vault
 from headrace.core.text import visible
 
@@ -44,4 +46,6 @@ def record_refusal(
             hashed = hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
             who = connection.execute(select(TOKENS.c.name).where(TOKENS.c.hash == hashed)).scalar()
             told["token"] = hashed[:PREFIX]
+        if who in people.simulated(connection):
+            told["simulated"] = True
         record(connection, who or UNKNOWN, "access.refused", visible(subject)[:LONGEST], told)

@@ -131,6 +131,7 @@ OPERATIONS = {
     "audit": READS,
     "access me": READS,
     "access list": READS,
+    "access bootstrap": _changes(ADMIN),  # which the only one here is, before anybody was granted anything
     "access grant": _changes(ADMIN, ENROLLER),
     "access revoke": _changes(ADMIN),
     "access token": _changes(ADMIN, ENROLLER),

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from headrace.access import names
 from headrace.core.clock import now
 from headrace.core.errors import ConfigError, ConflictError, DataError, NotFoundError
 from headrace.core.locks import hold
@@ -71,11 +72,10 @@ def create(file: Path, name: str, *, scopes: Sequence[Scope], lasts: timedelta |
     """Makes a token and gives its text, which nobody can read again.
 
     Raises:
-        ConfigError: no name, or an unknown scope.
+        ConfigError: no name, one that looks like another one's, or an unknown scope.
         ConflictError: there is one of this name.
     """
-    if not name.strip() or len(name) > 100 or not name.isprintable():
-        raise ConfigError(f"{name!r} is no name for a token.", hint="Call it after who uses it: check-out.")
+    names.check(name)
     if unknown := [scope for scope in scopes if scope not in SCOPES]:
         raise ConfigError(f"{unknown[0]!r} is no scope.", hint=f"There is {', '.join(SCOPES)}.")
     text = PREFIX + secrets.token_urlsafe(32)
@@ -92,6 +92,7 @@ def create(file: Path, name: str, *, scopes: Sequence[Scope], lasts: timedelta |
         there = read(file)
         if any(each.name == name for each in there):
             raise ConflictError(f"there is a token {name!r} already.", hint=f"headrace token revoke {name}")
+        names.check_free(name, [each.name for each in there])
         _write(file, [*there, token])
     return text
 

@@ -1,4 +1,4 @@
-"""`headrace access me|list|grant|revoke|token`."""
+"""`headrace access me|list|bootstrap|grant|revoke|token`."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def me(env: str | None, as_json: bool) -> None:
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
-        found = workspace.access.me()
-    shown = {"name": found.name, "roles": sorted(found.roles)}
+        found = workspace.access.me(enrolling=True)
+    shown = {"name": found.name, "roles": sorted(found.roles), "simulated": found.simulated}
     if as_json:
         emit(shown)
     else:
-        facts(shown)
+        facts(shown if found.simulated else {name: shown[name] for name in ("name", "roles")})
 
 
 @command.command(name="list")
@@ -40,6 +40,7 @@ def me(env: str | None, as_json: bool) -> None:
 @json_option
 def list_(env: str | None, as_json: bool) -> None:
     """Every role that was granted."""
+    from headrace.access.people import label
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
@@ -47,7 +48,22 @@ def list_(env: str | None, as_json: bool) -> None:
     if as_json:
         emit(rows)
     else:
-        table(rows, empty="nobody was granted a role yet: you are alone, and admin.")
+        shown = [{**row, "name": label(row["name"], [row["name"]] if row["simulated"] else [])} for row in rows]
+        table(shown, ("name", "role", "by", "at"), empty="nobody was granted a role yet: you are alone, and admin.")
+
+
+@command.command()
+@click.option("--simulated", is_flag=True, help="Whom it enrols is labelled as no real person, for demonstrations.")
+@env_option
+def bootstrap(simulated: bool, env: str | None) -> None:
+    """Make the identity that enrols people, once, before anybody was granted a role; its token is printed once."""
+    from headrace.workspace.workspace import open_workspace
+
+    with open_workspace(env) as workspace:
+        made = workspace.access.bootstrap(simulated=simulated)
+    put(made)
+    say("Shown once. Who has it enrols people and does nothing else: export HEADRACE_TOKEN=…, then for each of them")
+    say(f"{bold('headrace access grant NAME ROLE')} and {bold('headrace access token NAME')}")
 
 
 @command.command()
@@ -91,12 +107,16 @@ def revoke(name: str, role: str | None, tokens: bool, env: str | None) -> None:
 @env_option
 def token(name: str, env: str | None) -> None:
     """Make a token by which somebody is known, printed once; it goes into HEADRACE_TOKEN."""
+    from headrace.access.names import BOOTSTRAP
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
         made = workspace.access.token(name)
+        me = workspace.access.me(enrolling=True).name
     put(made)
     say(f"Shown once. {name} types: export HEADRACE_TOKEN=…")
+    if me not in (BOOTSTRAP, name):
+        say(f"{me} made it, so neither of {me} and {name} can approve what the other one asks for.")
 
 
 def _doubt(workspace: Workspace, role: str) -> str:

@@ -10,6 +10,8 @@ import click
 from headrace.cli.output import emit, env_option, json_option, put, say, table, wrong
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from headrace.access.audit import Entry, Head
     from headrace.workspace.anchoring import Found, Kept
     from headrace.workspace.workspace import Workspace
@@ -42,10 +44,18 @@ def command(limit: int, verify: bool, head: str | None, env: str | None, as_json
             _print(workspace.audit.head(), as_json=as_json)
             return
         rows = [vars(entry) for entry in workspace.audit.entries(limit=limit)]
+        simulated = workspace.access.simulated()
     if as_json:
         emit(rows)
     else:
-        table(rows, ("at", "who", "action", "object", "details"))
+        _table(rows, simulated)
+
+
+def _table(rows: list[dict[str, object]], simulated: Collection[str]) -> None:
+    from headrace.access.people import label
+
+    shown = [{**row, "who": label(str(row["who"]), simulated)} for row in rows]
+    table(shown, ("at", "who", "action", "object", "details"))
 
 
 def _print(head: Head, *, as_json: bool) -> None:
@@ -68,7 +78,7 @@ def _verify(workspace: Workspace, head: str | None, limit: int, *, as_json: bool
         told: dict[str, object] = {"entries": [vars(entry) for entry in entries], "head": vars(last)}
         emit({**told, "broken": vars(broken) if broken else None, "missing": missing, "unread": found.unread})
     else:
-        table([vars(entry) for entry in entries], ("at", "who", "action", "object", "details"))
+        _table([vars(entry) for entry in entries], workspace.access.simulated())
     _tell(last, broken, found, lost)
     if broken is not None or lost or found.missing:
         sys.exit(1)

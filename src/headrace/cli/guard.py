@@ -166,7 +166,7 @@ def _known(workspace: Workspace, right: Right, name: str, ctx: click.Context) ->
 
 def _me(workspace: Workspace, name: str, ctx: click.Context) -> Identity:
     try:
-        return workspace.access.me()
+        return workspace.access.me(enrolling=True)  # the table says what that one may
     except RefusedError as error:
         _refused(workspace, None, name, error, ctx)
         raise

@@ -83,6 +83,7 @@ def show(name: str, version: int | None, env: str | None, as_json: bool) -> None
 @json_option
 def history(name: str, env: str | None, as_json: bool) -> None:
     """Every stage that a version of this model came to, and what was rejected: when, by whom, why, by which decision."""
+    from headrace.access.people import label
     from headrace.cli.request import rejections
     from headrace.workspace.workspace import open_workspace
 
@@ -91,12 +92,26 @@ def history(name: str, env: str | None, as_json: bool) -> None:
         rows = [{**vars(change), "rejected": None} for change in workspace.registry.history(name)]
         for version in versions:
             rows += [_rejected(version.version, each) for each in rejections(workspace.registry, name, version.version)]
+        simulated = workspace.access.simulated()
+        decided = {
+            each: workspace.registry.requests.decided(each).by
+            for each in {row["decision"] for row in rows}
+            if each is not None
+        }
     rows.sort(key=lambda row: str(row["at"]))
     if as_json:
         emit(rows)
-    else:
-        shown = [{**row, "stage": row["stage"] or f"not {row['rejected']}"} for row in rows]
-        table(shown, ("at", "version", "stage", "by", "why", "decision"))
+        return
+    shown = [
+        {
+            **row,
+            "stage": row["stage"] or f"not {row['rejected']}",
+            "by": [label(each, simulated) for each in str(row["by"]).split(", ")],
+            "decided by": [label(each, simulated) for each in decided.get(row["decision"], ())],
+        }
+        for row in rows
+    ]
+    table(shown, ("at", "version", "stage", "by", "why", "decision", "decided by"))
 
 
 def _rejected(version: int, told: Mapping[str, object]) -> dict[str, object]:

@@ -9,6 +9,8 @@ import click
 from headrace.cli.output import Commands, bold, emit, env_option, facts, heading, json_option, put, say, table, wrong
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from headrace.registry.records import Decision, Request
     from headrace.registry.registry import Registry
     from headrace.workspace.workspace import Workspace
@@ -29,9 +31,11 @@ def list_(everything: bool, env: str | None, as_json: bool) -> None:
 
     with open_workspace(env) as workspace:
         rows = [_row(each) for each in workspace.registry.requests.list(status=None if everything else "open")]
+        simulated = workspace.access.simulated()
     if as_json:
         emit(rows)
         return
+    rows = [_labelled(row, simulated) for row in rows]
     columns = ("request", "model", "version", "to", "status", "by", "missing", "expires")
     table(rows, columns, empty="no open request. `headrace request list --all` shows those that were decided.")
 
@@ -42,12 +46,15 @@ def list_(everything: bool, env: str | None, as_json: bool) -> None:
 @json_option
 def show(request: int, env: str | None, as_json: bool) -> None:
     """One request with its evidence, comments and signatures."""
+    from headrace.access.people import label
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
         found = workspace.registry.requests.get(request)
         decision = workspace.registry.requests.decision(request)
         earlier = rejections(workspace.registry, found.model, found.version, before=request)
+        simulated = workspace.access.simulated()
+        advice = workspace.access.advice(found.missing[0], asked_by=found.by) if found.missing else ""
     decided = (
         {}
         if decision is None
@@ -55,6 +62,7 @@ def show(request: int, env: str | None, as_json: bool) -> None:
     )
     if as_json:
         signed = [vars(each) for each in found.approvals]
+        named = {found.by, *(each.by for each in found.approvals), *(decision.by if decision else ())}
         emit(
             {
                 **_row(found),
@@ -62,10 +70,13 @@ def show(request: int, env: str | None, as_json: bool) -> None:
                 "approvals": signed,
                 "decision": decided or None,
                 "rejected_before": earlier,
+                "simulated": sorted(named & simulated),
             }
         )
         return
-    facts(_row(found))
+    facts(_labelled(_row(found), simulated))
+    for each in found.approvals:
+        put(f"signed by {label(each.by, simulated)} as {each.role}")
     evidence = cast("dict[str, Any]", found.evidence)
     if evidence.get("findings"):
         put()
@@ -75,13 +86,15 @@ def show(request: int, env: str | None, as_json: bool) -> None:
     if earlier:
         put()
         heading("Rejected before")
-        table(earlier)
+        table([_labelled(each, simulated) for each in earlier])
     if decided:
         put()
         heading("Decision")
-        facts(decided)
+        facts(_labelled(decided, simulated))
     elif found.missing:
         say(f"Next, as somebody with the role {found.missing[0]}: {bold(f'headrace request approve {request}')}")
+        if advice:
+            say(advice)
 
 
 @command.command()
@@ -202,6 +215,14 @@ def rejections(registry: Registry, model: str, version: int, *, before: int | No
             }
         )
     return found
+
+
+def _labelled(row: dict[str, object], simulated: Collection[str]) -> dict[str, object]:
+    """For people: who is simulated is shown so."""
+    from headrace.access.people import label
+
+    by = cast("str | tuple[str, ...]", row["by"])
+    return {**row, "by": label(by, simulated) if isinstance(by, str) else [label(each, simulated) for each in by]}
 
 
 def _row(request: Request) -> dict[str, object]:

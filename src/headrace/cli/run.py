@@ -499,6 +499,8 @@ def _told(workspace: Workspace, model: str, found: Delivered) -> None:
     elif found.ending == "waits for approval":
         say(f"{said} waits for approval by {', '.join(found.missing)}; whoever asked cannot give it.")
         say(f"Next, as somebody else: {bold(f'headrace request approve {found.request} --env {env}')}")
+        if advice := workspace.access.advice(found.missing[0], asked_by=workspace.access.me().name):
+            say(advice)
     elif found.ending == "on a ramp":
         say(f"{said} is on its ramp. Next: {bold(f'headrace traffic show {model} --env {env}')}")
     elif found.ending == "ramp stopped":

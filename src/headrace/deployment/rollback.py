@@ -65,6 +65,7 @@ def roll_back(
         "Production",
         key=f"{ROLLBACK} {new_id()}",
         by=identity.name,
+        hands=identity.hands,
         evidence=evidence,
         against=current.version if current else None,
         comment=f"rollback: {reason}",

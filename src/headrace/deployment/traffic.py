@@ -114,9 +114,9 @@ def waive(registry: Registry, model: str, rules: Sequence[str], *, identity: Ide
         raise NotFoundError("ramp of", model, None, hint=f"headrace traffic history {model}")
     request = registry.requests.get(registry.requests.decided(ramp.decision).request)
     what = f"waive a rule of the ramp of {model}"
-    if request.roles and identity.name == request.by:
+    if request.roles and identity.shares_hands(request.by, request.hands):
         raise RefusedError(
-            f"{identity.name} made request {request.id} and cannot {what}: four eyes see more than two.",
+            f"request {request.id} came through the hands of {identity.name}, who cannot {what}: four eyes see more than two.",
             hint=f"Somebody else with the role {' or '.join(request.roles)} can.",
         )
     identity.require(*(request.roles or roles("traffic waive")), to=what)

@@ -19,7 +19,7 @@ from headrace.scoring.version import load
 from headrace.training.training_set import PART, table_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -159,6 +159,7 @@ def deploy(
     home: Path,
     by: str,
     policy: Policy,
+    hands: Collection[str],
     revive: bool,
     follow: Callable[[], Sequence[Trouble]],
 ) -> Delivered:
@@ -175,12 +176,13 @@ def deploy(
         home: where servers of this model look.
         by: who asks.
         policy: what Production takes, as the running code declares it; it is in force.
+        hands: who could act as them (`headrace.access.identity.Identity`).
         revive: whether a version that was archived begins again at the first gate, and one whose ramp was stopped at the
             first step.
         follow: brings aliases and `serving.json` to where the stages are; gives what could not follow.
     """
     found = candidate(registry, deployment.name, version)
-    delivery = Delivery(lakehouse, tracking, registry, run, deployment, found, as_of, home, by, policy)
+    delivery = Delivery(lakehouse, tracking, registry, run, deployment, found, as_of, home, by, policy, hands)
     if found.stage == "Production":
         delivery.copy()
         delivery.follow(follow)
@@ -249,6 +251,7 @@ class Delivery:
     home: Path
     by: str
     policy: Policy
+    hands: Collection[str]
 
     @cached_property
     def champion(self) -> Version | None:
@@ -522,6 +525,7 @@ class Delivery:
                 to,
                 key=step.key,
                 by=self.by,
+                hands=self.hands,
                 evidence=evidence,
                 basis=basis,
                 against=against,

@@ -94,10 +94,11 @@ class StageChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Approval:
-    """One signature under a request."""
+    """One signature under a request; `hands` as in `Request`."""
 
     role: str
     by: str
+    hands: tuple[str, ...]
     at: datetime
     reason: str
 
@@ -156,6 +157,7 @@ class Request:
         policy_hash: of the gates and roles that were declared when it was made; it is good for these alone.
         code: that ran then.
         roles: whose approval it takes, each by another person; none: the gates decide.
+        hands: who could act as the one who asked, by then (`headrace.access.identity.Identity`).
         approvals: signatures so far.
     """
 
@@ -175,6 +177,7 @@ class Request:
     comment: str
     status: Status
     by: str
+    hands: tuple[str, ...]
     at: datetime
     expires: datetime
     approvals: tuple[Approval, ...] = ()

@@ -13,10 +13,11 @@ from headrace.core.clock import now
 from headrace.core.errors import ConflictError, DataError, NotFoundError, RefusedError
 from headrace.core.events import CHANNELS, EVENTS, publish
 from headrace.core.failpoints import reach
+from headrace.registry.bound import check_bound
 from headrace.registry.policies import Policies
 from headrace.registry.ramps import Ramps, refuse_before_the_end
 from headrace.registry.records import Decision, Stage, StageChange, Version
-from headrace.registry.requests import Requests, check_bound, check_in_force
+from headrace.registry.requests import Requests, check_in_force
 from headrace.registry.tables import ALL, DECISIONS, STAGES, VERSIONS
 from headrace.registry.traffic import PLAN, Traffic, follow_move
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 
+from headrace.access import people
 from headrace.access.audit import AUDIT, record
 from headrace.core.clock import now
 from headrace.core.errors import ConflictError, NotFoundError, RefusedError
@@ -20,7 +21,7 @@ from headrace.registry.records import VALID, Approval, Decision, Reopening, Requ
 from headrace.registry.tables import APPROVALS, DECISIONS, POLICIES, REOPENINGS, REQUESTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import timedelta
 
     from sqlalchemy import Connection
@@ -38,7 +39,7 @@ class Requests:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        state.create(REQUESTS, APPROVALS, DECISIONS, REOPENINGS, POLICIES, AUDIT, EVENTS, CHANNELS)
+        state.create(REQUESTS, APPROVALS, DECISIONS, REOPENINGS, POLICIES, AUDIT, EVENTS, CHANNELS, *people.ALL)
 
     def ask(
         self,
@@ -47,6 +48,7 @@ class Requests:
         *,
         key: str,
         by: str,
+        hands: Collection[str],
         evidence: Mapping[str, Json],
         basis: str = "",
         against: int | None = None,
@@ -63,6 +65,7 @@ class Requests:
             to: the stage.
             key: one key is one request.
             by: who asks.
+            hands: who could act as them now (`headrace.access.identity.Identity`); kept.
             evidence: what the decision is to be made on.
             basis: a digest of what the evidence says, whenever it was gathered; of the evidence itself unless said.
             against: the version in Production when the evidence was made.
@@ -96,6 +99,7 @@ class Requests:
                     comment=comment,
                     status="open",
                     by=by,
+                    hands=sorted(hands),
                     at=at,
                     expires=at + valid,
                 )
@@ -153,15 +157,17 @@ class Requests:
         """
         with self.state.begin() as connection:
             asked = self._open(connection, request)
-            role = _may_decide(asked, identity, "approve")
+            role = _may_decide(connection, asked, identity, "approve")
+            signed_by = {"by": identity.name, "hands": sorted(identity.hands)}
             connection.execute(
-                insert(APPROVALS).values(request=request, role=role, by=identity.name, at=now(), reason=reason)
+                insert(APPROVALS).values(request=request, role=role, **signed_by, at=now(), reason=reason)
             )
             told: dict[str, Json] = {
                 "request": request,
                 "role": role,
                 "evidence": asked.evidence_hash,
                 "reason": reason,
+                **_labelled(identity),
             }
             record(connection, identity.name, "transition.approved", f"{asked.model}/{asked.version}", told)
             signed = _request(connection, request)
@@ -177,8 +183,8 @@ class Requests:
         """
         with self.state.begin() as connection:
             asked = self._open(connection, request)
-            _may_decide(asked, identity, "reject")
-            told: dict[str, Json] = {"request": request, "reason": reason}
+            _may_decide(connection, asked, identity, "reject")
+            told: dict[str, Json] = {"request": request, "reason": reason, **_labelled(identity)}
             record(connection, identity.name, "transition.rejected", f"{asked.model}/{asked.version}", told)
             return _decide(connection, asked, approved=False, by=[identity.name], reason=reason)
 
@@ -304,49 +310,42 @@ def _of_other_gates(request: Request) -> RefusedError:
     )
 
 
-def check_bound(version: Version, to: Stage, decision: Decision, request: Request) -> None:
-    """Refuses a decision that is not for this move, this artifact and the evidence of its request.
-
-    Raises:
-        RefusedError: says for what it is.
-    """
-    if not decision.approved:
-        raise RefusedError(
-            f"request {decision.request} was rejected by {', '.join(decision.by)}: {decision.reason or 'without a reason'}."
-        )
-    bound = (decision.model, decision.version, decision.to)
-    if bound != (version.model, version.version, to):
-        raise RefusedError(
-            f"the decision on request {decision.request} is for {decision.model}/{decision.version} to {decision.to}, "
-            f"not for {version.name} to {to}."
-        )
-    if decision.seal != version.seal:
-        raise RefusedError(f"the decision on request {decision.request} is for another artifact of {version.name}.")
-    if digest(request.evidence) != decision.evidence_hash:
-        raise RefusedError(
-            f"the evidence of request {request.id} is not what was decided on: it was changed afterwards."
-        )
-
-
-def _may_decide(asked: Request, identity: Identity, verb: str) -> str:
+def _may_decide(connection: Connection, asked: Request, identity: Identity, verb: str) -> str:
     """The missing role that somebody signs for.
 
     Raises:
-        RefusedError: their own request, a second signature, or none of the roles.
+        RefusedError: their own request, a second signature, one of the same hands as either, or none of the roles.
     """
     if not asked.roles:
         raise RefusedError(f"request {asked.id} takes nobody's approval: the gates decide it.")
     if identity.name == asked.by:
         raise RefusedError(
             f"{identity.name} made request {asked.id} and cannot {verb} it: four eyes see more than two.",
-            hint=f"Somebody else with the role {' or '.join(asked.missing)} can.",
+            hint=people.advice(connection, asked.missing[0], asked_by=asked.by)
+            or f"Somebody else with the role {' or '.join(asked.missing)} can.",
+        )
+    if identity.shares_hands(asked.by, asked.hands):
+        maker, bearer = (asked.by, identity.name) if asked.by in identity.hands else (identity.name, asked.by)
+        raise RefusedError(
+            f"{identity.name} cannot {verb} request {asked.id} of {asked.by}: the token of {bearer} came through the hands "
+            f"of {maker}, and four eyes take two pairs of hands.",
+            hint=f"Another person with the role {' or '.join(asked.missing)} can, or another one asks: headrace run deploy",
         )
     if any(identity.name == approval.by for approval in asked.approvals):
         raise RefusedError(
             f"{identity.name} has signed request {asked.id} already.", hint=f"Missing: {', '.join(asked.missing)}."
         )
+    if (one := next((one for one in asked.approvals if identity.shares_hands(one.by, one.hands)), None)) is not None:
+        raise RefusedError(
+            f"{identity.name} cannot {verb} request {asked.id} beside {one.by}: one of them made the other's token.",
+            hint=f"Missing: {', '.join(asked.missing)}.",
+        )
     identity.require(*asked.missing, to=f"{verb} request {asked.id}")
     return next(role for role in asked.missing if identity.holds(role))
+
+
+def _labelled(identity: Identity) -> dict[str, Json]:
+    return {"simulated": True} if identity.simulated else {}
 
 
 def _decide(connection: Connection, asked: Request, *, approved: bool, by: Sequence[str], reason: str) -> Decision:
@@ -380,8 +379,11 @@ def _request(connection: Connection, number: int) -> Request:
     signed = connection.execute(
         select(APPROVALS).where(APPROVALS.c.request == number).order_by(APPROVALS.c.at)
     ).mappings()
-    approvals = tuple(Approval(role=one["role"], by=one["by"], at=one["at"], reason=one["reason"]) for one in signed)
-    kept: dict[str, Any] = {**row, "roles": tuple(row["roles"])}
+    approvals = tuple(
+        Approval(role=one["role"], by=one["by"], hands=tuple(one["hands"]), at=one["at"], reason=one["reason"])
+        for one in signed
+    )
+    kept: dict[str, Any] = {**row, "roles": tuple(row["roles"]), "hands": tuple(row["hands"])}
     return Request(**kept, approvals=approvals)
 
 

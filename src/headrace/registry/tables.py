@@ -72,6 +72,7 @@ REQUESTS = sa.Table(
     sa.Column("comment", sa.Text, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("by", sa.String(200), nullable=False),
+    sa.Column("hands", sa.JSON, nullable=False),  # who could act as them, beside them
     sa.Column("at", Instant, nullable=False),
     sa.Column("expires", Instant, nullable=False),
     sa.Index("transition_requests_by_status", "status", "id"),
@@ -83,6 +84,7 @@ APPROVALS = sa.Table(
     sa.Column("request", sa.ForeignKey("transition_requests.id"), primary_key=True),
     sa.Column("role", sa.String(50), primary_key=True),
     sa.Column("by", sa.String(200), nullable=False),
+    sa.Column("hands", sa.JSON, nullable=False),  # who could act as them, beside them
     sa.Column("at", Instant, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.UniqueConstraint("request", "by"),  # one person, one signature

@@ -23,8 +23,8 @@ from headrace.core.errors import ConflictError, DataError, RefusedError
 from headrace.core.events import publish
 from headrace.core.failpoints import reach
 from headrace.core.text import percent
+from headrace.registry.bound import check_bound
 from headrace.registry.records import RampPlan, Share, Split
-from headrace.registry.requests import check_bound
 from headrace.registry.tables import DECISIONS, RAMPS, REQUESTS, TRAFFIC, VERSIONS
 
 if TYPE_CHECKING:

@@ -309,7 +309,7 @@ def _deploy(
     from headrace.workspace import policies
     from headrace.workspace.follow import follow
 
-    by = workspace.access.me().name
+    me = workspace.access.me()
     pipeline.candidate(workspace.registry, deployment.name, version)  # a version that is not there is no failed run
     params: dict[str, Json] = {"version": version, "as_of": _text(workspace, as_of)}
     with open_job(workspace, f"deploy {deployment.name}", params, listen) as run:
@@ -322,8 +322,9 @@ def _deploy(
             version=version,
             as_of=moment(run),
             home=workspace.home(deployment.name),
-            by=by,
-            policy=policies.declare(workspace, deployment, by=by),
+            by=me.name,
+            policy=policies.declare(workspace, deployment, by=me.name),
+            hands=me.hands,
             revive=revive,
             follow=lambda: follow(workspace),
         )
