@@ -6,25 +6,27 @@ between the two databases is in this file.
 
 from __future__ import annotations
 
-import re
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import local
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
-from sqlalchemy import DateTime, create_engine, event, inspect
+from sqlalchemy import Column, DateTime, Integer, MetaData, String, Table, create_engine, event, insert, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 from sqlalchemy.types import TypeDecorator
 
-from headrace.core.errors import ConfigError, ConflictError
+from headrace.core import credentials
+from headrace.core.clock import now
+from headrace.core.errors import ConfigError, ConflictError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from sqlalchemy import Connection, Dialect, Engine, Table
+    from sqlalchemy import Connection, Dialect, Engine
 
 PATIENCE = 30.0  # seconds that a writer waits for another one
 WRITES = "headrace_writes"
@@ -51,6 +53,16 @@ class Instant(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+IDENTITY = Table(
+    "state_identity",
+    MetaData(),
+    Column("one", Integer, primary_key=True, autoincrement=False),  # there is one row
+    Column("id", String(36), nullable=False),
+    Column("environment", String(100), nullable=False),
+    Column("at", Instant, nullable=False),
+)
 
 
 class State:
@@ -120,10 +132,37 @@ class State:
         if not missing:
             return
         with self.begin() as connection:
-            if connection.dialect.name == "postgresql":  # there, two `create table if not exists` at once collide
-                connection.exec_driver_sql(f"select pg_advisory_xact_lock({CREATING})")
+            _alone(connection)  # two `create table if not exists` at once collide on PostgreSQL
             for table in missing:
                 table.create(connection, checkfirst=True)
+
+    def identity(self, environment: str) -> str:
+        """What this database is known by, made when it is first asked for; its stores carry it.
+
+        Args:
+            environment: that is opened on it.
+
+        Raises:
+            RefusedError: it is another environment's.
+        """
+        self.create(IDENTITY)
+        with self.read() as connection:
+            found = connection.execute(select(IDENTITY.c.id, IDENTITY.c.environment)).first()
+        if found is None:
+            with self.begin() as connection:
+                _alone(connection)
+                found = connection.execute(select(IDENTITY.c.id, IDENTITY.c.environment)).first()
+                if found is None:
+                    found = (str(uuid4()), environment)
+                    values = dict(zip(("id", "environment"), found, strict=True))
+                    connection.execute(insert(IDENTITY).values(one=1, at=now(), **values))
+        known, owner = found
+        if owner != environment:
+            raise RefusedError(
+                f"the state database {_shown(self.engine)} is that of environment {owner!r}, not of {environment!r}.",
+                hint="Give each environment a state database of its own. Was it renamed? Its name is part of what it is.",
+            )
+        return known
 
     def close(self) -> None:
         """Closes the connections. The object may be used again: it then opens new ones."""
@@ -137,6 +176,16 @@ class State:
     def _opened(self, _connection: object, _record: object) -> None:
         if self._file is None:
             self._file = _identity(self.engine)
+
+
+def _alone(connection: Connection) -> None:
+    """Waits, in a write transaction, until nobody else makes what is made once; on SQLite it has done so already."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"select pg_advisory_xact_lock({CREATING})")
+
+
+def _shown(engine: Engine) -> str:
+    return credentials.shown(engine.url.render_as_string(hide_password=False))
 
 
 def _identity(engine: Engine) -> tuple[int, int] | None:
@@ -153,15 +202,13 @@ def _engine(url: str, **options: Any) -> Engine:
     try:
         return create_engine(make_url(url), **options)
     except (ArgumentError, ValueError):
-        shown = re.sub(r"//.*@", "//…@", url)  # what stands before the host may be a password
         raise ConfigError(
-            f"{shown!r} is not the URL of a database.",
+            f"{credentials.shown(url)!r} is not the URL of a database.",
             hint="Write sqlite:///path/to/state.db or postgresql+psycopg://…",
         ) from None
     except (NoSuchModuleError, ModuleNotFoundError) as error:
-        shown = make_url(url).render_as_string(hide_password=True)
         raise ConfigError(
-            f"no driver for the state database {shown}: {error}",
+            f"no driver for the state database {credentials.shown(url)}: {error}",
             hint="For PostgreSQL: pip install 'psycopg[binary]' and write postgresql+psycopg://…",
         ) from None
 
@@ -170,7 +217,7 @@ def _sqlite(url: str) -> Engine:
     engine = _engine(url, connect_args={"timeout": PATIENCE})
     path = engine.url.database
     if not path or path == ":memory:":
-        raise ConfigError(f"{url!r} names no file.", hint="Write sqlite:///path/to/state.db")
+        raise ConfigError(f"{credentials.shown(url)!r} names no file.", hint="Write sqlite:///path/to/state.db")
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -212,7 +259,7 @@ def _wal(connection: Any) -> None:
 @contextmanager
 def _explained(engine: Engine) -> Generator[None]:
     """Says in words for a person why a database cannot be opened or begun."""
-    shown = engine.url.render_as_string(hide_password=True)
+    shown = _shown(engine)
     try:
         yield
     except OperationalError as error:
@@ -221,6 +268,11 @@ def _explained(engine: Engine) -> Generator[None]:
                 f"the state database {shown} has been written by somebody else for {PATIENCE:.0f} s.",
                 hint="Nothing was written; try again. `fuser` on the file says which process holds it.",
             ) from error
-        raise ConfigError(f"the state database {shown} cannot be opened: {error.orig}.") from error
+        raise ConfigError(f"the state database {shown} cannot be opened: {_said(engine, error)}.") from error
     except DatabaseError as error:
-        raise ConfigError(f"{shown} is not a state database: {error.orig}.") from error
+        raise ConfigError(f"{shown} is not a state database: {_said(engine, error)}.") from error
+
+
+def _said(engine: Engine, error: DatabaseError) -> str:
+    """The driver's words, without what is secret in the URL."""
+    return credentials.without(str(error.orig), engine.url.render_as_string(hide_password=False))

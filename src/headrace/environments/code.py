@@ -83,9 +83,9 @@ def resolve(config: Config, env: Environment, *, release: str | None = None) -> 
     if commit is None:
         raise _not_committed(config, env, in_git=in_git)
     if release is not None or env.code == "release":
-        release = _release(config.folder, env, release)
+        release = find_release(config.folder, env.name, env.releases, release)
         commit = git.revision(config.folder, f"refs/tags/{release}^{{commit}}")
-        assert commit is not None  # _release gives tags of commits only
+        assert commit is not None  # find_release gives tags of commits only
     tree = _tree(config.folder, commit, release)
     cache = config.folder / CACHE
     if release is not None:
@@ -138,29 +138,29 @@ def _tree(folder: Path, commit: str, release: str | None) -> str:
     return tree
 
 
-def _release(folder: Path, env: Environment, wanted: str | None) -> str:
-    """The tag of the wanted release, or of the highest one.
+def find_release(folder: Path, env: str, pattern: str, wanted: str | None) -> str:
+    """The tag of the wanted release of an environment, or of the highest one.
 
     Raises:
         RefusedError: there is none, or the wanted tag is not a release here.
         NotFoundError: the wanted one does not exist.
     """
     tags = _tags(folder)
-    releases = [tag for tag in tags if fnmatchcase(tag, env.releases)]
+    releases = [tag for tag in tags if fnmatchcase(tag, pattern)]
     if wanted is not None:
         if wanted not in tags:
             raise NotFoundError("release", wanted, releases, hint="Releases are git tags: git tag --list")
         if wanted not in releases:
             raise RefusedError(
-                f"{wanted!r} is a tag, but no release: releases of {env.name} are tagged {env.releases!r}.",
-                hint=f"git tag {_next(env)} {wanted}" if re.fullmatch(r"\w[\w./-]*", wanted) else "",
+                f"{wanted!r} is a tag, but no release: releases of {env} are tagged {pattern!r}.",
+                hint=f"git tag {_next(pattern)} {wanted}" if re.fullmatch(r"\w[\w./-]*", wanted) else "",
             )
         return wanted
     if not releases:
         others = f" (there is {', '.join(tags[:5])})" if tags else ""
         raise RefusedError(
-            f"{env.name} runs releases only, and no commit is tagged {env.releases!r}{others}.",
-            hint=f"git tag {_next(env)}",
+            f"{env} runs releases only, and no commit is tagged {pattern!r}{others}.",
+            hint=f"git tag {_next(pattern)}",
         )
     return max(releases, key=version)
 
@@ -176,8 +176,8 @@ def _tags(folder: Path) -> list[str]:
     return sorted(tags)
 
 
-def _next(env: Environment) -> str:
-    return env.releases.replace("*", "0.1.0", 1) if env.releases.count("*") == 1 else "<name>"
+def _next(pattern: str) -> str:
+    return pattern.replace("*", "0.1.0", 1) if pattern.count("*") == 1 else "<name>"
 
 
 def version(tag: str) -> tuple[bool, tuple[int, ...], int, tuple[tuple[int, int, str], ...], str]:

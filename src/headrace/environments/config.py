@@ -3,7 +3,8 @@
 Relative paths of `hr.Source(files=…)` and of environment roots start at the project folder, `Config.folder`: data is not
 code. SQL files are code: they are read beside the module that names them, so in `Code.folder` (see `code.py`).
 
-What a value is taken from, first wins: a command's flag, the variable `HEADRACE_ENV__<env>__<key>`, the file.
+What a connection is taken from, first wins: a command's flag, the variable `HEADRACE_ENV__<env>__<key>`, the file. What
+may run, and who has to agree, is never taken from a variable; see `policy.py` for which version of the file says it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,8 @@ from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
-from urllib.parse import urlsplit
 
-from headrace.core import vault
+from headrace.core import credentials, vault
 from headrace.core.channels import Email, Webhook
 from headrace.core.clock import instant
 from headrace.core.errors import ConfigError, NotFoundError
@@ -28,15 +28,13 @@ if TYPE_CHECKING:
 
 FILE = "headrace.toml"
 VARIABLE = vault.CONFIGURATION
-Policy = Literal["any", "commit", "release"]
-POLICIES: tuple[str, ...] = get_args(Policy)
+Runs = Literal["any", "commit", "release"]  # what may run, from the loosest to the strictest
+RUNS: tuple[Runs, ...] = get_args(Runs)
 PROJECT_KEYS = ("name", "module", "as_of")
+POLICY_KEYS = ("code", "releases", "reads", "sample", "approvals")  # never from a variable
 ENV_KEYS = (
-    "code",
-    "reads",
-    "sample",
+    *POLICY_KEYS,
     "root",
-    "releases",
     "lakehouse",
     "state",
     "tracking",
@@ -54,9 +52,10 @@ CLUSTERS = "kafka"  # a table of tables: HEADRACE_ENV__prod__kafka__events__boot
 DEFAULT_ENVIRONMENTS = ("dev", "staging", "prod")
 ENV_NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+ROLE = re.compile(r"[a-z][a-z_]{1,40}")
 CLIENT = "sasl.oauthbearer.client"  # has a property `secret`, which is no reference to one
-SECRET_PROPERTY = re.compile(r"password|secret|\.pem$|^ssl\.key$", re.IGNORECASE)  # of a Kafka client
-SECRET_OPTION = re.compile(r"(secret|password|token|account_key|sas_key)(?!.*(file|path|endpoint)$)", re.IGNORECASE)
+KEY_ITSELF = re.compile(r"\.pem$|^ssl\.key$", re.IGNORECASE)  # a property of a Kafka client; elsewhere it names a file
+BY_REFERENCE = 'Name an environment variable instead: {secret = "NAME"}.'
 
 
 @dataclass(frozen=True)
@@ -135,6 +134,22 @@ class Anchors:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What may happen in an environment; see `Environment`.
+
+    Attributes:
+        order: the environments from the lowest to the highest: what is usual depends on it.
+    """
+
+    code: Runs
+    releases: str
+    reads: tuple[str, ...]
+    sample: float
+    approvals: tuple[str, ...]
+    order: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Environment:
     """One place where code runs, with stores of its own.
 
@@ -143,6 +158,8 @@ class Environment:
         releases: the pattern that the tag of a release matches.
         reads: other environments whose tables are readable from here, in order; never written.
         sample: the share of the decisions that models are trained on and score here, chosen by key: for a smoke run.
+        approvals: roles whose approval Production takes here, whatever a program declares.
+        order: all environments, from the lowest to the highest.
         root: the folder of the embedded stores.
         lakehouse_root: a folder, or the URL of an object store.
         artifacts_root: a folder or a URL.
@@ -151,10 +168,12 @@ class Environment:
     """
 
     name: str
-    code: Policy
+    code: Runs
     releases: str
     reads: tuple[str, ...]
     sample: float
+    approvals: tuple[str, ...] = ()
+    order: tuple[str, ...] = field(default=(), repr=False)
     root: Path
     lakehouse_root: str
     artifacts_root: str
@@ -167,6 +186,18 @@ class Environment:
     notify: Notify = field(default_factory=Notify)
     kafka: Mapping[str, Mapping[str, Value]] = field(default_factory=dict[str, Mapping[str, Value]], repr=False)
     audit: Anchors = field(default_factory=Anchors)
+
+    @property
+    def policy(self) -> Policy:
+        """What may happen here."""
+        return Policy(
+            code=self.code,
+            releases=self.releases,
+            reads=self.reads,
+            sample=self.sample,
+            approvals=self.approvals,
+            order=self.order,
+        )
 
     @property
     def state_url(self) -> str:
@@ -321,6 +352,22 @@ def load(folder: Path | None = None) -> Config:
     )
 
 
+def read_policy(source: Source, name: str) -> Policy | None:
+    """What a version of `headrace.toml` says may happen in an environment; None where it does not know it.
+
+    Other keys are not looked at: an old version of the file may have had others.
+
+    Raises:
+        ConfigError: it is malformed.
+    """
+    written, names = _written(source)
+    if name not in names:
+        return None
+    section = f"env.{name}"
+    table = source.section(section, written[name])
+    return _Reader(source, source.path.parent, section, table, frozenset()).policy(name, names)
+
+
 def load_project(folder: Path) -> ProjectTable:
     """Reads only `[project]`, and only in this folder: what a commit says of itself.
 
@@ -388,7 +435,8 @@ def _instant(source: Source, value: object) -> datetime | None:
     )
 
 
-def _environments(source: Source, folder: Path) -> tuple[Environment, ...]:
+def _written(source: Source) -> tuple[Table, list[str]]:
+    """The tables of environments, and their names from the lowest to the highest."""
     written = source.section("env", source.table.get("env", {})) or {name: {} for name in DEFAULT_ENVIRONMENTS}
     names = list(written)
     for name in names:
@@ -399,13 +447,18 @@ def _environments(source: Source, folder: Path) -> tuple[Environment, ...]:
                 key=name,
                 hint="Small letters and digits, with single - or _ between them.",
             )
+    return written, names
+
+
+def _environments(source: Source, folder: Path) -> tuple[Environment, ...]:
+    written, names = _written(source)
     given = _variables(names)
     made: list[Environment] = []
     for name in names:
         section = f"env.{name}"
         table = source.section(section, written[name])
         source.only(table, ENV_KEYS, section)
-        _no_clear_secrets(source, section, table)
+        _no_credentials(source, section, table)
         reader = _Reader(source, folder, section, {**table, **given[name]}, frozenset(given[name]))
         made.append(reader.environment(name, names))
     _apart(source, made)
@@ -423,39 +476,53 @@ def _variables(names: list[str]) -> dict[str, dict[str, str]]:
         name, _, key = variable.removeprefix(VARIABLE).partition("__")
         if name not in found:
             raise ConfigError(f"{variable} is set, but there is no environment {name!r}.", hint=suggest(name, names))
+        if key in POLICY_KEYS:
+            raise ConfigError(
+                f"{variable} is set, but {key!r} says what may happen in {name!r}, and no variable says that.",
+                hint=f"Write it under [env.{name}] in {FILE}, and commit it. Variables set connections and secrets.",
+            )
         if key not in ENV_KEYS and not key.startswith(tuple(f"{split}__" for split in (*SPLIT_KEYS, CLUSTERS))):
             raise ConfigError(f"{variable} is set, but there is no key {key!r}.", hint=suggest(key, ENV_KEYS))
         found[name][key] = value
     return found
 
 
-def _no_clear_secrets(source: Source, section: str, table: Table) -> None:
-    """Refuses a password in the file: it would be committed with it."""
-    hint = 'Name an environment variable instead: {secret = "NAME"}.'
-    for key in ("state", "tracking", "online"):
-        url = table.get(key)
-        if isinstance(url, str) and urlsplit(url).password:
-            raise source.error(f"{key}: a password does not belong in a file.", section=section, key=key, hint=hint)
-    databases = table.get("databases")
-    named = cast("Table", databases) if isinstance(databases, Mapping) else {}
-    urls = {"spark": table.get("spark"), **{f"databases.{name}": url for name, url in named.items()}}
-    for key, url in urls.items():
-        if isinstance(url, str) and _has_secret(url):
-            raise ConfigError(f"{source.path}: [{section}] {key}: a password does not belong in a file.", hint=hint)
-    options = table.get("storage_options")
-    for key, option in cast("Table", options).items() if isinstance(options, Mapping) else ():
-        if isinstance(option, str) and SECRET_OPTION.search(key):
-            raise ConfigError(
-                f"{source.path}: [{section}] storage_options.{key}: a secret does not belong in a file.", hint=hint
+def _no_credentials(source: Source, section: str, table: Table, inside: str = "") -> None:
+    """Refuses a credential anywhere in an environment's table: it would be committed with it. It is not repeated."""
+    for key, value in table.items():
+        name = f"{inside}{key}"
+        if isinstance(value, Mapping):
+            if list(cast("Table", value)) != ["secret"] or name.endswith(CLIENT):
+                _no_credentials(source, section, cast("Table", value), f"{name}.")
+            continue
+        texts = [each for each in _texts(value) if credentials.is_in(each)]
+        if texts or (isinstance(value, str) and value and _is_credential(name)):
+            what = "a password" if texts else "a secret"
+            raise source.error(
+                f"{name}: {what} does not belong in a file.",
+                section=section,
+                key=name.partition(".")[0],
+                hint=BY_REFERENCE,
+                excerpt=False,
             )
 
 
-def _has_secret(url: str) -> bool:
-    """Whether a URL holds a password, before the host or, as Spark's do, a token among its options."""
-    try:
-        return bool(urlsplit(url).password) or ";token=" in url
-    except ValueError:
-        return False
+def _is_credential(name: str) -> bool:
+    """Whether an option is one by its name; what databases, clusters and the keys themselves are called says nothing."""
+    what, _, option = name.partition(".")
+    if what == CLUSTERS:
+        option = option.partition(".")[2]
+    return (
+        what in ("storage_options", "notify", CLUSTERS)
+        and bool(option)
+        and (credentials.is_name(option) or (what == CLUSTERS and bool(KEY_ITSELF.search(option))))
+    )
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, list):
+        return [text for each in cast("list[object]", value) for text in _texts(each)]
+    return [value] if isinstance(value, str) else []
 
 
 @dataclass(frozen=True)
@@ -470,14 +537,15 @@ class _Reader:
 
     def environment(self, name: str, names: list[str]) -> Environment:
         root = self.path("root", f".headrace/{name}")
-        lowest, highest = names[0], names[-1]
-        usual = "any" if name == lowest else "release" if name == highest else "commit"
+        policy = self.policy(name, names)
         return Environment(
             name=name,
-            code=cast("Policy", self.one_of("code", POLICIES, usual)),
-            releases=self.text("releases", "v*"),
-            reads=self.reads(name, names, () if name == highest else (highest,)),
-            sample=self.share("sample"),
+            code=policy.code,
+            releases=policy.releases,
+            reads=policy.reads,
+            sample=policy.sample,
+            approvals=policy.approvals,
+            order=policy.order,
             root=root,
             lakehouse_root=self.place("lakehouse", root / "lakehouse"),
             artifacts_root=self.place("artifacts", root / "artifacts"),
@@ -490,6 +558,18 @@ class _Reader:
             notify=self.notify(),
             kafka=self.kafka(),
             audit=self.anchors(),
+        )
+
+    def policy(self, name: str, names: list[str]) -> Policy:
+        lowest, highest = names[0], names[-1]
+        usual = "any" if name == lowest else "release" if name == highest else "commit"
+        return Policy(
+            code=cast("Runs", self.one_of("code", RUNS, usual)),
+            releases=self.text("releases", "v*"),
+            reads=self.reads(name, names, () if name == highest else (highest,)),
+            sample=self.share("sample"),
+            approvals=self.approvals(),
+            order=tuple(names),
         )
 
     def error(self, key: str, what: str, *, hint: str = "") -> ConfigError:
@@ -536,6 +616,9 @@ class _Reader:
     def place(self, key: str, usual: Path) -> str:
         """A folder, or the URL of an object store."""
         value = self.text(key, str(usual))
+        if credentials.is_in(value):  # the file was looked at: it is a variable's
+            hint = "It is shown where the place is. What gives access goes into storage_options."
+            raise self.error(key, "an address with a password in it.", hint=hint)
         return value if "://" in value else str(self.path(key, str(usual)))
 
     def url(self, key: str, usual: str) -> Value:
@@ -544,25 +627,41 @@ class _Reader:
             raise self.error(key, f"{value!r} is not a URL.", hint=f"For example: {usual!r}.")
         return value
 
+    def approvals(self) -> tuple[str, ...]:
+        """Roles, each once."""
+        value = self.table.get("approvals", [])
+        roles = cast("list[object]", value) if isinstance(value, list) else [None]
+        for role in roles:
+            if not isinstance(role, str) or not ROLE.fullmatch(role):
+                raise self.error(
+                    "approvals", f"{value!r} is not a list of roles.", hint='For example: approvals = ["governance"].'
+                )
+        return tuple(dict.fromkeys(cast("list[str]", roles)))
+
     def online(self, usual: Path) -> Value:
-        """A file, or a URL; a variable whose URL holds a password is named and not repeated."""
+        """A file, or a URL."""
         value = self.secret_or_text("online", self.table.get("online", str(usual)))
         if isinstance(value, Secret):
             return value
         if "://" not in value:
             return str(self.path("online", str(usual)))
-        if urlsplit(value).password and "online" in self.given:
-            return Secret(f"{VARIABLE}{self.section.removeprefix('env.')}__online")
         return value
 
     def secret_or_text(self, key: str, value: object) -> Value:
+        """A text, or a secret by reference; a variable that holds a credential is named and never repeated."""
         if isinstance(value, str) and value:
-            return value
+            return self.carried(key, key, value) if key in self.given else value
         if isinstance(value, Mapping):
             named = cast("Table", value)
             if list(named) == ["secret"] and isinstance(named["secret"], str) and named["secret"]:
                 return Secret(named["secret"])
         raise self.error(key, f"{value!r} is neither a text nor a secret.", hint='For example: {secret = "NAME"}.')
+
+    def carried(self, key: str, option: str, value: str) -> Value:
+        """A variable's value, or, where it is a credential, the variable."""
+        if credentials.is_in(value) or _is_credential(option):
+            return Secret(f"{VARIABLE}{self.section.removeprefix('env.')}__{key}")
+        return value
 
     def values(self, split: str, example: str) -> dict[str, Value]:
         """A key that is a table of texts and secrets."""
@@ -571,7 +670,9 @@ class _Reader:
             raise self.error(split, f"{value!r} is not a table.", hint=example)
         written = {name: self.secret_or_text(split, each) for name, each in cast("Table", value).items()}
         given = {
-            key.removeprefix(f"{split}__"): str(self.table[key]) for key in self.given if key.startswith(f"{split}__")
+            (name := key.removeprefix(f"{split}__")): self.carried(key, f"{split}.{name}", str(self.table[key]))
+            for key in self.given
+            if key.startswith(f"{split}__")
         }
         return {**written, **given}
 
@@ -588,7 +689,10 @@ class _Reader:
             what, _, rest = key.partition("__")
             name, _, prop = rest.partition("__")
             if what == CLUSTERS and prop:
-                found.setdefault(name, {})[prop.replace("_", ".")] = str(self.table[key])
+                plain = prop.replace("_", ".")
+                found.setdefault(name, {})[plain] = self.carried(
+                    key, f"{CLUSTERS}.{name}.{plain}", str(self.table[key])
+                )
         for name, properties in found.items():
             if "bootstrap.servers" not in properties:
                 hint = 'bootstrap.servers = "host:9092"'
@@ -607,8 +711,6 @@ class _Reader:
                 found[name] = str(value).lower()
             else:
                 found[name] = self.secret_or_text(name, value)
-                if SECRET_PROPERTY.search(name) and not isinstance(found[name], Secret):
-                    raise self.clear(name, "a secret")
         return found
 
     def notify(self) -> Notify:
@@ -645,12 +747,10 @@ class _Reader:
         )
 
     def webhook(self) -> Value:
-        """A URL; one that holds a password only by reference."""
+        """A URL."""
         value = self.secret_or_text("webhook", self.table["webhook"])
         if isinstance(value, Secret):
             return value
-        if urlsplit(value).password:
-            raise self.clear("webhook", "a password")
         try:
             Webhook(url=value)
         except ConfigError as error:
@@ -691,20 +791,13 @@ class _Reader:
             return None
         value = self.secret_or_text(key, self.table[key])
         if not isinstance(value, Secret):
-            raise self.clear(key, "a secret")
+            raise ConfigError(
+                f"{self.source.path}: [{self.section}] {key}: a secret does not belong in a file.", hint=BY_REFERENCE
+            )
         return value
-
-    def clear(self, key: str, what: str) -> ConfigError:
-        """An error about something that must not be written down; the line is not shown again."""
-        return ConfigError(
-            f"{self.source.path}: [{self.section}] {key}: {what} does not belong in a file.",
-            hint=f'Name an environment variable instead: {key} = {{secret = "NAME"}}.',
-        )
 
     def reads(self, name: str, names: list[str], usual: tuple[str, ...]) -> tuple[str, ...]:
         value = self.table.get("reads", list(usual))
-        if "reads" in self.given:  # a variable: names separated by commas, nothing for none
-            value = [part.strip() for part in str(value).split(",") if part.strip()]
         if not isinstance(value, list):
             raise self.error(
                 "reads", f"{value!r} is not a list.", hint='For example: reads = ["prod"], or [] for none.'
@@ -723,14 +816,19 @@ def _sqlite(file: Path) -> str:
     return f"sqlite:///{file}".replace("%", "%25").replace("?", "%3F")
 
 
+def _said(value: Value) -> str:
+    """What a value is now, to be compared: two references may lead to one place."""
+    return os.environ.get(value.variable, f"the secret {value.variable}") if isinstance(value, Secret) else value
+
+
 def _apart(source: Source, environments: list[Environment]) -> None:
     """Refuses two environments whose stores are the same place, or one inside the other: a write would reach both."""
     for i, one in enumerate(environments):
         for other in environments[i + 1 :]:
             for what, a, b in (
                 ("lakehouse", one.lakehouse_root, other.lakehouse_root),
-                ("state", str(one.state), str(other.state)),
-                ("online store", str(one.online), str(other.online)),
+                ("state", _said(one.state), _said(other.state)),
+                ("online store", _said(one.online), _said(other.online)),
             ):
                 if a == b or (what == "lakehouse" and (f"{a}/".startswith(f"{b}/") or f"{b}/".startswith(f"{a}/"))):
                     raise source.error(

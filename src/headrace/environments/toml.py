@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from headrace.core import credentials
 from headrace.core.errors import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
@@ -33,21 +34,37 @@ class Source:
             ConfigError: no such file, not UTF-8, or not TOML.
         """
         try:
-            text = path.read_bytes().decode()
-            return Source(path, text, tomllib.loads(text))
+            content = path.read_bytes()
         except FileNotFoundError:
             raise ConfigError(f"There is no {path.name} in {str(path.parent)!r}.") from None
+        return Source.parse(path, content)
+
+    @staticmethod
+    def parse(path: Path, content: bytes) -> Source:
+        """Parses; the path is what messages name.
+
+        Raises:
+            ConfigError: not UTF-8, or not TOML.
+        """
+        try:
+            text = content.decode()
+            return Source(path, text, tomllib.loads(text))
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#x}.") from None
         except tomllib.TOMLDecodeError as error:
             raise syntax_error(path, text, error) from None  # pyright: ignore[reportPossiblyUnboundVariable]
 
-    def error(self, what: str, *, section: str, key: str | None = None, hint: str = "") -> ConfigError:
-        """An error about a key, or about a whole section, with its line where that can be told."""
+    def error(
+        self, what: str, *, section: str, key: str | None = None, hint: str = "", excerpt: bool = True
+    ) -> ConfigError:
+        """An error about a key, or about a whole section, with its line where that can be told.
+
+        A line that holds a credential is not shown.
+        """
         line = line_of(self.text, section, key)
         at = f"{self.path}:{line}" if line else str(self.path)
-        excerpt = [f"{line} | {self.text.splitlines()[line - 1].strip()}"] if line else []
-        return ConfigError(f"{at}: {what}", hint=hint, findings=excerpt)
+        shown = _excerpt(line, self.text.splitlines()[line - 1].strip()) if line and excerpt else []
+        return ConfigError(f"{at}: {what}", hint=hint, findings=shown)
 
     def section(self, name: str, value: object) -> Table:
         """The value as a table.
@@ -75,8 +92,12 @@ def syntax_error(path: Path, text: str, error: tomllib.TOMLDecodeError) -> Confi
     lines = text.splitlines()
     line = int(at[1]) if at else len(lines)
     what = said[: at.start()].strip() if at else re.sub(r"\s*\(at end of document\)", "", said)
-    excerpt = [f"{line} | {lines[line - 1]}"] if 0 < line <= len(lines) else []
+    excerpt = _excerpt(line, lines[line - 1]) if 0 < line <= len(lines) else []
     return ConfigError(f"{path}:{line}: this is not TOML: {what}.", findings=excerpt)
+
+
+def _excerpt(line: int, text: str) -> list[str]:
+    return [] if credentials.is_in(text) else [f"{line} | {text}"]
 
 
 def line_of(text: str, section: str, key: str | None) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +16,14 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem, PyFileSystem, SubTreeFileSystem
 
-from headrace.core.errors import ConfigError, DataError
+from headrace.core import ownership
+from headrace.core.errors import ConfigError, DataError, HeadraceError, UnavailableError
 from headrace.core.ids import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from headrace.core.ownership import Owner
 
 DROPPED = ".dropped-"  # before the name of a table that is on its way out
 # delta-rs panics on the first group, splits at the backslash, and opens another folder than it made for the last.
@@ -104,6 +108,52 @@ class Place:
         """The names of the folders directly below, sorted; none if there is no such place."""
         found = self.files().get_file_info(FileSelector("", allow_not_found=True))
         return sorted(each.base_name for each in found if each.type == FileType.Directory)
+
+    def claim(self, owner: Owner) -> str:
+        """Marks the place as belonging to a state database unless it is marked; gives the mark.
+
+        Raises:
+            UnavailableError: it cannot be reached.
+        """
+        if self.folder is not None:
+            return ownership.claim(self.folder, owner)
+        found = self._mark()
+        if found is None:
+            with (
+                suppress(OSError),
+                self.files().open_output_stream(ownership.FILE) as stream,
+            ):  # else: not to be written
+                stream.write(owner.text().encode())
+        return found or self._mark() or owner.text()
+
+    def mark(self) -> str | None:
+        """What `claim` left here; None where it did not, or the place cannot be reached."""
+        if self.folder is not None:
+            return ownership.mark_of(self.folder)
+        try:
+            return self._mark()
+        except HeadraceError:
+            return None
+
+    def unmark(self) -> None:
+        """Takes the mark away; without effect where there is none."""
+        if self.folder is not None:
+            ownership.unmark(self.folder)
+            return
+        with suppress(OSError, HeadraceError):
+            self.files().delete_file(ownership.FILE)
+
+    def _mark(self) -> str | None:
+        files = self.files()
+        try:
+            if files.get_file_info(ownership.FILE).type == FileType.NotFound:
+                return None
+            with files.open_input_stream(ownership.FILE) as stream:
+                return stream.read().decode()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UnavailableError(f"{self.url} cannot be reached: {str(error).splitlines()[0][:200]}.") from error
 
     def remove(self) -> None:
         """Takes the table that lies here away. A local one is gone at once, whatever happens to its files."""

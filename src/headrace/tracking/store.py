@@ -8,8 +8,11 @@ import warnings
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from headrace.core import credentials
 from headrace.core.errors import ConfigError
+from headrace.core.ids import new_id
 from headrace.core.system import let_spark_be_imported
 from headrace.tracking import store_relocation
 
@@ -17,7 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+    from headrace.core.ownership import Owner
+
 VARIABLE = "MLFLOW_TRACKING_URI"
+OWNER = "headrace.state"  # a tag
 
 
 def load(module: str = "mlflow") -> Any:
@@ -59,10 +65,51 @@ def connect(url: str, artifacts: str, *, project: Path | None = None) -> Any:
             store_relocation.settle(url, project=project, artifacts=artifacts)
     except (mlflow.exceptions.MlflowException, SQLAlchemyError, ImportError) as error:
         raise ConfigError(
-            f"MLflow's store cannot be opened: {str(error).strip().splitlines()[0]}",
+            f"MLflow's store cannot be opened: {credentials.without(str(error).strip().splitlines()[0], url)}",
             hint="tracking = in headrace.toml is sqlite:///…, postgresql+psycopg://…, or the address of a server.",
         ) from error
     return client
+
+
+def claim(client: Any, owner: Owner, artifacts: str | None) -> None:
+    """Says which state database an environment's runs and versions here belong to.
+
+    It is a tag of an experiment that holds nothing else: a server knows no other place that is made once. Environments
+    and projects may share a server, and each has a mark of its own there; an embedded store has one owner.
+
+    Args:
+        client: of the store.
+        owner: the state database.
+        artifacts: folder or URL of an embedded store.
+
+    Raises:
+        RefusedError: they belong to another one.
+    """
+    from mlflow.exceptions import MlflowException
+
+    name = _mark(owner, embedded=artifacts is not None)
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        location = None if artifacts is None else f"{artifacts}/{quote(name)}"
+        try:
+            client.create_experiment(name, artifact_location=location, tags={OWNER: owner.text()})
+        except MlflowException:  # somebody was faster, or it is not to be written
+            found = client.get_experiment_by_name(name)
+    if found is not None and OWNER in found.tags:
+        owner.check(found.tags[OWNER], f"what MLflow keeps for {owner.environment!r}")
+
+
+def disclaim(client: Any, owner: Owner, *, embedded: bool) -> None:
+    """Takes the mark of an environment away: the state database that opens the store next is its owner."""
+    found = client.get_experiment_by_name(_mark(owner, embedded=embedded))
+    if found is not None:
+        # a name stays taken by a deleted experiment; a new name frees it
+        client.rename_experiment(found.experiment_id, f"{found.name} until {new_id()}")
+        client.delete_experiment(found.experiment_id)
+
+
+def _mark(owner: Owner, *, embedded: bool) -> str:
+    return "headrace state" if embedded else f"headrace state of {owner.project} {owner.environment}"
 
 
 @contextmanager

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from headrace.core.ids import Json
+    from headrace.core.ownership import Owner
 
 STEP = "headrace.step"
 MLFLOWS_NOTES = ("registered_model_meta",)  # left in the folder when a model is registered
@@ -35,17 +36,30 @@ class Tracking:
         url: of the store: `sqlite:////path/mlflow.db`, or of an MLflow server of the same minor version.
         artifacts: folder or URL under which an embedded store keeps what runs log.
         project: the folder of the project that an embedded store belongs to and is moved with.
+        owner: the state database that it belongs to.
+
+    Raises, when it is first asked:
+        RefusedError: the store belongs to another state database.
     """
 
-    def __init__(self, url: str, artifacts: str, *, project: Path | None = None) -> None:
+    def __init__(self, url: str, artifacts: str, *, project: Path | None = None, owner: Owner | None = None) -> None:
         self.url, self.artifacts, self._project = url, artifacts.rstrip("/"), project
+        self._owner = owner
         self._connected: Any = None
 
     @property
     def _client(self) -> Any:
         if self._connected is None:
-            self._connected = store.connect(self.url, self.artifacts, project=self._project)
+            client = store.connect(self.url, self.artifacts, project=self._project)
+            if self._owner is not None:
+                store.claim(client, self._owner, None if store_relocation.file_of(self.url) is None else self.artifacts)
+            self._connected = client
         return self._connected
+
+    def disclaim(self, owner: Owner) -> None:
+        """Takes the mark of an environment's state away, whichever state that was."""
+        client = store.connect(self.url, self.artifacts, project=self._project)
+        store.disclaim(client, owner, embedded=store_relocation.file_of(self.url) is not None)
 
     def open_run(self, model: str, key: str, *, name: str = "", tags: Mapping[str, str] | None = None) -> TrackedRun:
         """The run of a step: a finished one if there is one (`done`), otherwise a new one.

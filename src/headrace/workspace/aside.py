@@ -34,6 +34,11 @@ def away(place: str) -> Generator[None]:
             _back(place)
 
 
+def is_away(place: str) -> bool:
+    """Whether a lakehouse has another name just now: nothing is to be made in its place."""
+    return "://" not in place and Path(place + ASIDE).exists()
+
+
 def put_back(place: str) -> None:
     """A lakehouse that was renamed away by a process that died comes back; one that is away just now stays away.
 

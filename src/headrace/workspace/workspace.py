@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import stat
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from headrace.environments import code, config
+from headrace.core import ownership
+from headrace.core.errors import HeadraceError, RefusedError
+from headrace.environments import code, config, policy
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -18,9 +21,11 @@ if TYPE_CHECKING:
     from headrace.access.audit import Audit
     from headrace.access.identity import Access
     from headrace.core.events import Outbox
+    from headrace.core.ownership import Owner
     from headrace.core.state import State
     from headrace.environments.code import Code
     from headrace.environments.config import Config, Environment
+    from headrace.environments.policy import Ruling
     from headrace.environments.project import Project
     from headrace.features.online.base import OnlineStore
     from headrace.jobs.ledger import Ledger
@@ -33,13 +38,16 @@ HOME = ".headrace"  # holds the folders of environments, unless headrace.toml gi
 IGNORE = ".gitignore"
 
 
-def open_workspace(env: str | None = None, *, folder: Path | None = None, release: str | None = None) -> Workspace:
+def open_workspace(
+    env: str | None = None, *, folder: Path | None = None, release: str | None = None, anew: bool = False
+) -> Workspace:
     """Opens an environment of the project in `folder`, or in the nearest folder above the current one.
 
     Args:
         env: its name; the lowest one unless said.
         folder: a folder of the project.
         release: the release whose code runs, where only releases may run; the highest one unless said.
+        anew: what is there will be taken away: its state database need not be readable, nor that of its stores.
 
     Raises:
         ConfigError: there is no project, or its `headrace.toml` is malformed.
@@ -48,9 +56,9 @@ def open_workspace(env: str | None = None, *, folder: Path | None = None, releas
     found = config.load(folder)
     environment = found.environment(env) if env else found.environments[0]
     _settle(found, environment)
-    opened = Workspace(found, environment, release=release)
+    opened = Workspace(found, environment, release=release, anew=anew)
     other = _shared.get()
-    if other is not None and other.config.folder == found.folder and other.environment == environment:
+    if other is not None and other.config.folder == found.folder and other.configured == environment:
         opened.__dict__ |= {name: other.__dict__[name] for name in ("state", "access") if name in other.__dict__}
     return opened
 
@@ -69,16 +77,62 @@ def sharing(workspace: Workspace) -> Generator[None]:
 
 
 class Workspace:
-    """The boxes of one environment. Use as a context manager, or call `close`."""
+    """The boxes of one environment. Use as a context manager, or call `close`.
 
-    def __init__(self, found: Config, environment: Environment, *, release: str | None = None) -> None:
+    Attributes:
+        configured: the environment as the folder and variables say: where its stores are. What may happen in it is said by
+            `environment` alone.
+    """
+
+    def __init__(
+        self, found: Config, configured: Environment, *, release: str | None = None, anew: bool = False
+    ) -> None:
         self.config = found
-        self.environment = environment
+        self.configured = configured
         self.release = release
+        self._anew = anew
+
+    @cached_property
+    def environment(self) -> Environment:
+        """The environment with what is in effect: committed configuration, and never less than its floor."""
+        return self.ruling.apply(self.configured)
+
+    @cached_property
+    def ruling(self) -> Ruling:
+        """What may happen here, and why. Brings the floor in the state database along.
+
+        Raises:
+            RefusedError: the state database is not that of this environment, or of its stores; who acts is not known.
+            ConfigError: the state database cannot be opened, or the committed configuration is malformed.
+        """
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from headrace.workspace import floor
+
+        try:
+            while True:
+                before = floor.read(self.state)
+                found = self._rule(before)
+                if found.floor in (None, before) or floor.keep(self.state, self.configured.name, before, found.floor):
+                    return found
+        except RefusedError:
+            raise
+        except (HeadraceError, SQLAlchemyError):
+            if not self._anew:
+                raise
+            return self._rule(None)
+
+    def _rule(self, before: policy.Floor | None) -> Ruling:
+        return policy.rule(self.config.folder, self.configured, before, release=self.release)
 
     @cached_property
     def code(self) -> Code:
-        """The code that runs here: the working tree, a commit, or a release."""
+        """The code that runs here: the working tree, a commit, or a release.
+
+        Raises:
+            RefusedError: there is none, or what may run was changed and no admin has taken it over.
+        """
+        self.ruling.check(self.configured.name)
         return code.resolve(self.config, self.environment, release=self.release)
 
     @cached_property
@@ -90,10 +144,32 @@ class Workspace:
 
     @cached_property
     def state(self) -> State:
-        """The state database."""
+        """The state database.
+
+        Raises:
+            RefusedError: it is another environment's, or the environment's folder belongs to another state.
+        """
         from headrace.core.state import State
 
-        return State(self.environment.state_url)
+        opened = State(self.configured.state_url)
+        if not self._anew:
+            try:
+                owner = self._owner(opened)
+                root = self.configured.root
+                owner.check(ownership.claim(root, owner), f"the folder {str(root)!r}")
+            except BaseException:
+                opened.close()
+                raise
+        return opened
+
+    @cached_property
+    def owner(self) -> Owner:
+        """The state database, as its stores name it."""
+        return self._owner(self.state)
+
+    def _owner(self, state: State) -> Owner:
+        name = self.configured.name
+        return ownership.Owner(state=state.identity(name), project=self.config.name, environment=name)
 
     @cached_property
     def access(self) -> Access:
@@ -120,23 +196,29 @@ class Workspace:
     def lakehouse(self) -> Lakehouse:
         """The tables, with those of other environments that may be read from here."""
         from headrace.lakehouse.lakehouse import Lakehouse
-        from headrace.workspace.aside import put_back
+        from headrace.workspace.aside import is_away, put_back
 
         put_back(self.environment.lakehouse_root)
         readable = {name: self.config.environment(name).lakehouse_root for name in self.environment.reads}
-        return Lakehouse(
+        opened = Lakehouse(
             self.environment.name,
             self.environment.lakehouse_root,
             reads=readable,
             storage_options=self.environment.storage_options,
         )
+        if not is_away(self.environment.lakehouse_root):
+            opened.claim(self.owner)
+        return opened
 
     @cached_property
     def tracking(self) -> Tracking:
         """MLflow runs and artifacts."""
         from headrace.tracking.tracking import Tracking
 
-        return Tracking(self.environment.tracking_url, self.environment.artifacts_root, project=self.config.folder)
+        environment = self.environment
+        return Tracking(
+            environment.tracking_url, environment.artifacts_root, project=self.config.folder, owner=self.owner
+        )
 
     @cached_property
     def registry(self) -> Registry:
@@ -164,7 +246,10 @@ class Workspace:
         """The online store."""
         from headrace.features.online.opening import open_store
 
-        return open_store(self.environment.online_address, self.config.folder)
+        address = self.environment.online_address
+        opened = open_store(address, self.config.folder)
+        self.owner.check(opened.claim(self.owner.text()), f"the online store {address}")
+        return opened
 
     def state_is_gone(self) -> bool:
         """Whether the state database was taken away since this process opened it."""
@@ -173,11 +258,21 @@ class Workspace:
     @property
     def up_lock(self) -> Path:
         """Held by the scheduler of this environment on this machine."""
-        return self.environment.root / "up.lock"
+        return self.configured.root / "up.lock"
 
     def home(self, model: str) -> Path:
-        """The folder in which servers of a model look."""
-        return self.environment.root / "serving" / model
+        """The folder in which servers of a model look.
+
+        Raises:
+            RefusedError: what is served from there belongs to another state database.
+        """
+        return self._serving / model
+
+    @cached_property
+    def _serving(self) -> Path:
+        folder = self.configured.root / "serving"
+        self.owner.check(ownership.claim(folder, self.owner), f"the folder {str(folder)!r}")
+        return folder
 
     def close(self) -> None:
         """Closes what was opened."""
@@ -198,8 +293,18 @@ def _settle(found: Config, opened: Environment) -> None:
     from headrace.tracking import store_relocation
 
     _ignore(found.folder, opened.root)
+    _close(found.folder, opened.root)
     if isinstance(opened.tracking, str):
         store_relocation.settle(opened.tracking, project=found.folder)
+
+
+def _close(project: Path, root: Path) -> None:
+    """What an environment keeps is for whoever runs it: nobody else on this machine looks into its folder."""
+    for folder in {project / HOME if root.is_relative_to(project / HOME) else root, root}:
+        with suppress(OSError):  # it is not there yet, or somebody else's
+            mode = stat.S_IMODE(folder.stat().st_mode)
+            if mode & 0o077 and folder != project:
+                folder.chmod(mode & ~0o077)
 
 
 def _ignore(project: Path, root: Path) -> None:

@@ -124,6 +124,18 @@ class OnlineStore(Protocol):
         """
         ...
 
+    def claim(self, owner: str) -> str:
+        """Marks the store as this owner's unless it is somebody's; gives whose it is. Any number may at once.
+
+        Raises:
+            DataError: the store cannot be read or written.
+        """
+        ...
+
+    def disclaim(self) -> None:
+        """Takes the mark away."""
+        ...
+
     def drop(self, name: str) -> None:
         """Forgets a table; without effect where there is none."""
         ...

@@ -5,6 +5,7 @@ r"""An online store in Redis: one packed row a key, under the number of a genera
     <prefix>:building:<generation> there while somebody fills it; expires with him
     <prefix>:generations           set of `<generation> <name>` that are filled or served
     <prefix>:removing              set of generations that nobody reads any more
+    <prefix>:owner                 the state database that it belongs to
 
 A replacement fills a generation of its own, and a script then names it in the description, if nobody else has changed that
 and the generation has not been given up for dead. An update is one transaction on the generation that is served. A reader
@@ -151,6 +152,18 @@ class RedisStore:
             self._look(name, text)
             return None
         return [None if value is None else OnlineRow(TIME.unpack_from(value)[0] - ZERO, value[8:]) for value in values]
+
+    def claim(self, owner: str) -> str:
+        """See OnlineStore."""
+        found = self._ask(["GET", self._named("owner")])
+        if found is None:
+            self._ask(["SET", self._named("owner"), owner, "NX"])
+            found = self._ask(["GET", self._named("owner")])
+        return owner if found is None else found.decode()
+
+    def disclaim(self) -> None:
+        """See OnlineStore."""
+        self._ask(["DEL", self._named("owner")])
 
     def drop(self, name: str) -> None:
         """See OnlineStore."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PATIENCE = 30.0  # seconds that a writer waits for another one
 AT_ONCE = 500  # keys of one statement
 
+OWNER = "create table if not exists online_owner (one integer primary key, owner text not null)"
 TABLES = "create table if not exists online_tables (name text primary key, described text not null) without rowid"
 ROWS = "create table if not exists {table} (key blob primary key, time integer not null, packed blob not null) without rowid"
 NEWER = """
@@ -106,6 +107,24 @@ class SqliteStore:
             return None
         found = self.read(name, keys)
         return found if self.table(name) == described else None
+
+    def claim(self, owner: str) -> str:
+        """See OnlineStore."""
+        with self._explained("read"):
+            connection = self._connection()
+            found = None if connection is None else _owner(connection)
+        if found is not None:
+            return found
+        with self._transaction() as connection:
+            connection.execute(OWNER)
+            connection.execute("insert or ignore into online_owner (one, owner) values (1, ?)", (owner,))
+            return _owner(connection) or owner
+
+    def disclaim(self) -> None:
+        """See OnlineStore."""
+        if self.file.exists():
+            with self._transaction() as connection:
+                connection.execute("drop table if exists online_owner")
 
     def drop(self, name: str) -> None:
         """See OnlineStore."""
@@ -236,6 +255,16 @@ def _known(connection: sqlite3.Connection, name: str) -> OnlineTable | None:
             return None
         raise
     return None if row is None else from_json(row[0])
+
+
+def _owner(connection: sqlite3.Connection) -> str | None:
+    try:
+        row = connection.execute("select owner from online_owner").fetchone()
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):  # made by an earlier publication, or before anybody asked whose it is
+            return None
+        raise
+    return None if row is None else row[0]
 
 
 def _count(cursor: sqlite3.Cursor) -> int:

@@ -1,0 +1,110 @@
+"""The floor of an environment, kept in its state database: written at the first use, raised by itself, lowered by an admin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import JSON, Column, Integer, MetaData, String, Table, delete, insert, select
+
+from headrace.access.audit import record
+from headrace.access.identity import ADMIN, Access
+from headrace.core.clock import now
+from headrace.core.errors import ConfigError
+from headrace.core.state import Instant
+from headrace.environments.config import FILE
+from headrace.environments.policy import Floor
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from headrace.core.ids import Json
+    from headrace.core.state import State
+    from headrace.environments.policy import Ruling
+
+POLICY = Table(
+    "environment_policy",
+    MetaData(),
+    Column("one", Integer, primary_key=True, autoincrement=False),  # there is one row
+    Column("code", String(10), nullable=False),
+    Column("releases", String(200), nullable=False),
+    Column("approvals", JSON, nullable=False),
+    Column("order", JSON, nullable=False),
+    Column("by", String(200), nullable=False),
+    Column("at", Instant, nullable=False),
+)
+
+
+def read(state: State) -> Floor | None:
+    """The floor; None before the first use."""
+    state.create(POLICY)
+    with state.read() as connection:
+        return _read(connection)
+
+
+def keep(state: State, name: str, before: Floor | None, after: Floor) -> bool:
+    """Writes a floor, the first one or a stricter one; False when another process has written one since `before` was read.
+
+    Raises:
+        RefusedError: who acts is not known here.
+    """
+    me = Access(state).me().name
+    with state.begin() as connection:
+        if _read(connection) != before:
+            return False
+        action = "policy.set" if before is None else "policy.raised"
+        _write(connection, after, me, action, name, {"before": _said(before), "after": _said(after)})
+    return True
+
+
+def take_over(state: State, name: str, ruling: Ruling, *, reason: str) -> Floor:
+    """The committed policy becomes the floor, also where it is looser. Gives it.
+
+    Raises:
+        RefusedError: whoever runs this is no admin.
+        ConfigError: nothing is committed, or no reason is given.
+    """
+    me = Access(state).me()
+    me.require(ADMIN, to=f"change what may run in {name}")
+    if not reason.strip():
+        raise ConfigError("there is no reason.", hint=f"headrace env policy {name} --take-over --reason 'why'")
+    if ruling.committed is None:
+        raise ConfigError(
+            f"no commit says what may run in {name!r}.", hint=f"git add {FILE} && git commit, then take it over."
+        )
+    after = Floor.of(ruling.committed)
+    with state.begin() as connection:
+        before = _read(connection)
+        details: dict[str, Json] = {"before": _said(before), "after": _said(after), "reason": reason.strip()}
+        _write(connection, after, me.name, "policy.taken_over", name, details)
+    return after
+
+
+def written(state: State) -> dict[str, Any] | None:
+    """Who wrote the floor, and when; None before the first use."""
+    state.create(POLICY)
+    with state.read() as connection:
+        found = connection.execute(select(POLICY.c.by, POLICY.c.at)).mappings().first()
+        return None if found is None else dict(found)
+
+
+def _read(connection: Connection) -> Floor | None:
+    row = connection.execute(select(POLICY)).mappings().first()
+    if row is None:
+        return None
+    return Floor(
+        code=row["code"], releases=row["releases"], approvals=tuple(row["approvals"]), order=tuple(row["order"])
+    )
+
+
+def _write(connection: Connection, floor: Floor, who: str, action: str, name: str, details: dict[str, Json]) -> None:
+    connection.execute(delete(POLICY))
+    connection.execute(insert(POLICY).values(one=1, by=who, at=now(), **_columns(floor)))
+    record(connection, who, action, name, details)
+
+
+def _columns(floor: Floor) -> dict[str, Any]:
+    return {**vars(floor), "approvals": list(floor.approvals), "order": list(floor.order)}
+
+
+def _said(floor: Floor | None) -> Json:
+    return None if floor is None else _columns(floor)
