@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from headrace.cli.output import Commands, ask, emit, env_option, json_option, say
-from headrace.core.errors import RefusedError
+from headrace.cli.output import Commands, ask, emit, env_option, json_option, say, table
+from headrace.core.errors import ConfigError, RefusedError
 
 
 @click.group(name="env", cls=Commands)
@@ -28,7 +28,7 @@ def reset(yes: bool, env: str | None, as_json: bool) -> None:
     from headrace.workspace.reset import reset
     from headrace.workspace.workspace import open_workspace
 
-    with open_workspace(env) as workspace:
+    with open_workspace(env, anew=True) as workspace:
         environment = workspace.environment
         check_dev(environment, "`headrace env reset`")
         if not yes:
@@ -44,6 +44,59 @@ def reset(yes: bool, env: str | None, as_json: bool) -> None:
     if not gone:
         say(f"· there was nothing of {environment.name} on this machine")
     say(f"Next: headrace run refresh --env {environment.name}")
+
+
+@command.command()
+@click.argument("name", metavar="ENV")
+@click.option("--take-over", is_flag=True, help="What is committed holds from now on, also where it is looser.")
+@click.option("--reason", default="", help="Why; it stays in the audit record.")
+@json_option
+def policy(name: str, take_over: bool, reason: str, as_json: bool) -> None:
+    """What may run in an environment: what is committed, its floor, and what is in effect.
+
+    What is committed can make an environment stricter by itself. Only an admin takes over what is looser, or another
+    pattern of releases, or another order of environments.
+    """
+    from headrace.workspace import floor
+    from headrace.workspace.workspace import open_workspace
+
+    if reason and not take_over:
+        raise ConfigError("--reason is why something is taken over.", hint="Add --take-over.")
+    if take_over:
+        with open_workspace(name) as workspace:
+            floor.take_over(workspace.state, name, workspace.ruling, reason=reason)
+    with open_workspace(name) as workspace:
+        ruling, written = workspace.ruling, floor.written(workspace.state)
+    kept = None if ruling.floor is None else {**vars(ruling.floor), **(written or {})}
+    if as_json:
+        effective, committed = vars(ruling.policy), ruling.committed and vars(ruling.committed)
+        told = {"env": name, "effective": effective, "committed": committed, "floor": kept}
+        emit({**told, "looser": ruling.looser, "changed": ruling.changed})
+        return
+    keys = ("code", "releases", "approvals", "order", "reads", "sample")
+    table(
+        [
+            {
+                "key": key,
+                "in effect": _text(vars(ruling.policy)[key]),
+                "committed": _text(vars(ruling.committed)[key]) if ruling.committed else None,
+                "floor": _text(kept[key]) if kept and key in kept else None,
+            }
+            for key in keys
+        ]
+    )
+    if kept and written:
+        say(f"the floor was written by {written['by']} at {written['at']:%Y-%m-%d %H:%M} UTC")
+    for line in ruling.looser:
+        say(f"· {line}")
+    for line in ruling.changed:
+        say(f"✗ {line}: nothing runs until an admin takes it over, or it is changed back")
+    if ruling.looser or ruling.changed:
+        say(f"Next, for an admin: headrace env policy {name} --take-over --reason …")
+
+
+def _text(value: object) -> str:
+    return ", ".join(str(each) for each in value) or "none" if isinstance(value, tuple | list) else str(value)
 
 
 def _ask(name: str, root: str) -> None:

@@ -12,6 +12,7 @@ import click
 from headrace.cli.output import Commands, complain, misused, wrong
 from headrace.core import vault
 from headrace.core.errors import HeadraceError
+from headrace.core.system import PRIVATE
 
 COMMANDS = {
     "demo": "the shipped example: a year of flights through the loop",
@@ -25,7 +26,7 @@ COMMANDS = {
     "traffic": "who answers: shares, shadows, ramps, and how versions compare",
     "request": "requests to move a version: list, show, approve, reject",
     "alert": "alerts: list, ack",
-    "env": "environments: reset, for dev",
+    "env": "environments: what may run in one; reset, for dev",
     "sql": "ask the lakehouse",
     "job": "runs of pipelines: list, show, logs, acknowledge",
     "audit": "what was done by whom",
@@ -66,6 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     A user's mistake never shows a traceback; a defect of Headrace does, and says that it is one.
     """
+    os.umask(PRIVATE)
     vault.close()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait for a busy core by spinning keep it busy

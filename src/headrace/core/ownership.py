@@ -35,6 +35,14 @@ class Owner:
     project: str
     environment: str
 
+    @classmethod
+    def read(cls, carried: str) -> Owner | None:
+        """What a store carries; None where it cannot be read."""
+        try:
+            return cls(**json.loads(carried))
+        except (ValueError, TypeError):
+            return None
+
     def text(self) -> str:
         """As a store carries it: the same each time."""
         return json.dumps(asdict(self), sort_keys=True)
@@ -49,7 +57,7 @@ class Owner:
         Raises:
             RefusedError: it is another state's.
         """
-        found = _read(carried)
+        found = Owner.read(carried)
         if found is not None and found.state == self.state:
             return
         if found is None:
@@ -63,12 +71,6 @@ class Owner:
             hint="Restore the state database that it belongs to, or set `state` back. Where the working tree may run, "
             f"`headrace env reset --env {self.environment}` begins anew.",
         )
-
-
-def environment_of(carried: str) -> str | None:
-    """Whose environment a mark names; None where it cannot be read."""
-    found = _read(carried)
-    return found.environment if found else None
 
 
 def claim(folder: Path, owner: Owner) -> str:
@@ -107,10 +109,3 @@ def mark_of(folder: Path) -> str | None:
 def unmark(folder: Path) -> None:
     """Takes the mark away."""
     (folder / FILE).unlink(missing_ok=True)
-
-
-def _read(carried: str) -> Owner | None:
-    try:
-        return Owner(**json.loads(carried))
-    except (ValueError, TypeError):
-        return None

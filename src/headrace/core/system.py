@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+PRIVATE = 0o077  # the umask of every process of Headrace: what it writes is for whoever runs it
+
 
 def release() -> str:
     """The version of Headrace that is installed."""

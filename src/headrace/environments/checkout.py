@@ -127,7 +127,7 @@ def _replace(repository: Path, entries: dict[str, Entry], target: Path) -> None:
     made = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
     try:
         _write(repository, entries, made)
-        made.chmod(0o755)
+        made.chmod(0o700)
         if target.is_dir() and not target.is_symlink():
             target.rename(made.with_name(f".old-{made.name}"))
             shutil.rmtree(made.with_name(f".old-{made.name}"), ignore_errors=True)
@@ -155,7 +155,7 @@ def _write(repository: Path, entries: dict[str, Entry], folder: Path) -> None:
             elif entry.mode != LINK:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(_object(objects, name, entry))
-                path.chmod(0o555 if entry.mode == "100755" else 0o444)
+                path.chmod(0o500 if entry.mode == "100755" else 0o400)
         for name, entry in links.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -72,6 +72,18 @@ def namespace(version: str) -> str:
     return PREFIX + (version if re.fullmatch(r"\w+", version) else digest(version))
 
 
+def folder_of(file: str) -> Path | None:
+    """The folder of the loaded program that a file belongs to; None where it belongs to none.
+
+    Committed code lies inside the folder of the working tree: the innermost one counts.
+    """
+    tops = [module for name, module in list(sys.modules.items()) if name.startswith(PREFIX) and "." not in name]
+    folders = {Path(module.__path__[0]) for module in tops}
+    return max(
+        (each for each in folders if Path(file).is_relative_to(each)), key=lambda each: len(each.parts), default=None
+    )
+
+
 def own_names(folder: Path) -> frozenset[str]:
     """The top-level names that are the project's, as its own modules import them."""
     return _names(roots(folder))

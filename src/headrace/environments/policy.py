@@ -109,7 +109,7 @@ def rule(folder: Path, environment: Environment, floor: Floor | None, *, release
     return Ruling(
         policy=policy,
         committed=head,
-        floor=_raised(head, before, policy, remembered) if head else floor,
+        floor=_raised(head, before, policy, remembered, governs) if head else floor,
         looser=_looser(there, governs, remembered),
         changed=_changed(name, there, governs, remembered),
     )
@@ -146,12 +146,17 @@ def _released(folder: Path, name: str, pattern: str, wanted: str | None) -> Poli
     return committed(folder, f"refs/tags/{tag}", name)
 
 
-def _raised(head: Policy, before: Floor | None, policy: Policy, remembered: Floor) -> Floor:
-    """What is to be remembered: what is only written in the folder is not."""
+def _raised(head: Policy, before: Floor | None, policy: Policy, remembered: Floor, governs: Policy) -> Floor:
+    """What is to be remembered: what is only written in the folder is not.
+
+    A role is once the code that runs and HEAD both ask for it: what an admin took over, the last release may still ask for.
+    """
     kind = strictest(head.code, before.code if before else "any")
     if kind == "any":
         return Floor.of(head)
-    return Floor(code=kind, releases=policy.releases, approvals=policy.approvals, order=remembered.order)
+    both = (role for role in governs.approvals if role in head.approvals)
+    approvals = tuple(dict.fromkeys((*remembered.approvals, *both)))
+    return Floor(code=kind, releases=policy.releases, approvals=approvals, order=remembered.order)
 
 
 def _looser(head: Policy, governs: Policy, floor: Floor) -> tuple[str, ...]:
@@ -168,9 +173,11 @@ def _changed(name: str, head: Policy, governs: Policy, floor: Floor) -> tuple[st
     found: list[str] = []
     if floor.code == "release" and head.releases != floor.releases:
         found.append(f"releases: tagged {floor.releases!r} until now, committed is {head.releases!r}")
-    for policy in (head, governs):
-        if not _same_order(name, policy.order, floor.order):
-            found.append(f"order: {' < '.join(floor.order)} until now, committed is {' < '.join(policy.order)}")
+    found.extend(
+        f"order: {' < '.join(floor.order)} until now, committed is {' < '.join(policy.order)}"
+        for policy in (head, governs)
+        if not _same_order(name, policy.order, floor.order)
+    )
     return tuple(dict.fromkeys(found))
 
 

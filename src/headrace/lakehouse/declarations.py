@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from headrace.core.declaration import Declaration, caller
 from headrace.core.errors import DeclarationError
 from headrace.core.ids import digest
+from headrace.environments.importing import folder_of
 from headrace.lakehouse.dialect import NULLS, Dialect
 
 if TYPE_CHECKING:
@@ -78,16 +79,25 @@ class Sql:
 
 
 def sql_file(path: str) -> Sql:
-    """A SELECT kept in a file beside the module that calls this.
+    """A SELECT kept in a file beside the module that calls this, or elsewhere in the same version of the program.
 
     Raises:
-        DeclarationError: there is no such file.
+        DeclarationError: there is no such file, or it is no part of the program: SQL is code, and runs as it was committed.
     """
     here = caller()
     file = Path(here.file).parent / path
+    inside = folder_of(here.file)  # none in a notebook, which is no version of a program
+    if inside is not None and not file.resolve().is_relative_to(inside.resolve()):
+        raise DeclarationError(
+            f"{here}: the SQL file {str(path)!r} is outside of the program's folder {str(inside)!r}.",
+            hint="SQL is code: put the file beside the module that names it, and commit it.",
+        )
     if not file.is_file():
         raise DeclarationError(f"{here}: there is no SQL file {str(file)!r}.", hint=f"Looked beside {here.file}.")
-    return Sql(file.read_text(encoding="utf-8"), str(file))
+    try:
+        return Sql(file.read_text(encoding="utf-8"), str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeclarationError(f"{here}: the SQL file {str(file)!r} cannot be read: {error}.") from None
 
 
 @dataclass(frozen=True)

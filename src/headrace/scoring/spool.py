@@ -204,7 +204,7 @@ class Spool:
         while self._file is None:
             self._number += 1
             path = self.folder / f"{os.getpid()}-{new_id()}-{self._number:06d}{OPEN}"
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
                 # between these two somebody may have adopted the file, empty as it is: then it is left to them
                 if _lock(file) and _is(file, path):

@@ -1,12 +1,14 @@
 """`python -m headrace.serving --home DIR`: a server, with nothing imported that it does not need."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from headrace.core import vault
 from headrace.core.errors import HeadraceError
 from headrace.core.shutdown import on_stop
+from headrace.core.system import PRIVATE
 from headrace.serving.process import HOST, PORT, Options, serve
 
 
@@ -37,6 +39,7 @@ def main() -> None:
     parser.add_argument("--siblings", type=Path, help="where processes that share the port leave their counters")
     parser.add_argument("word", nargs="?", choices=["serve"], help="what SageMaker gives to a container")
     given = vars(parser.parse_args())
+    os.umask(PRIVATE)
     del given["word"]
     try:
         serve(Options(**given))

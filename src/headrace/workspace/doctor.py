@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from headrace.core.errors import HeadraceError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 CORE = ("click", "deltalake", "duckdb", "mlflow-skinny", "numpy", "pandas", "pyarrow", "sqlalchemy", "sqlglot")
 MLFLOW = "3.17."
+_RUNS = {"any": "any code", "commit": "committed code", "release": "releases"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,7 @@ def examine(workspace: Workspace) -> Iterator[Finding]:
     yield _git()
     yield from _folders(workspace)
     yield _identity(workspace)
+    yield _policy(workspace)
     yield _code(workspace)
     yield from _project(workspace)
     yield _runs(workspace)
@@ -92,7 +96,7 @@ def _git() -> Finding:
 
 
 def _folders(workspace: Workspace) -> Iterator[Finding]:
-    environment = workspace.environment
+    environment = workspace.configured
     for check, place in (("lakehouse folder", environment.lakehouse_root), ("state folder", environment.root)):
         if "://" in str(place):
             continue
@@ -120,6 +124,30 @@ def _identity(workspace: Workspace) -> Finding:
     except HeadraceError as error:
         return Finding(check="who acts", result="failed", found=error.what, way=error.hint)
     return Finding(check="who acts", result="ok", found=f"{me.name}, {', '.join(sorted(me.roles)) or 'without a role'}")
+
+
+def _policy(workspace: Workspace) -> Finding:
+    """What may run, and whether the state database is that of the environment's folder."""
+    try:
+        ruling = workspace.ruling
+    except (HeadraceError, SQLAlchemyError) as error:
+        return _failed("policy", error)
+    name, policy = workspace.configured.name, ruling.policy
+    lines = (*ruling.changed, *ruling.looser)
+    return Finding(
+        check="policy",
+        result="failed" if ruling.changed else "warning" if lines else "ok",
+        found="; ".join(lines) or f"{name} runs {_RUNS[policy.code]}",
+        way=f"headrace env policy {name} shows it; --take-over makes what is committed the floor." if lines else "",
+    )
+
+
+def _failed(check: str, error: Exception) -> Finding:
+    said = error.what if isinstance(error, HeadraceError) else type(error).__name__
+    found = "; ".join((said, *error.findings)) if isinstance(error, HeadraceError) else said
+    return Finding(
+        check=check, result="failed", found=found, way=error.hint if isinstance(error, HeadraceError) else ""
+    )
 
 
 def _code(workspace: Workspace) -> Finding:

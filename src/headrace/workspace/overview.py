@@ -31,6 +31,7 @@ def overview(workspace: Workspace) -> dict[str, list[Row]]:
     last = {run.job: run for run in reversed(workspace.ledger.runs(limit=LATEST))}
     return {
         "needs_a_person": [
+            *_policy(workspace),
             *_broken(workspace),
             *_requests(workspace),
             *_approved(workspace),
@@ -67,6 +68,19 @@ def overview(workspace: Workspace) -> dict[str, list[Row]]:
             for version in workspace.registry.versions()
         ],
     }
+
+
+def _policy(workspace: Workspace) -> list[Row]:
+    """What is committed and differs from the floor: nothing may run, or the floor holds."""
+    env, ruling = workspace.environment.name, workspace.ruling
+    return [
+        {
+            "what": f"what may run in {env} was changed in the committed headrace.toml: {line}",
+            "since": now(),
+            "next": f"headrace env policy {env}",
+        }
+        for line in (*ruling.changed, *ruling.looser)
+    ]
 
 
 def _broken(workspace: Workspace) -> list[Row]:

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from sqlalchemy.engine import make_url
-
 from headrace.access.rights import roles
+from headrace.core import credentials
+from headrace.core.errors import HeadraceError, RefusedError
 from headrace.core.failpoints import reach
+from headrace.core.ownership import Owner, mark_of, unmark
 from headrace.environments.config import Secret
+from headrace.features.online.opening import open_store
+from headrace.lakehouse.storage import Place
 from headrace.workspace.drop import check_dev
 from headrace.workspace.in_use import alone, unless_unreadable, without_servers
 
@@ -42,8 +45,10 @@ def reset(workspace: Workspace) -> tuple[list[str], list[Left]]:
     Taken away are tables, the online store, what servers and streams keep, artifacts, MLflow's database and, last, the
     state database with registry, runs and roles. Files that Headrace did not put there stay.
 
+    The workspace is opened `anew`: a state database that was lost, or is not that of the stores, is what this is for.
+
     Raises:
-        RefusedError: the environment is not for development, or whoever runs this may not.
+        RefusedError: the environment is not for development, a store is another environment's, or whoever runs this may not.
         BusyError: a run, a scheduler, a server or a stream is at work.
     """
     environment = workspace.environment
@@ -51,15 +56,74 @@ def reset(workspace: Workspace) -> tuple[list[str], list[Left]]:
     gone: list[str] = []
     left = list(_left(workspace))
     with unless_unreadable():
+        workspace.state.identity(environment.name)
         workspace.access.me().require(*roles("env reset"), to=f"reset {environment.name}")
+    _check_owners(workspace)
     with alone(workspace, "reset the environment"), without_servers(workspace):
         workspace.close()
         kept = {each.where for each in left}
+        _unmark(workspace)
+        reach("reset.removed:marks")
         for what, place in _places(environment):
             if str(place) not in kept and _remove(what, place):
                 gone.append(f"{what}: {place}")
             reach(f"reset.removed:{what}")
     return gone, left
+
+
+def _owner(workspace: Workspace) -> Owner:
+    """Whose the stores should be; a state database that cannot be read has no id."""
+    with unless_unreadable():
+        return workspace.owner
+    return Owner(state="", project=workspace.config.name, environment=workspace.environment.name)
+
+
+def _check_owners(workspace: Workspace) -> None:
+    """Another environment's stores are not taken away, whatever this one's settings name.
+
+    Raises:
+        RefusedError: one is.
+    """
+    environment, mine = workspace.environment, _owner(workspace)
+    marks = {
+        f"the folder {str(environment.root)!r}": mark_of(environment.root),
+        f"the lakehouse {environment.lakehouse_root!r}": _lakehouse(environment).mark(),
+    }
+    with suppress(HeadraceError):
+        if isinstance(environment.online, Secret) or "://" in environment.online or Path(environment.online).exists():
+            store = open_store(environment.online_address, workspace.config.folder)
+            marks["the online store"] = store.claim(mine.text())
+            store.close()
+    for what, mark in marks.items():
+        found = None if mark is None else Owner.read(mark)
+        if found is None or found.state == mine.state:
+            continue
+        if (found.project, found.environment) != (mine.project, mine.environment):
+            raise RefusedError(
+                f"{what} belongs to {found.environment!r} of project {found.project!r}. Nothing was removed.",
+                hint=f"Is it what [env.{environment.name}] or HEADRACE_ENV__{environment.name}__… should name?",
+            )
+
+
+def _unmark(workspace: Workspace) -> None:
+    """The stores are nobody's: the state database that is made next may open those that stay."""
+    environment = workspace.environment
+    _lakehouse(environment).unmark()
+    unmark(environment.root)
+    if isinstance(environment.online, Secret) or "://" in environment.online:
+        with suppress(HeadraceError):
+            store = open_store(environment.online_address, workspace.config.folder)
+            store.disclaim()
+            store.close()
+    if isinstance(environment.tracking, Secret) or _sqlite_file(environment.tracking) is None:
+        from headrace.tracking.tracking import Tracking
+
+        with suppress(HeadraceError):
+            Tracking(environment.tracking_url, environment.artifacts_root).disclaim(_owner(workspace))
+
+
+def _lakehouse(environment: Environment) -> Place:
+    return Place.at(environment.lakehouse_root, environment.storage_options)
 
 
 def _places(environment: Environment) -> Iterator[tuple[str, Path]]:
@@ -93,7 +157,7 @@ def _left(workspace: Workspace) -> Iterator[Left]:
     for what, value in stores.items():
         if what not in local:
             # a URL may hold a password
-            where = f"the secret {value.variable}" if isinstance(value, Secret) else _without_password(value)
+            where = f"the secret {value.variable}" if isinstance(value, Secret) else credentials.shown(value)
             yield Left(what=what, where=where, why="it is not on this machine; whoever runs it removes it there")
     others = [each for each in workspace.config.environments if each.name != mine.name]
     shared = {str(place): other.name for other in others for _, place in _places(other)}
@@ -104,12 +168,6 @@ def _left(workspace: Workspace) -> Iterator[Left]:
             yield Left(
                 what=what, where=place, why="it lies outside of the environment's folder and may hold other files"
             )
-
-
-def _without_password(url: str) -> str:
-    with suppress(Exception):
-        return make_url(url).render_as_string(hide_password=True)
-    return url
 
 
 def _sqlite_file(url: str) -> Path | None:

@@ -129,7 +129,7 @@ def _write(into: Path, version: Version, copy: Path, *, online: str, said: Mappi
         file = into / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
-    for each in into.rglob("*"):
+    for each in (into, *into.rglob("*")):
         each.chmod(0o755 if each.is_dir() else 0o644)  # for whoever runs the container
     return features
 

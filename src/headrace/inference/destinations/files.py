@@ -94,7 +94,10 @@ class Files:
             mine = found.rows.select(rows.column_names).cast(rows.schema)
             after = pa.concat_tables([stays, mine], promote_options="default")
             changed = found.rows.num_rows
-        file.parent.mkdir(parents=True, exist_ok=True)
+        if not file.parent.is_dir():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            for each in (file.parent, file.parent.parent):
+                each.chmod(self._folder.stat().st_mode & 0o777)
         new = file.with_name(f".{file.name}{NEW}")  # one writer at a time: the folder is held
         new.unlink(missing_ok=True)  # left by a writer that died
         with new.open("xb") as opened:
@@ -102,6 +105,7 @@ class Files:
             opened.flush()
             os.fsync(opened.fileno())
         reach(f"files.written:{file.name}")
+        new.chmod(self._folder.stat().st_mode & 0o666)  # as readable as the folder that the user named
         new.rename(file)
         reach(f"files.renamed:{file.name}")
         return changed
