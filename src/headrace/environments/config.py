@@ -574,6 +574,8 @@ class _Reader:
 
     def error(self, key: str, what: str, *, hint: str = "") -> ConfigError:
         if key in self.given:
+            if credentials.is_in(str(self.table[key])):
+                what = "its value holds a credential, which is not shown, and is not possible here."
             return ConfigError(f"{VARIABLE}{self.section.removeprefix('env.')}__{key}: {what}", hint=hint)
         return self.source.error(f"{key}: {what}", section=self.section, key=key, hint=hint)
 

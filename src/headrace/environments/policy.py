@@ -111,7 +111,7 @@ def rule(folder: Path, environment: Environment, floor: Floor | None, *, release
         committed=head,
         floor=_raised(head, before, policy, remembered, governs) if head else floor,
         looser=_looser(there, governs, remembered),
-        changed=_changed(name, there, governs, remembered),
+        changed=_changed(name, there, remembered),
     )
 
 
@@ -169,16 +169,13 @@ def _looser(head: Policy, governs: Policy, floor: Floor) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _changed(name: str, head: Policy, governs: Policy, floor: Floor) -> tuple[str, ...]:
+def _changed(name: str, head: Policy, floor: Floor) -> tuple[str, ...]:
     found: list[str] = []
     if floor.code == "release" and head.releases != floor.releases:
         found.append(f"releases: tagged {floor.releases!r} until now, committed is {head.releases!r}")
-    found.extend(
-        f"order: {' < '.join(floor.order)} until now, committed is {' < '.join(policy.order)}"
-        for policy in (head, governs)
-        if not _same_order(name, policy.order, floor.order)
-    )
-    return tuple(dict.fromkeys(found))
+    if not _same_order(name, head.order, floor.order):
+        found.append(f"order: {' < '.join(floor.order)} until now, committed is {' < '.join(head.order)}")
+    return tuple(found)
 
 
 def _same_order(name: str, order: tuple[str, ...], before: tuple[str, ...]) -> bool:
