@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from sqlalchemy import Column, DateTime, Integer, MetaData, String, Table, create_engine, event, insert, inspect, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError, ProgrammingError
 from sqlalchemy.types import TypeDecorator
 
 from headrace.core import credentials
@@ -26,7 +26,7 @@ from headrace.core.errors import ConfigError, ConflictError, RefusedError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from sqlalchemy import Connection, Dialect, Engine
+    from sqlalchemy import Connection, Dialect, Engine, Executable, Row
 
 PATIENCE = 30.0  # seconds that a writer waits for another one
 WRITES = "headrace_writes"
@@ -136,6 +136,18 @@ class State:
             for table in missing:
                 table.create(connection, checkfirst=True)
 
+    def one(self, statement: Executable, table: Table) -> Row[Any] | None:
+        """The only row of a table, which is made where it is not there yet; None where there is no row.
+
+        Asks for the row first: to ask which tables there are takes longer.
+        """
+        try:
+            with self.read() as connection:
+                return connection.execute(statement).first()
+        except (OperationalError, ProgrammingError):
+            self.create(table)
+            return None
+
     def identity(self, environment: str) -> str:
         """What this database is known by, made when it is first asked for; its stores carry it.
 
@@ -145,9 +157,7 @@ class State:
         Raises:
             RefusedError: it is another environment's.
         """
-        self.create(IDENTITY)
-        with self.read() as connection:
-            found = connection.execute(select(IDENTITY.c.id, IDENTITY.c.environment)).first()
+        found = self.one(select(IDENTITY.c.id, IDENTITY.c.environment), IDENTITY)
         if found is None:
             with self.begin() as connection:
                 _alone(connection)
@@ -156,7 +166,7 @@ class State:
                     found = (str(uuid4()), environment)
                     values = dict(zip(("id", "environment"), found, strict=True))
                     connection.execute(insert(IDENTITY).values(one=1, at=now(), **values))
-        known, owner = found
+        known, owner = str(found[0]), str(found[1])
         if owner != environment:
             raise RefusedError(
                 f"the state database {_shown(self.engine)} is that of environment {owner!r}, not of {environment!r}.",

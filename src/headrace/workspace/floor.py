@@ -15,7 +15,7 @@ from headrace.environments.config import FILE
 from headrace.environments.policy import Floor
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
     from headrace.core.ids import Json
     from headrace.core.state import State
@@ -36,9 +36,7 @@ POLICY = Table(
 
 def read(state: State) -> Floor | None:
     """The floor; None before the first use."""
-    state.create(POLICY)
-    with state.read() as connection:
-        return _read(connection)
+    return _floor(state.one(select(POLICY), POLICY))
 
 
 def keep(state: State, name: str, before: Floor | None, after: Floor) -> bool:
@@ -81,19 +79,18 @@ def take_over(state: State, name: str, ruling: Ruling, *, reason: str) -> Floor:
 
 def written(state: State) -> dict[str, Any] | None:
     """Who wrote the floor, and when; None before the first use."""
-    state.create(POLICY)
-    with state.read() as connection:
-        found = connection.execute(select(POLICY.c.by, POLICY.c.at)).mappings().first()
-        return None if found is None else dict(found)
+    found = state.one(select(POLICY.c.by, POLICY.c.at), POLICY)
+    return None if found is None else {"by": found.by, "at": found.at}
 
 
 def _read(connection: Connection) -> Floor | None:
-    row = connection.execute(select(POLICY)).mappings().first()
+    return _floor(connection.execute(select(POLICY)).first())
+
+
+def _floor(row: Row[Any] | None) -> Floor | None:
     if row is None:
         return None
-    return Floor(
-        code=row["code"], releases=row["releases"], approvals=tuple(row["approvals"]), order=tuple(row["order"])
-    )
+    return Floor(code=row.code, releases=row.releases, approvals=tuple(row.approvals), order=tuple(row.order))
 
 
 def _write(connection: Connection, floor: Floor, who: str, action: str, name: str, details: dict[str, Json]) -> None:
