@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import local
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 from sqlalchemy import Column, DateTime, Integer, MetaData, String, Table, create_engine, event, insert, inspect, select
@@ -166,7 +166,7 @@ class State:
                     found = (str(uuid4()), environment)
                     values = dict(zip(("id", "environment"), found, strict=True))
                     connection.execute(insert(IDENTITY).values(one=1, at=now(), **values))
-        known, owner = str(found[0]), str(found[1])
+        known, owner = cast("tuple[str, str]", tuple(found))
         if owner != environment:
             raise RefusedError(
                 f"the state database {_shown(self.engine)} is that of environment {owner!r}, not of {environment!r}.",

@@ -106,7 +106,7 @@ def newest_release(config: Config, env: Environment) -> str:
     Raises:
         RefusedError: there is none.
     """
-    return _release(config.folder, env, None)
+    return find_release(config.folder, env.name, env.releases, None)
 
 
 def names(config: Config, code: Code) -> frozenset[str] | None:
