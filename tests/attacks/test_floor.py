@@ -18,6 +18,11 @@ def served(world):
     return (world.folder / ".headrace/prod/serving/late/serving.json").read_bytes()
 
 
+def test_the_floor_is_there_from_the_first_act_on(world):
+    first = world.audit()[-1]
+    assert (first["action"], first["object"]) == ("policy.set", "prod")
+
+
 def test_a_variable_lets_the_working_tree_run_in_prod(world):
     uncommitted(world)
     world.ok(*DEPLOY, by="eng", env={"HEADRACE_ENV__prod__code": "any"}, code=2)
@@ -47,8 +52,8 @@ def test_another_pattern_makes_any_tag_a_release(world):
     toml = TOML.replace("[env.prod]\n", "[env.prod]\nreleases = '*'\n")
     world.release("zzz9.9.9", gates="", files={"headrace.toml": toml})
     done = world.refused(*DEPLOY, by="eng")
-    assert "headrace env policy prod --take-over" in done.stderr
-    world.refused("env", "policy", "prod", "--take-over", "--reason", "x", by="eng")
+    assert "headrace env policy --env prod --take-over" in done.stderr
+    world.refused("env", "policy", "--env", "prod", "--take-over", "--reason", "x", by="eng")
     assert world.stages()[2] == "None"
 
 
@@ -57,7 +62,7 @@ def test_a_role_that_prod_asks_for_is_dropped_by_a_release(world):
     world.release("v1.1.0", files={"headrace.toml": asks})
     world.ok("status", "--env", "prod", "--json", by="eng")
     world.release("v1.2.0", files={"headrace.toml": TOML})
-    told = world.ok("env", "policy", "prod", "--json", by="eng").json()
+    told = world.ok("env", "policy", "--env", "prod", "--json", by="eng").json()
     assert told["effective"]["approvals"] == ["legal"]
 
 

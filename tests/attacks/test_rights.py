@@ -45,6 +45,7 @@ CHANGES = {
     "request reject": ["1", "--reason", "x"],
     "request reopen": ["1", "--reason", "x"],
     "alert ack": ["1"],
+    "env policy --take-over": ["--take-over", "--reason", "x"],
     "env reset": ["--yes"],
     "job acknowledge": ["0", "--reason", "x"],
     "access grant": ["guest", "admin"],

@@ -123,7 +123,7 @@ def test_a_commit_does_not_lower_the_kind_of_code(shop):
         assert "the committed 'any'" in workspace.ruling.looser[0]
         finding = next(each for each in examine(workspace) if each.check == "policy")
     assert finding.result == "warning"
-    assert "headrace env policy prod" in finding.way
+    assert "headrace env policy --env prod" in finding.way
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_another_pattern_or_order_is_refused_until_an_admin_takes_it_over(shop, 
     shop.commit(environments, tag="evil")
 
     with shop.open() as workspace:
-        with pytest.raises(RefusedError, match="headrace env policy prod --take-over") as refused:
+        with pytest.raises(RefusedError, match="headrace env policy --env prod --take-over") as refused:
             _ = workspace.code
         assert said in str(refused.value)
         floor.take_over(workspace.state, "prod", workspace.ruling, reason="we release everything")

@@ -38,6 +38,7 @@ class Right:
         entry: what the audit record calls it when it was done; None where the operation writes its entries itself.
         lasts: it goes on until it is ended: the entry is written when it begins.
         unread: it goes on when the state database cannot be read; whoever is refused there is refused all the same.
+        anew: it takes away what is there: the state database need not be the one that the stores belong to.
     """
 
     does: Literal["reads", "changes", "local"]
@@ -47,6 +48,7 @@ class Right:
     entry: str | None = None
     lasts: bool = False
     unread: bool = False
+    anew: bool = False
 
     def held_by(self, held: frozenset[str], *, lowest: bool) -> bool:
         """Whether somebody with these roles may, in an environment that is the lowest one or not."""
@@ -67,8 +69,9 @@ def _changes(
     entry: str | None = None,
     lasts: bool = False,
     unread: bool = False,
+    anew: bool = False,
 ) -> Right:
-    return Right(does="changes", roles=roles, lowest=lowest, entry=entry, lasts=lasts, unread=unread)
+    return Right(does="changes", roles=roles, lowest=lowest, entry=entry, lasts=lasts, unread=unread, anew=anew)
 
 
 # "run retrain": the command. "run retrain --by-hand": with this option it takes this right, too. "run score --version N":
@@ -122,7 +125,9 @@ OPERATIONS = {
     "alert list": READS,
     "alert show": READS,
     "alert ack": _changes(ENGINEER, ADMIN, lowest=(SCIENTIST,)),
-    "env reset": _changes(ADMIN, entry="environment.reset", unread=True),
+    "env policy": READS,
+    "env policy --take-over": _changes(ADMIN),
+    "env reset": _changes(ADMIN, entry="environment.reset", unread=True, anew=True),
     "sql": READS,
     "job list": READS,
     "job show": READS,

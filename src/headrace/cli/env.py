@@ -47,11 +47,11 @@ def reset(yes: bool, env: str | None, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("name", metavar="ENV")
 @click.option("--take-over", is_flag=True, help="What is committed holds from now on, also where it is looser.")
 @click.option("--reason", default="", help="Why; it stays in the audit record.")
+@env_option
 @json_option
-def policy(name: str, take_over: bool, reason: str, as_json: bool) -> None:
+def policy(take_over: bool, reason: str, env: str | None, as_json: bool) -> None:
     """What may run in an environment: what is committed, its floor, and what is in effect.
 
     What is committed can make an environment stricter by itself. Only an admin takes over what is looser, or another
@@ -63,10 +63,10 @@ def policy(name: str, take_over: bool, reason: str, as_json: bool) -> None:
     if reason and not take_over:
         raise ConfigError("--reason is why something is taken over.", hint="Add --take-over.")
     if take_over:
-        with open_workspace(name) as workspace:
-            floor.take_over(workspace.state, name, workspace.ruling, reason=reason)
-    with open_workspace(name) as workspace:
-        ruling, written = workspace.ruling, floor.written(workspace.state)
+        with open_workspace(env) as workspace:
+            floor.take_over(workspace.state, workspace.configured.name, workspace.ruling, reason=reason)
+    with open_workspace(env) as workspace:
+        name, ruling, written = workspace.configured.name, workspace.ruling, floor.written(workspace.state)
     kept = None if ruling.floor is None else {**vars(ruling.floor), **(written or {})}
     if as_json:
         effective, committed = vars(ruling.policy), ruling.committed and vars(ruling.committed)
@@ -92,7 +92,7 @@ def policy(name: str, take_over: bool, reason: str, as_json: bool) -> None:
     for line in ruling.changed:
         say(f"✗ {line}: nothing runs until an admin takes it over, or it is changed back")
     if ruling.looser or ruling.changed:
-        say(f"Next, for an admin: headrace env policy {name} --take-over --reason …")
+        say(f"Next, for an admin: headrace env policy --env {name} --take-over --reason …")
 
 
 def _text(value: object) -> str:

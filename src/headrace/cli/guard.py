@@ -103,14 +103,14 @@ def _permitted(ctx: click.Context) -> Generator[None]:
     name = operation(ctx)
     rights = taken(name, ctx)
     right = rights[name]
-    reads = right.does == "reads" or bool(ctx.params.get("dry_run"))
+    reads = all(each.does == "reads" for each in rights.values()) or bool(ctx.params.get("dry_run"))
     # the operating system's user is known without a look, and so reads without waiting for the state database
     if right.does == "local" or (reads and vault.read(VARIABLE) is None) or not _in_project():
         yield
         return
     from headrace.workspace.workspace import open_workspace, sharing
 
-    with open_workspace(ctx.params.get("env")) as workspace, sharing(workspace):
+    with open_workspace(ctx.params.get("env"), anew=right.anew) as workspace, sharing(workspace):
         if reads:
             _me(workspace, name, ctx)
             yield
@@ -121,6 +121,7 @@ def _permitted(ctx: click.Context) -> Generator[None]:
             return
         for each, one in rights.items():
             _check(workspace, me, each, one, ctx)
+        _first(workspace)
         if right.entry and right.lasts:
             _done(workspace, me, right.entry, ctx)
         try:
@@ -135,6 +136,14 @@ def _permitted(ctx: click.Context) -> Generator[None]:
                 _done(workspace, me, right.entry, ctx)
         finally:
             _anchor(workspace)
+
+
+def _first(workspace: Workspace) -> None:
+    """Whatever acts here first, what may happen here is remembered from then on."""
+    from headrace.workspace import floor
+
+    if floor.read(workspace.state) is None:
+        _ = workspace.ruling
 
 
 def _in_project() -> bool:
@@ -173,7 +182,7 @@ def _me(workspace: Workspace, name: str, ctx: click.Context) -> Identity:
 
 
 def _check(workspace: Workspace, me: Identity, name: str, right: Right, ctx: click.Context) -> None:
-    environment = workspace.environment.name
+    environment = workspace.configured.name
     lowest = environment == workspace.config.environments[0].name
     if right.held_by(me.roles, lowest=lowest):
         return
@@ -198,7 +207,7 @@ def _grant(me: Identity, role: str) -> str:
 def _refused(workspace: Workspace, who: str | None, name: str, error: RefusedError, ctx: click.Context) -> None:
     from headrace.access.refusals import record_refusal
 
-    environment = workspace.environment.name
+    environment = workspace.configured.name
     with _told("this refusal"):
         record_refusal(workspace.state, who, name, _object(ctx, environment), error, {"env": environment})
     _anchor(workspace)
@@ -210,7 +219,7 @@ def _done(workspace: Workspace, me: Identity, entry: str, ctx: click.Context) ->
     with _told("this"):
         workspace.state.create(AUDIT)  # where the environment was reset there is none
         with workspace.state.begin() as connection:
-            record(connection, me.name, entry, _object(ctx, workspace.environment.name), _details(ctx))
+            record(connection, me.name, entry, _object(ctx, workspace.configured.name), _details(ctx))
 
 
 @contextmanager
@@ -229,7 +238,7 @@ def _told(what: str) -> Generator[None]:
 
 
 def _anchor(workspace: Workspace) -> None:
-    if not workspace.environment.audit.any:  # most have none: nothing is imported
+    if not workspace.configured.audit.any:  # most have none: nothing is imported
         return
     from headrace.cli.output import wrong
     from headrace.workspace.anchoring import anchor

@@ -3,7 +3,7 @@
 Connections and secrets come from the folder and from variables; everybody who can start a command can set them. What may
 run, which tags are releases, who has to agree and what is read comes, where not just any code may run, from git: from the
 release that runs, from HEAD where commits run, and from both as far as they are stricter. The floor is what the state
-database remembers of it from the first use on; only an admin lowers it (`headrace env policy ENV --take-over`).
+database remembers of it from the first use on; only an admin lowers it (`headrace env policy --take-over`).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Ruling:
             raise RefusedError(
                 f"what may run in {name!r} was changed in the committed {FILE}. Nothing was done.",
                 findings=self.changed,
-                hint=f"Change it back, or let an admin say why: headrace env policy {name} --take-over --reason …",
+                hint=f"Change it back, or let an admin say why: headrace env policy --env {name} --take-over --reason …",
             )
 
 

@@ -138,7 +138,9 @@ def _policy(workspace: Workspace) -> Finding:
         check="policy",
         result="failed" if ruling.changed else "warning" if lines else "ok",
         found="; ".join(lines) or f"{name} runs {_RUNS[policy.code]}",
-        way=f"headrace env policy {name} shows it; --take-over makes what is committed the floor." if lines else "",
+        way=f"headrace env policy --env {name} shows it; --take-over makes what is committed the floor."
+        if lines
+        else "",
     )
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import JSON, Column, Integer, MetaData, String, Table, delete, insert, select
 
 from headrace.access.audit import record
-from headrace.access.identity import ADMIN, Access
+from headrace.access.identity import Access
+from headrace.access.rights import roles
 from headrace.core.clock import now
 from headrace.core.errors import ConfigError
 from headrace.core.state import Instant
@@ -62,9 +63,9 @@ def take_over(state: State, name: str, ruling: Ruling, *, reason: str) -> Floor:
         ConfigError: nothing is committed, or no reason is given.
     """
     me = Access(state).me()
-    me.require(ADMIN, to=f"change what may run in {name}")
+    me.require(*roles("env policy --take-over"), to=f"change what may run in {name}")
     if not reason.strip():
-        raise ConfigError("there is no reason.", hint=f"headrace env policy {name} --take-over --reason 'why'")
+        raise ConfigError("there is no reason.", hint=f"headrace env policy --env {name} --take-over --reason 'why'")
     if ruling.committed is None:
         raise ConfigError(
             f"no commit says what may run in {name!r}.", hint=f"git add {FILE} && git commit, then take it over."

@@ -77,7 +77,7 @@ def _policy(workspace: Workspace) -> list[Row]:
         {
             "what": f"what may run in {env} was changed in the committed headrace.toml: {line}",
             "since": now(),
-            "next": f"headrace env policy {env}",
+            "next": f"headrace env policy --env {env}",
         }
         for line in (*ruling.changed, *ruling.looser)
     ]
