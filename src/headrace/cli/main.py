@@ -67,6 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     A user's mistake never shows a traceback; a defect of Headrace does, and says that it is one.
     """
+    os.umask(PRIVATE)
     vault.close()
     os.umask(PRIVATE)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -83,6 +83,8 @@ def show(request: int, env: str | None, as_json: bool) -> None:
         heading("Evidence")
         for finding in evidence["findings"]:
             put(f"  {finding['gate']} {finding['result']}: {finding['why']}")
+    if evidence.get("waived"):
+        put(f"  {evidence['waived']}")
     if earlier:
         put()
         heading("Rejected before")

@@ -387,10 +387,16 @@ def deploy(
     with open_workspace(env, release=release) as workspace:
         if dry_run:
             from headrace.pipelines.deploy import outline
-            from headrace.workspace.policies import hash_of
+            from headrace.workspace.policies import hash_of, needed
 
             declared = start.one_deployment(workspace.project, model)
-            plan = outline(declared, workspace.registry, version=version, policy=hash_of(declared))
+            plan = outline(
+                declared,
+                workspace.registry,
+                version=version,
+                roles=needed(workspace, declared),
+                policy=hash_of(workspace, declared),
+            )
             _plan(plan, as_json=as_json)
             return
         story = _story(workspace, "deploy", as_json=as_json)

@@ -25,20 +25,20 @@ def roles(deployment: Deployment, also: Sequence[str] = ()) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*named, *also]))
 
 
-def declare(registry: Registry, deployment: Deployment, *, also: Sequence[str] = (), code: str, by: str) -> Policy:
+def declare(registry: Registry, deployment: Deployment, *, roles: Sequence[str], code: str, by: str) -> Policy:
     """Puts what a deployment says in force: what was asked for and approved under other gates is replaced.
 
     Args:
         registry: which keeps it.
         deployment: of the code that runs.
-        also: roles whose approval the environment asks for whatever a program says.
+        roles: whose approval Production takes.
         code: that runs.
         by: who runs it.
     """
     return registry.policies.declare(
         deployment.name,
         gates=gates(deployment),
-        roles=roles(deployment, also),
+        roles=roles,
         ramp=None if deployment.ramp is None else deployment.ramp.plan.to_json(),
         code=code,
         by=by,

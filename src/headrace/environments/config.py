@@ -820,7 +820,9 @@ def _sqlite(file: Path) -> str:
 
 def _said(value: Value) -> str:
     """What a value is now, to be compared: two references may lead to one place."""
-    return os.environ.get(value.variable, f"the secret {value.variable}") if isinstance(value, Secret) else value
+    if isinstance(value, Secret):
+        return vault.read(value.variable) or f"the secret {value.variable}"
+    return value
 
 
 def _apart(source: Source, environments: list[Environment]) -> None:

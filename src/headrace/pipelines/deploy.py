@@ -56,13 +56,16 @@ class Delivered:
     findings: tuple[str, ...] = ()
 
 
-def outline(deployment: Deployment, registry: Registry, *, version: int | None, policy: str) -> list[dict[str, object]]:
+def outline(
+    deployment: Deployment, registry: Registry, *, version: int | None, roles: Sequence[str], policy: str
+) -> list[dict[str, object]]:
     """What a deployment of a version would do now, for a dry run.
 
     Args:
         deployment: says the gates.
         registry: where the version stands; nothing of it is changed.
         version: its number; the newest that is not archived unless said.
+        roles: whose approval it takes.
         policy: the hash of what the running code declares.
     """
     gates = [gate.name for gate in deployment.gates if not isinstance(gate, NotWorse | Approval)]
@@ -394,6 +397,9 @@ class Delivery:
             "inputs": dict(self.version.inputs),
             "fit": [self.version.fit_from, self.version.fit_to],
         }
+        waived = [gate.role for gate in self.deployment.gates if isinstance(gate, Approval)]
+        if waived and not self.policy.roles:
+            evidence["waived"] = f"approval by {', '.join(waived)}: {self.by} is alone here"
         if self.deployment.ramp is not None and self.champion is not None:
             evidence[PLAN] = self.deployment.ramp.plan.to_json()
         return self._ask("Production", evidence, roles=self.policy.roles, basis=self._basis(findings))

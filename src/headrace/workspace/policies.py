@@ -13,9 +13,21 @@ if TYPE_CHECKING:
     from headrace.workspace.workspace import Workspace
 
 
+def needed(workspace: Workspace, deployment: Deployment) -> tuple[str, ...]:
+    """Whose approval Production takes: of the roles that gates name, and of those that the environment asks for.
+
+    Nobody's in the lowest environment while one person alone is there and any code runs: there is nobody else to see it.
+    """
+    environment = workspace.environment
+    asked = policy.roles(deployment, environment.approvals)
+    lowest = environment.name == workspace.config.environments[0].name and environment.code == "any"
+    return () if lowest and len(workspace.access.people()) == 1 else asked
+
+
 def declare(workspace: Workspace, deployment: Deployment, *, by: str) -> Policy:
     """What this deployment asks for is in force from now on."""
-    return policy.declare(workspace.registry, deployment, code=str(workspace.code), by=by)
+    roles = needed(workspace, deployment)
+    return policy.declare(workspace.registry, deployment, roles=roles, code=str(workspace.code), by=by)
 
 
 def declare_for(workspace: Workspace, model: str, *, by: str) -> Policy | None:
@@ -26,7 +38,7 @@ def declare_for(workspace: Workspace, model: str, *, by: str) -> Policy | None:
     return None
 
 
-def hash_of(deployment: Deployment) -> str:
+def hash_of(workspace: Workspace, deployment: Deployment) -> str:
     """What would be in force, for a dry run."""
     ramp = None if deployment.ramp is None else deployment.ramp.plan.to_json()
-    return policy_hash(policy.gates(deployment), policy.roles(deployment), ramp)
+    return policy_hash(policy.gates(deployment), needed(workspace, deployment), ramp)
