@@ -14,6 +14,7 @@ from tests.serving.conftest import manifest, samples, serving
 
 from headrace.inference.answered import unfolded
 from headrace.scoring.spool import segments
+from headrace.serving.manifest import beside_digest
 
 
 def logged(home):
@@ -253,8 +254,8 @@ def _touch_weights(home):
 
 
 def _wrong_samples(home):
-    _second(home, outputs=lambda rows: [[0.123] for _ in rows])
-    manifest(home, folder="versions/2-other", version=2)
+    second = _second(home, outputs=lambda rows: [[0.123] for _ in rows])
+    manifest(home, folder="versions/2-other", version=2, copy_hash=beside_digest(second))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.serving.conftest import serving
 from tests.serving.test_server import ROW, _second, logged, records
 
+from headrace.serving.manifest import beside_digest
 from headrace.serving.traffic import MISSING, entity, named, share, unit
 
 ASKED = {"kind": "city", "battery": 3.5, "station": "s1", "asked_at": "2024-02-24T12:00:00Z"}
@@ -28,6 +29,7 @@ def divide(home, *others, split=SPLIT):
     for version, role, weight in others:
         (folder,) = (home / "versions").glob(f"{version}-*")
         other = {"version": version, "folder": f"versions/{folder.name}", "role": role, "weight": weight}
+        other["copy_hash"] = beside_digest(folder)
         stored["versions"].append({**primary, **other})
     stored["split"] = split
     making = file.with_suffix(".new")
