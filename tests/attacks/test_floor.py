@@ -102,3 +102,11 @@ def test_others_on_the_machine_read_what_prod_keeps(world):
     world.ok("model", "list", "--env", "prod", by="eng")
     open_ = [each for each in (world.folder / ".headrace" / "prod",) if each.stat().st_mode & 0o077]
     assert open_ == []
+
+
+def test_an_uncommitted_order_makes_prod_the_lowest_environment(world):
+    world.ok("access", "grant", "sam", "data_scientist", "--env", "prod")
+    world.tokens["sam"] = world.ok("access", "token", "sam", "--env", "prod").stdout.strip()
+    file = world.folder / "headrace.toml"
+    file.write_text(file.read_text().replace("[env.dev]", "[env.prod]\n[env.dev]").rsplit("[env.prod]", 1)[0])
+    world.refused("run", "refresh", "--env", "prod", by="sam")

@@ -107,3 +107,18 @@ def test_a_rejection_is_not_forgotten(world):
     assert "age is a proxy" in world.ok("model", "history", "late", *PROD).stdout
     rejected = world.ok("model", "show", "late", "--version", "2", "--json", *PROD).json()["rejected"]
     assert [each["reason"] for each in rejected] == ["age is a proxy"]
+
+
+def test_who_may_not_sign_does_not_change_what_is_in_force(world):
+    deployed(world, code=3)
+    request = request_of(world)["request"]
+    world.release("v1.1.0", gates=GATES + ', hr.forbid_inputs("age")')
+    for name in ("guest", "eng", "law"):
+        world.refused("request", "approve", request, *PROD, by=name)
+    assert request_of(world)["status"] == "open"
+
+
+def test_a_version_that_other_gates_let_into_staging_is_no_shadow(world):
+    deployed(world, code=3)
+    world.release("v1.1.0", gates=GATES + ', hr.forbid_inputs("age")')
+    world.refused("traffic", "shadow", "late", "2", "--why", "to see", *PROD, by="eng")

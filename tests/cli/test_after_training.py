@@ -33,8 +33,20 @@ def asked(headrace, tmp_path_factory):
     folder = write(tmp_path_factory.mktemp("asked") / "mini", deployment=DEPLOYMENT)
     ok(headrace, folder, "run", "refresh")
     ok(headrace, folder, "run", "train", "--as-of", "2024-02-01")
+    token = enrol(headrace, folder, {"eva": "governance"})["eva"]
     ok(headrace, folder, "run", "deploy", "--as-of", "2024-02-01", code=3)
-    return folder, enrol(headrace, folder, {"eva": "governance"})["eva"]
+    return folder, token
+
+
+def test_where_one_person_is_alone_nobody_signs(headrace, tmp_path):
+    folder = write(tmp_path / "mini", deployment=DEPLOYMENT)
+    ok(headrace, folder, "run", "refresh")
+    ok(headrace, folder, "run", "train", "--as-of", "2024-02-01")
+    said = ok(headrace, folder, "run", "deploy", "--as-of", "2024-02-01")
+    (request, _) = ok(headrace, folder, "request", "list", "--all", "--json").json()
+    shown = ok(headrace, folder, "request", "show", request["request"], "--json").json()
+    assert "is in Production" in said.stderr
+    assert "is alone here" in shown["evidence"]["waived"]
 
 
 def test_a_request_waits_for_a_person_who_is_not_its_maker(headrace, asked):

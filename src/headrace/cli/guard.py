@@ -183,7 +183,7 @@ def _me(workspace: Workspace, name: str, ctx: click.Context) -> Identity:
 
 def _check(workspace: Workspace, me: Identity, name: str, right: Right, ctx: click.Context) -> None:
     environment = workspace.configured.name
-    lowest = environment == workspace.config.environments[0].name
+    lowest = bool(right.lowest) and workspace.is_lowest
     if right.held_by(me.roles, lowest=lowest):
         return
     what = f"`headrace {name}` in {environment}"

@@ -11,9 +11,7 @@ from headrace.cli.output import Commands, bold, emit, env_option, facts, heading
 from headrace.core.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from headrace.registry.records import Version
+    from headrace.registry.records import Rejection, Version
     from headrace.workspace.workspace import Workspace
 
 
@@ -48,7 +46,6 @@ def list_(env: str | None, as_json: bool) -> None:
 @json_option
 def show(name: str, version: int | None, env: str | None, as_json: bool) -> None:
     """One version: stage and its history, metrics, slices, code and data it came from."""
-    from headrace.cli.request import rejections
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
@@ -59,7 +56,7 @@ def show(name: str, version: int | None, env: str | None, as_json: bool) -> None
             {"at": entry.at, "stage": entry.stage, "by": entry.by, "why": entry.why}
             for entry in registry.history(name, record.version)
         ]
-        rejected = rejections(registry, name, record.version)
+        rejected = [vars(each) for each in registry.requests.rejections(name, record.version)]
         slices = _slices(workspace, record)
     if as_json:
         emit({**_row(record), "stages": stages, "rejected": rejected, "slices": slices})
@@ -84,14 +81,12 @@ def show(name: str, version: int | None, env: str | None, as_json: bool) -> None
 def history(name: str, env: str | None, as_json: bool) -> None:
     """Every stage that a version of this model came to, and what was rejected: when, by whom, why, by which decision."""
     from headrace.access.people import label
-    from headrace.cli.request import rejections
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
-        versions = workspace.registry.versions(name)  # says which models there are when this is none
+        workspace.registry.versions(name)  # says which models there are when this is none
         rows = [{**vars(change), "rejected": None} for change in workspace.registry.history(name)]
-        for version in versions:
-            rows += [_rejected(version.version, each) for each in rejections(workspace.registry, name, version.version)]
+        rows += [_rejected(each) for each in workspace.registry.requests.rejections(name)]
         simulated = workspace.access.simulated()
         decided = {
             each: workspace.registry.requests.decided(each).by
@@ -114,13 +109,13 @@ def history(name: str, env: str | None, as_json: bool) -> None:
     table(shown, ("at", "version", "stage", "by", "why", "decision", "decided by"))
 
 
-def _rejected(version: int, told: Mapping[str, object]) -> dict[str, object]:
+def _rejected(told: Rejection) -> dict[str, object]:
     """A rejection as a line of the history: the version came to no stage."""
-    why = f"request {told['request']} rejected: {told['reason']}"
-    if told["reopened_by"]:
-        why += f"; re-opened by {told['reopened_by']}: {told['because']}"
-    line = {"at": told["at"], "version": version, "stage": None, "by": told["by"], "why": why}
-    return {**line, "decision": None, "rejected": told["to"]}
+    why = f"request {told.request} rejected: {told.reason}"
+    if told.reopened_by:
+        why += f"; re-opened by {told.reopened_by}: {told.because}"
+    line = {"at": told.at, "version": told.version, "stage": None, "by": told.by, "why": why}
+    return {**line, "decision": None, "rejected": told.to}
 
 
 @command.command()

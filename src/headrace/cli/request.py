@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from headrace.cli.output import Commands, bold, emit, env_option, facts, heading, json_option, put, say, table, wrong
+from headrace.core.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from headrace.registry.records import Decision, Request
-    from headrace.registry.registry import Registry
     from headrace.workspace.workspace import Workspace
 
 
@@ -52,7 +52,8 @@ def show(request: int, env: str | None, as_json: bool) -> None:
     with open_workspace(env) as workspace:
         found = workspace.registry.requests.get(request)
         decision = workspace.registry.requests.decision(request)
-        earlier = rejections(workspace.registry, found.model, found.version, before=request)
+        said = workspace.registry.requests.rejections(found.model, found.version)
+        earlier = [vars(each) for each in said if each.request < request]
         simulated = workspace.access.simulated()
         advice = workspace.access.advice(found.missing[0], asked_by=found.by) if found.missing else ""
     decided = (
@@ -83,6 +84,10 @@ def show(request: int, env: str | None, as_json: bool) -> None:
         heading("Evidence")
         for finding in evidence["findings"]:
             put(f"  {finding['gate']} {finding['result']}: {finding['why']}")
+    if evidence.get("gates"):
+        put(f"  gates: {', '.join(evidence['gates'])}")
+    if evidence.get("ramp"):
+        put(f"  ramp: {', '.join(percent(each) for each in evidence['ramp']['steps'])}")
     if evidence.get("waived"):
         put(f"  {evidence['waived']}")
     if earlier:
@@ -93,7 +98,10 @@ def show(request: int, env: str | None, as_json: bool) -> None:
         put()
         heading("Decision")
         facts(_labelled(decided, simulated))
-    elif found.missing:
+    elif found.status == "replaced":
+        again = f"headrace run deploy --model {found.model} --version {found.version}"
+        say(f"It was replaced. To ask again: {bold(again)}")
+    elif found.missing and found.status == "open":
         say(f"Next, as somebody with the role {found.missing[0]}: {bold(f'headrace request approve {request}')}")
         if advice:
             say(advice)
@@ -110,7 +118,8 @@ def approve(request: int, reason: str, env: str | None, as_json: bool) -> None:
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
-        me, asked = workspace.access.me(), workspace.registry.requests.get(request)
+        me = workspace.access.me()
+        asked = workspace.registry.requests.check(request, me)
         declare_for(workspace, asked.model, by=me.name)  # an approval is one of the gates of now
         decision = workspace.registry.requests.approve(request, me, reason=reason)
         found = workspace.registry.requests.get(request)
@@ -191,32 +200,6 @@ def _follow(workspace: Workspace) -> None:
 
     for trouble in follow(workspace):
         wrong(f"{trouble.channel} was not told yet: {trouble.error.rstrip('.')}; it is tried again.")
-
-
-def rejections(registry: Registry, model: str, version: int, *, before: int | None = None) -> list[dict[str, object]]:
-    """What persons said of earlier requests for a version, and who let one be asked again, oldest first."""
-    from headrace.registry.requests import GATES
-
-    found: list[dict[str, object]] = []
-    for request in reversed(registry.requests.list(status="rejected", model=model)):
-        decision = registry.requests.decision(request.id)
-        if request.version != version or decision is None or (before is not None and request.id >= before):
-            continue
-        if decision.by == (GATES,):
-            continue  # the version was archived for it, which its history says
-        again = registry.requests.reopening(request.id)
-        found.append(
-            {
-                "request": request.id,
-                "to": request.to,
-                "at": decision.at,
-                "by": ", ".join(decision.by),
-                "reason": decision.reason,
-                "reopened_by": again.by if again else None,
-                "because": again.reason if again else None,
-            }
-        )
-    return found
 
 
 def _labelled(row: dict[str, object], simulated: Collection[str]) -> dict[str, object]:

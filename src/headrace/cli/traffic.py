@@ -124,10 +124,12 @@ def set_(
 def shadow(model: str, version: int, share: str, why: str, expect: int | None, env: str | None, as_json: bool) -> None:
     """Ask a version too; its answers are only logged."""
     from headrace.deployment import traffic
+    from headrace.workspace.policies import declare_for
     from headrace.workspace.workspace import open_workspace
 
     part = 0.0 if share.strip() in ("0", "0%") else read_share(share)
     with open_workspace(env) as workspace:
+        declare_for(workspace, model, by=workspace.access.me().name)
         split = traffic.shadow(
             workspace.registry,
             model,

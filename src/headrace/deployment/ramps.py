@@ -238,7 +238,11 @@ def tend(
     if ramp is None:
         return None
     counts = since_it_began(registry, lakehouse, ramp)
-    action = decide(ramp, _facts(registry, ramp, counts, by_counts(ramp, counts, _primary(registry, ramp))), at)
+    known = [
+        Hold(rule=rule, why=why) for rule, why in ramp.held.items()
+    ]  # a ramp that is held waits until the next look
+    told = by_counts(ramp, counts, _primary(registry, ramp))
+    action = decide(ramp, _facts(registry, ramp, counts, told, known), at)
     late = ramp.looked is None or at - ramp.looked >= LOOK
     if not isinstance(action, End) and (late or not isinstance(action, Wait)):
         found = judge(registry, lakehouse, ramp, model, as_of=as_of)

@@ -70,7 +70,7 @@ def outline(
     """
     gates = [gate.name for gate in deployment.gates if not isinstance(gate, NotWorse | Approval)]
     compared = [f"not_worse {gate.metric}" for gate in deployment.gates if isinstance(gate, NotWorse)]
-    roles = [gate.role for gate in deployment.gates if isinstance(gate, Approval)]
+    ramped = registry.current(deployment.name, "Production") is not None  # the first version comes there at once
     found = (
         None
         if version is None and deployment.name not in registry.models()
@@ -94,7 +94,7 @@ def outline(
             "takes": "all comparisons passed",
             "writes": "a request with the evidence",
         },
-        *({**step, "runs": last} for step in _ramped(deployment, roles)),
+        *({**step, "runs": last} for step in _ramped(deployment, roles, ramped=ramped)),
     ]
 
 
@@ -108,7 +108,7 @@ def _runs(registry: Registry, version: Version | None, policy: str) -> tuple[str
     to_production = "yes" if request is None else f"no: request {request.id} stands, {request.status}"
     if version.stage != "Staging":
         return "yes", to_production, "yes"
-    decision = _to_staging(registry, version)
+    decision = registry.traffic.to_staging(version)
     if decision is not None and decision.policy_hash == policy:
         return f"no: decision {decision.id} stands", to_production, "yes"
     return "again: the gates have changed", to_production, "yes"
@@ -116,12 +116,6 @@ def _runs(registry: Registry, version: Version | None, policy: str) -> tuple[str
 
 def _thrice(said: str) -> tuple[str, str, str]:
     return said, said, said
-
-
-def _to_staging(registry: Registry, version: Version) -> Decision | None:
-    """The decision by which a version came to Staging the last time."""
-    came = [change.decision for change in registry.history(version.model, version.version) if change.stage == "Staging"]
-    return registry.requests.decided(came[-1]) if came and came[-1] is not None else None
 
 
 def _standing(registry: Registry, version: Version, policy: str) -> Request | None:
@@ -138,9 +132,9 @@ def _standing(registry: Registry, version: Version, policy: str) -> Request | No
     return None
 
 
-def _ramped(deployment: Deployment, roles: Sequence[str]) -> list[dict[str, object]]:
+def _ramped(deployment: Deployment, roles: Sequence[str], *, ramped: bool) -> list[dict[str, object]]:
     approved = ", ".join(f"approval by {role}" for role in roles)
-    if deployment.ramp is None:
+    if deployment.ramp is None or not ramped:
         return [{"step": "Production", "takes": approved, "writes": "the stage"}]
     plan, stops = deployment.ramp.plan, ", ".join(rule.name for rule in deployment.ramp.stop)
     steps = ", ".join(percent(each) for each in plan.steps)
@@ -269,8 +263,7 @@ class Delivery:
     @property
     def has_passed(self) -> bool:
         """Whether it came to Staging through the gates that are declared now."""
-        decision = _to_staging(self.registry, self.version)
-        return decision is not None and decision.policy_hash == self.policy.hash
+        return self.registry.traffic.has_passed(self.version, self.policy.hash)
 
     def rejection(self, findings: Sequence[Finding]) -> Request | None:
         """The request that a person rejected on the same evidence."""

@@ -146,6 +146,20 @@ class Reopening:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rejection:
+    """What a person said of a request, and who let it be asked again, if anybody did."""
+
+    request: int
+    version: int
+    to: Stage
+    at: datetime
+    by: str
+    reason: str
+    reopened_by: str | None
+    because: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """Somebody asks that a version comes to a stage.
 

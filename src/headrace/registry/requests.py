@@ -17,7 +17,7 @@ from headrace.core.errors import ConflictError, NotFoundError, RefusedError
 from headrace.core.events import CHANNELS, EVENTS, publish
 from headrace.core.ids import digest
 from headrace.registry import policies
-from headrace.registry.records import VALID, Approval, Decision, Reopening, Request
+from headrace.registry.records import VALID, Approval, Decision, Rejection, Reopening, Request
 from headrace.registry.tables import APPROVALS, DECISIONS, POLICIES, REOPENINGS, REQUESTS
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Requests:
         return found
 
     def approve(self, request: int, identity: Identity, *, reason: str = "") -> Decision | None:
-        """Signs a request for every missing role that the identity holds one of. The last signature makes the decision.
+        """Signs a request for one missing role that the identity holds. The last signature makes the decision.
 
         Returns:
             The decision; None while signatures are missing.
@@ -203,6 +203,42 @@ class Requests:
                 wanted.where(REQUESTS.c.policy_hash == policies.current(connection, version.model).hash)
             ).scalar()
             return None if found is None else _request(connection, found)
+
+    def rejections(self, model: str, version: int | None = None) -> list[Rejection]:
+        """What persons rejected of a model, or of one version, oldest first. What gates refused, the stages tell."""
+        wanted = (
+            select(
+                DECISIONS.c.request,
+                DECISIONS.c.version,
+                DECISIONS.c.to,
+                DECISIONS.c.at,
+                DECISIONS.c.by,
+                DECISIONS.c.reason,
+                REOPENINGS.c.by.label("reopened_by"),
+                REOPENINGS.c.reason.label("because"),
+            )
+            .outerjoin_from(DECISIONS, REOPENINGS, REOPENINGS.c.request == DECISIONS.c.request)
+            .where(DECISIONS.c.model == model, DECISIONS.c.approved.is_(False))
+            .order_by(DECISIONS.c.id)
+        )
+        if version is not None:
+            wanted = wanted.where(DECISIONS.c.version == version)
+        with self.state.read() as connection:
+            rows = connection.execute(wanted).mappings().all()
+        found: list[dict[str, Any]] = [{**row, "by": ", ".join(row["by"])} for row in rows if row["by"] != [GATES]]
+        return [Rejection(**each) for each in found]
+
+    def check(self, request: int, identity: Identity) -> Request:
+        """A request that somebody may sign, once its gates are those that are declared.
+
+        Raises:
+            RefusedError: as `approve`.
+        """
+        with self.state.read() as connection:
+            asked = _request(connection, request)
+            if asked.status == "open":
+                _may_decide(connection, asked, identity, "approve")
+            return asked
 
     def reopening(self, request: int) -> Reopening | None:
         """Who let a rejected request be asked again; None: nobody."""

@@ -132,6 +132,16 @@ class Traffic:
         history = self.registry.history(version.model, version.version)
         return any(change.stage == "Production" for change in history)
 
+    def has_passed(self, version: Version, policy: str) -> bool:
+        """Whether a version came to Staging through the gates of a policy."""
+        decision = self.to_staging(version)
+        return decision is not None and decision.policy_hash == policy
+
+    def to_staging(self, version: Version) -> Decision | None:
+        """The decision by which a version came to Staging the last time."""
+        came = [each for each in self.registry.history(version.model, version.version) if each.stage == "Staging"]
+        return self.registry.requests.decided(came[-1].decision) if came and came[-1].decision is not None else None
+
     def plan(self, decision: Decision) -> RampPlan | None:
         """The ramp that was approved with a version; None without one."""
         kept = self.registry.requests.get(decision.request).evidence.get(PLAN)
@@ -224,6 +234,13 @@ class Traffic:
         if version.stage != "Staging" and not self.has_served(version):
             raise RefusedError(
                 f"{version.name} is in {version.stage}: a shadow has passed the gates before Staging, and was not archived there.",
+                hint=_through_the_gates(version),
+            )
+        if not self.has_served(version) and not self.has_passed(
+            version, self.registry.policies.current(version.model).hash
+        ):
+            raise RefusedError(
+                f"{version.name} came to Staging through other gates than those that are declared now.",
                 hint=_through_the_gates(version),
             )
         if self.registry.current(version.model, "Production") is None:

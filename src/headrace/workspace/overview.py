@@ -36,6 +36,7 @@ def overview(workspace: Workspace) -> dict[str, list[Row]]:
             *_requests(workspace),
             *_approved(workspace),
             *_stopped(workspace),
+            *_held(workspace),
             *_alerts(workspace),
             *_serving(workspace),
             *_skewed(workspace),
@@ -75,8 +76,9 @@ def _policy(workspace: Workspace) -> list[Row]:
     env, ruling = workspace.environment.name, workspace.ruling
     return [
         {
-            "what": f"what may run in {env} was changed in the committed headrace.toml: {line}",
+            "what": f"what may run in {env} was changed in the committed headrace.toml",
             "since": now(),
+            "why": line,
             "next": f"headrace env policy --env {env}",
         }
         for line in (*ruling.changed, *ruling.looser)
@@ -177,6 +179,21 @@ def _stopped(workspace: Workspace) -> list[Row]:
             }
         )
     return found
+
+
+def _held(workspace: Workspace) -> list[Row]:
+    """Ramps that wait because a rule cannot be judged: a person waives it, or finds out why."""
+    env = workspace.environment.name
+    return [
+        {
+            "what": f"the ramp of {ramp.model} version {ramp.version} is held at {percent(ramp.share)}",
+            "since": ramp.looked,
+            "why": "; ".join(ramp.held.values()),
+            "next": f"headrace traffic show {ramp.model} --env {env}",
+        }
+        for ramp in workspace.registry.ramps.open()
+        if ramp.held
+    ]
 
 
 def _traffic(workspace: Workspace) -> list[Row]:

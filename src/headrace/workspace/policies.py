@@ -18,10 +18,9 @@ def needed(workspace: Workspace, deployment: Deployment) -> tuple[str, ...]:
 
     Nobody's in the lowest environment while one person alone is there and any code runs: there is nobody else to see it.
     """
-    environment = workspace.environment
-    asked = policy.roles(deployment, environment.approvals)
-    lowest = environment.name == workspace.config.environments[0].name and environment.code == "any"
-    return () if lowest and len(workspace.access.people()) == 1 else asked
+    asked = policy.roles(deployment, workspace.environment.approvals)
+    alone = workspace.is_lowest and workspace.environment.code == "any" and len(workspace.access.people()) == 1
+    return () if alone else asked
 
 
 def declare(workspace: Workspace, deployment: Deployment, *, by: str) -> Policy:

@@ -22,8 +22,7 @@ def is_gated(workspace: Workspace, deployment: Deployment) -> bool:
 
     Gates count that the code which runs declares, and those that are in force: an older release may know of none.
     """
-    lowest = workspace.environment.name == workspace.config.environments[0].name
-    if lowest and workspace.environment.code == "any":
+    if workspace.is_lowest and workspace.environment.code == "any":
         return False
     return bool(deployment.gates or workspace.registry.policies.current(deployment.name).gates)
 

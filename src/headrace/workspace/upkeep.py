@@ -115,9 +115,10 @@ def ramps(workspace: Workspace) -> tuple[list[str], list[str]]:
     try:
         running = workspace.registry.ramps.open()
         deployed = {each.name: each for each in workspace.project.all(Deployment)} if running else {}
+        late = _is_late(workspace) if running else ""
     except Exception as error:  # noqa: BLE001  # a state database that is down is no reason to end servers
         return [], [f"ramps: {_told(error)}"]
-    if running and (late := _is_late(workspace)):
+    if late:
         return [], [late]  # what runs here may not know the gates of now
     for ramp in running:
         at, deployment = now(), deployed.get(ramp.model)

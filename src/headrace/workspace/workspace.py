@@ -122,6 +122,11 @@ class Workspace:
                 raise
             return self._rule(None)
 
+    @property
+    def is_lowest(self) -> bool:
+        """Whether it is the lowest environment, by the order that is in effect."""
+        return self.ruling.policy.order[:1] == (self.configured.name,)
+
     def _rule(self, before: policy.Floor | None) -> Ruling:
         return policy.rule(self.config.folder, self.configured, before, release=self.release)
 
