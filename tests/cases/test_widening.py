@@ -79,7 +79,7 @@ def test_text_where_numbers_were_is_refused_until_the_table_is_dropped(headrace,
     program.write_text(program.read_text().replace(")", ', schema=hr.Schema(amount="string"))'))
     ok(headrace, folder, "run", "refresh")
     assert [row["amount"] for row in rows(headrace, folder, "from bronze.pay order by id")] == ["10", "20", "many"]
-    assert ok(headrace, folder, "audit", "--json").json()[0]["action"] == "table.dropped"
+    assert "table.dropped" in [each["action"] for each in ok(headrace, folder, "audit", "--json").json()]
 
 
 def test_a_dropped_table_is_made_anew_though_a_step_of_its_inputs_was_done(headrace, tmp_path):
