@@ -1,6 +1,8 @@
 """A version comes to Production through the gates that are declared now, all of them, whatever was decided before."""
 
-from .world import GATES, PEOPLE
+from dataclasses import replace
+
+from .world import GATES, PEOPLE, TOML
 
 PROD = ("--env", "prod")
 HARD = GATES.replace("0.5", "0.9999999")
@@ -122,3 +124,50 @@ def test_a_version_that_other_gates_let_into_staging_is_no_shadow(world):
     deployed(world, code=3)
     world.release("v1.1.0", gates=GATES + ', hr.forbid_inputs("age")')
     world.refused("traffic", "shadow", "late", "2", "--why", "to see", *PROD, by="eng")
+
+
+def elsewhere(world, folder):
+    """The same environment, used from another checkout."""
+    root = str(world.folder / ".headrace" / "prod")
+    return replace(world, folder=folder, variables={**world.variables, "HEADRACE_ENV__prod__root": root})
+
+
+def test_another_repository_with_tags_of_its_own_is_no_release_here(world, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "headrace.toml").write_text(TOML)
+    other = elsewhere(world, mine)
+    other.git("init", "-q", "-b", "main")
+    other.release("v9.9.9", gates="")
+    for command in (("run", "deploy", "--version", "2"), ("run", "train"), ("run", "score")):
+        assert "shares no history" in other.refused(*command, *PROD, by="eng").stderr
+    assert world.stages() == {1: "Production", 2: "None"}
+
+
+def test_a_stale_clone_does_not_bring_the_gates_of_before_back(world, tmp_path):
+    world.git("clone", "-q", ".", str(tmp_path / "stale"))
+    world.release("v1.1.0", gates=GATES + ', hr.forbid_inputs("age")')
+    deployed(world, code=1)
+    stale = elsewhere(world, tmp_path / "stale")
+    assert "not the newest release" in stale.refused("run", "deploy", "--version", "2", *PROD, by="eng").stderr
+    assert world.stages() == {1: "Production", 2: "Archived"}
+
+
+def test_a_moved_tag_is_another_release(world):
+    world.release("v1.1.0", gates=GATES + ', hr.forbid_inputs("age")')
+    deployed(world, code=1)
+    world.release("v1.2.0-rc1", gates="")
+    world.git("tag", "-f", "v1.1.0")
+    world.refused("run", "deploy", "--version", "2", *PROD, by="eng")
+    for left in (world.folder / ".headrace" / "code").glob("release-*"):
+        left.unlink()
+    assert "ran here before" in world.refused("run", "deploy", "--version", "2", *PROD, by="eng").stderr
+
+
+def test_an_earlier_moment_is_no_new_evidence(world):
+    deployed(world, code=3)
+    first = request_of(world)["request"]
+    world.ok("request", "reject", first, "--reason", "age is a proxy", *PROD, by="gov")
+    asked = ("run", "deploy", "--version", "2", "--as-of", "2024-02-24", *PROD)
+    assert "age is a proxy" in world.ok(*asked, by="eng", code=3).stderr
+    assert request_of(world)["request"] == first

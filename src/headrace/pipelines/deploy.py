@@ -267,7 +267,8 @@ class Delivery:
 
     def rejection(self, findings: Sequence[Finding]) -> Request | None:
         """The request that a person rejected on the same evidence."""
-        return self.registry.requests.rejection(self.version, "Production", basis=self._basis(findings))
+        basis = self._basis(findings)
+        return self.registry.requests.rejection(self.version, "Production", basis=basis, as_of=self.as_of)
 
     def said_of(self, rejected: Request) -> str:
         """What a person said of a request, and the way on."""
@@ -394,6 +395,8 @@ class Delivery:
         if waived and not self.policy.roles:
             evidence["waived"] = f"approval by {', '.join(waived)}: {self.by} is alone here"
         if self.deployment.ramp is not None and self.champion is not None:
+            columns = self.deployment.ramp.plan.by
+            ramps.check_copy(self.registry, self.version, home=self.home, columns=columns)  # before anybody signs
             evidence[PLAN] = self.deployment.ramp.plan.to_json()
         return self._ask("Production", evidence, roles=self.policy.roles, basis=self._basis(findings))
 

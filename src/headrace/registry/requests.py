@@ -12,7 +12,7 @@ from sqlalchemy import insert, select, update
 
 from headrace.access import people
 from headrace.access.audit import AUDIT, record
-from headrace.core.clock import now
+from headrace.core.clock import instant, now
 from headrace.core.errors import ConflictError, NotFoundError, RefusedError
 from headrace.core.events import CHANNELS, EVENTS, publish
 from headrace.core.ids import digest
@@ -22,7 +22,7 @@ from headrace.registry.tables import APPROVALS, DECISIONS, POLICIES, REOPENINGS,
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from sqlalchemy import Connection
 
@@ -188,21 +188,27 @@ class Requests:
             record(connection, identity.name, "transition.rejected", f"{asked.model}/{asked.version}", told)
             return _decide(connection, asked, approved=False, by=[identity.name], reason=reason)
 
-    def rejection(self, version: Version, to: Stage, *, basis: str) -> Request | None:
-        """The request that a person rejected on this very basis, under the gates of now, and nobody re-opened."""
+    def rejection(self, version: Version, to: Stage, *, basis: str, as_of: datetime) -> Request | None:
+        """The request that a person rejected, under the gates of now, and nobody re-opened.
+
+        It stands on the same basis, and on every other one that was known then already: only what became known later is
+        new evidence.
+        """
         wanted = (
             select(REQUESTS.c.id)
             .where(REQUESTS.c.model == version.model, REQUESTS.c.version == version.version, REQUESTS.c.to == to)
-            .where(REQUESTS.c.seal == version.seal, REQUESTS.c.basis == basis, REQUESTS.c.status == "rejected")
+            .where(REQUESTS.c.seal == version.seal, REQUESTS.c.status == "rejected")
             .where(REQUESTS.c.id.not_in(select(REOPENINGS.c.request)))
             .order_by(REQUESTS.c.id.desc())
-            .limit(1)
         )
         with self.state.read() as connection:
-            found = connection.execute(
-                wanted.where(REQUESTS.c.policy_hash == policies.current(connection, version.model).hash)
-            ).scalar()
-            return None if found is None else _request(connection, found)
+            in_force = wanted.where(REQUESTS.c.policy_hash == policies.current(connection, version.model).hash)
+            for number in connection.execute(in_force).scalars().all():
+                asked = _request(connection, number)
+                known = asked.evidence.get("as_of")
+                if asked.basis == basis or (isinstance(known, str) and as_of <= instant(known)):
+                    return asked
+        return None
 
     def rejections(self, model: str, version: int | None = None) -> list[Rejection]:
         """What persons rejected of a model, or of one version, oldest first. What gates refused, the stages tell."""

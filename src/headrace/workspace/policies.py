@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from headrace.deployment import policy
 from headrace.deployment.declarations import Deployment
 from headrace.registry.records import policy_hash
+from headrace.workspace import releases
 
 if TYPE_CHECKING:
     from headrace.registry.records import Policy
@@ -24,7 +25,12 @@ def needed(workspace: Workspace, deployment: Deployment) -> tuple[str, ...]:
 
 
 def declare(workspace: Workspace, deployment: Deployment, *, by: str) -> Policy:
-    """What this deployment asks for is in force from now on."""
+    """What this deployment asks for is in force from now on.
+
+    Raises:
+        RefusedError: an older release says so, or one of another repository.
+    """
+    releases.check_newest(workspace, to=f"decide on {deployment.name}")
     roles = needed(workspace, deployment)
     return policy.declare(workspace.registry, deployment, roles=roles, code=str(workspace.code), by=by)
 

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from headrace.access.rights import ADMIN, roles
+from headrace.access.rights import roles
 from headrace.core.clock import instant, now
-from headrace.core.errors import DeclarationError, NotFoundError, RefusedError
+from headrace.core.errors import DeclarationError, NotFoundError
 from headrace.deployment.declarations import Deployment
 from headrace.deployment.retraining import Verdict
-from headrace.environments.code import newest_release
 from headrace.lakehouse.declarations import Source, Table
 from headrace.training.declarations import Model, Params
+from headrace.workspace import releases
 from headrace.workspace.in_use import at_work
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from headrace.access.identity import Identity
     from headrace.core.ids import Json
     from headrace.environments.project import Project
     from headrace.inference.declarations import Into
@@ -291,7 +290,7 @@ def deploy(
     deployment = one_deployment(workspace.project, name)
     me = workspace.access.me()
     me.require(*roles("run deploy"), to=f"deploy {deployment.name}")
-    _check_release(workspace, me, to=f"deploy {deployment.name}")
+    releases.check_newest(workspace, to=f"deploy {deployment.name}")
     return _deploy(workspace, deployment, version=version, as_of=as_of, revive=revive, listen=listen)
 
 
@@ -392,7 +391,7 @@ def retrain(
     deployment = one_deployment(workspace.project, name)
     me = workspace.access.me()
     me.require(*roles("run retrain --by-hand" if by_hand else "run retrain"), to=f"train {deployment.name} again")
-    _check_release(workspace, me, to=f"train {deployment.name} again")
+    releases.check_newest(workspace, to=f"train {deployment.name} again")
     declared = deployment.retrain or Retrain()
     registry, model = workspace.registry, deployment.model
     asked: dict[str, Json] = {"as_of": _text(workspace, as_of), "by_hand": by_hand}
@@ -492,23 +491,6 @@ def _predicted(workspace: Workspace, deployment: Deployment) -> list[Version]:
     return sorted(versions, key=lambda version: version.stage == "Production")
 
 
-def _check_release(workspace: Workspace, me: Identity, *, to: str) -> None:
-    """An older release may declare fewer gates than the newest one: it takes an admin to go its way.
-
-    Raises:
-        RefusedError: it is not the newest one, and whoever runs this is no admin.
-    """
-    code, environment = workspace.code, workspace.environment
-    if code.kind != "release" or environment.code != "release":
-        return
-    newest = newest_release(workspace.config, environment)
-    if code.release != newest and not me.holds(ADMIN):
-        raise RefusedError(
-            f"{code.release} is not the newest release, which is {newest}: to {to} by the gates of an older one takes an admin.",
-            hint="Leave --release out, or tag what is to run as a new release.",
-        )
-
-
 def moment(run: Run) -> datetime:
     """The run's moment: as asked for, otherwise the present when the run began, kept when it is taken over."""
     asked = run.params.get("as_of")
@@ -576,6 +558,7 @@ def open_job(workspace: Workspace, job: str, params: dict[str, Json], listen: Li
 def begin_job(workspace: Workspace, job: str, params: dict[str, Json], listen: Listener | None) -> Run:
     """The same for whoever has the environment alone."""
     code = workspace.code
+    releases.check(workspace)
     run = workspace.ledger.open(job, params, code=str(code), by=workspace.access.me().name)
     if listen:
         run.listen(listen)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from headrace.core.clock import now
 from headrace.core.errors import HeadraceError
 from headrace.deployment.declarations import Deployment
-from headrace.environments.code import newest_release
 from headrace.inference.ingest import ingest
 from headrace.scoring.columns import log_table
 from headrace.workspace.anchoring import anchor
 from headrace.workspace.follow import follow
+from headrace.workspace.releases import newer_than_ours
 from headrace.workspace.serving import alarm
 from headrace.workspace.start import verdict_on_retraining
 
@@ -146,13 +146,12 @@ def ramps(workspace: Workspace) -> tuple[list[str], list[str]]:
 
 def _is_late(workspace: Workspace) -> str:
     """What to do when a release came after the one that runs here; empty when none did."""
-    code, environment = workspace.code, workspace.environment
-    if code.release is None or environment.code != "release":
+    newest = newer_than_ours(workspace)
+    if newest is None:
         return ""
-    newest = newest_release(workspace.config, environment)
-    if newest == code.release:
-        return ""
-    return f"ramps wait: {code.release} runs here and {newest} is the newest release; start `headrace up` again"
+    return (
+        f"ramps wait: {workspace.code.release} runs here and {newest} is the newest release; start `headrace up` again"
+    )
 
 
 def _told(error: Exception) -> str:
