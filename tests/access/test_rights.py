@@ -6,12 +6,20 @@ from pathlib import Path
 import click
 import pytest
 
-from headrace.access.rights import OPERATIONS, ROLES
+from headrace.access.rights import OPERATIONS, ROLES, roles
 from headrace.cli.guard import guarded
 from headrace.cli.main import cli
-from headrace.cli.output import Commands
+from headrace.cli.output import Commands, env_option, wrong
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "access.md"
+
+
+@click.command()
+@env_option
+def refuse(env):
+    """Says as errors do."""
+    wrong(f"eve may not `headrace run refresh` in {env}")
+    wrong("`headrace request list` shows the open ones.")
 
 
 def leaves(group, words=()):
@@ -52,6 +60,17 @@ def test_only_a_group_that_guards_lets_a_command_run():
     ctx = click.Context(cli, info_name="headrace")
     _, status, _ = cli.resolve_command(ctx, ["status"])
     assert status.callback is not cli.get_command(ctx, "status").callback
+
+
+def test_in_the_lowest_environment_an_operation_takes_more_roles():
+    assert set(roles("run score --version N", lowest=True)) - set(roles("run score --version N")) == {"data_scientist"}
+
+
+def test_a_refusal_names_the_operation_as_it_is_and_a_next_step_with_its_environment(capsys):
+    refuse.main(["--env", "prod"], standalone_mode=False)
+    told = capsys.readouterr().err
+    assert "may not `headrace run refresh` in prod" in told
+    assert "`headrace request list --env prod` shows" in told
 
 
 def test_the_page_says_who_may_do_what():

@@ -93,6 +93,40 @@ def test_what_is_handed_over_shows_nowhere():
     assert asked.communicate()[0] == b"False s3cr3t\n"
 
 
+LENT = """\
+import os, pathlib
+from headrace.core import vault
+from headrace.environments import config
+
+vault.close()
+prod = config.load(pathlib.Path(os.getcwd())).environment("prod")
+vault.hold_credentials()
+before = set(os.environ)
+prod.tracking_url
+with vault.lent():
+    print(sorted(set(os.environ) - before))
+print(sorted(set(os.environ) - before))
+"""
+
+
+def test_mlflow_is_lent_what_it_reads_and_no_other_secret(tmp_path):
+    (tmp_path / "headrace.toml").write_text(
+        '[project]\nname = "shop"\nmodule = "shop"\n[env.dev]\ntracking = {secret = "DEV_TRACKING"}\n[env.prod]\n'
+        'tracking = {secret = "TRACKING"}\nstorage_options = {AWS_ENDPOINT_URL = {secret = "STORE"}}\n'
+        'online = {secret = "ONLINE"}\ndatabases = {shop = {secret = "SHOP_PASSWORD"}}\n'
+    )
+    names = ("DEV_TRACKING", "TRACKING", "STORE", "ONLINE", "SHOP_PASSWORD", "HEADRACE_TOKEN", "AWS_SECRET_ACCESS_KEY")
+    asked = subprocess.run(
+        [sys.executable, "-P", "-c", LENT],
+        cwd=tmp_path,
+        env={**processes.environment(), **dict.fromkeys((*names, "https_proxy"), "http://s3cr3t")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert asked.stdout == "['AWS_SECRET_ACCESS_KEY', 'STORE', 'TRACKING', 'https_proxy']\n[]\n"
+
+
 def test_fit_reads_the_token_of_the_caller(world, tmp_path):
     """As a command of its own, whose first environment the system shows."""
     seen = tmp_path / "seen"

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import JSON, Column, Integer, MetaData, String, Table, func, insert, select
+from sqlalchemy.exc import DBAPIError
 
 from headrace.core.clock import now
+from headrace.core.errors import DataError
 from headrace.core.ids import digest
 from headrace.core.state import Instant
 
@@ -105,7 +107,21 @@ class Audit:
 
 
 def record(connection: Connection, who: str, action: str, subject: str, details: Mapping[str, Json]) -> None:
-    """Appends an entry in the caller's transaction. Who appends at the same time waits for its end."""
+    """Appends an entry in the caller's transaction. Who appends at the same time waits for its end.
+
+    Raises:
+        DataError: it cannot be written. The caller's transaction, with what it tells of, is to be given up.
+    """
+    try:
+        _append(connection, who, action, subject, details)
+    except DBAPIError as error:
+        raise DataError(
+            f"{action} of {subject} cannot be written into the audit record: {str(error.orig).strip()}.",
+            hint="Nothing is done that is not recorded.",
+        ) from error
+
+
+def _append(connection: Connection, who: str, action: str, subject: str, details: Mapping[str, Json]) -> None:
     if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
         connection.exec_driver_sql(f"select pg_advisory_xact_lock({APPENDING})")
     last = connection.execute(select(AUDIT.c.hash).order_by(AUDIT.c.id.desc()).limit(1)).scalar()

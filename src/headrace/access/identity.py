@@ -8,7 +8,6 @@ mistakes, behind a server that holds the database against people.
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +23,7 @@ from headrace.core import vault
 from headrace.core.clock import now
 from headrace.core.errors import ConfigError, NotFoundError, RefusedError
 from headrace.core.system import user
+from headrace.environments.config import ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from headrace.core.ids import Json
     from headrace.core.state import State
 
-ROLE = re.compile(r"[a-z][a-z_]{1,40}")
 TOKEN_LIFE = timedelta(days=90)
 
 
@@ -192,7 +191,7 @@ class Access:
             RefusedError: whoever runs this is no admin, or it is the last admin.
         """
         me = self.me()
-        me.require(ADMIN, to="revoke roles")
+        me.require(*roles("access revoke"), to="revoke roles")
         with self.state.begin() as connection:
             admins = connection.execute(select(GRANTS.c.name).where(GRANTS.c.role == ADMIN)).scalars().all()
             if role == ADMIN and list(admins) == [name]:
@@ -231,7 +230,7 @@ class Access:
             RefusedError: whoever runs this is no admin.
         """
         me = self.me()
-        me.require(ADMIN, to="revoke tokens")
+        me.require(*roles("access revoke"), to="revoke tokens")
         with self.state.begin() as connection:
             mine = update(TOKENS).where(TOKENS.c.name == name, TOKENS.c.revoked.is_(None))
             ended = connection.execute(mine.values(revoked=now())).rowcount

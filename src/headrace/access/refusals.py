@@ -11,7 +11,7 @@ from headrace.access import people
 from headrace.access.audit import record
 from headrace.access.people import TOKENS
 from headrace.access.rights import VARIABLE
-from headrace.core import vault
+from headrace.core import credentials, vault
 from headrace.core.text import visible
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def record_refusal(
         refused: why not.
         details: what else is known.
     """
-    told: dict[str, Json] = {"operation": operation, "why": visible(refused.what), **details}
+    told: dict[str, Json] = {"operation": operation, "why": credentials.hidden(visible(refused.what)), **details}
     token = vault.read(VARIABLE)
     with state.begin() as connection:
         if who is None and token is not None:

@@ -1,7 +1,8 @@
 """Who may do what: the right to each operation, once, by the words that it is typed with.
 
-`headrace.cli.guard` holds every command against this table before its body runs; the operations themselves ask it again
-with `roles`. A command that is not here does not run.
+`headrace.cli.guard` holds every command against this table before its body runs. Operations that programs call without a
+command, and those whose right hangs on what they find, ask it again with `roles`; the others, training and refreshing among
+them, do not. A command that is not here does not run.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ class Right:
         roles: one of these is needed to change something.
         lowest: or one of these, in the lowest environment.
         any_role: some role is needed, and the operation itself asks for the one that its object names.
-        entry: what the audit record calls it when it was done; None where the operation writes its entries itself.
-        lasts: it goes on until it is ended: the entry is written when it begins.
+        entry: what the audit record calls it: written before it is done, and it is not done when that cannot be written. What
+            reads is recorded above the lowest environment only. None where the operation writes its entries itself, with what it
+            changes, or nothing is recorded.
         unread: it goes on when the state database cannot be read; whoever is refused there is refused all the same.
         anew: it takes away what is there: the state database need not be the one that the stores belong to.
     """
@@ -46,9 +48,12 @@ class Right:
     lowest: tuple[str, ...] = ()
     any_role: bool = False
     entry: str | None = None
-    lasts: bool = False
     unread: bool = False
     anew: bool = False
+
+    def named(self, *, lowest: bool) -> tuple[str, ...]:
+        """The roles of which it takes one, in an environment that is the lowest one or not."""
+        return self.roles + (self.lowest if lowest else ())
 
     def held_by(self, held: frozenset[str], *, lowest: bool) -> bool:
         """Whether somebody with these roles may, in an environment that is the lowest one or not."""
@@ -56,7 +61,7 @@ class Right:
             return True
         if self.any_role:
             return bool(held)
-        return not held.isdisjoint(self.roles + (self.lowest if lowest else ()))
+        return not held.isdisjoint(self.named(lowest=lowest))
 
 
 LOCAL, READS = Right(does="local"), Right(does="reads")
@@ -67,11 +72,10 @@ def _changes(
     *roles: str,
     lowest: tuple[str, ...] = (),
     entry: str | None = None,
-    lasts: bool = False,
     unread: bool = False,
     anew: bool = False,
 ) -> Right:
-    return Right(does="changes", roles=roles, lowest=lowest, entry=entry, lasts=lasts, unread=unread, anew=anew)
+    return Right(does="changes", roles=roles, lowest=lowest, entry=entry, unread=unread, anew=anew)
 
 
 # "run retrain": the command. "run retrain --by-hand": with this option it takes this right, too. "run score --version N":
@@ -84,7 +88,7 @@ OPERATIONS = {
     "run train": _changes(ENGINEER, ADMIN, lowest=(SCIENTIST,)),
     "run score": _changes(ENGINEER, ADMIN, DATA_ENGINEER, SERVICE, lowest=(SCIENTIST,)),
     "run score --version N": _changes(ENGINEER, ADMIN, lowest=(SCIENTIST,)),
-    "run stream": _changes(ENGINEER, ADMIN, SERVICE, entry="stream.began", lasts=True),
+    "run stream": _changes(ENGINEER, ADMIN, SERVICE, entry="stream.began"),
     "run rehearse": _changes(ENGINEER, ADMIN, lowest=(SCIENTIST,)),
     "run backtest": _changes(ENGINEER, ADMIN, lowest=(SCIENTIST,)),
     "run deploy": _changes(ENGINEER, ADMIN),
@@ -93,8 +97,8 @@ OPERATIONS = {
     "run monitor": _changes(ENGINEER, ADMIN, SERVICE, lowest=(SCIENTIST,)),
     "run retrain": _changes(ENGINEER, ADMIN, SERVICE),  # its guards, its gates and its approvers decide
     "run retrain --by-hand": _changes(ENGINEER, ADMIN),
-    "up": _changes(ENGINEER, ADMIN, SERVICE, entry="scheduler.began", lasts=True),
-    "serve": _changes(ENGINEER, ADMIN, SERVICE, entry="server.began", lasts=True, unread=True),
+    "up": _changes(ENGINEER, ADMIN, SERVICE, entry="scheduler.began"),
+    "serve": _changes(ENGINEER, ADMIN, SERVICE, entry="server.began", unread=True),
     "status": READS,
     "table list": READS,
     "table show": READS,
@@ -115,7 +119,9 @@ OPERATIONS = {
     "traffic shadow": _changes(ENGINEER, ADMIN),
     "traffic ramp": _changes(ENGINEER, ADMIN),
     "traffic stop": _changes(ENGINEER, ADMIN),
-    "traffic waive": Right(does="changes", roles=(ENGINEER, ADMIN), any_role=True),  # or a role of the ramp's request
+    "traffic waive": Right(
+        does="changes", roles=(ENGINEER, ADMIN), any_role=True
+    ),  # those of the ramp's request where it took one, else these
     "traffic tend": _changes(ENGINEER, ADMIN, SERVICE, entry="ramps.tended"),
     "request list": READS,
     "request show": READS,
@@ -128,7 +134,7 @@ OPERATIONS = {
     "env policy": READS,
     "env policy --take-over": _changes(ADMIN),
     "env reset": _changes(ADMIN, entry="environment.reset", unread=True, anew=True),
-    "sql": READS,
+    "sql": Right(does="reads", entry="sql.asked"),
     "job list": READS,
     "job show": READS,
     "job logs": READS,
@@ -146,6 +152,6 @@ OPERATIONS = {
 }
 
 
-def roles(operation: str) -> tuple[str, ...]:
-    """The roles of which an operation takes one, in every environment."""
-    return OPERATIONS[operation].roles
+def roles(operation: str, *, lowest: bool = False) -> tuple[str, ...]:
+    """The roles of which an operation takes one, in every environment or, more, in the lowest one."""
+    return OPERATIONS[operation].named(lowest=lowest)

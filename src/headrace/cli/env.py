@@ -1,4 +1,4 @@
-"""`headrace env reset`."""
+"""`headrace env reset|policy`."""
 
 from __future__ import annotations
 

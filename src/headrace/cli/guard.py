@@ -1,4 +1,4 @@
-"""Before a command's body runs: who acts, and may they. After it: what was refused, or done, is in the audit record.
+"""Before a command's body runs: who acts, may they, and is it in the audit record. After it: what was refused, or failed.
 
 Every command of every group goes through `guarded` (see `Commands.resolve_command`); its right is in
 `headrace.access.rights`. So none can forget to ask.
@@ -7,15 +7,14 @@ Every command of every group goes through `guarded` (see `Commands.resolve_comma
 from __future__ import annotations
 
 import copy
-import re
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from typing import TYPE_CHECKING, cast
 
 import click
 
-from headrace.access.rights import OPERATIONS, VARIABLE
-from headrace.core import vault
+from headrace.access.rights import OPERATIONS
+from headrace.core import credentials
 from headrace.core.errors import BusyError, ConfigError, HeadraceError, RefusedError
 from headrace.core.text import visible
 
@@ -28,9 +27,11 @@ if TYPE_CHECKING:
     from headrace.core.ids import Json
     from headrace.workspace.workspace import Workspace
 
-LONGEST = 200  # characters of a value in the audit record
+LONGEST = 500  # characters of a value in the audit record
+OBJECT = 300  # of what it was done to
+LOOKED_AT = 5_000  # for credentials: to look through what is far longer takes long
 UNTOLD = ("env", "as_json", "yes", "parent")  # parameters that say nothing of what was done
-CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@|(?<=\?).*")  # of a URL
+QUESTION = "text"  # the argument of `sql`, which is no object
 
 
 def guarded(command: click.Command) -> click.Command:
@@ -65,7 +66,8 @@ def taken(name: str, ctx: click.Context) -> dict[str, Right]:
     """The rights that a command takes as it was typed: its own, and those of options that take more."""
     if name not in OPERATIONS:
         raise RefusedError(
-            f"nobody may {name!r}: its right is not declared.", hint="It belongs into headrace.access.rights."
+            f"nobody may {name!r}: its right is not declared.",
+            hint="This is a defect of Headrace, not of your project. Please report it.",
         )
     return {
         each: right
@@ -104,36 +106,38 @@ def _permitted(ctx: click.Context) -> Generator[None]:
     rights = taken(name, ctx)
     right = rights[name]
     reads = all(each.does == "reads" for each in rights.values()) or bool(ctx.params.get("dry_run"))
-    # the operating system's user is known without a look, and so reads without waiting for the state database
-    if right.does == "local" or (reads and vault.read(VARIABLE) is None) or not _in_project():
+    if right.does == "local" or not _in_project():
         yield
         return
     from headrace.workspace.workspace import open_workspace, sharing
 
     with open_workspace(ctx.params.get("env"), anew=right.anew) as workspace, sharing(workspace):
-        if reads:
-            _me(workspace, name, ctx)
-            yield
-            return
         me = _known(workspace, right, name, ctx)
         if me is None:
             yield
             return
+        if reads:
+            if right.entry and not workspace.is_lowest:
+                _begun(workspace, me, right, name, ctx)
+            yield
+            return
         for each, one in rights.items():
             _check(workspace, me, each, one, ctx)
-        _first(workspace)
-        if right.entry and right.lasts:
-            _done(workspace, me, right.entry, ctx)
+        with _told("what may run here") if right.unread else nullcontext():
+            _first(workspace)
+        if right.entry:
+            _begun(workspace, me, right, name, ctx)
         try:
             yield
-        except BusyError:
-            raise
-        except RefusedError as error:
-            _refused(workspace, me.name, name, error, ctx)
+        except (Exception, KeyboardInterrupt) as error:
+            if isinstance(error, RefusedError) and not isinstance(error, BusyError):
+                _refused(workspace, me.name, name, error, ctx)
+            elif right.entry:
+                _failed(workspace, me, name, error, ctx)
             raise
         else:
-            if right.entry and not right.lasts:
-                _done(workspace, me, right.entry, ctx)
+            if right.entry and right.anew:
+                _again(workspace, me, right.entry, ctx)
         finally:
             _anchor(workspace)
 
@@ -160,7 +164,7 @@ def _in_project() -> bool:
 
 
 def _known(workspace: Workspace, right: Right, name: str, ctx: click.Context) -> Identity | None:
-    """Who acts; None where the state database cannot be read and the operation goes on all the same."""
+    """Who acts; None where the state database cannot be read and the operation goes on all the same, which is told."""
     if not right.unread:
         return _me(workspace, name, ctx)
     from sqlalchemy.exc import SQLAlchemyError
@@ -169,13 +173,15 @@ def _known(workspace: Workspace, right: Right, name: str, ctx: click.Context) ->
         return _me(workspace, name, ctx)
     except RefusedError:
         raise
-    except (HeadraceError, SQLAlchemyError):
+    except (HeadraceError, SQLAlchemyError) as error:
+        _unrecorded("this", error)
         return None
 
 
 def _me(workspace: Workspace, name: str, ctx: click.Context) -> Identity:
+    access = workspace.access  # whose state is another one's has no record here
     try:
-        return workspace.access.me(enrolling=True)  # the table says what that one may
+        return access.me(enrolling=True)  # the table says what that one may
     except RefusedError as error:
         _refused(workspace, None, name, error, ctx)
         raise
@@ -190,7 +196,7 @@ def _check(workspace: Workspace, me: Identity, name: str, right: Right, ctx: cli
     if right.any_role:
         error = RefusedError(f"{me.name} may not {what}: {me.name} holds no role there.", hint=_grant(me, "ROLE"))
     else:
-        named = right.roles + (right.lowest if lowest else ())
+        named = right.named(lowest=lowest)
         held = ", ".join(sorted(me.roles)) or "none"
         error = RefusedError(
             f"{me.name} may not {what}: it takes the role {' or '.join(named)}; {me.name} holds {held}.",
@@ -213,13 +219,49 @@ def _refused(workspace: Workspace, who: str | None, name: str, error: RefusedErr
     _anchor(workspace)
 
 
-def _done(workspace: Workspace, me: Identity, entry: str, ctx: click.Context) -> None:
-    from headrace.access.audit import AUDIT, record
+def _begun(workspace: Workspace, me: Identity, right: Right, name: str, ctx: click.Context) -> None:
+    """Records what is about to be done: nothing is handed out, or taken away, of which there is no entry.
+
+    Raises:
+        HeadraceError: it cannot be recorded. What goes on while the state database is down goes on, and that is told.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    assert right.entry is not None
+    try:
+        _record(workspace, me, right.entry, ctx, _details(ctx))
+    except (HeadraceError, SQLAlchemyError) as error:
+        if right.unread:
+            _unrecorded("this", error)
+            return
+        raise HeadraceError(
+            f"`headrace {name}` in {workspace.configured.name} was not begun: it cannot be recorded: {_line(error)}",
+            hint="Nothing was done: what is not in the audit record does not happen.",
+        ) from error
+
+
+def _failed(workspace: Workspace, me: Identity, name: str, error: BaseException, ctx: click.Context) -> None:
+    """What was recorded, and then was not done, or not wholly."""
+    why = error.what if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
+    with _told("that it failed"):
+        _record(workspace, me, "command.failed", ctx, {"operation": name, "why": _text(why)})
+
+
+def _again(workspace: Workspace, me: Identity, entry: str, ctx: click.Context) -> None:
+    """The record of an environment that was reset went with it: a new one begins with who reset it."""
+    from headrace.access.audit import Audit
 
     with _told("this"):
-        workspace.state.create(AUDIT)  # where the environment was reset there is none
-        with workspace.state.begin() as connection:
-            record(connection, me.name, entry, _object(ctx, workspace.configured.name), _details(ctx))
+        if not Audit(workspace.state).entries(limit=1):
+            _record(workspace, me, entry, ctx, _details(ctx))
+
+
+def _record(workspace: Workspace, me: Identity, entry: str, ctx: click.Context, details: dict[str, Json]) -> None:
+    from headrace.access.audit import AUDIT, record
+
+    workspace.state.create(AUDIT)  # where the environment was reset there is none
+    with workspace.state.begin() as connection:
+        record(connection, me.name, entry, _object(ctx, workspace.configured.name), details)
 
 
 @contextmanager
@@ -227,14 +269,20 @@ def _told(what: str) -> Generator[None]:
     """What cannot be recorded is said; it changes nothing of the answer."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from headrace.cli.output import wrong
-
     try:
         yield
-    except HeadraceError as error:
-        wrong(f"{what} is not in the audit record: {error.what}")
-    except SQLAlchemyError as error:
-        wrong(f"{what} is not in the audit record: {str(error).splitlines()[0]}")
+    except (HeadraceError, SQLAlchemyError) as error:
+        _unrecorded(what, error)
+
+
+def _unrecorded(what: str, error: Exception) -> None:
+    from headrace.cli.output import wrong
+
+    wrong(f"{what} is not in the audit record: {_line(error)}")
+
+
+def _line(error: Exception) -> str:
+    return error.what if isinstance(error, HeadraceError) else str(error).splitlines()[0]
 
 
 def _anchor(workspace: Workspace) -> None:
@@ -250,13 +298,13 @@ def _anchor(workspace: Workspace) -> None:
 
 def _object(ctx: click.Context, environment: str) -> str:
     """What a command was about: its first argument, else its model, else the environment."""
-    arguments = [each.name for each in ctx.command.params if isinstance(each, click.Argument)]
+    arguments = [each.name for each in ctx.command.params if isinstance(each, click.Argument) and each.name != QUESTION]
     for name in (*arguments, "model"):
         value = ctx.params.get(name or "")
         if isinstance(value, tuple):
             value = cast("tuple[object, ...]", value)[0] if value else None
         if value is not None:
-            return str(value)
+            return _kept(value, OBJECT)
     return environment
 
 
@@ -275,4 +323,9 @@ def _text(value: object) -> Json:
         return [_text(each) for each in cast("tuple[object, ...]", value)[:10]]
     if hasattr(value, "isoformat"):
         return cast("datetime", value).isoformat()
-    return CREDENTIALS.sub("…", visible(str(value)))[:LONGEST]
+    return _kept(value, LONGEST)
+
+
+def _kept(value: object, longest: int) -> str:
+    text = visible(credentials.hidden(str(value)[:LOOKED_AT]))
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

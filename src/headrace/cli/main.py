@@ -16,21 +16,21 @@ from headrace.core.system import PRIVATE
 
 COMMANDS = {
     "demo": "the shipped example: a year of flights through the loop",
-    "run": "run a pipeline: refresh, train, deploy, score, monitor, retrain",
+    "run": "run a pipeline: refresh, publish, train, deploy, score, stream, log, monitor, retrain, rehearse, backtest",
     "up": "scheduler and serving on this machine",
     "serve": "answer questions over HTTP",
     "status": "what is there and what needs a person",
     "table": "tables: list, show, history, load a file, drop",
     "feature": "feature tables: list, show",
     "model": "models and their versions: list, show, history, compare, rollback, export",
-    "traffic": "who answers: shares, shadows, ramps, and how versions compare",
-    "request": "requests to move a version: list, show, approve, reject",
-    "alert": "alerts: list, ack",
-    "env": "environments: what may run in one; reset, for dev",
+    "traffic": "who answers: show, set, shadow, ramp, waive, stop, history, tend",
+    "request": "requests to move a version: list, show, approve, reject, reopen",
+    "alert": "alerts: list, show, ack",
+    "env": "environments: what may run in one, policy; reset, for dev",
     "sql": "ask the lakehouse",
     "job": "runs of pipelines: list, show, logs, acknowledge",
     "audit": "what was done by whom",
-    "access": "who may do what: me, list, grant, revoke, token",
+    "access": "who may do what: me, list, bootstrap, grant, revoke, token",
     "token": "tokens of programs that ask a server: create, list, revoke",
     "doctor": "check this installation and this project",
 }
@@ -69,7 +69,6 @@ def main(arguments: list[str] | None = None) -> None:
     """
     os.umask(PRIVATE)
     vault.close()
-    os.umask(PRIVATE)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait for a busy core by spinning keep it busy
     try:

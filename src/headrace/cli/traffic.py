@@ -329,9 +329,7 @@ def _print_ratio(found: Ratio) -> None:
     if found.is_off:
         wrong(f"{found.says}: that is no chance, so no comparison can be believed.")
     else:
-        click.echo(
-            f"  sample ratio in split {found.split}: {parts} of {found.entities:,} entities, as chance may have it"
-        )
+        put(f"  sample ratio in split {found.split}: {parts} of {found.entities:,} entities, as chance may have it")
     for part in found.parts:
         if part.heaviest >= HEAVY and part.entities > 1:
             say(

@@ -13,8 +13,15 @@ from urllib.parse import unquote
 HIDDEN = "…"
 # Before the host. SQLAlchemy takes all up to an @, slashes too; what follows the port of an HTTP server is a path.
 IN_FRONT = re.compile(r"(?:^|[\s\"'=]|://)[^:@/\s\"'?#=]*:(?!//)(?P<word>[^@\s\"']+)@(?=[^\s\"'])")
+IN_URL = re.compile(
+    r"://[^:@/\"'?#=\n]*:(?!//)(?P<word>[^@\n]{1,1000})@(?=[^\s\"'])"
+)  # also with spaces and quotes in it
 AFTER_PORT = re.compile(r"https?://[^:@/\s]*:\d+/")
 PAIR = re.compile(r"(?:^|(?<=[\s?&;#,/\"'{]))([A-Za-z][\w.\-]*)(?:\s*=|[\"']\s*[=:])\s*[\"']?(?=([^&;#,\s\"']+))")
+OPTION = re.compile(  # as PAIR, with all that may belong to the value: to its closing quote, or to the next option
+    r"(?:^|(?<=[\s?&;#,/\"'{]))(?P<name>[A-Za-z][\w.\-]*)(?P<sign>\s*=\s*|[\"']\s*[=:]\s*)"
+    r"(?P<value>\"[^\"\n]*\"?|'[^'\n]*'?|[^&;#,\n\"']+)"
+)
 FUNCTION = re.compile(r"https?://\S*[?&]code=", re.IGNORECASE)  # the key of an Azure function
 PARTS = (
     "secret", "password", "passwd", "passphrase", "token", "accountkey", "accesskey", "apikey", "privatekey",
@@ -51,7 +58,8 @@ def is_in(text: str) -> bool:
 
 
 def _in_front(text: str) -> set[str]:
-    return {match["word"] for match in IN_FRONT.finditer(AFTER_PORT.sub("", text))}
+    bare = AFTER_PORT.sub("", text)
+    return {match["word"] for each in (IN_FRONT, IN_URL) for match in each.finditer(bare)} - {HIDDEN}
 
 
 def shown(url: str) -> str:
@@ -63,6 +71,23 @@ def shown(url: str) -> str:
     user, at, place = rest.rpartition("@")
     name = user.partition(":")[0]
     return f"{scheme}://{name + '@' if at and name else ''}{place}"
+
+
+def hidden(text: str) -> str:
+    """Any text fit to be kept: without the values that are credentials; `…` alone where they cannot be told from the rest."""
+    if not is_in(text):
+        return text
+    told = IN_URL.sub(_covered, IN_FRONT.sub(_covered, OPTION.sub(_without_value, text)))
+    return HIDDEN if is_in(told) else told
+
+
+def _covered(found: re.Match[str]) -> str:
+    start, end = (at - found.start() for at in found.span("word"))
+    return f"{found[0][:start]}{HIDDEN}{found[0][end:]}"
+
+
+def _without_value(found: re.Match[str]) -> str:
+    return f"{found['name']}{found['sign']}{HIDDEN}" if is_name(found["name"]) else found[0]
 
 
 def without(text: str, url: str) -> str:

@@ -27,11 +27,22 @@ Done = subprocess.CompletedProcess[bytes]
 PIPE, NOTHING = subprocess.PIPE, subprocess.DEVNULL
 LateError = subprocess.TimeoutExpired
 
-# What says where things are on this machine, which language it speaks, and how many threads there may be.
-KEPT = frozenset(
+# Of the machine alone, and nobody's: where programs and their libraries are, the language, how many threads there may be.
+MACHINE = frozenset(
     {
-        "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TZDIR", "TMPDIR", "SYSTEMROOT", "NO_COLOR", "TERM",
-        "LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_MAX_THREADS", "SSL_CERT_FILE",
+        "PATH",
+        "LANG",
+        "SYSTEMROOT",
+        "LD_LIBRARY_PATH",
+        "DYLD_LIBRARY_PATH",
+        "VECLIB_MAXIMUM_THREADS",
+        "NUMEXPR_MAX_THREADS",
+    }
+)
+# What says where things are on this machine, which language it speaks, and how many threads there may be.
+KEPT = MACHINE | frozenset(
+    {
+        "HOME", "USER", "LOGNAME", "LANGUAGE", "TZ", "TZDIR", "TMPDIR", "NO_COLOR", "TERM", "LD_PRELOAD", "SSL_CERT_FILE",
         "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SPARK_HOME", "JAVA_HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME",
         "XDG_CONFIG_HOME", "HEADRACE_FAILPOINT", "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "PYTHONUNBUFFERED", "PYTHONWARNINGS", "PYTHONFAULTHANDLER", "PYTHONHASHSEED",
@@ -44,8 +55,16 @@ OF_PYTHON = ("PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME", "PYTHONINSPECT", "PYTH
 
 def environment(**changes: str) -> dict[str, str]:
     """What a process may know of this one's environment: the variables on the list, and what is said."""
-    kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(KINDS)}
-    return {**kept, **changes}
+    return {**_kept(KEPT), **changes}
+
+
+def bare_environment(**changes: str) -> dict[str, str]:
+    """The same for a process that is to see the machine alone: nobody's home, names or settings."""
+    return {**_kept(MACHINE), **changes}
+
+
+def _kept(names: frozenset[str]) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name in names or name.startswith(KINDS)}
 
 
 def own_environment() -> dict[str, str]:

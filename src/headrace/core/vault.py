@@ -32,6 +32,7 @@ class _Vault:
     def __init__(self) -> None:
         self.closed = False
         self.held: dict[str, str] = {}
+        self.lendable: set[str] = set()
 
 
 _vault = _Vault()
@@ -73,13 +74,17 @@ def starting(prefix: str) -> dict[str, str]:
 
 def hold_credentials() -> None:
     """Takes out, too, what libraries read by themselves: for a process that lends it to them while it has no model yet."""
-    hold(*(name for name in os.environ if name.startswith(LIBRARIES) or name.upper() in PROXIES))
+    hold(*filter(_is_of_a_library, os.environ))
 
 
 def credentials() -> dict[str, str]:
     """The same, for a child that downloads."""
     known = {**os.environ, **_vault.held}
-    return {name: known[name] for name in known if name.startswith(LIBRARIES) or name.upper() in PROXIES}
+    return {name: known[name] for name in known if _is_of_a_library(name)}
+
+
+def _is_of_a_library(name: str) -> bool:
+    return name.startswith(LIBRARIES) or name.upper() in PROXIES
 
 
 def held() -> Mapping[str, str]:
@@ -102,10 +107,22 @@ def bearing(token: str) -> Generator[None]:
             where[TOKEN] = before
 
 
+def lend(*names: str) -> None:
+    """Lets `lent` lend these, too: a store that MLflow reaches takes them."""
+    _vault.lendable.update(names)
+
+
 @contextmanager
 def lent() -> Generator[None]:
-    """What libraries may read of it is in the environment meanwhile: while they reach a store, and no code of a model runs."""
-    put = {name: value for name, value in _vault.held.items() if name not in os.environ and not name.startswith(OURS)}
+    """What libraries read of it by themselves, and what `lend` named, is in the environment meanwhile.
+
+    For while they reach a store, and no code of a model runs.
+    """
+    put = {
+        name: value
+        for name, value in _vault.held.items()
+        if name not in os.environ and not name.startswith(OURS) and (_is_of_a_library(name) or name in _vault.lendable)
+    }
     os.environ.update(put)
     try:
         yield

@@ -24,7 +24,6 @@ from headrace.scoring.predictor import Predictor
 from headrace.serving.declarations import Serve
 from headrace.serving.manifest import (
     FILE,
-    MLFLOWS_NOTES,
     PACKAGE,
     PARITY,
     SERVE,
@@ -39,6 +38,7 @@ from headrace.serving.manifest import (
     write_manifest,
     write_parity,
 )
+from headrace.tracking.tracking import MLFLOWS_NOTES
 from headrace.training.output import differing
 from headrace.training.package import read_expected
 

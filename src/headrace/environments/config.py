@@ -206,7 +206,8 @@ class Environment:
 
     @property
     def tracking_url(self) -> str:
-        """The MLflow tracking URI."""
+        """The MLflow tracking URI. Whoever asks for it reaches the store, and the artifacts, by the secrets named here."""
+        vault.lend(*(each.variable for each in (self.tracking, *self.options.values()) if isinstance(each, Secret)))
         return self._read(self.tracking, "tracking")
 
     def database_url(self, name: str) -> str:

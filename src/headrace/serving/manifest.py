@@ -28,7 +28,6 @@ FILE = "serving.json"
 PARITY = "parity.json"
 SERVE = "serve.json"
 PACKAGE = Path("data") / "package"
-MLFLOWS_NOTES = "registered_model_meta"  # left in the artifact when a model is registered; no part of a copy
 FORMAT = 1
 SECRET = re.compile(r"env:[A-Za-z_]\w*")
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from headrace.core.ownership import Owner
 
 STEP = "headrace.step"
-MLFLOWS_NOTES = ("registered_model_meta",)  # left in the folder when a model is registered
+MLFLOWS_NOTES = "registered_model_meta"  # left in the folder when a model is registered; no part of a copy
 MODEL_URI = "headrace.model_uri"
 BATCH = 90  # parameters in one request; MLflow takes 100
 
@@ -132,7 +132,7 @@ class Tracking:
         from mlflow.exceptions import MlflowException
 
         try:
-            return folder_digest(self.download(uri), without=MLFLOWS_NOTES)
+            return folder_digest(self.download(uri), without=(MLFLOWS_NOTES,))
         except (OSError, MlflowException) as error:
             raise DataError(
                 f"{uri} cannot be read: {error}", hint="Restore the artifacts from a backup, or train again."

@@ -38,16 +38,6 @@ if TYPE_CHECKING:
 
 LIMIT = 600.0  # seconds
 PROGRAM = Path(__file__).with_name("load_check_process.py")
-KEPT = (
-    "PATH",
-    "LANG",
-    "SYSTEMROOT",
-    "LD_LIBRARY_PATH",
-    "DYLD_LIBRARY_PATH",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_MAX_THREADS",
-)
-KINDS = ("LC_", "OMP_", "MKL_", "OPENBLAS_", "KMP_", "CUDA_", "NVIDIA_")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,8 +209,7 @@ def _libraries() -> list[str]:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(KINDS)}
-    return {**kept, "HOME": str(home), "TMPDIR": str(home), "PYTHONNOUSERSITE": "1", "MPLCONFIGDIR": str(home)}
+    return processes.bare_environment(HOME=str(home), TMPDIR=str(home), PYTHONNOUSERSITE="1", MPLCONFIGDIR=str(home))
 
 
 def _search(project: Path | None) -> list[str]:

@@ -58,7 +58,8 @@ def check(
     if found.stage == "Production":
         return gated
     workspace.access.me().require(
-        *roles("run score --version N"), to=f"score by {found.name}, which is in {found.stage}"
+        *roles("run score --version N", lowest=workspace.is_lowest),
+        to=f"score by {found.name}, which is in {found.stage}",
     )
     declared = {str(each) for each in deployment.score.destinations}
     into_declared = into is None or any(str(each) in declared for each in into)
