@@ -161,7 +161,9 @@ def _load(workspace: Workspace, file: Path) -> AtWork:
 
     schema = workspace.lakehouse.snapshot(plan.spine).schema
     types = {name: schema.field(name).type for name in (*plan.keys, plan.at)}
-    return AtWork(version=version, features=OnlineFeatures(workspace.online, plan), check=check, types=types)
+    features = OnlineFeatures(workspace.online, plan)
+    fitted = workspace.registry.get(manifest.model, manifest.primary.version).fitted
+    return AtWork(version=version, features=features, check=check, types=types, fitted=fitted)
 
 
 class _Opened:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from headrace.core.clock import now
 from headrace.core.errors import ConflictError, DataError, HeadraceError, UnavailableError
 from headrace.features.keys import moment, typed_all
-from headrace.inference.records import predict, with_versions
+from headrace.inference.records import predict, with_in_sample, with_versions
 from headrace.lakehouse.columns import INSTANT, type_name
 
 if TYPE_CHECKING:
@@ -54,12 +54,14 @@ class AtWork:
     Attributes:
         check: raises DataError for rows, in the order of the model's inputs, with a value of another kind.
         types: of the spine's key and moment, as its table has them.
+        fitted: the first and the last decision that the version was fitted on.
     """
 
     version: LoadedVersion
     features: OnlineFeatures
     check: Callable[[list[list[Any]]], object]
     types: Mapping[str, pa.DataType]
+    fitted: tuple[datetime, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ def score(at_work: AtWork, messages: Sequence[Message]) -> Scored:
             f"{version.model} version {version.number} fails on each of {len(checked)} messages: {letters[before].reason}",
             hint=f"Nothing of them was written. Next: headrace model rollback {version.model}",
         )
-    tables = [with_versions(table, at_work.features.versions()) for _, table in predicted]
+    versions = at_work.features.versions()
+    tables = [with_in_sample(with_versions(table, versions), at_work.fitted) for _, table in predicted]
     return Scored(predictions=pa.concat_tables(tables) if tables else None, letters=letters)
 
 
