@@ -1,7 +1,5 @@
 """What Production says is written by Production: in no other spelling, from no chosen rows, by no file, from no copy elsewhere."""
 
-import json
-
 from .test_batch import PROD, rows
 from .world import TOML, program
 
@@ -18,8 +16,8 @@ other = hr.Deployment(
 def test_a_declared_destination_is_the_same_however_it_is_written(world):
     url = f"sqlite:///{world.folder / 'wh.db'}"
     again = f"sqlite:///{world.folder / 'data' / '..' / 'wh.db'}"
-    toml = TOML.replace("[env.prod]\n", f"[env.prod]\ndatabases = {json.dumps({'wh': url, 'wh2': again})}\n")
-    toml = toml.replace('": "', '" = "')
+    databases = f'[env.prod]\ndatabases = {{wh = "{url}", wh2 = "{again}"}}\n'
+    toml = TOML.replace("[env.prod]\n", databases)
     shop = program().replace(ANSWERS, EVERYWHERE) + NEXT
     world.release("v1.1.0", files={"headrace.toml": toml, "shop.py": shop})
     root = world.folder / ".headrace" / "prod"
@@ -32,13 +30,13 @@ def test_a_declared_destination_is_the_same_however_it_is_written(world):
         "parquet:link/out",
         "parquet:.headrace",
     ]
-    else_s = ["answers.other", "wh:others", "wh2:Others", "answers.late_profile_metrics", "answers.other_histograms"]
-    else_s += [f"parquet:{root}/others", f"parquet:{root}/lakehouse/answers/late", f"csv:{root}/serving/late"]
-    else_s += ["parquet:link/spool", "parquet:.headrace/staging/x", f"parquet:{root}/artifacts"]
+    others = ["answers.other", "wh:others", "wh2:Others", "answers.late_profile_metrics", "answers.other_histograms"]
+    others += [f"parquet:{root}/others", f"parquet:{root}/lakehouse/answers/late", f"csv:{root}/serving/late"]
+    others += ["parquet:link/spool", "parquet:.headrace/staging/x", f"parquet:{root}/artifacts"]
     asked = ("run", "score", "--model", "late", "--since", "2024-02-20", *PROD)
     for into in declared:
         world.refused(*asked, "--version", "2", "--into", into, by="eng")
-    for into in else_s:
+    for into in others:
         world.refused(*asked, "--into", into, by="eng")
     assert rows(world, "answers.late") is None
     assert not (root / "out").exists()

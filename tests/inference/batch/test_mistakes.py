@@ -1,8 +1,9 @@
 """What goes wrong with `headrace run score`, told before anything is written."""
 
 import pytest
+from tests.cli import mini
 
-from .project import write
+from .project import ok, write
 
 
 @pytest.mark.parametrize(
