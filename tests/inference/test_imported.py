@@ -1,5 +1,6 @@
 """Logs that were made elsewhere: files of records and spools of other machines, each once, whatever happens meanwhile."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -135,6 +136,32 @@ def test_the_command_takes_the_spool_and_what_is_named(headrace, tmp_path):
         assert done.code in (1, 2)
         assert said in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_what_was_imported_and_counted_is_in_the_audit_record(headrace, tmp_path):
+    project = write(tmp_path / "bikes")
+    away, file = tmp_path / "other machine", written(tmp_path, [record(8)])
+    entry = {"version": 1, "role": "primary", "status": 500, "requests": 40, "rows": 40, "seconds": 1.0, "buckets": []}
+    at = "2024-03-01T12:00:00Z"
+    counts = {"since": at, "at": at, "server": "x", "model": "late", "split": None, "counted": [entry, entry]}
+    with Spool(away) as spool:
+        spool.append(json.dumps(counts).encode())
+    done = headrace.run(project, "run", "log", away, file)
+    assert done.code == 0, done.stderr
+    assert "80 requests counted" in done.stderr + done.stdout
+    bad = written(tmp_path, ["x"], "bad")
+    assert headrace.run(project, "run", "log", bad).code == 1
+    entries = [each for each in headrace.run(project, "audit", "--json").json() if each["action"] == "log.imported"]
+    two, one = (each["details"] for each in entries)
+    assert (one["place"], one["files"], one["rows"], one["requests_counted"]) == (str(away), 1, 0, 80)
+    assert one["digest"]
+    assert two == {
+        "place": str(file),
+        "files": 1,
+        "digest": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "rows": 2,
+        "requests_counted": 0,
+    }
 
 
 def test_keys_that_differ_in_case_or_are_of_no_type_that_is_known_stay_in_their_json(lakehouse, tmp_path):

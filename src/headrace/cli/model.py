@@ -200,6 +200,7 @@ def rollback(name: str, to: int | None, reason: str, env: str | None, as_json: b
 def export(name: str, to: str, into: Path, version: int | None, env: str | None, as_json: bool) -> None:
     """What is needed to serve a version without this project: a container file and the model, and manifests."""
     from headrace.deployment.targets import container, kubernetes, sagemaker, tree
+    from headrace.workspace.exporting import check_export
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
@@ -208,6 +209,7 @@ def export(name: str, to: str, into: Path, version: int | None, env: str | None,
         chosen = registry.get(name, version) if version is not None else registry.current(name, "Production")
         if chosen is None:
             raise NotFoundError("version in Production of model", name, (), hint="Name one with --version.")
+        check_export(workspace, chosen, into)
         target = {"container": container, "kubernetes": kubernetes, "sagemaker": sagemaker}[to].TARGET
         online = workspace.environment.online_address
         done = tree.export(chosen, workspace.home(name), into, online=online, said=target.texts(chosen))

@@ -114,10 +114,12 @@ def load(file: Path, name: str | None, env: str | None, as_json: bool) -> None:
     """Load a CSV, JSONL or Parquet FILE into a table; the same file twice is loaded once."""
     from headrace.lakehouse.source import load_file
     from headrace.workspace.in_use import at_work
+    from headrace.workspace.taken import check_load
     from headrace.workspace.workspace import open_workspace
 
     name = name or f"bronze.{_named_after(file)}"
     with open_workspace(env) as workspace, at_work(workspace):
+        check_load(workspace, name)
         loaded = load_file(workspace.lakehouse, name, file)
     if as_json:
         emit({"table": name, "rows": loaded.rows, "version": loaded.version, "notes": list(loaded.notes)})

@@ -13,12 +13,14 @@ import pyarrow as pa
 
 from headrace.core.errors import DataError, MovedError
 from headrace.core.failpoints import reach
+from headrace.core.ids import digest
 from headrace.inference import answered, serving_metrics
 from headrace.lakehouse.commit import Append
+from headrace.lakehouse.files import content_digest
 from headrace.scoring.spool import segments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from headrace.lakehouse.commit import Change
@@ -38,6 +40,7 @@ class Ingested:
     Attributes:
         segments: of the spool that are in the table now and no longer in the spool.
         rows: of the inference table that this call wrote.
+        requests_counted: by servers, in the segments: what `metrics.serving` has of them.
         bad: records that could not be read. Nothing of them is in the table.
         set_aside: the files where they are kept, one JSON object a line: `why`, and `record`, the bytes as UTF-8 (what is
             none, as Python's surrogate escapes).
@@ -45,8 +48,38 @@ class Ingested:
 
     segments: int
     rows: int
+    requests_counted: int = 0
     bad: int = 0
     set_aside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What there is to take over, by what can be told again from the same files.
+
+    Attributes:
+        files: segments of a spool, or one file of records.
+        digest: SHA-256 of the file; of a spool, over the name and the digest of each segment.
+        rows: of answers.
+        requests_counted: by servers, which count in rates of errors and latencies though no answer tells of them.
+    """
+
+    files: int
+    digest: str
+    rows: int
+    requests_counted: int
+
+
+def survey(spool: Path) -> Content:
+    """What the segments hold that nobody writes any more."""
+    found = segments(spool)
+    reads = [_read(each) for each in found]
+    return Content(
+        files=len(found),
+        digest=digest({each.name: content_digest(each.path) for each in found}),
+        rows=sum(len(read.rows) for read in reads),
+        requests_counted=_requests(reads),
+    )
 
 
 def ingest(lakehouse: Lakehouse, spool: Path, into: str) -> Ingested:
@@ -77,6 +110,7 @@ def _sum(done: Sequence[Ingested]) -> Ingested:
     return Ingested(
         segments=sum(each.segments for each in done),
         rows=sum(each.rows for each in done),
+        requests_counted=sum(each.requests_counted for each in done),
         bad=sum(each.bad for each in done),
         set_aside=tuple(file for each in done for file in each.set_aside),
     )
@@ -128,7 +162,17 @@ def _ingest(lakehouse: Lakehouse, ours: Sequence[Segment], into: str) -> Ingeste
         segment.delete()
         reach(f"ingest.deleted:{segment.name}")
     bad = sum(len(read.bad) for read in reads.values())
-    return Ingested(segments=len(ours), rows=rows, bad=bad, set_aside=tuple(kept))
+    return Ingested(
+        segments=len(ours),
+        rows=rows,
+        requests_counted=_requests(reads.values()),
+        bad=bad,
+        set_aside=tuple(kept),
+    )
+
+
+def _requests(reads: Iterable[_Read]) -> int:
+    return sum(cast("int", each["requests"]) for read in reads for each in read.counted)
 
 
 def _commit(

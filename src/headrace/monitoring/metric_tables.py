@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 UTC_US = pa.timestamp("us", "UTC")
 WINDOW = pa.struct([("start", UTC_US), ("end", UTC_US)])
 TEST = pa.struct([("statistic", pa.float64()), ("pvalue", pa.float64())])
+SUFFIXES = ("histograms", "profile_metrics", "drift_metrics")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,11 @@ class Written:
     version: int
     granularity: str
     log_type: str = "INPUT"
+
+
+def names(table: str) -> tuple[str, ...]:
+    """The tables about a table of predictions."""
+    return tuple(f"{table}_{suffix}" for suffix in SUFFIXES)
 
 
 def keep(

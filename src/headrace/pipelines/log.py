@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.core.errors import NotFoundError
 from headrace.core.text import counted
-from headrace.inference.imported import take_in
-from headrace.inference.ingest import ingest
+from headrace.inference import imported
+from headrace.inference.ingest import Content, ingest, survey
 from headrace.scoring.columns import log_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from headrace.jobs.run import Run, StepContext
@@ -25,7 +25,9 @@ def collect_log(lakehouse: Lakehouse, run: Run, model: str, spool: Path) -> None
     _collect(lakehouse, run, model, spool, step="log")
 
 
-def import_logs(lakehouse: Lakehouse, run: Run, model: str, places: Sequence[Path]) -> None:
+def import_logs(
+    lakehouse: Lakehouse, run: Run, model: str, places: Sequence[Path], *, tell: Callable[[Path, Content], None]
+) -> None:
     """Logs that were made elsewhere, a step each; all of them are there before the first is read.
 
     Args:
@@ -33,6 +35,7 @@ def import_logs(lakehouse: Lakehouse, run: Run, model: str, places: Sequence[Pat
         run: of the ledger.
         model: that answered.
         places: folders with the segments of a spool, which are deleted once they are in the table; files of records.
+        tell: what comes from where, before anything of it is written.
 
     Raises:
         NotFoundError: one is not there.
@@ -43,24 +46,43 @@ def import_logs(lakehouse: Lakehouse, run: Run, model: str, places: Sequence[Pat
             raise NotFoundError("folder or file", str(place), (), hint="A spool's folder, or records, one a line.")
     for place in places:
         if place.is_dir():
-            _collect(lakehouse, run, model, place, step=f"import {place}")
+            _collect(lakehouse, run, model, place, step=f"import {place}", tell=tell)
         else:
-            _import(lakehouse, run, model, place)
+            _import(lakehouse, run, model, place, tell=tell)
 
 
-def _collect(lakehouse: Lakehouse, run: Run, model: str, spool: Path, *, step: str) -> None:
+def _collect(
+    lakehouse: Lakehouse,
+    run: Run,
+    model: str,
+    spool: Path,
+    *,
+    step: str,
+    tell: Callable[[Path, Content], None] | None = None,
+) -> None:
     def do(context: StepContext) -> Output:
+        if tell is not None:
+            tell(spool, survey(spool))
         done = ingest(lakehouse, spool, log_table(model))
         if done.bad:
             context.log(f"{done.bad} records could not be read; they are kept as .bad files in {spool}")
-        return {"rows": done.rows, "segments": done.segments, "says": counted(done.rows, "answer")}
+        said = counted(done.rows, "answer")
+        if done.requests_counted:
+            said += f", {counted(done.requests_counted, 'request')} counted"
+        return {
+            "rows": done.rows,
+            "segments": done.segments,
+            "requests_counted": done.requests_counted,
+            "says": said,
+        }
 
     run.step(step, {"run": run.id}, do)
 
 
-def _import(lakehouse: Lakehouse, run: Run, model: str, file: Path) -> None:
+def _import(lakehouse: Lakehouse, run: Run, model: str, file: Path, *, tell: Callable[[Path, Content], None]) -> None:
     def do(_: StepContext) -> Output:
-        rows = take_in(lakehouse, file, log_table(model), model=model)
+        tell(file, imported.survey(file, model=model))
+        rows = imported.take_in(lakehouse, file, log_table(model), model=model)
         return {"rows": rows, "says": counted(rows, "answer") if rows else "there already"}
 
     run.step(f"import {file}", {"run": run.id}, do)

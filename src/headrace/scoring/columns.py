@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from headrace.core.errors import DataError
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 ID = "prediction_id"
 AT = "predicted_for"
@@ -39,6 +41,20 @@ def key_columns(keys: Sequence[str]) -> dict[str, str]:
             taken.add(name.lower())
         found[key] = name
     return found
+
+
+def check_predictions(table: str, columns: Collection[str]) -> None:
+    """A table that was made by something else holds no predictions.
+
+    Raises:
+        DataError: a column is missing that every table of predictions has.
+    """
+    missing = [name for name in OWN if name not in columns]
+    if missing:
+        raise DataError(
+            f"{table!r} is no table of predictions: it has no column {missing[0]!r}.",
+            hint=f"headrace table history {table} says what made it. A deployment needs a table that nothing else has.",
+        )
 
 
 def is_output(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Which version may score here, and where its predictions may go."""
+"""Which version may score here, which rows, and where its predictions may go."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from headrace.access.rights import roles
 from headrace.core.errors import RefusedError
 from headrace.deployment.declarations import Deployment
-from headrace.features.declarations import FeatureTable
-from headrace.lakehouse.declarations import Source, Table
+from headrace.inference.declarations import Files
+from headrace.inference.destinations.place import folder, same
+from headrace.workspace import taken
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -16,15 +17,18 @@ if TYPE_CHECKING:
     from headrace.inference.declarations import Into
     from headrace.workspace.workspace import Workspace
 
+SCRATCH = "--into scratch.predictions"
 
-def is_gated(workspace: Workspace, deployment: Deployment) -> bool:
-    """Whether only the version in Production scores: gates are declared, and it is not the lowest environment.
+
+def gates_hold(workspace: Workspace, model: str) -> bool:
+    """Whether only the version in Production speaks for a model: gates are declared, and this is not the lowest environment.
 
     Gates count that the code which runs declares, and those that are in force: an older release may know of none.
     """
     if workspace.is_lowest and workspace.environment.code == "any":
         return False
-    return bool(deployment.gates or workspace.registry.policies.current(deployment.name).gates)
+    declared = any(each.gates for each in workspace.project.all(Deployment) if each.name == model)
+    return declared or bool(workspace.registry.policies.current(model).gates)
 
 
 def check(
@@ -33,58 +37,90 @@ def check(
     *,
     version: int | Literal["then"] | None,
     into: tuple[Into, ...] | None,
+    given: bool,
 ) -> bool:
-    """Refuses a version that no gate has passed where gates hold, and predictions in tables that hold something else.
+    """Refuses a version that no gate has passed where gates hold, rows that somebody chose, and places of something else.
 
     Args:
         workspace: the environment.
         deployment: of the model.
         version: that was asked for.
         into: where predictions were asked to go; as declared unless said.
+        given: whether rows are scored that somebody gives, instead of the spine.
 
     Returns:
         Whether only the version in Production scores here.
 
     Raises:
-        RefusedError: a version that is not in Production would write what the declared tables hold, whoever asked has no
-            right to choose one, or a table is not one of predictions.
+        RefusedError: a version that is not in Production, or given rows, would write what the declared places hold; whoever
+            asked has no right to choose a version; or a place is not one for these predictions.
     """
-    _check_tables(workspace, deployment, into or ())
-    gated = is_gated(workspace, deployment)
-    if not gated or not isinstance(version, int):
+    for each in into or ():
+        _check_place(workspace, deployment, each)
+    gated = gates_hold(workspace, deployment.name)
+    if not gated:
         return gated
-    registry = workspace.registry
-    found = registry.get(deployment.name, version)
-    if found.stage == "Production":
-        return gated
-    workspace.access.me().require(
-        *roles("run score --version N", lowest=workspace.is_lowest),
-        to=f"score by {found.name}, which is in {found.stage}",
-    )
-    declared = {str(each) for each in deployment.score.destinations}
-    into_declared = into is None or any(str(each) in declared for each in into)
-    if into_declared and not (into is not None and registry.traffic.has_served(found)):
-        table = ", ".join(sorted(declared))
+    places = ", ".join(sorted(map(str, deployment.score.destinations)))
+    into_declared = into is None or any(_is_declared(workspace, deployment, each) for each in into)
+    if isinstance(version, int):
+        _check_version(workspace, deployment, version, into_declared=into_declared, said=into is not None)
+    if given and into_declared:
         raise RefusedError(
-            f"{found.name} is in {found.stage}: what it predicts does not go into {table}, which holds what Production says.",
-            hint="Say where: --into scratch.predictions"
-            + (f", or --into {table} to have it there all the same." if registry.traffic.has_served(found) else "."),
+            f"rows that are given are not scored into {places}, which holds what Production says of the spine's own decisions.",
+            hint=f"Say where: {SCRATCH}",
         )
     return gated
 
 
-def _check_tables(workspace: Workspace, deployment: Deployment, into: tuple[Into, ...]) -> None:
-    """Predictions overwrite no table of something else."""
-    project = workspace.project
-    others = {
-        each.name: str(each.where) for each in (*project.all(Source), *project.all(Table), *project.all(FeatureTable))
-    }
-    for each in project.all(Deployment):
-        if each.name != deployment.name:
-            others |= dict.fromkeys(each.score.tables, f"predictions of {each.name}")
-    for table in (each for each in into if isinstance(each, str)):
-        if table in others:
-            raise RefusedError(
-                f"predictions of {deployment.name} do not go into {table!r}, which holds something else: {others[table]}.",
-                hint="Name a table of its own: --into scratch.predictions",
-            )
+def _check_version(
+    workspace: Workspace, deployment: Deployment, version: int, *, into_declared: bool, said: bool
+) -> None:
+    """A version that is named, where gates hold."""
+    registry = workspace.registry
+    found = registry.get(deployment.name, version)
+    if found.stage == "Production":
+        return
+    workspace.access.me().require(
+        *roles("run score --version N", lowest=workspace.is_lowest),
+        to=f"score by {found.name}, which is in {found.stage}",
+    )
+    served = registry.traffic.has_served(found)
+    if into_declared and not (said and served):
+        places = ", ".join(sorted(map(str, deployment.score.destinations)))
+        raise RefusedError(
+            f"{found.name} is in {found.stage}: what it predicts does not go into {places}, which holds what Production says.",
+            hint=f"Say where: {SCRATCH}" + (f", or --into {places} to have it there all the same." if served else "."),
+        )
+
+
+def _is_declared(workspace: Workspace, deployment: Deployment, into: Into) -> bool:
+    return any(same(into, each, workspace.environment) for each in taken.predictions(deployment))
+
+
+def _check_place(workspace: Workspace, deployment: Deployment, into: Into) -> None:
+    """Predictions overwrite nothing else."""
+    project, environment = workspace.project, workspace.environment
+    held = taken.declared_tables(project).get(into) if isinstance(into, str) else None
+    own = taken.predictions(deployment)
+    if held is None and any(_equal(into, each, workspace) for each in own):
+        return
+    if isinstance(into, Files):
+        taken.check_outside(workspace, folder(into, environment), f"predictions of {deployment.name} do not go")
+    if isinstance(into, str):
+        held = held or taken.derived_tables(project).get(into)
+    for other in project.all(Deployment):
+        if other.name != deployment.name and any(same(into, each, environment) for each in taken.predictions(other)):
+            held = held or f"predictions of {other.name}"
+    if held is not None:
+        raise RefusedError(
+            f"predictions of {deployment.name} do not go into {str(into)!r}, which holds something else: {held}.",
+            hint=f"Name a place of its own: {SCRATCH}",
+        )
+
+
+def _equal(one: Into, other: Into, workspace: Workspace) -> bool:
+    """The same place; a folder inside of a declared one is another."""
+    environment = workspace.environment
+    if isinstance(one, Files) and isinstance(other, Files):
+        return folder(one, environment) == folder(other, environment)
+    return same(one, other, environment)

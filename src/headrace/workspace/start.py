@@ -13,6 +13,7 @@ from headrace.core.errors import DeclarationError, NotFoundError
 from headrace.deployment.declarations import Deployment
 from headrace.deployment.retraining import Verdict
 from headrace.lakehouse.declarations import Source, Table
+from headrace.scoring.columns import check_predictions
 from headrace.training.declarations import Model, Params
 from headrace.workspace import releases
 from headrace.workspace.in_use import at_work
@@ -131,7 +132,9 @@ def score(
 
     project = workspace.project
     deployment = one_deployment(project, name)
-    gated = scoring.check(workspace, deployment, version=version, into=into)
+    gated = scoring.check(
+        workspace, deployment, version=version, into=into, given=source is not None or query is not None
+    )
     asked = pipeline.Asked(
         version=version,
         production=gated,
@@ -211,16 +214,24 @@ def import_logs(
         places: spools of other machines, files of records.
         listen: told of each step.
     """
+    from headrace.access.audit import record
     from headrace.pipelines import log as pipeline
 
     deployment = one_deployment(workspace.project, name)
+    me = workspace.access.me()
     if places:
-        workspace.access.me().require(*roles("run log PLACES"), to=f"import logs of {deployment.name}")
+        me.require(*roles("run log PLACES"), to=f"import logs of {deployment.name}")
+
+    def tell(place: Path, content: pipeline.Content) -> None:
+        details: dict[str, Json] = {"place": str(place), **asdict(content)}
+        with workspace.state.begin() as connection:
+            record(connection, me.name, "log.imported", deployment.name, details)
+
     asked: dict[str, Json] = {"places": [str(place) for place in places]}
     with open_job(workspace, f"log {deployment.name}", asked, listen) as run:
         spool = workspace.environment.root / "spool" / deployment.name
         pipeline.collect_log(workspace.lakehouse, run, deployment.name, spool)
-        pipeline.import_logs(workspace.lakehouse, run, deployment.name, places)
+        pipeline.import_logs(workspace.lakehouse, run, deployment.name, places, tell=tell)
     return run
 
 
@@ -483,6 +494,7 @@ def _predicted(workspace: Workspace, deployment: Deployment) -> list[Version]:
     into = deployment.score.table
     if not workspace.lakehouse.exists(into, own=True):
         raise NotFoundError("table of predictions", into, (), hint="Score first: headrace run score")
+    check_predictions(into, workspace.lakehouse.snapshot(into).schema.names)
     with workspace.lakehouse.connect({into: None}) as connection:
         found = connection.sql(
             f"select distinct model_version as v from {quoted(into)} where model = '{deployment.name}'"

@@ -1,8 +1,9 @@
 """What goes wrong with `headrace run score`, told before anything is written."""
 
 import pytest
+from tests.cli import mini
 
-from .project import write
+from .project import ok, write
 
 
 @pytest.mark.parametrize(
@@ -64,3 +65,18 @@ def test_a_declaration_that_cannot_be_is_told_at_its_line(headrace, tmp_path, de
     assert done.code == 2, done.stderr
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_table_of_something_else_in_the_place_of_predictions(headrace, tmp_path):
+    """As it was there before the program declared it."""
+    folder = mini.write(tmp_path / "mini")
+    (folder / "taken.csv").write_text("id\n1\n")
+    program = (folder / "mini.py").read_text()
+    (folder / "mini.py").write_text("import headrace as hr\n")
+    ok(headrace, folder, "table", "load", "taken.csv", "--into", "answers.days")
+    (folder / "mini.py").write_text(program)
+    for pipeline in ("refresh", "train"):
+        ok(headrace, folder, "run", pipeline)
+    for pipeline in ("score", "monitor"):
+        done = ok(headrace, folder, "run", pipeline, code=1)
+        assert "'answers.days' is no table of predictions: it has no column 'prediction_id'" in done.stderr

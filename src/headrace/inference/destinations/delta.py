@@ -10,7 +10,7 @@ from headrace.lakehouse.columns import common
 from headrace.lakehouse.commit import Append, Upsert
 from headrace.lakehouse.rows import fit
 from headrace.lakehouse.sql import quoted
-from headrace.scoring.columns import FEATURES, ID
+from headrace.scoring.columns import FEATURES, ID, check_predictions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,6 +38,7 @@ class DeltaTable:
         def change(snapshot: Snapshot | None) -> Change | None:
             if snapshot is None:
                 return Append(predictions)
+            check_predictions(self.name, snapshot.schema.names)
             there = snapshot.schema.field(FEATURES).type
             both = common(there, predictions.schema.field(FEATURES).type)
             if both is None:
