@@ -139,7 +139,8 @@ def test_what_is_wrong_is_said_with_file_line_and_a_way_out(refused, tmp_path, t
 
     assert message.startswith(f"{tmp_path / 'headrace.toml'}:{line}: ")
     assert said in message
-    assert f"{line} | {(PROJECT + text).splitlines()[line - 1]}" in message
+    shown = f"{line} | {(PROJECT + text).splitlines()[line - 1]}"
+    assert (shown in message) != ("notify" in text)  # who is told is private
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_text_that_is_not_toml_is_shown(refused, tmp_path, text, line):
     message = refused(text)
 
     assert message.startswith(f"{tmp_path / 'headrace.toml'}:{line}: this is not TOML")
-    assert f"{line} | " in message
+    assert (f"{line} | " in message) != ('"' in text)  # where a text has no end, a secret may be in it
 
 
 def test_bytes_that_are_not_utf_8_are_refused(tmp_path):
@@ -225,6 +226,9 @@ CREDENTIALS = [
     "kafka = {a = {'bootstrap.servers' = 'h:1', 'sasl.jaas.config' = 'x required password=\"hush\";'}}",
     "state = 'me:hush@host/db'",
     "state = ['postgresql://me:hush@host/db']",
+    "tracking = 'https://u:8080/hush@h'",  # a port and a path, or a password
+    "state = 'oracle://scott/hush@host'",
+    "state = {secret = 'postgresql://me:hush@host/db'}",
     "state = 'postgresql://me:hush@host/db",  # and no end of the text
 ]
 
@@ -241,7 +245,7 @@ def test_a_credential_in_the_file_is_refused_and_not_repeated(refused, written):
     "written",
     [
         "state = 'postgresql+psycopg://me@host/db?sslmode=require&sslkey=/a/b.key'",
-        "tracking = 'http://mlflow:5000/at@home'",
+        "tracking = 'http://mlflow:5000/home'",
         "lakehouse = 'abfss://container@account.dfs.core.windows.net/x'",
         "online = 'redis://host:6379/0?timeout=1&prefix=shop'",
         "storage_options = {AWS_ACCESS_KEY_ID = 'AKIA', azure_federated_token_file = '/run/token'}",
@@ -498,3 +502,71 @@ def test_databases_and_spark_are_by_environment_and_never_shown(read, monkeypatc
 )
 def test_a_password_of_a_database_or_of_spark_does_not_belong_in_the_file(refused, line):
     assert "does not belong in a file" in refused(f"[env.dev]\n{line}\n")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("state", "u:hunt er2@h"),
+        ("state", "hunter2"),
+        ("spark", "sc:h/;tok=hunter2"),
+        ("root", "x://u:hunt'er2@b/x"),
+        ("root", "x://hunter2/x"),
+        ("lakehouse", "s3://k:hunt'er2@b/x"),
+        ("notify", "https://example.org/hunter2"),
+        ("audit", "hunter2"),
+        ("kafka", "hunter2"),
+        ("kafka__hunter", "hunter2"),
+        ("storage_options", "hunter2"),
+        ("databases", "hunter2"),
+    ],
+)
+def test_the_value_of_a_variable_is_never_repeated(read, monkeypatch, key, value):
+    monkeypatch.setenv(f"HEADRACE_ENV__dev__{key}", value)
+    try:
+        said = repr(read("[env.dev]\n"))
+    except ConfigError as error:
+        said = str(error)
+        assert f"HEADRACE_ENV__dev__{key}" in said
+    assert "er2" not in said
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "state = {secret = 'X', value = 'hunter2'}",
+        "state = {secret = 'X', value = ['hunter2']}\nroot = ''",
+        "state = [{value = 'hunter2'}]",
+        "approvals = [{value = 'hunter2'}]",
+        "reads = [{value = 'hunter2'}]",
+        "notify = 'https://example.org/hunter2'",
+        "notify = {webhook = 'example.org/hunter2'}",
+        "notify = {webhok = 'https://example.org/hunter2'}",
+        "notify = {email = 'hunter2@example.org'}",
+        "notify.email = {host = 'x', sender = 'a@x', to = 'hunter2@x'}",
+        "audit = {webhook = 'ftp://example.org/hunter2'}",
+        "audit = 'https://example.org/hunter2'",
+        "kafka = {a = {b = [{value = 'hunter2'}]}}",
+        "state = 'hunter2",
+        "state = hunter2'",
+        'state = "x" hunter2',
+        "[env.dev.audit]\nwebhok = 'https://example.org/hunter2'",
+    ],
+)
+def test_what_is_refused_in_the_file_is_not_repeated_where_it_may_be_private(refused, written):
+    said = refused(f"[env.dev]\n{written}\n")
+
+    assert "headrace.toml:" in said
+    assert "hunter2" not in said
+
+
+def test_a_table_that_is_refused_is_said_by_its_keys(refused):
+    said = refused("[env.dev]\nstate = {secret = 'X', value = 'hush'}\n")
+    assert "state: a table of 'secret', 'value' is neither a text nor a secret" in said
+
+
+@pytest.mark.parametrize(("named", "shown"), [("STATE_URL", True), ("hunter2", False), ("hunt er2", False)])
+def test_a_reference_that_leads_nowhere_is_shown_only_if_it_looks_like_a_variable(read, named, shown):
+    with pytest.raises(ConfigError, match=r"\[env\.dev\] state is .*variable") as error:
+        _ = read(f"[env.dev]\nstate = {{secret = '{named}'}}\n").environment("dev").state_url
+    assert (named in str(error.value)) is shown

@@ -11,7 +11,7 @@ import click
 
 from headrace.cli.output import Commands, Story, bold, emit, env_option, json_option, say, table, wrong
 from headrace.core.clock import instant
-from headrace.core.errors import ConfigError
+from headrace.core.errors import ConfigError, DeclarationError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,9 +33,15 @@ def numbered_or_then(text: str) -> int | Literal["then"]:
 
 def destination(text: str) -> Into:
     """Where predictions go, as it is typed."""
+    from headrace.core import credentials
     from headrace.inference.declarations import Database, Files
     from headrace.lakehouse.declarations import check_name
 
+    if credentials.is_in(text):
+        raise DeclarationError(
+            "--into holds a credential, which is not repeated.",
+            hint="NAME:TABLE, with the URL of the database NAME in headrace.toml: [env.prod.databases].",
+        )
     kind, colon, rest = text.partition(":")
     if not colon:
         return check_name(text)

@@ -212,8 +212,9 @@ def _engine(url: str, **options: Any) -> Engine:
     try:
         return create_engine(make_url(url), **options)
     except (ArgumentError, ValueError):
+        said = repr(credentials.shown(url)) if "://" in url else "what is given"  # it may be the password alone
         raise ConfigError(
-            f"{credentials.shown(url)!r} is not the URL of a database.",
+            f"{said} is not the URL of a database.",
             hint="Write sqlite:///path/to/state.db or postgresql+psycopg://…",
         ) from None
     except (NoSuchModuleError, ModuleNotFoundError) as error:

@@ -21,7 +21,7 @@ from headrace.core import credentials, vault
 from headrace.core.channels import Email, Webhook
 from headrace.core.clock import instant
 from headrace.core.errors import ConfigError, NotFoundError
-from headrace.environments.toml import Source, Table, suggest
+from headrace.environments.toml import Source, Table, described, is_private, suggest
 
 if TYPE_CHECKING:
     from headrace.core.events import Event
@@ -55,6 +55,7 @@ MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 ROLE = re.compile(r"[a-z][a-z_]{1,40}")
 CLIENT = "sasl.oauthbearer.client"  # has a property `secret`, which is no reference to one
 KEY_ITSELF = re.compile(r"\.pem$|^ssl\.key$", re.IGNORECASE)  # a property of a Kafka client; elsewhere it names a file
+VARIABLE_NAME = re.compile(rf"[A-Z][A-Z0-9_]*|{VARIABLE}\w+")  # what else is said to be one may be the secret itself
 BY_REFERENCE = 'Name an environment variable instead: {secret = "NAME"}.'
 
 
@@ -76,9 +77,12 @@ class Secret:
         """
         value = vault.read(self.variable)
         if value is None:
+            if VARIABLE_NAME.fullmatch(self.variable):
+                what = f"{wanted_by} is the secret {self.variable!r}, and no such environment variable is set."
+                raise ConfigError(what, hint=f"export {self.variable}=…")
             raise ConfigError(
-                f"{wanted_by} is the secret {self.variable!r}, and no such environment variable is set.",
-                hint=f"export {self.variable}=…",
+                f"{wanted_by} is a secret, and the environment variable that it names is not set.",
+                hint='A reference holds the name of a variable, not the secret: {secret = "NAME"}, and export NAME=….',
             )
         return value
 
@@ -414,7 +418,9 @@ def _text(source: Source, table: Table, key: str, *, shape: re.Pattern[str], sai
         raise source.error(f"[project] has no {key!r}.", section="project", hint=f"{key} is {said}.")
     value = table[key]
     if not isinstance(value, str) or not shape.fullmatch(value):
-        raise source.error(f"{key} = {value!r} is not possible.", section="project", key=key, hint=f"{key} is {said}.")
+        raise source.error(
+            f"{key} = {described(value)} is not possible.", section="project", key=key, hint=f"{key} is {said}."
+        )
     return value
 
 
@@ -432,7 +438,7 @@ def _instant(source: Source, value: object) -> datetime | None:
     except ConfigError as error:
         raise source.error(f"as_of: {error.what}", section="project", key="as_of", hint=error.hint) from None
     raise source.error(
-        f"as_of = {value!r} is not a moment.", section="project", key="as_of", hint='as_of = "2014-01-01"'
+        f"as_of = {described(value)} is not a moment.", section="project", key="as_of", hint='as_of = "2014-01-01"'
     )
 
 
@@ -493,8 +499,10 @@ def _no_credentials(source: Source, section: str, table: Table, inside: str = ""
     for key, value in table.items():
         name = f"{inside}{key}"
         if isinstance(value, Mapping):
-            if list(cast("Table", value)) != ["secret"] or name.endswith(CLIENT):
-                _no_credentials(source, section, cast("Table", value), f"{name}.")
+            inner = cast("Table", value)
+            by_reference = list(inner) == ["secret"] and not name.endswith(CLIENT)
+            if not by_reference or credentials.is_in(str(inner["secret"])):
+                _no_credentials(source, section, inner, f"{name}.")
             continue
         texts = [each for each in _texts(value) if credentials.is_in(each)]
         if texts or (isinstance(value, str) and value and _is_credential(name)):
@@ -573,17 +581,21 @@ class _Reader:
             order=tuple(names),
         )
 
-    def error(self, key: str, what: str, *, hint: str = "") -> ConfigError:
+    def error(self, key: str, what: str, *, hint: str = "", excerpt: bool = True) -> ConfigError:
         if key in self.given:
-            if credentials.is_in(str(self.table[key])):
-                what = "its value holds a credential, which is not shown, and is not possible here."
             return ConfigError(f"{VARIABLE}{self.section.removeprefix('env.')}__{key}: {what}", hint=hint)
-        return self.source.error(f"{key}: {what}", section=self.section, key=key, hint=hint)
+        return self.source.error(f"{key}: {what}", section=self.section, key=key, hint=hint, excerpt=excerpt)
+
+    def wrong(self, key: str, value: object, why: str, *, hint: str = "") -> ConfigError:
+        """An error about a value. A variable's is not repeated: it is where secrets are. Nor is who is told."""
+        unsaid = key in self.given or is_private(self.section, key)
+        said = "its value" if unsaid else described(value)
+        return self.error(key, f"{said} {why}", hint=hint, excerpt=said == repr(value))
 
     def text(self, key: str, usual: str) -> str:
         value = self.table.get(key, usual)
         if not isinstance(value, str) or not value:
-            raise self.error(key, f"{value!r} is not a text.")
+            raise self.wrong(key, value, "is not a text.")
         return value
 
     def share(self, key: str) -> float:
@@ -594,24 +606,23 @@ class _Reader:
         except (TypeError, ValueError):
             share = -1.0
         if isinstance(value, bool) or not 0 < share <= 1:
-            raise self.error(
-                key, f"{value!r} is not a share.", hint="A number over 0, up to 1: 0.02 is two in a hundred."
-            )
+            raise self.wrong(key, value, "is not a share.", hint="A number over 0, up to 1: 0.02 is two in a hundred.")
         return share
 
     def one_of(self, key: str, known: tuple[str, ...], usual: str) -> str:
         value = self.text(key, usual)
         if value not in known:
-            raise self.error(key, f"{value!r} is not known.", hint=suggest(value, known))
+            raise self.wrong(key, value, "is not known.", hint=suggest(value, known))
         return value
 
     def path(self, key: str, usual: str) -> Path:
         """A folder on this machine; a relative one starts at the project's folder."""
         value = self.text(key, usual)
         if "://" in value:
-            raise self.error(
+            raise self.wrong(
                 key,
-                f"{value!r} is a URL; this is a folder.",
+                value,
+                "is a URL; this is a folder.",
                 hint="An object store goes into lakehouse = and artifacts =.",
             )
         return Path(os.path.normpath(self.folder / Path(value).expanduser()))
@@ -627,7 +638,7 @@ class _Reader:
     def url(self, key: str, usual: str) -> Value:
         value = self.secret_or_text(key, self.table.get(key, usual))
         if isinstance(value, str) and "://" not in value:
-            raise self.error(key, f"{value!r} is not a URL.", hint=f"For example: {usual!r}.")
+            raise self.wrong(key, value, "is not a URL.", hint=f"For example: {usual!r}.")
         return value
 
     def approvals(self) -> tuple[str, ...]:
@@ -636,8 +647,8 @@ class _Reader:
         roles = cast("list[object]", value) if isinstance(value, list) else [None]
         for role in roles:
             if not isinstance(role, str) or not ROLE.fullmatch(role):
-                raise self.error(
-                    "approvals", f"{value!r} is not a list of roles.", hint='For example: approvals = ["governance"].'
+                raise self.wrong(
+                    "approvals", value, "is not a list of roles.", hint='For example: approvals = ["governance"].'
                 )
         return tuple(dict.fromkeys(cast("list[str]", roles)))
 
@@ -658,7 +669,7 @@ class _Reader:
             named = cast("Table", value)
             if list(named) == ["secret"] and isinstance(named["secret"], str) and named["secret"]:
                 return Secret(named["secret"])
-        raise self.error(key, f"{value!r} is neither a text nor a secret.", hint='For example: {secret = "NAME"}.')
+        raise self.wrong(key, value, "is neither a text nor a secret.", hint='For example: {secret = "NAME"}.')
 
     def carried(self, key: str, option: str, value: str) -> Value:
         """A variable's value, or, where it is a credential, the variable."""
@@ -670,7 +681,7 @@ class _Reader:
         """A key that is a table of texts and secrets."""
         value = self.table.get(split, {})
         if not isinstance(value, Mapping):
-            raise self.error(split, f"{value!r} is not a table.", hint=example)
+            raise self.wrong(split, value, "is not a table.", hint=example)
         written = {name: self.secret_or_text(split, each) for name, each in cast("Table", value).items()}
         given = {
             (name := key.removeprefix(f"{split}__")): self.carried(key, f"{split}.{name}", str(self.table[key]))
@@ -682,6 +693,8 @@ class _Reader:
     def kafka(self) -> dict[str, dict[str, Value]]:
         """`[env.<name>.kafka.<cluster>]`: librdkafka's properties, `bootstrap.servers` among them."""
         inside = f"{self.section}.{CLUSTERS}"
+        if CLUSTERS in self.given:
+            raise self.wrong(CLUSTERS, None, "is not a table.", hint=f"{CLUSTERS}__<cluster>__bootstrap_servers")
         clusters = self.source.section(inside, self.table.get(CLUSTERS, {}))
         found: dict[str, dict[str, Value]] = {}
         for name, written in clusters.items():
@@ -720,7 +733,7 @@ class _Reader:
         """`[env.<name>.notify]`: `webhook`, `signed_with` and `email`."""
         given = self.table.get("notify", {})
         if not isinstance(given, Mapping):
-            raise self.error("notify", f"{given!r} is not a table.", hint='notify = {webhook = "https://…"}')
+            raise self.wrong("notify", given, "is not a table.", hint='notify = {webhook = "https://…"}')
         inside = f"{self.section}.notify"
         table = cast("Table", given)
         self.source.only(table, ("webhook", "signed_with", "email"), inside)
@@ -737,12 +750,12 @@ class _Reader:
         """`audit = {git_note = true, file = "…", webhook = "https://…"}`."""
         given = self.table.get("audit", {})
         if not isinstance(given, Mapping):
-            raise self.error("audit", f"{given!r} is not a table.", hint="audit = {git_note = true}")
+            raise self.wrong("audit", given, "is not a table.", hint="audit = {git_note = true}")
         inside, table = f"{self.section}.audit", cast("Table", given)
         self.source.only(table, ("git_note", "file", "webhook"), inside)
         reader = _Reader(self.source, self.folder, inside, table, frozenset())
         if not isinstance(noted := table.get("git_note", False), bool):
-            raise reader.error("git_note", f"{noted!r} is neither true nor false.")
+            raise reader.wrong("git_note", noted, "is neither true nor false.")
         return Anchors(
             git_note=noted,
             file=reader.place("file", self.folder) if "file" in table else None,
@@ -765,7 +778,7 @@ class _Reader:
         value = self.table["email"]
         if not isinstance(value, Mapping):
             hint = 'email = {host = "smtp.example.org", sender = "headrace@example.org", to = ["team@example.org"]}'
-            raise self.error("email", f"{value!r} is not a table.", hint=hint)
+            raise self.wrong("email", value, "is not a table.", hint=hint)
         inside, table = f"{self.section}.email", cast("Table", value)
         self.source.only(table, ("host", "port", "sender", "to", "user", "password"), inside)
         reader = _Reader(self.source, self.folder, inside, table, frozenset())
@@ -774,11 +787,9 @@ class _Reader:
                 raise self.error("email", f"there is no {key!r}.")
         port, to = table.get("port", 25), table["to"]
         if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
-            raise reader.error(
-                "port", f"{port!r} is not a port.", hint="465 begins encrypted; 25 or 587 may turn it on."
-            )
+            raise reader.wrong("port", port, "is not a port.", hint="465 begins encrypted; 25 or 587 may turn it on.")
         if not isinstance(to, list) or not to or not all(isinstance(each, str) and "@" in each for each in to):
-            raise reader.error("to", f"{to!r} is not a list of addresses.", hint='to = ["team@example.org"]')
+            raise reader.wrong("to", to, "is not a list of addresses.", hint='to = ["team@example.org"]')
         return Mail(
             host=reader.text("host", ""),
             port=port,
@@ -802,15 +813,18 @@ class _Reader:
     def reads(self, name: str, names: list[str], usual: tuple[str, ...]) -> tuple[str, ...]:
         value = self.table.get("reads", list(usual))
         if not isinstance(value, list):
-            raise self.error(
-                "reads", f"{value!r} is not a list.", hint='For example: reads = ["prod"], or [] for none.'
-            )
+            raise self.wrong("reads", value, "is not a list.", hint='For example: reads = ["prod"], or [] for none.')
         others = [other for other in names if other != name]
         for other in cast("list[object]", value):
             if other == name:
-                raise self.error("reads", f"{name!r} reads its own tables anyway.")
+                raise self.wrong("reads", name, "reads its own tables anyway.")
             if other not in others:
-                raise self.error("reads", f"there is no environment {other!r}.", hint=suggest(str(other), others))
+                raise self.error(
+                    "reads",
+                    f"there is no environment {described(other)}.",
+                    hint=suggest(str(other), others),
+                    excerpt=isinstance(other, str),
+                )
         return tuple(dict.fromkeys(cast("list[str]", value)))
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Table = Mapping[str, object]
+UNSHOWN = ("notify", "webhook", "email", "audit")  # their URLs and addresses are private, and look like any other
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,12 @@ class Source:
     ) -> ConfigError:
         """An error about a key, or about a whole section, with its line where that can be told.
 
-        A line that holds a credential is not shown.
+        A line that holds a credential, or tells who is told, is not shown.
         """
         line = line_of(self.text, section, key)
         at = f"{self.path}:{line}" if line else str(self.path)
-        shown = _excerpt(line, self.text.splitlines()[line - 1].strip()) if line and excerpt else []
+        may = line and excerpt and not is_private(section, key)
+        shown = _excerpt(line, self.text.splitlines()[line - 1].strip()) if line and may else []
         return ConfigError(f"{at}: {what}", hint=hint, findings=shown)
 
     def section(self, name: str, value: object) -> Table:
@@ -73,7 +75,7 @@ class Source:
             ConfigError: it is something else.
         """
         if not isinstance(value, Mapping):
-            raise self.error(f"[{name}] must be a table, not {value!r}.", section=name)
+            raise self.error(f"[{name}] must be a table, not {described(value)}.", section=name)
         return cast("Table", value)
 
     def only(self, keys: Iterable[str], known: Iterable[str], section: str) -> None:
@@ -92,12 +94,30 @@ def syntax_error(path: Path, text: str, error: tomllib.TOMLDecodeError) -> Confi
     lines = text.splitlines()
     line = int(at[1]) if at else len(lines)
     what = said[: at.start()].strip() if at else re.sub(r"\s*\(at end of document\)", "", said)
-    excerpt = _excerpt(line, lines[line - 1]) if 0 < line <= len(lines) else []
+    text = lines[line - 1] if 0 < line <= len(lines) else ""
+    excerpt = [] if not text or set("\"'") & set(text) else _excerpt(line, text)  # where a value ends is not known
     return ConfigError(f"{path}:{line}: this is not TOML: {what}.", findings=excerpt)
 
 
+def is_private(section: str, key: str | None) -> bool:
+    """Whether a key says who is told, and where."""
+    return any(part in UNSHOWN for part in (*section.split("."), key))
+
+
 def _excerpt(line: int, text: str) -> list[str]:
-    return [] if credentials.is_in(text) else [f"{line} | {text}"]
+    return [] if credentials.is_in(text) or any(each in text for each in UNSHOWN) else [f"{line} | {text}"]
+
+
+def described(value: object) -> str:
+    """A value that is refused, as a message says it: of a table its keys only, and no credential."""
+    if isinstance(value, Mapping):
+        keys = ", ".join(repr(key) for key in cast("Table", value))
+        return f"a table of {keys}" if keys else "an empty table"
+    if isinstance(value, list):
+        items = cast("list[object]", value)
+        plain = all(isinstance(each, str | int | float) for each in items)
+        return repr(items) if plain and not credentials.is_in(" ".join(map(str, items))) else "a list"
+    return "a text with a credential in it" if isinstance(value, str) and credentials.is_in(value) else repr(value)
 
 
 def line_of(text: str, section: str, key: str | None) -> int | None:

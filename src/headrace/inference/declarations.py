@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, get_args
 
+from headrace.core import credentials
 from headrace.core.errors import DeclarationError
 from headrace.lakehouse.declarations import check_name
 
@@ -38,7 +39,7 @@ class Database:
             )
         if not isinstance(self.table, str) or not DATABASE_TABLE.fullmatch(self.table):
             raise DeclarationError(
-                f"{self.table!r} is not the name of a database's table.",
+                f"{credentials.hidden(str(self.table))!r} is not the name of a database's table.",
                 hint="Letters, digits and underscores: predictions, or with its schema, app.predictions.",
             )
 
@@ -58,7 +59,7 @@ class Files:
         given = self.path if isinstance(self.path, str) else ""
         if not given.strip() or not given.isprintable() or "://" in given or ".." in PurePath(given).parts:
             raise DeclarationError(
-                f"{self.path!r} is not a folder for files.",
+                f"{credentials.hidden(str(self.path))!r} is not a folder for files.",
                 hint="A path without .., for example 'predictions'; a relative one starts at the environment's root.",
             )
         if self.format not in get_args(Format):
