@@ -18,8 +18,11 @@ from headrace.access.identity import Access
 from headrace.cli import output
 from headrace.core.state import State
 from headrace.core.text import visible
+from headrace.serving import terminal
+from headrace.serving.terminal import tell
 
 CLI = Path(output.__file__).parent
+SERVING = Path(terminal.__file__).parent
 TOML = '[project]\nname = "mini"\nmodule = "mini"\n[env.dev]\n'
 EVIL = "\x1b[2K\x1b[1A\r\x07\x08\x7f\x9b31m\u202e\u2066\u200f\u061c\u200b\ufeff\u2028\u2029\x85\x0b\U000e0041"
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -115,6 +118,23 @@ def test_our_own_styling_survives_and_a_forged_one_does_not(project):
     assert b"\x1b[1mours\x1b[0m" in told
     assert b"\\x1b[1mtheirs\\x1b[0m" in told
     assert re.findall(rb"\x1b\[\d+m", told) == [b"\x1b[1m", b"\x1b[0m", b"\x1b[31m", b"\x1b[0m"]
+
+
+def test_a_server_has_one_exit():
+    calls = re.compile(r"\bprint\(|std(out|err)\.write|print_exc|file=sys\.std")
+    guilty = [
+        str(path.relative_to(SERVING)) for path in sorted(SERVING.rglob("*.py")) if calls.search(path.read_text())
+    ]
+
+    assert guilty == ["terminal.py"]
+
+
+def test_what_a_server_tells_steers_no_terminal(capsys):
+    tell(f"not followed: {EVIL}")
+
+    told = capsys.readouterr().err
+    assert told.startswith("not followed: ")
+    assert hidden(told) == []
 
 
 def test_there_is_one_exit():

@@ -47,3 +47,20 @@ def test_what_does_not_end_in_time_is_killed():
         assert time.monotonic() - began >= 1.0
 
     assert (willing.returncode, deaf.returncode) == (-signal.SIGTERM, -signal.SIGKILL)
+
+
+ABANDONS = """
+import threading, time
+from headrace.core.shutdown import ABANDONED, leave
+
+thread = threading.Thread(target=time.sleep, args=(600,))
+thread.start()
+ABANDONED.append(thread)
+print("said", end="")
+leave(4)
+"""
+
+
+def test_a_thread_that_was_given_up_does_not_hold_the_end():
+    done = subprocess.run([sys.executable, "-c", ABANDONS], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (4, "said")

@@ -16,6 +16,9 @@ from headrace.environments.importing import load_tree
 TOML = '[project]\nname = "shop"\nmodule = "shop.project"\n'
 
 
+PROJECT_AGAIN = "import headrace as hr\n\norders = hr.Source('bronze.orders', files='data/*.CSV')\n"
+
+
 def code_of(repository, env, **more):
     found = config.load(repository.folder)
     return resolve(found, found.environment(env), **more)
@@ -192,6 +195,63 @@ def test_the_configuration_of_a_repository_starts_nothing(committed, tmp_path):
     code_of(committed, "staging")
 
     assert not (tmp_path / "started").exists()
+
+
+@pytest.fixture
+def filters(tmp_path):
+    """A command that leaves a file where it was started, and gives back what it is given."""
+    script = tmp_path / "filter"
+    script.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\ncat\n")
+    script.chmod(0o755)
+    return script
+
+
+@pytest.mark.parametrize("mark", ["--no-assume-unchanged", "--assume-unchanged"])
+@pytest.mark.parametrize("driver", ["evil", "a=b.c", "lfs"])
+@pytest.mark.parametrize("key", ["clean", "process"])
+def test_a_filter_of_the_configuration_is_not_started(committed, tmp_path, filters, mark, driver, key):
+    committed.git("update-index", mark, "shop/project.py")
+    committed.git("config", f"filter.{driver}.{key}", str(filters))
+    committed.write(".git/info/attributes", f"*.py filter={driver}\n")
+    committed.write("shop/project.py", PROJECT_AGAIN)  # so that git has to read it
+
+    assert code_of(committed, "staging").dirty
+    assert code_of(committed, "dev")
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_filter_of_a_submodule_is_not_started(repository, tmp_path, filters):
+    subprocess.run(["git", "init", "-q", tmp_path / "other"], check=True)
+    (tmp_path / "other" / "x.py").write_text("x = 1\n")
+    repository.git("-C", str(tmp_path / "other"), "add", "x.py")
+    repository.git("-C", str(tmp_path / "other"), "commit", "-q", "-m", "x")
+    repository.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(tmp_path / "other"), "vendored")
+    repository.commit()
+    repository.git("-C", "vendored", "config", "filter.evil.clean", str(filters))
+    repository.write(".git/modules/vendored/info/attributes", "*.py filter=evil\n")
+    repository.write("vendored/x.py", "x = 2\n")
+
+    code_of(repository, "staging")
+    code_of(repository, "dev")
+
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_only_the_filter_of_git_lfs_is_started_and_none_of_its_extensions(committed, tmp_path, monkeypatch, extended):
+    tool = tmp_path / "bin" / "git-lfs"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n[ $1 = clean ] && cat\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    committed.git("config", "filter.lfs.clean", "git-lfs clean -- %f")
+    if extended:
+        committed.git("config", "lfs.extension.evil.clean", "anything")
+    committed.write(".git/info/attributes", "*.py filter=lfs\n")
+    committed.write("shop/project.py", PROJECT_AGAIN)
+
+    assert code_of(committed, "staging").dirty
+    assert (tmp_path / "started").exists() is not extended
 
 
 def test_variables_of_a_hook_lead_nowhere_else(committed, tmp_path, monkeypatch):

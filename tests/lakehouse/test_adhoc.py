@@ -62,3 +62,30 @@ def test_the_error_has_its_place(lake):
     with pytest.raises(SqlError) as refused:
         ask(lake, "select k,\n  kk\nfrom silver.t")
     assert str(refused.value).startswith("<query>:2: there is no column 'kk' here")
+
+
+def test_a_question_that_ends_just_when_it_is_told_to_is_late(lake):
+    def closes(connection):
+        connection.close()
+        time.sleep(1)
+
+    with pytest.raises(TimeoutError):
+        lake.ask({"silver.t": None}, closes, seconds=0.2)
+
+
+def test_what_a_question_spills_is_limited(lake):
+    def limit(connection):
+        return connection.execute("SELECT current_setting('max_temp_directory_size')").fetchone()
+
+    assert lake.ask({"silver.t": None}, limit, memory="64MB") == ("64.0 GiB",)
+
+
+def test_a_question_that_does_not_end_is_given_up_and_that_is_known(lake, monkeypatch):
+    monkeypatch.setattr(confinement, "GRACE", 0.2)
+    monkeypatch.setattr(confinement, "ABANDONED", abandoned := [])
+
+    with pytest.raises(TimeoutError):
+        lake.ask({"silver.t": None}, lambda _: time.sleep(1), seconds=0.1)
+
+    assert [thread.is_alive() for thread in abandoned] == [True]
+    abandoned[0].join()

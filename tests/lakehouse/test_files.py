@@ -400,3 +400,37 @@ def test_whatever_a_file_holds_it_is_read_or_refused(tmp_path_factory, kind, edi
         path.write_bytes(edited(path.read_bytes()))
     with suppress(DataError):  # and nothing else
         rows(path, types)
+
+
+def nested(depth, *, text=""):
+    """An object in which objects and lists stand so deep, itself counted."""
+    lists = depth - 1
+    return f'{{"q": "{text}", "a": {"[" * lists}1{"]" * lists}}}'.encode()
+
+
+@pytest.mark.parametrize("name", ["raw.jsonl", "raw.json"])
+@pytest.mark.parametrize("depth", [61, 300, 900, 30_000])
+@pytest.mark.parametrize("text", ["", "]" * 100_000, r"\\", r"\"" + "]" * 100_000])
+def test_json_that_stands_too_deep_in_itself_is_refused_and_ends_nothing(tmp_path, name, depth, text):
+    data = b'{"q": "[[[", "a": null}\n'
+    deep = nested(depth, text=text)
+    data = data + deep if name == "raw.jsonl" else b"[" + data.replace(b"\n", b",\n") + deep + b"]"
+    with pytest.raises(DataError, match=r"raw\.jsonl?:2: objects or lists stand more than 60 deep"):
+        rows(packed(tmp_path / name, data))
+
+
+def test_an_object_that_goes_on_over_many_lines_is_no_way_around(tmp_path):
+    data = b'{"a":\n' * 30_000 + b"1" + b"}" * 30_000
+    with pytest.raises(DataError, match=r"raw\.jsonl:61: objects or lists stand more than 60 deep"):
+        rows(packed(tmp_path / "raw.jsonl", data))
+
+
+@pytest.mark.parametrize("name", ["raw.jsonl", "raw.json"])
+def test_brackets_in_texts_are_not_deep(tmp_path, name):
+    texts = ["[" * 100, '"' + "{" * 100, "\\" + "[" * 100, '\\"' + "[" * 100]
+    data = (
+        json.dumps([{"a": text} for text in texts])
+        if name == "raw.json"
+        else "\n".join(json.dumps({"a": text}) for text in texts)
+    )
+    assert rows(packed(tmp_path / name, data.encode()))["a"].to_pylist() == texts

@@ -12,9 +12,10 @@ import pytest
 from deltalake import DeltaTable, Field, write_deltalake
 from deltalake.schema import PrimitiveType
 
-from headrace.core.errors import NotFoundError
-from headrace.lakehouse import scan
+from headrace.core.errors import DataError, DeclarationError, HeadraceError, NotFoundError
+from headrace.lakehouse import adhoc, scan
 from headrace.lakehouse.commit import Append, Overwrite, Upsert
+from headrace.lakehouse.declarations import check_name
 from headrace.lakehouse.lakehouse import Lakehouse
 
 T = "silver.t"
@@ -178,3 +179,76 @@ def deletion_vector(*rows):
     b85 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
     text = base64.b85encode(data).decode().translate(str.maketrans(b85, z85))
     return {"storageType": "i", "pathOrInlineDv": text, "sizeInBytes": len(data), "cardinality": len(rows)}
+
+
+def with_path(table, path):
+    """The table's log names this file for its own."""
+    for log in (table / "_delta_log").glob("*.json"):
+        entries = [json.loads(line) for line in log.read_text().splitlines()]
+        for entry in entries:
+            if "add" in entry:
+                entry["add"]["path"] = path
+        log.write_text("\n".join(map(json.dumps, entries)))
+
+
+@pytest.fixture
+def secret(tmp_path):
+    """A file of a table of another environment."""
+    write_deltalake(str(tmp_path / "prod/silver/t"), pa.table({"k": ["secret"]}))
+    return next((tmp_path / "prod/silver/t").glob("*.parquet"))
+
+
+@pytest.mark.parametrize("parted", [None, ["p"]])
+@pytest.mark.parametrize(
+    "way", ["../../../prod/silver/t/", "..%2F..%2F..%2Fprod/silver/t/", "%2e%2e/%2e%2e/%2e%2e/prod/silver/t/", "link/"]
+)
+def test_a_log_leads_to_no_file_of_another_environment(lake, tmp_path, secret, way, parted):
+    table = tmp_path / "dev/silver/t"
+    write_deltalake(str(table), pa.table({"k": ["mine"], "p": ["x"]}), partition_by=parted)
+    (table / "link").symlink_to(secret.parent, target_is_directory=True)
+    with_path(table, f"{way}{secret.name}")
+    snapshot = lake.snapshot(T)
+    for read in (snapshot.to_arrow, lambda: adhoc.ask(lake, f"select k from {T}"), lambda: snapshot.place.missing(0)):
+        with pytest.raises(DataError, match=r"dev/silver/t: the Delta log names the file '.*, which leads out"):
+            read()
+
+
+@pytest.mark.parametrize("how", ["absolute", "file", "glob"])
+def test_other_ways_to_name_a_file_lead_nowhere_either(lake, tmp_path, secret, how):
+    write_deltalake(str(tmp_path / "dev/silver/t"), pa.table({"k": ["mine"]}))
+    with_path(tmp_path / "dev/silver/t", {"absolute": str(secret), "file": secret.as_uri(), "glob": "*.parquet"}[how])
+    with pytest.raises(DataError, match=r"silver\.t"):
+        lake.snapshot(T).to_arrow()
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"no Parquet file at all"])
+def test_a_damaged_file_of_a_table_is_named(lake, content):
+    lake.commit(T, "a", lambda _: Append(pa.table({"k": [1]})))
+    snapshot = lake.snapshot(T)
+    file = Path(scan._local_files(snapshot)[0])
+    file.write_bytes(content)
+    for read in (snapshot.to_arrow, lambda: adhoc.ask(lake, f"select k from {T}"), lambda: lake.connect({T: None})):
+        with pytest.raises(DataError, match=rf"silver\.t cannot be read: .*{file.name}"):
+            read()
+
+
+def test_damage_further_inside_a_file_is_said_too(lake):
+    lake.commit(T, "a", lambda _: Append(pa.table({"k": [f"{place}" for place in range(10_000)]})))
+    file = Path(scan._local_files(lake.snapshot(T))[0])
+    data = file.read_bytes()
+    file.write_bytes(data[:4] + b"\xff" * 2000 + data[2004:])
+    with pytest.raises(DataError, match=r"silver\.t cannot be read"):
+        lake.snapshot(T).to_arrow()
+    with pytest.raises(HeadraceError):
+        adhoc.ask(lake, f"select k from {T}")
+
+
+@pytest.mark.parametrize("schema", ["information_schema", "pg_catalog", "system", "temp"])
+def test_a_folder_named_like_a_schema_of_the_engine_is_no_table(lake, tmp_path, schema):
+    write_deltalake(str(tmp_path / "dev" / schema / "t"), pa.table({"k": [1]}))
+    lake.commit(T, "a", lambda _: Append(pa.table({"k": [1]})))
+    assert [each.name for each in lake.names()] == [T]
+    with pytest.raises(HeadraceError):
+        lake.snapshot(f"{schema}.t").to_arrow()
+    with pytest.raises(DeclarationError, match="is written by Headrace itself"):
+        check_name(f"{schema}.t")

@@ -549,3 +549,24 @@ def test_the_fields_of_objects_have_names_of_their_own(lake, folder, fields, say
     pa.parquet.write_table(made, folder / "data/o.parquet")
     with pytest.raises(DataError, match=says):
         load(lake, Source("bronze.files", files="data/*.parquet"), folder)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_objects_as_deep_as_they_may_be_are_loaded(lake, folder, name):
+    (folder / "data" / name).write_text(f'{{"a": {"[" * 59}1{"]" * 59}}}')
+    assert load(lake, Source("bronze.deep", files="data/*.json*"), folder).rows == 1
+
+
+def test_a_parquet_file_whose_lists_stand_too_deep_is_refused(lake, folder):
+    deep = pa.array([1])
+    for _ in range(70):
+        deep = pa.StructArray.from_arrays([deep], ["a"])
+    pyarrow.parquet.write_table(pa.table({"a": deep}), folder / "data/a.parquet", store_schema=False)
+    with pytest.raises(DataError, match=r"data/a\.parquet: the rows cannot be kept"):
+        load(lake, Source("bronze.deep", files="data/*.parquet"), folder)
+
+
+def test_a_file_whose_name_is_not_text_is_refused(lake, folder):
+    (folder / os.fsdecode(b"data/\xff.csv")).write_text("id\n1\n")
+    with pytest.raises(ConfigError, match=r"name is not UTF-8: 'data/\\udcff\.csv'"):
+        load(lake, ORDERS, folder)

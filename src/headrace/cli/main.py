@@ -95,7 +95,9 @@ def main(arguments: list[str] | None = None) -> None:
             code = 1
     except Exception:  # noqa: BLE001  # the last line of defence
         code = _defect()
-    sys.exit(code if isinstance(code, int) else 0)
+    from headrace.core.shutdown import leave
+
+    leave(code if isinstance(code, int) else 0)
 
 
 def _defect() -> int:

@@ -1,7 +1,8 @@
 """Starting processes: the one place where that is done.
 
-A process of Python starts with the current folder, `PYTHONPATH` and the user's own packages out of reach (`-P`): what lies in
-a project's folder is not imported because it lies there. It is given an environment by a list of what may be in it, and the
+A process of Python starts with the current folder and `PYTHONPATH` out of reach (`-P`): what lies in a project's folder is
+not imported because it lies there. Packages that the user installed for themselves (`pip install --user`) stay, for Headrace
+may be one of them; where they are is not for the environment to say. It is given an environment by a list of what may be in it, and the
 secrets that it must have through a pipe, which the vault of the child reads: no command line and no environment shows them.
 """
 
@@ -50,7 +51,15 @@ KEPT = MACHINE | frozenset(
     }
 )  # fmt: skip
 KINDS = ("LC_", "OMP_", "MKL_", "OPENBLAS_", "KMP_", "GOMP_", "CUDA_", "NVIDIA_", "MALLOC_", "COVERAGE_", "COV_CORE_")
-OF_PYTHON = ("PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME", "PYTHONINSPECT", "PYTHONUSERBASE", "PYTHONPLATLIBDIR")
+OF_PYTHON = (
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "PYTHONHOME",
+    "PYTHONINSPECT",
+    "PYTHONUSERBASE",
+    "PYTHONPLATLIBDIR",
+    "PYTHONPYCACHEPREFIX",
+)
 
 
 def environment(**changes: str) -> dict[str, str]:

@@ -1,20 +1,24 @@
-"""How a process that runs until it is stopped hears of it, and how it stops the processes that it started."""
+"""How a process that runs until it is stopped hears of it, how it stops the processes that it started, and how it leaves."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NoReturn
 
 from headrace.core.processes import LateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
+    from threading import Thread
 
     from headrace.core.processes import Process
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+ABANDONED: list[Thread] = []  # threads that nobody waits for any more: they were told to end and did not
 
 
 @contextmanager
@@ -46,3 +50,17 @@ def stop_all(processes: Iterable[Process], *, within: float, how: signal.Signals
         except LateError:
             process.kill()
             process.wait()
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process with an exit code.
+
+    Python ends a thread at its next step once it shuts down; one that is inside of a C++ library then aborts the process.
+    So with an abandoned thread still at work Python does not shut down: what was said is written, and the process is gone.
+    """
+    if any(thread.is_alive() for thread in ABANDONED):
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)

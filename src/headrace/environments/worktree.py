@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CODE = (".py", ".sql", ".toml")
+# Of a submodule its commit counts: to look into it, git would start what the submodule's own configuration names.
+STATUS = ("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=dirty")
 SKIPPED = ("__pycache__", "node_modules", "site-packages")
 
 
@@ -45,7 +47,8 @@ def changed(folder: Path, data: Iterable[Path]) -> bool:
     """
     ours = _Ours(folder, data)
     inside = git.ask(folder, "rev-parse", "--show-prefix").rstrip(b"\n")
-    for entry in git.lines(folder, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", "."):
+    told = git.ask_of_files(folder, *STATUS, "--", ".")
+    for entry in git.entries(told):
         name = entry[3:].removeprefix(os.fsdecode(inside))
         if ours(name) and (not entry.startswith("??") or name.endswith(CODE)):
             return True
@@ -65,7 +68,7 @@ def _changed_unseen(folder: Path) -> bool:
     if not marked:
         return False
     asked = "".join(f"{name}\n" for name in marked)
-    found = git.ask(folder, "hash-object", "--stdin-paths", given=os.fsencode(asked)).decode().split()
+    found = git.ask_of_files(folder, "hash-object", "--stdin-paths", given=os.fsencode(asked)).decode().split()
     return found != list(marked.values())
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from headrace.core.errors import UnavailableError
+from headrace.core.shutdown import ABANDONED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,10 +67,10 @@ def run(
     try:
         in_time = done.wait(seconds)
     except BaseException:  # Ctrl-C
-        _end(done, stop)
+        _end(thread, done, stop)
         raise
     if not in_time:
-        _end(done, stop)
+        _end(thread, done, stop)
         raise TimeoutError
     thread.join()
     if errors:
@@ -91,12 +92,13 @@ def possible() -> bool:
         return False
 
 
-def _end(done: threading.Event, stop: Callable[[], None]) -> None:
+def _end(thread: threading.Thread, done: threading.Event, stop: Callable[[], None]) -> None:
     """Tells it to stop until it does: between two statements there is nothing that would hear it."""
     for _ in range(round(GRACE / AGAIN)):
         stop()
         if done.wait(AGAIN):
             return
+    ABANDONED.append(thread)
 
 
 def _restrict(writable: Sequence[Path]) -> None:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 LONGEST = 63  # characters of a schema or a table
 NAME = re.compile(rf"[a-z_][a-z0-9_]{{0,{LONGEST - 1}}}\.[a-z_][a-z0-9_]{{0,{LONGEST - 1}}}")
 KEY = "headrace.key"
-RESERVED = ("quarantine", "metrics", "training", "inference", "information_schema", "main", "temp", "pg_catalog")
+DUCKDBS = ("information_schema", "pg_catalog", "system", "temp")  # schemas in which no view can be made
+RESERVED = ("quarantine", "metrics", "training", "inference", "main", *DUCKDBS)
 
 
 def check_name(name: str, *, declared: bool = True) -> str:

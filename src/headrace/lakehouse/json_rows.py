@@ -8,6 +8,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
 LONG = re.compile(spelling.LONG.encode())
 SUSPICIOUS = re.compile(rb"\A\s*[^\s{]|\n\s*[^\s{]|\}\s*[^\s,\]}{]")  # a value that may stand outside of an object
 BETWEEN = re.compile(r"[ \t\r\n]*")
+DEEPEST = (
+    60  # levels of objects and lists; Arrow's file format ends at 64, and its parser of JSON at the end of the stack
+)
+QUOTE = ord('"')
+OTHER = bytes(set(range(256)) - set(b'{}[]"'))  # what says nothing about depth
+STEPS = np.zeros(256, np.int8)
+STEPS[[ord("{"), ord("[")]], STEPS[[ord("}"), ord("]")]] = 1, -1
 HINT = "Write an array of objects, or one object a line."
 Row = dict[str, Any]
 
@@ -52,9 +60,12 @@ def table(data: bytes, path: Path, reading: Reading) -> tuple[pa.Table, tuple[Gu
     if not text.strip():
         return pa.table({}), (left_out(path),)
     if array := text.lstrip().startswith(b"["):
+        _check_depth(text, path, DEEPEST + 1)
         text = b"\n".join(_items(text, path))
         if not text:
             return pa.table({}), ()
+    else:
+        _check_depth(text, path, DEEPEST)
     lost = _lost(text, path, reading.types) if LONG.search(text) else {}
     texts = {*lost, *(name for name, each in reading.types.items() if pa.types.is_string(each))}
     if lost:
@@ -80,6 +91,29 @@ def table(data: bytes, path: Path, reading: Reading) -> tuple[pa.Table, tuple[Gu
         found = found.set_column(place, field.name, values)
         guesses += guessed
     return found, tuple(guesses)
+
+
+def _check_depth(text: bytes, path: Path, deepest: int) -> None:
+    """Refuses what stands deeper in each other than any reader of it can follow, before one tries.
+
+    Raises:
+        DataError: it does; says where.
+    """
+    plain = (
+        text.replace(rb"\\", b"__").replace(rb"\"", b"__") if b"\\" in text else text
+    )  # no quote is escaped any more
+    marks = np.frombuffer(plain.translate(None, OTHER), np.uint8)
+    quoted = np.logical_xor.accumulate(marks == QUOTE)
+    steps = STEPS[marks]
+    steps[quoted] = 0
+    depths = np.cumsum(steps, dtype=np.int32)
+    if len(depths) and depths.max() > deepest:
+        places = np.flatnonzero(np.isin(np.frombuffer(plain, np.uint8), np.unique(marks)))
+        line = text.count(b"\n", 0, int(places[np.argmax(depths > deepest)])) + 1
+        raise DataError(
+            f"{path}:{line}: objects or lists stand more than {DEEPEST} deep in each other.",
+            hint="Keep what is so deep as text, in quotes.",
+        )
 
 
 def _missing(found: pa.Table, text: bytes, path: Path, texts: Collection[str]) -> list[str]:

@@ -9,7 +9,7 @@ from headrace.core.errors import NotFoundError, RefusedError
 from headrace.lakehouse import commit as committing
 from headrace.lakehouse import log, scan
 from headrace.lakehouse.commit import Target
-from headrace.lakehouse.declarations import NAME, check_name
+from headrace.lakehouse.declarations import DUCKDBS, NAME, check_name
 from headrace.lakehouse.storage import Place
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Lakehouse:
         """Every readable table once, by name."""
         found: dict[str, str] = {}
         for env, root in self._roots.items():
-            for schema in root.children():
+            for schema in sorted(set(root.children()) - set(DUCKDBS)):
                 for table in root.below(schema).children():
                     name = f"{schema}.{table}"
                     if name not in found and NAME.fullmatch(name) and self._target(name, env).snapshot() is not None:

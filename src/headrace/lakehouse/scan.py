@@ -10,9 +10,9 @@ column mapping through delta-rs, into memory.
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
@@ -25,13 +25,20 @@ from headrace.lakehouse.sql import column, literal, quoted
 from headrace.lakehouse.storage import data_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from pyarrow.dataset import Dataset
 
     from headrace.lakehouse.snapshot import Snapshot
 
 DATASET_FEATURES = frozenset({"timestampNtz"})  # reader features under which a Parquet file is still what it seems
+OURS = (
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ParserException,
+    duckdb.OutOfMemoryException,
+)  # no file's fault
+SPILL = "64GiB"  # what a question whose memory is limited may write to disk
 T = TypeVar("T")
 FIRST_ROWS = 1000  # where most columns have a value, so that only the others are looked through
 
@@ -50,13 +57,13 @@ def connect(
         arrow: further tables in memory, by the name of their view: `rows`, or `schema.table`.
         threads: how many to compute with; None for one a core. With one, the same question has the same answer to the
             last bit: with more, floating point numbers are added up in an order that chance decides.
+
+    Raises:
+        DataError: a file of a table is gone, or damaged.
     """
     views = [_view(snapshot, f"__snapshot_{number}") for number, snapshot in enumerate(snapshots)]
-    try:
+    with _complete(snapshots):
         return _open(views, _settings(threads), arrow)
-    except duckdb.IOException:
-        _check_complete(snapshots)
-        raise
 
 
 def ask(
@@ -78,10 +85,12 @@ def ask(
         work: calls DuckDB, and nothing that keeps threads for the whole process, as Arrow's compute does; nothing that
             it returns may need the connection.
         threads: see `connect`.
-        memory: how much DuckDB may take before it spills, as "4GiB" or "50%"; None for most of the machine's.
+        memory: how much DuckDB may take before it spills, as "4GiB" or "50%"; None for most of the machine's. What it
+            spills is then limited too.
         seconds: how long it may take; None for as long as it takes.
 
     Raises:
+        DataError: a file of a table is gone, or damaged.
         TimeoutError: it took longer.
     """
     views = [_view(snapshot, f"__snapshot_{number}") for number, snapshot in enumerate(snapshots)]
@@ -98,13 +107,11 @@ def ask(
 
     def stop() -> None:
         for connection in opened:
-            connection.interrupt()
+            with suppress(duckdb.Error):  # it was closed just now
+                connection.interrupt()
 
-    try:
+    with _complete(snapshots):
         return confinement.run(inside, stop=stop, writable=[spill.folder()] if kept else None, seconds=seconds)
-    except duckdb.IOException:
-        _check_complete(snapshots)
-        raise
 
 
 def to_arrow(snapshot: Snapshot, columns: Sequence[str] | None, where: str | None) -> pa.Table:
@@ -120,7 +127,7 @@ def to_arrow(snapshot: Snapshot, columns: Sequence[str] | None, where: str | Non
             raise NotFoundError(f"column of {snapshot.name}", name, schema.names)
     listed = ", ".join(column(name) for name in chosen) or "1"
     statement = f"SELECT {listed} FROM {quoted(snapshot.name)}{'' if where is None else f' WHERE {where}'}"
-    with connect([snapshot]) as connection:
+    with _reading(snapshot) as connection:
         rows = connection.sql(statement).to_arrow_table()
     return rows.select([]) if not chosen else rows.cast(pa.schema([schema.field(name) for name in chosen]))
 
@@ -132,7 +139,7 @@ def count(snapshot: Snapshot) -> int:
         rows = known["num_records"].to_pylist() if "num_records" in known.column_names else [None] * known.num_rows
         if None not in rows:
             return sum(rows)
-    with connect([snapshot]) as connection:
+    with _reading(snapshot) as connection:
         found = connection.execute(f"SELECT count(*) FROM {quoted(snapshot.name)}").fetchone()
     return int(found[0]) if found else 0
 
@@ -142,7 +149,7 @@ def without_values(snapshot: Snapshot, names: Sequence[str]) -> frozenset[str]:
     if not names:
         return frozenset()
     table = quoted(snapshot.name)
-    with connect([snapshot]) as connection:
+    with _reading(snapshot) as connection:
         listed = ", ".join(column(name) for name in names)
         first = connection.sql(f"SELECT {listed} FROM {table} LIMIT {FIRST_ROWS}").to_arrow_table()
         blank = [name for name in names if first[name].null_count == first.num_rows]
@@ -166,7 +173,7 @@ def _settings(threads: int | None, memory: str | None = None) -> dict[str, str |
         "autoload_known_extensions": False,
         "allow_community_extensions": False,
         "allow_persistent_secrets": False,
-        **({} if memory is None else {"memory_limit": memory}),
+        **({} if memory is None else {"memory_limit": memory, "max_temp_directory_size": SPILL}),
     }
 
 
@@ -201,6 +208,8 @@ class _View:
 def _view(snapshot: Snapshot, alias: str) -> _View:
     """The quickest way that is right for the table."""
     files = _local_files(snapshot)
+    if files is None:
+        snapshot.place.own(data_files(snapshot.table)["path"].to_pylist())
     rows = _arrow(snapshot) if files is None else None
     return _View(name=snapshot.name, schema=snapshot.schema, alias=alias, files=files, rows=rows)
 
@@ -219,7 +228,10 @@ def _open(
     try:
         connection.execute("SET TimeZone = 'UTC'")
         for view in views:
-            _add_view(connection, view)
+            try:
+                _add_view(connection, view)
+            except duckdb.Error as error:
+                raise _DamagedError(view.name, str(error)) from error
         for number, (name, rows) in enumerate((arrow or {}).items()):
             connection.register(f"__arrow_{number}", rows)
             _create_view(connection, name, f"SELECT * FROM __arrow_{number}")
@@ -243,6 +255,55 @@ def _add_view(connection: duckdb.DuckDBPyConnection, view: _View) -> None:
     else:
         connection.register(view.alias, view.rows)
         _create_view(connection, view.name, _select(view.schema, view.alias))
+
+
+@contextmanager
+def _reading(snapshot: Snapshot) -> Generator[duckdb.DuckDBPyConnection]:
+    """A connection for a statement of ours, which only fails if a file of the table does.
+
+    Raises:
+        DataError: a file is gone, or damaged.
+    """
+    with _complete([snapshot]), connect([snapshot]) as connection:
+        try:
+            yield connection
+        except OURS:
+            raise
+        except duckdb.Error as error:
+            raise _DamagedError(snapshot.name, str(error)) from error
+
+
+@contextmanager
+def _complete(snapshots: Sequence[Snapshot]) -> Generator[None]:
+    """Says which files are gone where reading fails for that.
+
+    Raises:
+        DataError: files are gone, or DuckDB found one damaged.
+    """
+    try:
+        yield
+    except _DamagedError as error:
+        _check_complete(snapshots)
+        raise DataError(
+            f"{error.table} cannot be read: {str(error).splitlines()[0]}",
+            hint=f"Something other than a Delta writer changed its files. Restore them from a backup, "
+            f"or an earlier version: headrace table history {error.table}",
+        ) from None
+    except duckdb.IOException:
+        _check_complete(snapshots)
+        raise
+
+
+class _DamagedError(Exception):
+    """DuckDB made no view of a table.
+
+    Attributes:
+        table: its name.
+    """
+
+    def __init__(self, table: str, why: str) -> None:
+        super().__init__(why)
+        self.table = table
 
 
 def _check_complete(snapshots: Sequence[Snapshot]) -> None:
@@ -299,9 +360,8 @@ def _local_files(snapshot: Snapshot) -> list[str] | None:
         return None
     added = data_files(snapshot.table).select(["modification_time", "path"]).to_pylist()
     paths = [str(each["path"]) for each in sorted(added, key=lambda each: (each["modification_time"], each["path"]))]
-    if any(path.startswith("/") or "://" in path for path in paths):  # a shallow clone: files of another table
-        return None
-    return [str(folder / unquote(path)) for path in paths]
+    own = snapshot.place.own(paths)
+    return [str(folder / path) for path in own] if len(own) == len(paths) else None
 
 
 def _arrow(snapshot: Snapshot) -> Dataset | pa.Table:

@@ -317,6 +317,11 @@ def _find(source: Source, folder: Path) -> dict[str, Path]:
         for path in paths:
             inside = path.is_relative_to(folder)
             name = path.relative_to(folder).as_posix() if inside else path.name
+            if not _is_text(name):
+                raise ConfigError(
+                    f"{source.where}: source {source.name!r} finds a file whose name is not UTF-8: {name!r}.",
+                    hint="Rename it: each row carries the name of its file.",
+                )
             if found.setdefault(name, path) != path:
                 raise ConfigError(
                     f"{source.where}: source {source.name!r} finds two files called {name!r}.",
@@ -326,16 +331,32 @@ def _find(source: Source, folder: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def _is_text(name: str) -> bool:
+    """Whether a name is characters, and not bytes that stand for none."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _write(
     path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema, types: Mapping[str, pa.DataType], *, what: str
 ) -> tuple[pa.Schema, int]:
-    """Spools batches as Arrow, each column as declared or else as Delta keeps it."""
+    """Spools batches as Arrow, each column as declared or else as Delta keeps it.
+
+    Raises:
+        DataError: Arrow cannot keep them: lists or structs stand too deep in each other, say.
+    """
     rows = 0
-    kept = conform(schema.empty_table(), types, what=what).schema
-    with pyarrow.ipc.new_file(str(path), kept) as sink:
-        for batch in batches:
-            sink.write_table(conform(pa.Table.from_batches([batch]), types, what=what))
-            rows += batch.num_rows
+    try:
+        kept = conform(schema.empty_table(), types, what=what).schema
+        with pyarrow.ipc.new_file(str(path), kept) as sink:
+            for batch in batches:
+                sink.write_table(conform(pa.Table.from_batches([batch]), types, what=what))
+                rows += batch.num_rows
+    except (pa.ArrowInvalid, RecursionError) as error:
+        raise DataError(f"{what}: the rows cannot be kept: {str(error).splitlines()[0]}.") from None
     return kept, rows
 
 

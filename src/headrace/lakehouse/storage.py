@@ -18,10 +18,11 @@ from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem, PyFi
 
 from headrace.core import ownership
 from headrace.core.errors import ConfigError, DataError, HeadraceError, UnavailableError
+from headrace.core.folders import is_inside
 from headrace.core.ids import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from headrace.core.ownership import Owner
 
@@ -176,8 +177,22 @@ class Place:
         if table is None:
             return []
         added = data_files(table)["path"].to_pylist()
-        own = [unquote(path) for path in added if not path.startswith("/") and "://" not in path]
-        return [each.path for each in self.files().get_file_info(own) if each.type == FileType.NotFound]
+        return [each.path for each in self.files().get_file_info(self.own(added)) if each.type == FileType.NotFound]
+
+    def own(self, paths: Iterable[str]) -> list[str]:
+        """Data files as a table's log has them, relative to it and decoded; without those of another table (a shallow clone's).
+
+        Raises:
+            DataError: one leads out of the table's folder, where other tables and environments are.
+        """
+        own = [unquote(path) for path in paths if not path.startswith("/") and "://" not in path]
+        for path in own:
+            if ".." in path.split("/") if self.folder is None else not is_inside(self.folder, path):
+                raise DataError(
+                    f"{self.path}: the Delta log names the file {path!r}, which leads out of the table's folder.",
+                    hint="Something other than a Delta writer changed the log; take the folder back from a backup.",
+                )
+        return own
 
 
 def _from_the_end(path: str) -> tuple[bool, bool, str]:

@@ -10,6 +10,7 @@ from headrace.core.errors import HeadraceError
 from headrace.core.shutdown import on_stop
 from headrace.core.system import PRIVATE
 from headrace.serving.process import HOST, PORT, Options, serve
+from headrace.serving.terminal import tell
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
     try:
         serve(Options(**given))
     except HeadraceError as error:
-        print(f"✗ {error}", file=sys.stderr)
+        tell(f"✗ {error}")
         sys.exit(error.exit_code)
 
 

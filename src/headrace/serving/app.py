@@ -9,7 +9,6 @@ GET  /health  /ready  /ping  /version  /metrics  /openapi.json
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ from headrace.serving.log import Log
 from headrace.serving.protocols import mlflow, native, v2
 from headrace.serving.protocols.asked import Part, RefusedRequestError
 from headrace.serving.telling import Counters
+from headrace.serving.terminal import tell
 from headrace.serving.traffic import named
 from headrace.serving.writing import Writing
 
@@ -256,9 +256,9 @@ def _failed(error: Exception) -> Answer:
     if isinstance(error, BadRequestError):
         return refusal(400, str(error))
     if isinstance(error, UnavailableError | ConflictError):
-        print(error, file=sys.stderr, flush=True)
+        tell(error)
         return refusal(503, "the online store cannot be read now; the server's log says more.")
     if isinstance(error, DataError):
         return refusal(400, error.what)
-    traceback.print_exception(error, file=sys.stderr)
+    tell("".join(traceback.format_exception(error)).rstrip())
     return refusal(500, f"{type(error).__name__} in the model; the server's log says more.")

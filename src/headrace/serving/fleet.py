@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import threading
 import time
@@ -15,6 +14,7 @@ from headrace.core.errors import ConfigError
 from headrace.core.processes import module, start
 from headrace.core.shutdown import on_stop, stop_all
 from headrace.serving.manifest import hold_address
+from headrace.serving.terminal import tell
 
 if TYPE_CHECKING:
     from headrace.core.processes import Process
@@ -55,7 +55,7 @@ def _tend(options: Options, command: list[str], running: list[tuple[float, Proce
             return True
         if time.monotonic() - began < SOON:
             continue
-        print(f"server process {process.pid} ended with {code}; another one starts", file=sys.stderr, flush=True)
+        tell(f"server process {process.pid} ended with {code}; another one starts")
         running[place] = _start(options, command)
     return False
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -18,6 +17,7 @@ from headrace.serving.about import published
 from headrace.serving.app import NOTHING
 from headrace.serving.manifest import FILE
 from headrace.serving.shadow import Shadows
+from headrace.serving.terminal import tell
 from headrace.serving.version import load
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Follower:
         why = str(error) if known else f"{type(error).__name__}: {error}"
         app.trouble = self._untold(why) if known else f"{type(error).__name__}; the server's log says more."
         app.counters.failed_swaps += 1
-        print(f"not followed: {why}", file=sys.stderr, flush=True)
+        tell(f"not followed: {why}")
         self._trouble("not_followed", why)
 
     def _log_told(self) -> None:
@@ -154,7 +154,7 @@ class Follower:
         if not why:
             self._over("unlogged")
         elif "unlogged" not in self._troubles:
-            print(f"not logged: {why}", file=sys.stderr, flush=True)
+            tell(f"not logged: {why}")
             self._trouble("unlogged", why)
 
     def _trouble(self, what: str, why: str) -> None:
@@ -203,14 +203,12 @@ def tell_of(loaded: Traffic) -> None:
         slower = f" ({'; '.join(serving.slower)})" if serving.slower else ""
         role = "" if serving.served.role == "primary" else f", {serving.served.role} of {serving.served.weight:.0%}"
         tier = f"{serving.predictor.tier} tier{slower}"
-        print(f"{loaded.manifest.model} version {serving.served.version}{role}, {tier}", file=sys.stderr, flush=True)
+        tell(f"{loaded.manifest.model} version {serving.served.version}{role}, {tier}")
     with suppress(HeadraceError):
         if loaded.primary.features.near and (behind := loaded.primary.features.behind()):
-            print(
+            tell(
                 f"by key, requests of now find nothing in {', '.join(behind)}: "
-                "never published, or longer ago than the look-back. Next: headrace run publish",
-                file=sys.stderr,
-                flush=True,
+                "never published, or longer ago than the look-back. Next: headrace run publish"
             )
 
 

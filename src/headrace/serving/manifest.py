@@ -14,14 +14,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast, get_args
 
 from headrace.core import vault
-from headrace.core.errors import DataError
+from headrace.core.errors import ConfigError, DataError, DeclarationError
 from headrace.core.folders import folder_digest, is_inside
 from headrace.core.ids import digest
+from headrace.core.text import visible
 from headrace.serving.declarations import Serve
 
 FILE = "serving.json"
@@ -29,6 +30,8 @@ PARITY = "parity.json"
 SERVE = "serve.json"
 PACKAGE = Path("data") / "package"
 FORMAT = 1
+TEXTS = {"Role": "str", "LogPolicy": "str", "MissingPolicy": "str"}
+BROKEN = (TypeError, KeyError, AttributeError, ValueError, OSError, RecursionError, ConfigError, DeclarationError)
 SECRET = re.compile(r"env:[A-Za-z_]\w*")
 
 Value = None | bool | int | float | str
@@ -135,20 +138,45 @@ def read_manifest(file: Path) -> Manifest:
             spool=stored["spool"],
             format=stored["format"],
         )
-    except (TypeError, KeyError) as error:
+        _check(file, manifest)
+    except BROKEN as error:
         raise _broken(file, error) from error
-    _check(file, manifest)
     return manifest
 
 
+def _check_types(file: Path, record: Served | Split | Serve | Manifest) -> None:
+    """Each field is of its declared type, and a text is one that is fit for headers and terminals."""
+    for field in fields(record):
+        value, kind = getattr(record, field.name), str(field.type)
+        if kind == "int":
+            fine = isinstance(value, int) and not isinstance(value, bool)
+        elif kind == "float":
+            fine = isinstance(value, int | float) and not isinstance(value, bool)
+        elif kind == "tuple[str, ...]":
+            fine = all(isinstance(each, str) for each in value)
+        elif kind in ("str", *TEXTS):
+            fine = isinstance(value, str)
+            if fine and (visible(value) != value or "\n" in value or "\t" in value):
+                raise _broken(file, f"{field.name!r} holds control characters")
+        else:
+            continue  # a record of its own
+        if not fine:
+            raise _broken(file, f"{field.name!r} is {type(value).__name__}, not {TEXTS.get(kind, kind)}")
+
+
 def _check(file: Path, manifest: Manifest) -> None:
+    for record in (manifest, *manifest.versions, manifest.split, manifest.serve):
+        if record is not None:
+            _check_types(file, record)
+    if manifest.model in ("", ".", "..") or "/" in manifest.model:
+        raise _broken(file, f"{manifest.model!r} is no name of a model")
     roles = [each.role for each in manifest.versions]
     if roles[:1] != ["primary"] or roles.count("primary") != 1:
         raise _broken(file, "it must name one primary version, first")
     if unknown := [role for role in roles if role not in get_args(Role)]:
         raise _broken(file, f"{unknown[0]!r} is no role")
     for each in manifest.versions:
-        if isinstance(each.weight, str | bool) or not 0 <= each.weight <= 1:
+        if not 0 <= each.weight <= 1:
             raise _broken(file, f"{each.weight!r} is no share")
         if not is_inside(file.parent, each.folder):
             raise _broken(
@@ -237,9 +265,11 @@ def read_serve(folder: Path) -> Serve:
     """
     stored = _object(folder / SERVE, "headrace run deploy makes it")
     try:
-        return Serve(**stored)
-    except TypeError as error:
+        serve = Serve(**stored)
+        _check_types(folder / SERVE, serve)
+    except BROKEN as error:
         raise _broken(folder / SERVE, error) from error
+    return serve
 
 
 def version_folder(file: Path, manifest: Manifest, served: Served | None = None) -> Path:
@@ -300,7 +330,7 @@ def _object(file: Path, way: str) -> dict[str, Any]:
         stored = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"there is no {str(file)!r}.", hint=f"{way}.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _broken(file, error) from error
     if not isinstance(stored, dict):
         raise _broken(file, "no JSON object")

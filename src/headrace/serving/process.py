@@ -7,7 +7,6 @@ import ipaddress
 import os
 import resource
 import socket
-import sys
 import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass
@@ -18,6 +17,7 @@ from headrace.access import tokens
 from headrace.core.errors import ConfigError, MissingExtraError
 from headrace.core.locks import hold
 from headrace.core.shutdown import on_stop
+from headrace.serving.terminal import tell
 
 if TYPE_CHECKING:
     import ssl
@@ -197,7 +197,7 @@ async def _until(ended: asyncio.Event, options: Options, tls: ssl.SSLContext | N
     except OSError as error:
         raise _taken(options.host, options.port, error.strerror or str(error)) from None
     where = f"{'http' if tls is None else 'https'}://{options.host}:{options.port}"
-    _say(f"serving on {where}" + ("" if app.traffic else f"; {app.trouble}"))
+    tell(f"serving on {where}" + ("" if app.traffic else f"; {app.trouble}"))
     ends = [asyncio.create_task(each) for each in (follower.watch(), ended.wait(), _orphaned(options.parent))]
     try:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -209,7 +209,7 @@ async def _until(ended: asyncio.Event, options: Options, tls: ssl.SSLContext | N
         for task in ends:
             task.cancel()
         follower.end()
-    _say("drained; nothing is lost" if drained else f"{app.in_flight} requests were not answered within {DRAIN:.0f} s")
+    tell("drained; nothing is lost" if drained else f"{app.in_flight} requests were not answered within {DRAIN:.0f} s")
 
 
 def _connections(wanted: int) -> int:
@@ -238,8 +238,4 @@ async def _orphaned(parent: int | None) -> None:
     """Comes back when the process that started this one is gone; never without one."""
     while parent is None or os.getppid() == parent:  # noqa: ASYNC110  # nobody tells of it
         await asyncio.sleep(LOOK)
-    _say(f"process {parent}, which started this server, is gone")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    tell(f"process {parent}, which started this server, is gone")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from headrace.access import tokens
 from headrace.core.clock import now
 from headrace.core.errors import DataError
 from headrace.serving.protocols.asked import RefusedRequestError
+from headrace.serving.terminal import tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +57,7 @@ class Tokens:
         try:
             self._known = {each.hash: each for each in tokens.read(self.file)}
         except DataError as error:
-            print(error, file=sys.stderr, flush=True)
+            tell(error)
         self._mark = mark
 
     def _marked(self) -> tuple[int, int] | None:
