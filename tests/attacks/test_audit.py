@@ -90,7 +90,7 @@ def test_notes_that_were_overwritten_are_still_in_their_history(headrace, made):
 def test_a_head_that_somebody_kept_by_hand_is_held_against_the_record(headrace, made):
     folder = made("")
     head = headrace.run(folder, "audit", "--head")
-    assert headrace.run(folder, "audit", "--head", "--json").json() == {"count": 3, "hash": head.stdout.strip()}
+    assert headrace.run(folder, "audit", "--head", "--json").json() == {"count": 4, "hash": head.stdout.strip()}
     checked = ("audit", "--verify", "--head", head.stdout.strip())
     assert headrace.run(folder, *checked).code == 0
 
@@ -106,7 +106,49 @@ def test_an_anchor_that_is_gone_is_told(headrace, made):
     folder = made(ANCHORS["file"])
     (folder / "kept" / "heads.jsonl").unlink()
 
-    assert "has not the head" in headrace.run(folder, "audit", "--verify").stderr
+    found = headrace.run(folder, "audit", "--verify")
+    assert (found.code, "has not the head" in found.stderr, "is whole" in found.stderr) == (1, True, False)
+
+
+def test_an_anchor_that_cannot_be_read_is_a_warning(headrace, made):
+    folder = made(ANCHORS["file"])
+    (folder / "kept" / "heads.jsonl").unlink()
+    (folder / "kept" / "heads.jsonl").mkdir()
+
+    found = headrace.run(folder, "audit", "--verify")
+    assert (found.code, "cannot be read" in found.stderr) == (0, True)
+
+
+def test_a_server_keeps_the_head_before_it_becomes_another_program(headrace, made):
+    folder = made(ANCHORS["file"])
+    kept = folder / "kept" / "heads.jsonl"
+    before = len(kept.read_text().splitlines())
+    headrace.run(folder, "serve", "nothing")  # refused by the body: the entry was made, and kept
+
+    heads = [json.loads(line)["hash"] for line in kept.read_text().splitlines()]
+    entries = headrace.run(folder, "audit", "--json").json()
+    began = next(each for each in entries if each["action"] == "server.began")
+    assert (len(heads) > before, began["hash"] in heads) == (True, True)
+
+
+def test_a_refusal_is_in_the_record_whatever_becomes_of_its_head(headrace, made):
+    """HEAD asks for more than what is remembered, and who acts is not known."""
+    folder = made(ANCHORS["file"])
+    file = folder / "headrace.toml"
+    file.write_text(file.read_text() + "code = 'commit'\n")
+    subprocess.run(["git", *AUTHOR, "commit", "-qam", "stricter"], cwd=folder, check=True)
+
+    refused = headrace.run(folder, "token", "create", "d", env={"HEADRACE_TOKEN": "hr_bogus"})
+    assert (refused.code, "is not known here" in refused.stderr) == (3, True)
+    assert "not in the audit record" not in refused.stderr
+    assert headrace.run(folder, "audit", "--json").json()[0]["action"] == "access.refused"
+
+    (folder / "kept" / "heads.jsonl").unlink()
+    (folder / "kept" / "heads.jsonl").mkdir()
+    done = headrace.run(folder, "token", "create", "e")
+    assert done.code == 0
+    assert "the head of the audit record was not kept by file" in done.stderr
+    assert "not in the audit record" not in done.stderr
 
 
 @contextmanager
@@ -140,8 +182,8 @@ def test_a_webhook_gets_each_head_once(headrace, made):
         headrace.run(folder, "audit")
     hashes = [entry["hash"] for entry in headrace.run(folder, "audit", "--json").json()]
 
-    assert [each["payload"]["count"] for each in posted] == [1, 2, 3]
-    assert [each["payload"]["hash"] for each in posted] == hashes[::-1]
+    assert [each["payload"]["count"] for each in posted] == [2, 3, 4]  # the floor is the first
+    assert [each["payload"]["hash"] for each in posted] == hashes[2::-1]
 
 
 def test_an_anchor_that_takes_nothing_holds_nothing_up(headrace, made):

@@ -2,6 +2,8 @@
 
 import re
 
+from headrace.core.locks import hold
+
 from .world import TOML, program
 
 DEPLOY = ("run", "deploy", "--version", "2", "--as-of", "2024-02-25", "--env", "prod")
@@ -60,7 +62,7 @@ def test_another_pattern_makes_any_tag_a_release(world):
 def test_a_role_that_prod_asks_for_is_dropped_by_a_release(world):
     asks = TOML.replace("[env.prod]\n", "[env.prod]\napprovals = ['legal']\n")
     world.release("v1.1.0", files={"headrace.toml": asks})
-    world.ok("status", "--env", "prod", "--json", by="eng")
+    world.ok("run", "refresh", "--env", "prod", by="eng")
     world.release("v1.2.0", files={"headrace.toml": TOML})
     told = world.ok("env", "policy", "--env", "prod", "--json", by="eng").json()
     assert told["effective"]["approvals"] == ["legal"]
@@ -73,6 +75,71 @@ def test_another_registry_writes_what_prod_serves(world, tmp_path):
         done = world.refused(*asked, env=elsewhere)
         assert "belongs to another state database" in done.stderr
     assert served(world) == before
+
+
+def test_who_only_reads_says_what_may_happen(world):
+    """With a HEAD and a tag of their own: a role that nobody holds."""
+    before = world.audit()
+    world.release("v9.0.0", files={"headrace.toml": TOML.replace("[env.prod]\n", "[env.prod]\napprovals = ['me']\n")})
+    for asked in (("status",), ("env", "policy"), ("model", "list"), ("sql", "select 1")):
+        world.ok(*asked, "--env", "prod", by="guest")
+    world.refused("run", "refresh", "--env", "prod", by="guest")
+    world.refused("request", "approve", "1", "--env", "prod", by="guest")
+    since = [each["action"] for each in world.audit()[: -len(before)]]
+    assert not {"policy.set", "policy.raised"}.intersection(since)
+    world.git("reset", "-q", "--hard", "v1.0.0")
+    world.git("tag", "-d", "v9.0.0")
+    told = world.ok("env", "policy", "--env", "prod", "--json", by="eng").json()
+    assert told["floor"]["approvals"] == []
+
+
+def test_evidence_comes_from_other_stores_than_those_of_prod(world, tmp_path):
+    """Not yet marked, taken out of reach as by a rehearsal, and MLflow's."""
+    lakehouse, aside = tmp_path / "fake", tmp_path / "away"
+    lakehouse.mkdir()
+    (tmp_path / "away.aside").mkdir()
+    fakes = {"lakehouse": str(lakehouse), "tracking": f"sqlite:///{tmp_path}/mlflow.db"}
+    prod = ("--env", "prod")
+    for kind, place, asked in (
+        ("lakehouse", fakes["lakehouse"], ("run", "refresh", *prod)),
+        ("lakehouse", fakes["lakehouse"], DEPLOY),
+        ("tracking", fakes["tracking"], ("run", "train", "--as-of", "2024-02-21", *prod)),
+    ):
+        done = world.refused(*asked, by="eng", env={f"HEADRACE_ENV__prod__{kind}": place})
+        assert f"headrace env stores --env prod --take-over {kind}" in done.stderr
+    assert list(lakehouse.iterdir()) == []
+    with hold(tmp_path / "away.aside.lock"):
+        world.refused("run", "refresh", *prod, by="eng", env={"HEADRACE_ENV__prod__lakehouse": str(aside)})
+    assert world.stages() == {1: "Production", 2: "None"}
+
+
+def test_an_engineer_takes_another_lakehouse_over(world, tmp_path):
+    fake = {"HEADRACE_ENV__prod__lakehouse": str(tmp_path / "fake")}
+    taken = ("env", "stores", "--take-over", "lakehouse", "--reason", "it moved", "--env", "prod")
+    for who in ("eng", "guest"):
+        world.refused(*taken, by=who, env=fake)
+    world.refused("run", "refresh", "--env", "prod", by="eng", env=fake)
+    world.ok(*taken, by="boss", env=fake)  # an admin may, and it is in the record
+    assert world.audit()[0]["action"] == "store.taken_over"
+    world.ok("run", "refresh", "--env", "prod", by="eng", env=fake)
+    world.refused("run", "refresh", "--env", "prod", by="eng")
+
+
+def test_who_is_admin_of_a_database_of_their_own_empties_dev(world, tmp_path):
+    root = world.folder / ".headrace" / "dev"
+    world.ok("run", "refresh")
+    mark = (root / "headrace-state.json").read_text()
+    tables = sorted((root / "lakehouse").glob("*/*"))
+    elsewhere = {"HEADRACE_ENV__dev__state": f"sqlite:///{tmp_path}/mine.db"}
+    done = world.refused("env", "reset", "--yes", env=elsewhere)
+    known = re.search(r"--lost-state (\S+)", done.stderr)[1]
+    assert "is not lost" in world.refused("env", "reset", "--yes", "--lost-state", known, env=elsewhere).stderr
+    (root / "state.db").write_text("no database")
+    world.refused("env", "reset", "--yes")
+    assert (root / "headrace-state.json").read_text() == mark
+    assert sorted((root / "lakehouse").glob("*/*")) == tables
+    world.ok("env", "reset", "--yes", "--lost-state", known)  # now it is
+    world.ok("run", "refresh")
 
 
 def test_another_environment_stands_on_the_stores_of_prod(world):

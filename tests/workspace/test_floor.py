@@ -10,8 +10,9 @@ import pytest
 
 from headrace.access import identity
 from headrace.core.errors import ConfigError, RefusedError
+from headrace.core.ownership import only_reading
 from headrace.core.state import State
-from headrace.workspace import floor
+from headrace.workspace import floor, stores
 from headrace.workspace.doctor import examine
 from headrace.workspace.reset import reset
 from headrace.workspace.workspace import open_workspace
@@ -45,6 +46,12 @@ class Repository:
     def open(self, env="prod", **how):
         return open_workspace(env, folder=self.folder, **how)
 
+    def acts(self, env="prod", **how):
+        """Changes something: what is in effect is remembered."""
+        with self.open(env, **how) as workspace:
+            workspace.keep_floor(workspace.access.me().name)
+        return self.says(env, **how)
+
     def says(self, env="prod", **how):
         """What is in effect: kind, pattern, roles."""
         with self.open(env, **how) as workspace:
@@ -69,11 +76,23 @@ def actions(workspace):
 
 def test_the_first_use_writes_the_floor_and_later_ones_nothing(shop):
     for _ in range(2):
+        shop.acts()
         with shop.open() as workspace:
             assert workspace.environment.code == "release"
             assert actions(workspace) == ["policy.set"]
             kept = floor.read(workspace.state)
     assert (kept.code, kept.releases, kept.order) == ("release", "v*", ("dev", "staging", "prod"))
+
+
+def test_who_only_reads_is_held_by_what_is_committed_and_keeps_nothing(shop):
+    assert shop.says() == ("release", "v*", ())
+    with shop.open() as workspace:
+        assert (floor.read(workspace.state), actions(workspace)) == (None, [])
+    shop.acts()
+    shop.commit("[env.dev]\n[env.staging]\n[env.prod]\napprovals = ['legal']\n", tag="v1.1.0")
+    assert shop.says()[2] == ("legal",)
+    shop.commit(THREE, tag="v1.2.0")
+    assert shop.says()[2] == ()  # nobody who acts has seen it
 
 
 def test_outside_of_git_dev_has_no_ceremony(tmp_path):
@@ -96,10 +115,10 @@ def test_outside_of_git_dev_has_no_ceremony(tmp_path):
 @pytest.mark.parametrize("used", [True, False], ids=["used", "never used"])
 def test_what_is_not_committed_loosens_nothing(shop, environments, used):
     if used:
-        shop.says()
+        shop.acts()
     shop.write(environments)
 
-    assert shop.says() == ("release", "v*", ())
+    assert shop.acts() == ("release", "v*", ())
     with shop.open() as workspace:
         assert (workspace.environment.sample, workspace.environment.reads) == (1, ())
         assert workspace.code.release == "v1.0.0"
@@ -108,16 +127,16 @@ def test_what_is_not_committed_loosens_nothing(shop, environments, used):
 
 def test_what_is_not_committed_may_be_stricter_and_is_not_remembered(shop):
     shop.write("[env.dev]\n[env.staging]\ncode = 'release'\n[env.prod]\n")
-    assert shop.says("staging")[0] == "release"
+    assert shop.acts("staging")[0] == "release"
     shop.write(THREE)
-    assert shop.says("staging")[0] == "commit"
+    assert shop.acts("staging")[0] == "commit"
 
 
 def test_a_commit_does_not_lower_the_kind_of_code(shop):
-    shop.says()
+    shop.acts()
     shop.commit("[env.dev]\n[env.staging]\n[env.prod]\ncode = 'any'\n")
 
-    assert shop.says() == ("release", "v*", ())
+    assert shop.acts() == ("release", "v*", ())
     with shop.open() as workspace:
         assert workspace.code.release == "v1.0.0"
         assert "the committed 'any'" in workspace.ruling.looser[0]
@@ -135,7 +154,7 @@ def test_a_commit_does_not_lower_the_kind_of_code(shop):
     ],
 )
 def test_another_pattern_or_order_is_refused_until_an_admin_takes_it_over(shop, environments, said):
-    shop.says()
+    shop.acts()
     shop.commit(environments, tag="evil")
 
     with shop.open() as workspace:
@@ -149,43 +168,43 @@ def test_another_pattern_or_order_is_refused_until_an_admin_takes_it_over(shop, 
 
 
 def test_environments_below_may_come_and_go(shop):
-    shop.says()
+    shop.acts()
     shop.commit("[env.dev]\n[env.qa]\n[env.prod]\n", tag="v1.1.0")
     with shop.open() as workspace:
         assert workspace.code.release == "v1.1.0"
 
 
 def test_roles_are_added_by_a_release_and_never_dropped_by_one(shop):
-    shop.says()
+    shop.acts()
     asked = "[env.dev]\n[env.staging]\n[env.prod]\napprovals = ['legal']\n"
     shop.commit(asked)
-    assert shop.says()[2] == ()  # the release that runs does not say so yet
+    assert shop.acts()[2] == ()  # the release that runs does not say so yet
     shop.git("tag", "v1.1.0")
-    assert shop.says()[2] == ("legal",)
+    assert shop.acts()[2] == ("legal",)
     shop.commit(THREE, tag="v1.2.0")
-    assert shop.says()[2] == ("legal",)
-    assert shop.says(release="v1.0.0")[2] == ("legal",)
+    assert shop.acts()[2] == ("legal",)
+    assert shop.acts(release="v1.0.0")[2] == ("legal",)
     with shop.open() as workspace:
         assert "policy.raised" in actions(workspace)
         assert "legal still has to agree" in workspace.ruling.looser[0]
         floor.take_over(workspace.state, "prod", workspace.ruling, reason="they left")
-    assert shop.says()[2] == ()
+    assert shop.acts()[2] == ()
 
 
 def test_a_stricter_kind_comes_by_itself_and_stays(shop):
     shop.commit("[env.dev]\n[env.staging]\n[env.prod]\ncode = 'commit'\n")
-    assert shop.says()[0] == "commit"
+    assert shop.acts()[0] == "commit"
     shop.commit(THREE)
-    assert shop.says()[0] == "release"
+    assert shop.acts()[0] == "release"
     shop.commit("[env.dev]\n[env.staging]\n[env.prod]\ncode = 'commit'\n")
-    assert shop.says()[0] == "release"
+    assert shop.acts()[0] == "release"
     with shop.open() as workspace:
         assert actions(workspace) == ["policy.raised", "policy.set"]
 
 
 def test_only_an_admin_takes_over_and_says_why(shop, monkeypatch):
     with shop.open() as workspace:
-        _ = workspace.environment
+        workspace.keep_floor("boss")
         workspace.access.grant("eve", "ml_engineer")
         token = workspace.access.token("eve", life=timedelta(days=1))
     shop.commit("[env.dev]\n[env.staging]\n[env.prod]\ncode = 'any'\n")
@@ -195,11 +214,11 @@ def test_only_an_admin_takes_over_and_says_why(shop, monkeypatch):
         monkeypatch.setenv(identity.VARIABLE, token)
         with pytest.raises(RefusedError, match="eve may not change what may run"):
             floor.take_over(workspace.state, "prod", workspace.ruling, reason="please")
-    assert shop.says()[0] == "release"
+    assert shop.acts()[0] == "release"
 
 
 def test_without_git_the_floor_stays(shop):
-    shop.says()
+    shop.acts()
     shutil.rmtree(shop.folder / ".git")
     shop.write("[env.dev]\n[env.staging]\n[env.prod]\ncode = 'any'\n")
 
@@ -210,7 +229,7 @@ def test_without_git_the_floor_stays(shop):
 
 
 def test_another_environment_does_not_open_a_state_database(shop):
-    shop.says()
+    shop.acts()
     shop.write("[env.dev]\nroot = '.headrace/prod'\n[env.prod]\nroot = 'elsewhere'\n")
 
     with shop.open("dev") as workspace, pytest.raises(RefusedError, match="is that of environment 'prod'"):
@@ -255,13 +274,14 @@ def test_the_stores_of_one_state_are_not_opened_by_another(shop, tmp_path, monke
 def test_a_state_that_was_lost_is_not_made_anew_unnoticed_and_dev_begins_again_by_a_reset(shop):
     with shop.open("dev") as workspace:
         assert workspace.lakehouse.names() == []
+        known = workspace.owner.state
     for file in (shop.folder / ".headrace" / "dev").glob("state.db*"):
         file.unlink()
 
     with shop.open("dev") as workspace, pytest.raises(RefusedError, match="headrace env reset --env dev"):
         _ = workspace.environment
     with shop.open("dev", anew=True) as workspace:
-        reset(workspace)
+        reset(workspace, lost=known)
     with shop.open("dev") as workspace:
         assert workspace.lakehouse.names() == []
 
@@ -284,7 +304,8 @@ def test_many_that_come_first_at_once_agree(shop):
     def first():
         barrier.wait()
         with shop.open("dev") as workspace:
-            _ = workspace.environment, workspace.lakehouse, workspace.online
+            workspace.keep_floor("ada")
+            _ = workspace.lakehouse, workspace.online
             found.append(workspace.owner.state)
 
     threads = [threading.Thread(target=first) for _ in range(6)]
@@ -303,7 +324,7 @@ def test_the_folder_of_an_environment_is_for_whoever_runs_it(shop):
     root.mkdir(parents=True)
     root.chmod(0o755)
     root.parent.chmod(0o755)
-    shop.says("dev")
+    shop.acts("dev")
     assert root.stat().st_mode & 0o077 == 0
     assert root.parent.stat().st_mode & 0o077 == 0
 
@@ -313,3 +334,107 @@ def test_a_state_database_that_cannot_be_opened_says_nothing_of_its_password():
     with pytest.raises(ConfigError, match="cannot be opened") as error:
         State(url).identity("prod")
     assert "hush" not in str(error.value)
+
+
+def test_the_bootstrap_identity_enrols_while_head_asks_for_more(shop, headrace):
+    """What it does first is what raises the floor."""
+    made = headrace.run(shop.folder, "access", "bootstrap")
+    shop.commit("[env.dev]\ncode = 'commit'\n[env.staging]\n[env.prod]\n")
+    by = {"HEADRACE_TOKEN": made.stdout.strip()}
+    granted = headrace.run(shop.folder, "access", "grant", "gov", "governance", env=by)
+    assert (granted.code, "gov holds governance in dev" in granted.stderr) == (0, True), granted.stderr
+    assert headrace.run(shop.folder, "access", "token", "gov", env=by).code == 0
+    with shop.open("dev") as workspace:
+        raised = next(each for each in workspace.audit.entries() if each.action == "policy.raised")
+    assert raised.who == "bootstrap"
+
+
+def test_a_reset_of_stores_of_another_state_is_refused_and_marks_nothing(shop, tmp_path, monkeypatch):
+    with shop.open("dev") as workspace:
+        known = workspace.owner.state
+        _ = workspace.lakehouse
+    root = shop.folder / ".headrace" / "dev"
+    monkeypatch.setenv("HEADRACE_ENV__dev__state", f"sqlite:///{tmp_path}/mine.db")
+    online = workspace.store("online")[1]
+    online.claim("{}")  # the file is there
+    online.disclaim()
+    for lost, said in ((None, f"--lost-state {known}"), ("x", f"--lost-state {known}"), (known, "is not lost")):
+        with shop.open("dev", anew=True) as workspace, pytest.raises(RefusedError) as refused:
+            reset(workspace, lost=lost)
+        assert said in str(refused.value)
+    assert online.owner() is None
+    assert (root / "lakehouse" / "headrace-state.json").exists()
+    # elsewhere than where it usually is
+    monkeypatch.setenv("HEADRACE_ENV__dev__root", str(tmp_path / "root"))
+    for kind, place in (("lakehouse", root / "lakehouse"), ("tracking", f"sqlite:///{root}/mlflow.db")):
+        if kind == "tracking":
+            monkeypatch.delenv("HEADRACE_ENV__dev__state")
+            monkeypatch.delenv("HEADRACE_ENV__dev__root")
+            with shop.open("dev") as workspace:
+                workspace.tracking.runs()
+            monkeypatch.setenv("HEADRACE_ENV__dev__root", str(tmp_path / "root"))
+            monkeypatch.delenv("HEADRACE_ENV__dev__lakehouse")
+        monkeypatch.setenv(f"HEADRACE_ENV__dev__{kind}", str(place))
+        with shop.open("dev", anew=True) as workspace, pytest.raises(RefusedError, match="belongs to another state"):
+            reset(workspace)
+
+
+def test_a_store_that_was_not_used_before_is_refused_until_an_admin_takes_it_over(shop, tmp_path, monkeypatch):
+    with shop.open() as workspace:
+        _ = workspace.lakehouse, workspace.online, workspace.tracking.runs()
+    places = {
+        "lakehouse": f"{tmp_path}/fake",
+        "online": f"{tmp_path}/fake.db",
+        "tracking": f"sqlite:///{tmp_path}/m.db",
+    }
+    for kind, place in places.items():
+        monkeypatch.setenv(f"HEADRACE_ENV__prod__{kind}", place)
+    asks = {
+        "lakehouse": lambda opened: opened.lakehouse.names(),
+        "online": lambda opened: opened.online,
+        "tracking": lambda opened: opened.tracking.runs(),
+    }
+    for kind, ask in asks.items():
+        with shop.open() as workspace:
+            with pytest.raises(RefusedError, match=f"--take-over {kind}"):
+                ask(workspace)
+            assert workspace.store(kind)[1].owner() is None  # it is not marked either
+            with pytest.raises(ConfigError, match="no reason"):
+                stores.take_over(workspace, kind, reason=" ")
+            stores.take_over(workspace, kind, reason="it moved")
+        with shop.open() as workspace:
+            ask(workspace)
+            assert actions(workspace)[0] == "store.taken_over"
+
+
+def test_the_mark_of_another_store_of_the_same_state_does_not_do(shop, tmp_path, monkeypatch):
+    """A second store that was taken over before, as a backup would be, is not the one of now."""
+    with shop.open() as workspace:
+        _ = workspace.lakehouse
+    monkeypatch.setenv("HEADRACE_ENV__prod__lakehouse", str(tmp_path / "second"))
+    with shop.open() as workspace:
+        stores.take_over(workspace, "lakehouse", reason="try")
+    monkeypatch.delenv("HEADRACE_ENV__prod__lakehouse")
+    with shop.open() as workspace, pytest.raises(RefusedError, match="is not the one that 'prod' has used"):
+        _ = workspace.lakehouse
+
+
+def test_who_only_reads_marks_and_remembers_nothing(shop):
+    with only_reading(), shop.open() as workspace:
+        assert workspace.lakehouse.names() == []
+        assert workspace.home("late").parent.name == "serving"
+        assert stores.remembered(workspace.state) == {}
+    assert list((shop.folder / ".headrace" / "prod").rglob("headrace-state.json")) == []
+    with shop.open() as workspace:
+        _ = workspace.lakehouse
+        assert list(stores.remembered(workspace.state)) == ["lakehouse"]
+
+
+def test_after_a_reset_the_next_stores_are_the_ones(shop, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADRACE_ENV__dev__state", f"sqlite:///{tmp_path}/kept.db")
+    with shop.open("dev") as workspace:
+        _ = workspace.lakehouse
+    with shop.open("dev", anew=True) as workspace:
+        reset(workspace)
+    with shop.open("dev") as workspace:
+        assert workspace.lakehouse.names() == []

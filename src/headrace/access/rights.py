@@ -133,6 +133,8 @@ OPERATIONS = {
     "alert ack": _changes(ENGINEER, ADMIN, lowest=(SCIENTIST,)),
     "env policy": READS,
     "env policy --take-over": _changes(ADMIN),
+    "env stores": READS,
+    "env stores --take-over": _changes(ADMIN),
     "env reset": _changes(ADMIN, entry="environment.reset", unread=True, anew=True),
     "sql": Right(does="reads", entry="sql.asked"),
     "job list": READS,

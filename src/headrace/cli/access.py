@@ -76,7 +76,7 @@ def grant(name: str, role: str, env: str | None) -> None:
 
     with open_workspace(env) as workspace:
         workspace.access.grant(name, role)
-        where = workspace.environment.name
+        where = workspace.configured.name
         doubt = _doubt(workspace, role)
     if doubt:
         say(doubt)
@@ -134,7 +134,7 @@ def _doubt(workspace: Workspace, role: str) -> str:
         return ""
     near = difflib.get_close_matches(role, known, n=1)
     said = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(map(repr, known))}."
-    env = workspace.environment.name
+    env = workspace.configured.name
     return (
         f"No gate of the project asks for the role {role!r}: {said} "
         f"To take it back: headrace access revoke NAME {role} --env {env}"

@@ -76,11 +76,19 @@ def _verify(workspace: Workspace, head: str | None, limit: int, *, as_json: bool
     if as_json:
         missing = [*({"anchor": "--head", "count": None, "hash": each} for each in lost), *map(vars, found.missing)]
         told: dict[str, object] = {"entries": [vars(entry) for entry in entries], "head": vars(last)}
-        emit({**told, "broken": vars(broken) if broken else None, "missing": missing, "unread": found.unread})
+        emit(
+            {
+                **told,
+                "broken": vars(broken) if broken else None,
+                "missing": missing,
+                "gone": found.gone,
+                "unread": found.unread,
+            }
+        )
     else:
         _table([vars(entry) for entry in entries], workspace.access.simulated())
     _tell(last, broken, found, lost)
-    if broken is not None or lost or found.missing:
+    if broken is not None or lost or found.missing or found.gone:
         sys.exit(1)
     if not as_json:
         kept = f", and holds the {found.read:,} heads that are kept elsewhere" if found.read else ""
@@ -96,7 +104,7 @@ def _tell(last: Head, broken: Entry | None, found: Found, lost: list[str]) -> No
         wrong(f"{_said(each)} is not in the record: entries were taken away. {_left(last)}")
     if len(found.missing) > 10:
         wrong(f"and {len(found.missing) - 10:,} more heads.")
-    for each in found.unread:
+    for each in (*found.gone, *found.unread):
         wrong(f"{each}.")
 
 

@@ -1,13 +1,18 @@
-"""`headrace env reset|policy`."""
+"""`headrace env reset|policy|stores`."""
 
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from headrace.cli.output import Commands, ask, emit, env_option, json_option, say, table
+from headrace.core import credentials
 from headrace.core.errors import ConfigError, RefusedError
+
+if TYPE_CHECKING:
+    from headrace.workspace.stores import Kind
 
 
 @click.group(name="env", cls=Commands)
@@ -17,9 +22,12 @@ def command() -> None:
 
 @command.command()
 @click.option("--yes", is_flag=True, help="Without asking.")
+@click.option(
+    "--lost-state", metavar="ID", help="The state database that the stores belong to is gone for good: its id."
+)
 @env_option
 @json_option
-def reset(yes: bool, env: str | None, as_json: bool) -> None:
+def reset(yes: bool, lost_state: str | None, env: str | None, as_json: bool) -> None:
     """Take away all that an environment for development keeps: tables, models, runs, the online store.
 
     The project's own files stay, and so do stores that are not in folders of the environment: it says which.
@@ -33,7 +41,7 @@ def reset(yes: bool, env: str | None, as_json: bool) -> None:
         check_dev(environment, "`headrace env reset`")
         if not yes:
             _ask(environment.name, str(environment.root))
-        gone, left = reset(workspace)
+        gone, left = reset(workspace, lost=lost_state)
     if as_json:
         emit({"env": environment.name, "removed": gone, "left": [vars(each) for each in left]})
         return
@@ -93,6 +101,43 @@ def policy(take_over: bool, reason: str, env: str | None, as_json: bool) -> None
         say(f"✗ {line}: nothing runs until an admin takes it over, or it is changed back")
     if ruling.looser or ruling.changed:
         say(f"Next, for an admin: headrace env policy --env {name} --take-over --reason …")
+
+
+@command.command()
+@click.option(
+    "--take-over", type=click.Choice(["lakehouse", "tracking", "online"]), help="What is configured now is the one."
+)
+@click.option("--reason", default="", help="Why; it stays in the audit record.")
+@env_option
+@json_option
+def stores(take_over: Kind | None, reason: str, env: str | None, as_json: bool) -> None:
+    """Which lakehouse, MLflow store and online store an environment knows as its own.
+
+    The first that is used is remembered, and another one is refused until an admin takes it over.
+    """
+    from headrace.workspace import stores
+    from headrace.workspace.workspace import open_workspace
+
+    if reason and not take_over:
+        raise ConfigError("--reason is why something is taken over.", hint="Add --take-over KIND.")
+    with open_workspace(env) as workspace:
+        if take_over:
+            stores.take_over(workspace, take_over, reason=reason)
+        known, mine = stores.remembered(workspace.state), workspace.configured
+    where = {"lakehouse": mine.lakehouse_root, "tracking": mine.tracking, "online": mine.online}
+    rows: list[dict[str, object]] = [
+        {
+            "kind": kind,
+            "where": credentials.shown(place) if isinstance(place, str) else f"the secret {place.variable}",
+            "id": known.get(kind, {}).get("id"),
+            "since": known.get(kind, {}).get("at"),
+        }
+        for kind, place in where.items()
+    ]
+    if as_json:
+        emit(rows)
+    else:
+        table(rows, ("kind", "where", "id", "since"))
 
 
 def _text(value: object) -> str:

@@ -16,6 +16,7 @@ import click
 from headrace.access.rights import OPERATIONS
 from headrace.core import credentials
 from headrace.core.errors import BusyError, ConfigError, HeadraceError, RefusedError
+from headrace.core.ownership import only_reading
 from headrace.core.text import visible
 
 if TYPE_CHECKING:
@@ -111,7 +112,11 @@ def _permitted(ctx: click.Context) -> Generator[None]:
         return
     from headrace.workspace.workspace import open_workspace, sharing
 
-    with open_workspace(ctx.params.get("env"), anew=right.anew) as workspace, sharing(workspace):
+    with (
+        only_reading() if reads else nullcontext(),
+        open_workspace(ctx.params.get("env"), anew=right.anew) as workspace,
+        sharing(workspace),
+    ):
         me = _known(workspace, right, name, ctx)
         if me is None:
             yield
@@ -123,10 +128,12 @@ def _permitted(ctx: click.Context) -> Generator[None]:
             return
         for each, one in rights.items():
             _check(workspace, me, each, one, ctx)
-        with _told("what may run here") if right.unread else nullcontext():
-            _first(workspace)
+        if not (right.any_role or right.unread):  # a signature, a server and a reset say nothing of what may happen
+            workspace.keep_floor(me.name)
         if right.entry:
             _begun(workspace, me, right, name, ctx)
+        if right.lasts:
+            _anchor(workspace)  # `serve` becomes another program: there is no afterwards
         try:
             yield
         except (Exception, KeyboardInterrupt) as error:
@@ -140,14 +147,6 @@ def _permitted(ctx: click.Context) -> Generator[None]:
                 _again(workspace, me, right.entry, ctx)
         finally:
             _anchor(workspace)
-
-
-def _first(workspace: Workspace) -> None:
-    """Whatever acts here first, what may happen here is remembered from then on."""
-    from headrace.workspace import floor
-
-    if floor.read(workspace.state) is None:
-        _ = workspace.ruling
 
 
 def _in_project() -> bool:
@@ -288,12 +287,16 @@ def _line(error: Exception) -> str:
 def _anchor(workspace: Workspace) -> None:
     if not workspace.configured.audit.any:  # most have none: nothing is imported
         return
+    from sqlalchemy.exc import SQLAlchemyError
+
     from headrace.cli.output import wrong
     from headrace.workspace.anchoring import anchor
 
-    with _told("this"):
+    try:
         for trouble in anchor(workspace):
             wrong(f"the head of the audit record was not kept by {trouble}; it is tried again.")
+    except (HeadraceError, SQLAlchemyError) as error:  # the operation is done, and recorded
+        wrong(f"the head of the audit record was not kept elsewhere; it is tried again: {_line(error)}")
 
 
 def _object(ctx: click.Context, environment: str) -> str:

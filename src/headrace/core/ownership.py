@@ -1,21 +1,24 @@
 """Whose a store is. Each carries the id of the state database that it belongs to; another one's is refused.
 
 Versions, decisions and roles are in the state database: a second one, in which somebody else is an admin, must not write
-what servers follow. A store that carries nothing is taken by the first one that opens it.
+what servers follow. A store that carries nothing is taken by the first one that opens it to change something. Each mark has
+an id of its own, by which the state database knows its store again (`headrace.workspace.stores`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 from headrace.core.errors import RefusedError
 from headrace.core.ids import new_id
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
 FILE = "headrace-state.json"  # beside what belongs to it, where that is a folder
@@ -29,11 +32,13 @@ class Owner:
         state: its id.
         project: of the program.
         environment: that it is the state of.
+        store: the id of the store, in its mark.
     """
 
     state: str
     project: str
     environment: str
+    store: str = ""
 
     @classmethod
     def read(cls, carried: str) -> Owner | None:
@@ -43,12 +48,12 @@ class Owner:
         except (ValueError, TypeError):
             return None
 
-    def text(self) -> str:
-        """As a store carries it: the same each time."""
-        return json.dumps(asdict(self), sort_keys=True)
+    def mark(self) -> str:
+        """What a store is to carry that carries nothing yet: with another id each time."""
+        return json.dumps(asdict(replace(self, store=new_id())), sort_keys=True)
 
-    def check(self, carried: str, what: str) -> None:
-        """Compares with what a store carries.
+    def check(self, carried: str, what: str) -> Owner:
+        """Compares with what a store carries; gives that.
 
         Args:
             carried: by the store.
@@ -59,7 +64,7 @@ class Owner:
         """
         found = Owner.read(carried)
         if found is not None and found.state == self.state:
-            return
+            return found
         if found is None:
             raise RefusedError(f"{what} carries a mark of its state database that cannot be read: {carried[:80]!r}.")
         raise RefusedError(
@@ -69,14 +74,56 @@ class Owner:
                 f"open is state {self.state}, of {self.environment!r} in project {self.project!r}",
             ],
             hint="Restore the state database that it belongs to, or set `state` back. Where the working tree may run, "
-            f"`headrace env reset --env {self.environment}` begins anew.",
+            f"and if its state is really gone, `headrace env reset --env {self.environment} --lost-state {found.state}` "
+            "begins anew.",
         )
 
 
-def claim(folder: Path, owner: Owner) -> str:
+class Marked(Protocol):
+    """A store that can carry a mark."""
+
+    def owner(self) -> str | None:
+        """The mark; None where there is none. Writes nothing."""
+        ...
+
+    def claim(self, mark: str) -> str | None:
+        """Marks it unless it is marked; gives the mark. None: it has none, and cannot be written."""
+        ...
+
+
+@contextmanager
+def only_reading() -> Generator[None]:
+    """Whoever only reads marks nothing meanwhile: what belongs to whom is not theirs to say."""
+    before = _reading.set(True)
+    try:
+        yield
+    finally:
+        _reading.reset(before)
+
+
+def reads_only() -> bool:
+    """Whether nothing is to be marked just now."""
+    return _reading.get()
+
+
+_reading: ContextVar[bool] = ContextVar("reading", default=False)
+
+
+def own(folder: Path, owner: Owner) -> None:
+    """Makes sure that a folder belongs to a state: it is marked if it is nobody's.
+
+    Raises:
+        RefusedError: it is another one's.
+    """
+    mark = mark_of(folder) if reads_only() else claim(folder, owner.mark())
+    if mark is not None:
+        owner.check(mark, f"the folder {str(folder)!r}")
+
+
+def claim(folder: Path, mark: str) -> str | None:
     """Marks a folder, which is made if need be, unless it is marked; gives the mark. Any number of processes may at once.
 
-    Where it cannot be written nothing else can be, and it stays without.
+    Where it cannot be written nothing else can be, and it stays without: None.
     """
     file = folder / FILE
     with suppress(FileNotFoundError):
@@ -84,9 +131,9 @@ def claim(folder: Path, owner: Owner) -> str:
     making = folder / f".{FILE}-{new_id()}"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        making.write_text(owner.text(), encoding="utf-8")
+        making.write_text(mark, encoding="utf-8")
     except OSError:
-        return owner.text()
+        return None
     try:
         os.link(making, file)
     except FileExistsError:  # somebody was faster
@@ -95,7 +142,7 @@ def claim(folder: Path, owner: Owner) -> str:
         making.replace(file)
     finally:
         making.unlink(missing_ok=True)
-    return owner.text()
+    return mark
 
 
 def mark_of(folder: Path) -> str | None:

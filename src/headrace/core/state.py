@@ -111,6 +111,8 @@ class State:
     def _connect(self, *, writes: bool) -> Generator[Connection]:
         with _explained(self.engine):
             connection = self.engine.connect().execution_options(**{WRITES: writes})
+            if not writes and self.engine.dialect.name == "postgresql":  # otherwise each statement would see another
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
         with connection:
             with _explained(self.engine):
                 transaction = connection.begin()
@@ -132,7 +134,7 @@ class State:
         if not missing:
             return
         with self.begin() as connection:
-            _alone(connection)  # two `create table if not exists` at once collide on PostgreSQL
+            alone(connection)  # two `create table if not exists` at once collide on PostgreSQL
             for table in missing:
                 table.create(connection, checkfirst=True)
 
@@ -160,7 +162,7 @@ class State:
         found = self.one(select(IDENTITY.c.id, IDENTITY.c.environment), IDENTITY)
         if found is None:
             with self.begin() as connection:
-                _alone(connection)
+                alone(connection)
                 found = connection.execute(select(IDENTITY.c.id, IDENTITY.c.environment)).first()
                 if found is None:
                     found = (str(uuid4()), environment)
@@ -188,7 +190,7 @@ class State:
             self._file = _identity(self.engine)
 
 
-def _alone(connection: Connection) -> None:
+def alone(connection: Connection) -> None:
     """Waits, in a write transaction, until nobody else makes what is made once; on SQLite it has done so already."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"select pg_advisory_xact_lock({CREATING})")

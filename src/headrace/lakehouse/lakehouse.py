@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from headrace.core.ownership import Owner
     from headrace.lakehouse.commit import Change, Commit
     from headrace.lakehouse.log import Entry
     from headrace.lakehouse.snapshot import Snapshot
@@ -64,15 +63,6 @@ class Lakehouse:
             env: Place.at(root, storage_options),
             **{other: Place.at(where, storage_options) for other, where in (reads or {}).items() if other != env},
         }
-
-    def claim(self, owner: Owner) -> None:
-        """Says which state database the own tables belong to; those that are only read may be anybody's.
-
-        Raises:
-            RefusedError: they belong to another one.
-        """
-        place = self._roots[self.env]
-        owner.check(place.claim(owner), f"the lakehouse {place.path}")
 
     # ------------------------------------------------------------------------------------------ reading
 

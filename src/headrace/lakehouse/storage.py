@@ -24,8 +24,6 @@ from headrace.core.ids import new_id
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from headrace.core.ownership import Owner
-
 DROPPED = ".dropped-"  # before the name of a table that is on its way out
 # delta-rs panics on the first group, splits at the backslash, and opens another folder than it made for the last.
 UNUSABLE = re.compile(r"[\[\]|^\\\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
@@ -110,31 +108,30 @@ class Place:
         found = self.files().get_file_info(FileSelector("", allow_not_found=True))
         return sorted(each.base_name for each in found if each.type == FileType.Directory)
 
-    def claim(self, owner: Owner) -> str:
-        """Marks the place as belonging to a state database unless it is marked; gives the mark.
+    def claim(self, mark: str) -> str | None:
+        """Marks the place as belonging to a state database unless it is marked; gives the mark, None where none can be.
 
         Raises:
             UnavailableError: it cannot be reached.
         """
         if self.folder is not None:
-            return ownership.claim(self.folder, owner)
+            return ownership.claim(self.folder, mark)
         found = self._mark()
         if found is None:
             with (
                 suppress(OSError),
                 self.files().open_output_stream(ownership.FILE) as stream,
             ):  # else: not to be written
-                stream.write(owner.text().encode())
-        return found or self._mark() or owner.text()
+                stream.write(mark.encode())
+        return found or self._mark()
 
-    def mark(self) -> str | None:
-        """What `claim` left here; None where it did not, or the place cannot be reached."""
-        if self.folder is not None:
-            return ownership.mark_of(self.folder)
-        try:
-            return self._mark()
-        except HeadraceError:
-            return None
+    def owner(self) -> str | None:
+        """What `claim` left here; None where it did not.
+
+        Raises:
+            UnavailableError: it cannot be reached.
+        """
+        return self._mark() if self.folder is None else ownership.mark_of(self.folder)
 
     def unmark(self) -> None:
         """Takes the mark away; without effect where there is none."""

@@ -91,8 +91,9 @@ class Ramps:
                     hint=f"End that first: headrace traffic stop {model} --why …",
                 )
             spent = connection.execute(select(DECISIONS.c.spent).where(DECISIONS.c.id == decision.id)).scalar_one()
-            asked = connection.execute(select(REQUESTS.c.status).where(REQUESTS.c.id == decision.request)).scalar_one()
-            replaced = asked == "replaced"
+            asked = select(REQUESTS.c.status).where(REQUESTS.c.id == decision.request)
+            # whoever declares other gates waits for the end of this, and finds the ramp
+            replaced = connection.execute(asked.with_for_update()).scalar_one() == "replaced"
             if replaced or spent is not None or decision.expires <= at or decision.against != split.primary:
                 raise RefusedError(
                     f"the decision on request {decision.request} does not hold any more.",

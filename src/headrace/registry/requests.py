@@ -16,6 +16,7 @@ from headrace.core.clock import instant, now
 from headrace.core.errors import ConflictError, NotFoundError, RefusedError
 from headrace.core.events import CHANNELS, EVENTS, publish
 from headrace.core.ids import digest
+from headrace.core.state import alone
 from headrace.registry import policies
 from headrace.registry.records import VALID, Approval, Decision, Rejection, Reopening, Request
 from headrace.registry.tables import APPROVALS, DECISIONS, POLICIES, REOPENINGS, REQUESTS
@@ -74,6 +75,7 @@ class Requests:
             valid: how long it may wait.
         """
         with self.state.begin() as connection:
+            alone(connection)  # of two that ask at once one replaces the other
             known = connection.execute(select(REQUESTS.c.id).where(REQUESTS.c.key == key)).scalar()
             if known is not None:
                 return _request(connection, known)
@@ -260,7 +262,7 @@ class Requests:
         if not reason.strip():
             raise RefusedError("a re-opening without a reason.", hint="Say why: --reason, for whoever decides next.")
         with self.state.begin() as connection:
-            asked = _request(connection, request)
+            asked = _request(connection, request, lock=True)
             known = _reopening(connection, request)
             if known is not None:
                 return known
@@ -281,6 +283,7 @@ class Requests:
             RefusedError: it takes somebody's approval, or is not open any more.
         """
         with self.state.begin() as connection:
+            _request(connection, request, lock=True)
             known = _decision(connection, request)
             if known is not None and known.by == (GATES,) and known.approved == approved:
                 return known
@@ -309,7 +312,12 @@ class Requests:
             return _decide(connection, asked, approved=True, by=[identity.name], reason=reason)
 
     def _open(self, connection: Connection, request: int) -> Request:
-        asked = _request(connection, request)
+        """A request that can be decided; whoever else would decide it waits for the end of this transaction.
+
+        Raises:
+            RefusedError: it is not open, or the gates have changed.
+        """
+        asked = _request(connection, request, lock=True)
         if asked.status == "open" and asked.expires > now():
             if asked.policy_hash != policies.current(connection, asked.model).hash:
                 raise _of_other_gates(asked)
@@ -339,7 +347,9 @@ def check_in_force(connection: Connection, request: Request) -> None:
     Raises:
         RefusedError: says how to ask again.
     """
-    status = connection.execute(select(REQUESTS.c.status).where(REQUESTS.c.id == request.id)).scalar_one()
+    status = connection.execute(
+        select(REQUESTS.c.status).where(REQUESTS.c.id == request.id).with_for_update()
+    ).scalar_one()
     if status == "replaced" or request.policy_hash != policies.current(connection, request.model).hash:
         raise _of_other_gates(request)
 
@@ -411,8 +421,10 @@ def _decide(connection: Connection, asked: Request, *, approved: bool, by: Seque
     return decision
 
 
-def _request(connection: Connection, number: int) -> Request:
-    row = connection.execute(select(REQUESTS).where(REQUESTS.c.id == number)).mappings().first()
+def _request(connection: Connection, number: int, *, lock: bool = False) -> Request:
+    """A request, with its approvals as they are once nobody else decides it."""
+    wanted = select(REQUESTS).where(REQUESTS.c.id == number)
+    row = connection.execute(wanted.with_for_update() if lock else wanted).mappings().first()
     if row is None:
         known = connection.execute(select(REQUESTS.c.id)).scalars()
         raise NotFoundError(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -71,45 +72,51 @@ def connect(url: str, artifacts: str, *, project: Path | None = None) -> Any:
     return client
 
 
-def claim(client: Any, owner: Owner, artifacts: str | None) -> None:
-    """Says which state database an environment's runs and versions here belong to.
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """Which state database an environment's runs and versions here belong to.
 
     It is a tag of an experiment that holds nothing else: a server knows no other place that is made once. Environments
     and projects may share a server, and each has a mark of its own there; an embedded store has one owner.
 
-    Args:
+    Attributes:
         client: of the store.
-        owner: the state database.
-        artifacts: folder or URL of an embedded store.
-
-    Raises:
-        RefusedError: they belong to another one.
+        whose: the project and the environment.
+        artifacts: folder or URL of an embedded store; None for a server.
     """
-    from mlflow.exceptions import MlflowException
 
-    name = _mark(owner, embedded=artifacts is not None)
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        location = None if artifacts is None else f"{artifacts}/{quote(name)}"
-        try:
-            client.create_experiment(name, artifact_location=location, tags={OWNER: owner.text()})
-        except MlflowException:  # somebody was faster, or it is not to be written
-            found = client.get_experiment_by_name(name)
-    if found is not None and OWNER in found.tags:
-        owner.check(found.tags[OWNER], f"what MLflow keeps for {owner.environment!r}")
+    client: Any
+    whose: Owner
+    artifacts: str | None
 
+    def owner(self) -> str | None:
+        """The mark; None where there is none."""
+        found = self.client.get_experiment_by_name(self._name)
+        return None if found is None else found.tags.get(OWNER)
 
-def disclaim(client: Any, owner: Owner, *, embedded: bool) -> None:
-    """Takes the mark of an environment away: the state database that opens the store next is its owner."""
-    found = client.get_experiment_by_name(_mark(owner, embedded=embedded))
-    if found is not None:
-        # a name stays taken by a deleted experiment; a new name frees it
-        client.rename_experiment(found.experiment_id, f"{found.name} until {new_id()}")
-        client.delete_experiment(found.experiment_id)
+    def claim(self, mark: str) -> str | None:
+        """Marks the store unless it is marked; gives the mark, None where none can be."""
+        from mlflow.exceptions import MlflowException
 
+        location = None if self.artifacts is None else f"{self.artifacts}/{quote(self._name)}"
+        with suppress(MlflowException):  # it is there, somebody was faster, or it is not to be written
+            if self.owner() is None:
+                self.client.create_experiment(self._name, artifact_location=location, tags={OWNER: mark})
+        return self.owner()
 
-def _mark(owner: Owner, *, embedded: bool) -> str:
-    return "headrace state" if embedded else f"headrace state of {owner.project} {owner.environment}"
+    def disclaim(self) -> None:
+        """Takes the mark away: the state database that opens the store next is its owner."""
+        found = self.client.get_experiment_by_name(self._name)
+        if found is not None:
+            # a name stays taken by a deleted experiment; a new name frees it
+            self.client.rename_experiment(found.experiment_id, f"{found.name} until {new_id()}")
+            self.client.delete_experiment(found.experiment_id)
+
+    @property
+    def _name(self) -> str:
+        if self.artifacts is not None:
+            return "headrace state"
+        return f"headrace state of {self.whose.project} {self.whose.environment}"
 
 
 @contextmanager

@@ -14,14 +14,15 @@ from headrace.core.folders import folder_digest
 from headrace.tracking import store, store_relocation
 from headrace.tracking.autolog import autologging
 from headrace.tracking.records import Column, LoggedVersion, RunStatus, RunSummary
+from headrace.tracking.store import Mark
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
     from headrace.core.ids import Json
-    from headrace.core.ownership import Owner
+    from headrace.core.ownership import Marked, Owner
 
 STEP = "headrace.step"
 MLFLOWS_NOTES = "registered_model_meta"  # left in the folder when a model is registered; no part of a copy
@@ -37,29 +38,41 @@ class Tracking:
         artifacts: folder or URL under which an embedded store keeps what runs log.
         project: the folder of the project that an embedded store belongs to and is moved with.
         owner: the state database that it belongs to.
+        check: whether it does, by its mark, when it is first asked.
 
     Raises, when it is first asked:
         RefusedError: the store belongs to another state database.
     """
 
-    def __init__(self, url: str, artifacts: str, *, project: Path | None = None, owner: Owner | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        artifacts: str,
+        *,
+        project: Path | None = None,
+        owner: Owner | None = None,
+        check: Callable[[Marked], None] | None = None,
+    ) -> None:
         self.url, self.artifacts, self._project = url, artifacts.rstrip("/"), project
-        self._owner = owner
+        self._owner, self._check = owner, check
         self._connected: Any = None
 
     @property
     def _client(self) -> Any:
         if self._connected is None:
             client = store.connect(self.url, self.artifacts, project=self._project)
-            if self._owner is not None:
-                store.claim(client, self._owner, None if store_relocation.file_of(self.url) is None else self.artifacts)
+            if self._owner is not None and self._check is not None:
+                self._check(self._mark(client, self._owner))
             self._connected = client
         return self._connected
 
-    def disclaim(self, owner: Owner) -> None:
-        """Takes the mark of an environment's state away, whichever state that was."""
-        client = store.connect(self.url, self.artifacts, project=self._project)
-        store.disclaim(client, owner, embedded=store_relocation.file_of(self.url) is not None)
+    def mark(self, owner: Owner) -> Mark:
+        """Where the store carries the mark of an environment's state, whichever state that is."""
+        return self._mark(store.connect(self.url, self.artifacts, project=self._project), owner)
+
+    def _mark(self, client: Any, owner: Owner) -> Mark:
+        artifacts = None if store_relocation.file_of(self.url) is None else self.artifacts
+        return Mark(client=client, whose=owner, artifacts=artifacts)
 
     def open_run(self, model: str, key: str, *, name: str = "", tags: Mapping[str, str] | None = None) -> TrackedRun:
         """The run of a step: a finished one if there is one (`done`), otherwise a new one.

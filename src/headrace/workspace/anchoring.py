@@ -69,18 +69,20 @@ class Found:
 
     Attributes:
         missing: heads that are kept, and that the record does not have.
-        unread: what could not be read, or is not there any more, in words.
+        gone: anchors that could be read and have not the head that they took, in words.
+        unread: what could not be read, in words.
         read: how many heads were read.
     """
 
     missing: tuple[Kept, ...]
+    gone: tuple[str, ...]
     unread: tuple[str, ...]
     read: int
 
 
 def anchor(workspace: Workspace) -> list[str]:
     """Keeps the head of the record wherever it is not kept yet; gives what did not work, in words."""
-    if not workspace.environment.audit.any:
+    if not workspace.configured.audit.any:
         return []
     head = workspace.audit.head()
     if not head.count:
@@ -108,6 +110,7 @@ def compare(workspace: Workspace) -> Found:
     """Holds the record against every anchor that can be read; a webhook is for writing only."""
     kept: list[Kept] = []
     unread: list[str] = []
+    emptied: list[str] = []
     workspace.state.create(ANCHORS)
     for name, read in _readers(workspace).items():
         try:
@@ -118,16 +121,18 @@ def compare(workspace: Workspace) -> Found:
             continue
         last = _known(workspace, name).get("hash")
         if last is not None and last not in {each.hash for each in found}:
-            unread.append(f"{name} has not the head {last} that it took")
+            emptied.append(f"{name} has not the head {last} that it took")
         kept += found
     gone = set(workspace.audit.missing(each.hash for each in kept))
     lost = {(each.anchor, each.hash): each for each in kept if each.hash in gone}
     missing = sorted(lost.values(), key=lambda each: (each.anchor, each.count))
-    return Found(missing=tuple(missing), unread=tuple(unread), read=len({each.hash for each in kept}))
+    return Found(
+        missing=tuple(missing), gone=tuple(emptied), unread=tuple(unread), read=len({each.hash for each in kept})
+    )
 
 
 def _keepers(workspace: Workspace) -> dict[str, Callable[[Head], None]]:
-    declared = workspace.environment.audit
+    declared = workspace.configured.audit
     found: dict[str, Callable[[Head], None]] = {}
     if declared.git_note:
         found["git note"] = lambda head: _add_note(workspace.config.folder, _line(workspace, head))
@@ -139,7 +144,7 @@ def _keepers(workspace: Workspace) -> dict[str, Callable[[Head], None]]:
 
 
 def _readers(workspace: Workspace) -> dict[str, Callable[[], list[tuple[int, str]]]]:
-    declared, env = workspace.environment.audit, workspace.environment.name
+    declared, env = workspace.configured.audit, workspace.configured.name
     found: dict[str, Callable[[], list[tuple[int, str]]]] = {}
     if declared.git_note:
         found["git note"] = lambda: list(_heads(_notes(workspace.config.folder), env))
@@ -149,7 +154,7 @@ def _readers(workspace: Workspace) -> dict[str, Callable[[], list[tuple[int, str
 
 
 def _line(workspace: Workspace, head: Head) -> str:
-    told = {"env": workspace.environment.name, "count": head.count, "hash": head.hash, "at": now().isoformat()}
+    told = {"env": workspace.configured.name, "count": head.count, "hash": head.hash, "at": now().isoformat()}
     return json.dumps(told)
 
 
@@ -186,7 +191,7 @@ def _notes(folder: Path) -> list[str]:
 
 
 def _add_file(workspace: Workspace, head: Head) -> None:
-    where = workspace.environment.audit.file
+    where = workspace.configured.audit.file
     assert where is not None
     if "://" not in where:
         file = Path(where)
@@ -209,14 +214,14 @@ def _add_file(workspace: Workspace, head: Head) -> None:
 
 
 def _read_file(workspace: Workspace) -> list[tuple[int, str]]:
-    where = workspace.environment.audit.file
+    where = workspace.configured.audit.file
     assert where is not None
     if "://" not in where:
         try:
             lines = Path(where).read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             lines = []
-        return list(_heads(lines, workspace.environment.name))
+        return list(_heads(lines, workspace.configured.name))
     from pyarrow.fs import FileSelector
 
     found = _objects(workspace, where).files().get_file_info(FileSelector("", allow_not_found=True))
@@ -228,15 +233,15 @@ def _objects(workspace: Workspace, where: str) -> Place:
     """One folder an environment: an object for each head, whose name says all."""
     from headrace.lakehouse.storage import Place
 
-    return Place.at(where, workspace.environment.storage_options).below(workspace.environment.name)
+    return Place.at(where, workspace.configured.storage_options).below(workspace.configured.name)
 
 
 def _post(workspace: Workspace, head: Head) -> None:
-    url = workspace.environment.audit_webhook
+    url = workspace.configured.audit_webhook
     assert url is not None
-    told = {"env": workspace.environment.name, "count": head.count, "hash": head.hash}
+    told = {"env": workspace.configured.name, "count": head.count, "hash": head.hash}
     Webhook(url=url, time_out=TIME_OUT)(
-        Event(id=head.count, name="audit.head", subject=workspace.environment.name, payload=told, at=now())
+        Event(id=head.count, name="audit.head", subject=workspace.configured.name, payload=told, at=now())
     )
 
 

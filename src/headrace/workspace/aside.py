@@ -34,9 +34,9 @@ def away(place: str) -> Generator[None]:
             _back(place)
 
 
-def is_away(place: str) -> bool:
-    """Whether a lakehouse has another name just now: nothing is to be made in its place."""
-    return "://" not in place and Path(place + ASIDE).exists()
+def where(place: str) -> str:
+    """The name that a lakehouse has just now: nothing is to be made in its place while it is away."""
+    return place + ASIDE if "://" not in place and Path(place + ASIDE).exists() else place
 
 
 def put_back(place: str) -> None:

@@ -1,4 +1,6 @@
-"""The floor of an environment, kept in its state database: written at the first use, raised by itself, lowered by an admin."""
+"""The floor of an environment, kept in its state database: written by the first one who changes something, raised by whoever
+does, lowered by an admin. Who only reads keeps nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import JSON, Column, Integer, MetaData, String, Table, delete, insert, select
 
-from headrace.access.audit import record
+from headrace.access.audit import AUDIT, record
 from headrace.access.identity import Access
 from headrace.access.rights import roles
 from headrace.core.clock import now
 from headrace.core.errors import ConfigError
-from headrace.core.state import Instant
+from headrace.core.state import Instant, alone
 from headrace.environments.config import FILE
 from headrace.environments.policy import Floor
 
@@ -40,18 +42,15 @@ def read(state: State) -> Floor | None:
     return _floor(state.one(select(POLICY), POLICY))
 
 
-def keep(state: State, name: str, before: Floor | None, after: Floor) -> bool:
-    """Writes a floor, the first one or a stricter one; False when another process has written one since `before` was read.
-
-    Raises:
-        RefusedError: who acts is not known here.
-    """
-    me = Access(state).me().name
+def keep(state: State, name: str, before: Floor | None, after: Floor, *, by: str) -> bool:
+    """Writes a floor, the first one or a stricter one; False when another process has written one since `before` was read."""
+    state.create(POLICY, AUDIT)
     with state.begin() as connection:
+        alone(connection)
         if _read(connection) != before:
             return False
         action = "policy.set" if before is None else "policy.raised"
-        _write(connection, after, me, action, name, {"before": _said(before), "after": _said(after)})
+        _write(connection, after, by, action, name, {"before": _said(before), "after": _said(after)})
     return True
 
 
@@ -71,7 +70,9 @@ def take_over(state: State, name: str, ruling: Ruling, *, reason: str) -> Floor:
             f"no commit says what may run in {name!r}.", hint=f"git add {FILE} && git commit, then take it over."
         )
     after = Floor.of(ruling.committed)
+    state.create(POLICY)
     with state.begin() as connection:
+        alone(connection)
         before = _read(connection)
         details: dict[str, Json] = {"before": _said(before), "after": _said(after), "reason": reason.strip()}
         _write(connection, after, me.name, "policy.taken_over", name, details)

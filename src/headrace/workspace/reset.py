@@ -14,9 +14,11 @@ from headrace.core import credentials
 from headrace.core.errors import HeadraceError, RefusedError
 from headrace.core.failpoints import reach
 from headrace.core.ownership import Owner, mark_of, unmark
+from headrace.core.state import State
 from headrace.environments.config import Secret
 from headrace.features.online.opening import open_store
 from headrace.lakehouse.storage import Place
+from headrace.workspace import stores
 from headrace.workspace.drop import check_dev
 from headrace.workspace.in_use import alone, unless_unreadable, without_servers
 
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from headrace.environments.config import Environment
+    from headrace.tracking.tracking import Tracking
     from headrace.workspace.workspace import Workspace
 
 PARTS = ("serving", "rehearsal", "spool", "streams", "tokens.json")  # of an environment's folder, beside its stores
+STATE = "state.db"  # where the state database is, unless another place is configured
 BESIDE = ("", "-wal", "-shm", "-journal")  # the files of an SQLite database
 
 
@@ -39,16 +43,22 @@ class Left:
     why: str
 
 
-def reset(workspace: Workspace) -> tuple[list[str], list[Left]]:
+def reset(workspace: Workspace, *, lost: str | None = None) -> tuple[list[str], list[Left]]:
     """Takes away all that an environment keeps in folders of its own; gives what went, and what is left.
 
     Taken away are tables, the online store, what servers and streams keep, artifacts, MLflow's database and, last, the
     state database with registry, runs and roles. Files that Headrace did not put there stay.
 
-    The workspace is opened `anew`: a state database that was lost, or is not that of the stores, is what this is for.
+    The workspace is opened `anew`: its state database may be unreadable. Who is admin of another one than that of the stores
+    has no right to them; one that is lost has to be named.
+
+    Args:
+        workspace: the environment.
+        lost: the id of the state database that the stores belong to, where it is gone for good.
 
     Raises:
-        RefusedError: the environment is not for development, a store is another environment's, or whoever runs this may not.
+        RefusedError: the environment is not for development, a store is another environment's or another state's, or whoever
+            runs this may not.
         BusyError: a run, a scheduler, a server or a stream is at work.
     """
     environment = workspace.environment
@@ -58,7 +68,7 @@ def reset(workspace: Workspace) -> tuple[list[str], list[Left]]:
     with unless_unreadable():
         workspace.state.identity(environment.name)
         workspace.access.me().require(*roles("env reset"), to=f"reset {environment.name}")
-    _check_owners(workspace)
+    _check_owners(workspace, lost)
     with alone(workspace, "reset the environment"), without_servers(workspace):
         workspace.close()
         kept = {each.where for each in left}
@@ -78,24 +88,15 @@ def _owner(workspace: Workspace) -> Owner:
     return Owner(state="", project=workspace.config.name, environment=workspace.environment.name)
 
 
-def _check_owners(workspace: Workspace) -> None:
-    """Another environment's stores are not taken away, whatever this one's settings name.
+def _check_owners(workspace: Workspace, lost: str | None) -> None:
+    """Another environment's stores are not taken away, whatever this one's settings name, nor another state's.
 
     Raises:
         RefusedError: one is.
     """
     environment, mine = workspace.environment, _owner(workspace)
-    marks = {
-        f"the folder {str(environment.root)!r}": mark_of(environment.root),
-        f"the lakehouse {environment.lakehouse_root!r}": _lakehouse(environment).mark(),
-    }
-    with suppress(HeadraceError):
-        if isinstance(environment.online, Secret) or "://" in environment.online or Path(environment.online).exists():
-            store = open_store(environment.online_address, workspace.config.folder)
-            marks["the online store"] = store.claim(mine.text())
-            store.close()
-    for what, mark in marks.items():
-        found = None if mark is None else Owner.read(mark)
+    for what, mark in _marks(workspace, mine):
+        found = Owner.read(mark)
         if found is None or found.state == mine.state:
             continue
         if (found.project, found.environment) != (mine.project, mine.environment):
@@ -103,11 +104,65 @@ def _check_owners(workspace: Workspace) -> None:
                 f"{what} belongs to {found.environment!r} of project {found.project!r}. Nothing was removed.",
                 hint=f"Is it what [env.{environment.name}] or HEADRACE_ENV__{environment.name}__… should name?",
             )
+        if found.state != lost:
+            raise RefusedError(
+                f"{what} belongs to another state database than the one that is open. Nothing was removed.",
+                findings=[f"it belongs to state {found.state}", f"open is {mine.state or 'none that could be read'}"],
+                hint="An admin of that state resets it: set `state` back. If that state database is gone for good, say so: "
+                f"headrace env reset --env {environment.name} --lost-state {found.state}",
+            )
+        if _usual(workspace) == lost:
+            raise RefusedError(
+                f"state {lost} is not lost: it lies in {str(environment.root)!r}. Nothing was removed.",
+                hint="An admin of it resets the environment, with `state` set back.",
+            )
+
+
+def _marks(workspace: Workspace, mine: Owner) -> Iterator[tuple[str, str]]:
+    """What each store that is there carries. Nothing is made or written."""
+    environment = workspace.environment
+    serving = environment.root / "serving"
+    found = {f"the folder {str(each)!r}": mark_of(each) for each in (environment.root, serving)}
+    with suppress(HeadraceError):
+        found[f"the lakehouse {environment.lakehouse_root!r}"] = _lakehouse(environment).owner()
+    with suppress(HeadraceError):
+        if isinstance(environment.online, Secret) or "://" in environment.online or Path(environment.online).exists():
+            store = open_store(environment.online_address, workspace.config.folder)
+            found["the online store"] = store.owner()
+            store.close()
+    with suppress(HeadraceError):
+        file = None if isinstance(environment.tracking, Secret) else _sqlite_file(environment.tracking)
+        if file is None or file.exists():
+            found["what MLflow keeps"] = _tracking(environment).mark(mine).owner()
+    yield from ((what, mark) for what, mark in found.items() if mark is not None)
+
+
+def _usual(workspace: Workspace) -> str | None:
+    """The id of the state database that lies in the environment's folder, whichever is open."""
+    file = workspace.environment.root / STATE
+    if not file.exists():
+        return None
+    state = State(f"sqlite:///{file}")
+    try:
+        with unless_unreadable():
+            return state.identity(workspace.environment.name)
+    finally:
+        state.close()
+    return None
+
+
+def _tracking(environment: Environment) -> Tracking:
+    from headrace.tracking.tracking import Tracking
+
+    return Tracking(environment.tracking_url, environment.artifacts_root)
 
 
 def _unmark(workspace: Workspace) -> None:
     """The stores are nobody's: the state database that is made next may open those that stay."""
     environment = workspace.environment
+    with unless_unreadable():
+        stores.forget(workspace.state)
+        workspace.state.close()
     _lakehouse(environment).unmark()
     unmark(environment.root)
     if isinstance(environment.online, Secret) or "://" in environment.online:
@@ -116,10 +171,8 @@ def _unmark(workspace: Workspace) -> None:
             store.disclaim()
             store.close()
     if isinstance(environment.tracking, Secret) or _sqlite_file(environment.tracking) is None:
-        from headrace.tracking.tracking import Tracking
-
         with suppress(HeadraceError):
-            Tracking(environment.tracking_url, environment.artifacts_root).disclaim(_owner(workspace))
+            _tracking(environment).mark(_owner(workspace)).disclaim()
 
 
 def _lakehouse(environment: Environment) -> Place:

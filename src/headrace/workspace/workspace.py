@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from headrace.core import ownership
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from headrace.access.audit import Audit
     from headrace.access.identity import Access
     from headrace.core.events import Outbox
-    from headrace.core.ownership import Owner
+    from headrace.core.ownership import Marked, Owner
     from headrace.core.state import State
     from headrace.environments.code import Code
     from headrace.environments.config import Config, Environment
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from headrace.monitoring.alerts import Alerts
     from headrace.registry.registry import Registry
     from headrace.tracking.tracking import Tracking
+    from headrace.workspace.stores import Kind
 
 HOME = ".headrace"  # holds the folders of environments, unless headrace.toml gives them others
 IGNORE = ".gitignore"
@@ -99,10 +100,10 @@ class Workspace:
 
     @cached_property
     def ruling(self) -> Ruling:
-        """What may happen here, and why. Brings the floor in the state database along.
+        """What may happen here, and why: nothing is remembered of it.
 
         Raises:
-            RefusedError: the state database is not that of this environment, or of its stores; who acts is not known.
+            RefusedError: the state database is not that of this environment, or of its stores.
             ConfigError: the state database cannot be opened, or the committed configuration is malformed.
         """
         from sqlalchemy.exc import SQLAlchemyError
@@ -110,17 +111,34 @@ class Workspace:
         from headrace.workspace import floor
 
         try:
-            while True:
-                before = floor.read(self.state)
-                found = self._rule(before)
-                if found.floor in (None, before) or floor.keep(self.state, self.configured.name, before, found.floor):
-                    return found
+            before = floor.read(self.state)
         except RefusedError:
             raise
         except (HeadraceError, SQLAlchemyError):
             if not self._anew:
                 raise
-            return self._rule(None)
+            before = None
+        return self._rule(before)
+
+    def keep_floor(self, by: str) -> None:
+        """Remembers what may happen here, for whoever changes something: written at the first time, and raised.
+
+        Args:
+            by: who acts; the caller has checked their right.
+
+        Raises:
+            RefusedError, ConfigError: as `ruling`.
+        """
+        from headrace.workspace import floor
+
+        while True:
+            before = floor.read(self.state)
+            found = self._rule(before)
+            if found.floor in (None, before) or floor.keep(
+                self.state, self.configured.name, before, found.floor, by=by
+            ):
+                self.ruling = found
+                return
 
     @property
     def is_lowest(self) -> bool:
@@ -159,9 +177,7 @@ class Workspace:
         opened = State(self.configured.state_url)
         if not self._anew:
             try:
-                owner = self._owner(opened)
-                root = self.configured.root
-                owner.check(ownership.claim(root, owner), f"the folder {str(root)!r}")
+                ownership.own(self.configured.root, self._owner(opened))
             except BaseException:
                 opened.close()
                 raise
@@ -201,19 +217,17 @@ class Workspace:
     def lakehouse(self) -> Lakehouse:
         """The tables, with those of other environments that may be read from here."""
         from headrace.lakehouse.lakehouse import Lakehouse
-        from headrace.workspace.aside import is_away, put_back
+        from headrace.workspace.aside import put_back
 
         put_back(self.environment.lakehouse_root)
         readable = {name: self.config.environment(name).lakehouse_root for name in self.environment.reads}
-        opened = Lakehouse(
+        self._check("lakehouse", *self.store("lakehouse"))
+        return Lakehouse(
             self.environment.name,
             self.environment.lakehouse_root,
             reads=readable,
             storage_options=self.environment.storage_options,
         )
-        if not is_away(self.environment.lakehouse_root):
-            opened.claim(self.owner)
-        return opened
 
     @cached_property
     def tracking(self) -> Tracking:
@@ -222,7 +236,11 @@ class Workspace:
 
         environment = self.environment
         return Tracking(
-            environment.tracking_url, environment.artifacts_root, project=self.config.folder, owner=self.owner
+            environment.tracking_url,
+            environment.artifacts_root,
+            project=self.config.folder,
+            owner=self.owner,
+            check=partial(self._check, "tracking", f"what MLflow keeps for {environment.name!r}"),
         )
 
     @cached_property
@@ -251,10 +269,34 @@ class Workspace:
         """The online store."""
         from headrace.features.online.opening import open_store
 
-        address = self.environment.online_address
+        address = self.configured.online_address
         opened = open_store(address, self.config.folder)
-        self.owner.check(opened.claim(self.owner.text()), f"the online store {address}")
+        self._check("online", f"the online store {address}", opened)
         return opened
+
+    def store(self, kind: Kind) -> tuple[str, Marked]:
+        """A store as it is configured, whosever it is: what to call it, and where its mark is."""
+        environment = self.configured
+        if kind == "lakehouse":
+            from headrace.lakehouse.storage import Place
+            from headrace.workspace.aside import where
+
+            place = Place.at(where(environment.lakehouse_root), environment.storage_options)
+            return f"the lakehouse {place.path}", place
+        if kind == "online":
+            from headrace.features.online.opening import open_store
+
+            address = environment.online_address
+            return f"the online store {address}", open_store(address, self.config.folder)
+        from headrace.tracking.tracking import Tracking
+
+        opened = Tracking(environment.tracking_url, environment.artifacts_root, project=self.config.folder)
+        return f"what MLflow keeps for {environment.name!r}", opened.mark(self.owner)
+
+    def _check(self, kind: Kind, what: str, store: Marked) -> None:
+        from headrace.workspace import stores
+
+        stores.check(self.state, self.owner, kind, what, store)
 
     def state_is_gone(self) -> bool:
         """Whether the state database was taken away since this process opened it."""
@@ -276,7 +318,7 @@ class Workspace:
     @cached_property
     def _serving(self) -> Path:
         folder = self.configured.root / "serving"
-        self.owner.check(ownership.claim(folder, self.owner), f"the folder {str(folder)!r}")
+        ownership.own(folder, self.owner)
         return folder
 
     def close(self) -> None:

@@ -124,7 +124,15 @@ class OnlineStore(Protocol):
         """
         ...
 
-    def claim(self, owner: str) -> str:
+    def owner(self) -> str | None:
+        """Whose it is marked as; None where it is nobody's. Makes and writes nothing.
+
+        Raises:
+            DataError: the store cannot be read.
+        """
+        ...
+
+    def claim(self, mark: str) -> str:
         """Marks the store as this owner's unless it is somebody's; gives whose it is. Any number may at once.
 
         Raises:

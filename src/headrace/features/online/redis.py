@@ -153,13 +153,18 @@ class RedisStore:
             return None
         return [None if value is None else OnlineRow(TIME.unpack_from(value)[0] - ZERO, value[8:]) for value in values]
 
-    def claim(self, owner: str) -> str:
+    def owner(self) -> str | None:
         """See OnlineStore."""
         found = self._ask(["GET", self._named("owner")])
+        return None if found is None else found.decode()
+
+    def claim(self, mark: str) -> str:
+        """See OnlineStore."""
+        found = self.owner()
         if found is None:
-            self._ask(["SET", self._named("owner"), owner, "NX"])
-            found = self._ask(["GET", self._named("owner")])
-        return owner if found is None else found.decode()
+            self._ask(["SET", self._named("owner"), mark, "NX"])
+            found = self.owner()
+        return mark if found is None else found
 
     def disclaim(self) -> None:
         """See OnlineStore."""

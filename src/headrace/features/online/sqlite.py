@@ -108,17 +108,21 @@ class SqliteStore:
         found = self.read(name, keys)
         return found if self.table(name) == described else None
 
-    def claim(self, owner: str) -> str:
+    def owner(self) -> str | None:
         """See OnlineStore."""
         with self._explained("read"):
             connection = self._connection()
-            found = None if connection is None else _owner(connection)
+            return None if connection is None else _owner(connection)
+
+    def claim(self, mark: str) -> str:
+        """See OnlineStore."""
+        found = self.owner()
         if found is not None:
             return found
         with self._transaction() as connection:
             connection.execute(OWNER)
-            connection.execute("insert or ignore into online_owner (one, owner) values (1, ?)", (owner,))
-            return _owner(connection) or owner
+            connection.execute("insert or ignore into online_owner (one, owner) values (1, ?)", (mark,))
+            return _owner(connection) or mark
 
     def disclaim(self) -> None:
         """See OnlineStore."""

@@ -1,0 +1,127 @@
+"""Which stores an environment's state database knows as its own: the tables, MLflow's runs, the online store.
+
+A store says in its mark whose it is (`headrace.core.ownership`); but whoever can name another store by a variable can have it
+marked. So the state database remembers the id in the mark of each store that was first changed through it. An id travels
+with the files, so that a project may be moved and copied; another store is refused until an admin takes it over.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import Column, MetaData, String, Table, delete, insert, select
+
+from headrace.access.audit import AUDIT, record
+from headrace.access.rights import roles
+from headrace.core import ownership
+from headrace.core.clock import now
+from headrace.core.errors import ConfigError, RefusedError
+from headrace.core.state import Instant, alone
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from headrace.core.ids import Json
+    from headrace.core.ownership import Marked, Owner
+    from headrace.core.state import State
+    from headrace.workspace.workspace import Workspace
+
+Kind = Literal["lakehouse", "tracking", "online"]  # as `headrace.toml` names it
+KINDS: tuple[Kind, ...] = ("lakehouse", "tracking", "online")
+STORES = Table(
+    "state_stores",
+    MetaData(),
+    Column("kind", String(20), primary_key=True),
+    Column("id", String(40), nullable=False),
+    Column("at", Instant, nullable=False),
+)
+
+
+def check(state: State, owner: Owner, kind: Kind, what: str, store: Marked) -> None:
+    """Makes sure that a store is the one that the state database knows; the first one is marked and remembered.
+
+    Args:
+        state: the state database.
+        owner: what it is known by.
+        kind: of the store.
+        what: the store and where it is, the beginning of a sentence.
+        store: itself.
+
+    Raises:
+        RefusedError: it belongs to another state database, or is another store.
+    """
+    known = _known(state, kind)
+    if known is None and not ownership.reads_only():
+        with state.begin() as connection:
+            alone(connection)
+            known = connection.execute(select(STORES.c.id).where(STORES.c.kind == kind)).scalar()
+            if known is None:
+                _take(connection, owner, kind, what, store)
+                return
+    mark = store.owner()
+    if mark is None and known is None:
+        return
+    if mark is None or (owner.check(mark, what).store != known and known is not None):
+        name = owner.environment
+        raise RefusedError(
+            f"{what} is not the one that {name!r} has used until now. Nothing was done.",
+            hint=f"Is it what [env.{name}] or HEADRACE_ENV__{name}__{kind} should name? If it was made anew, an admin takes "
+            f"it over: headrace env stores --env {name} --take-over {kind} --reason …",
+        )
+
+
+def take_over(workspace: Workspace, kind: Kind, *, reason: str) -> None:
+    """The store that is configured now becomes the one of the environment.
+
+    Raises:
+        RefusedError: whoever runs this is no admin, or the store belongs to another state database.
+        ConfigError: no reason is given, or the store cannot be marked.
+    """
+    state, name = workspace.state, workspace.configured.name
+    me = workspace.access.me()
+    me.require(*roles("env stores --take-over"), to=f"change the stores of {name}")
+    if not reason.strip():
+        raise ConfigError(
+            "there is no reason.", hint=f"headrace env stores --env {name} --take-over {kind} --reason 'why'"
+        )
+    what, store = workspace.store(kind)
+    before = _known(state, kind)
+    state.create(AUDIT)
+    with state.begin() as connection:
+        alone(connection)
+        connection.execute(delete(STORES).where(STORES.c.kind == kind))
+        after = _take(connection, workspace.owner, kind, what, store)
+        if after is None:
+            raise ConfigError(f"{what} cannot be written, so it cannot be marked.", hint="Who may write there?")
+        details: dict[str, Json] = {"what": what, "before": before, "after": after, "reason": reason.strip()}
+        record(connection, me.name, "store.taken_over", kind, details)
+
+
+def remembered(state: State) -> dict[str, dict[str, Any]]:
+    """The id of each store that is known, and since when, by kind."""
+    state.create(STORES)
+    with state.read() as connection:
+        rows = connection.execute(select(STORES)).mappings()
+        return {row["kind"]: {"id": row["id"], "at": row["at"]} for row in rows}
+
+
+def forget(state: State) -> None:
+    """No store is known any more: the next ones are."""
+    state.create(STORES)
+    with state.begin() as connection:
+        connection.execute(delete(STORES))
+
+
+def _known(state: State, kind: Kind) -> str | None:
+    found = state.one(select(STORES.c.id).where(STORES.c.kind == kind), STORES)
+    return None if found is None else found.id
+
+
+def _take(connection: Connection, owner: Owner, kind: Kind, what: str, store: Marked) -> str | None:
+    """Marks and remembers a store; gives its id, None where it has no mark and cannot be written."""
+    mark = store.claim(owner.mark())
+    if mark is None:
+        return None
+    found = owner.check(mark, what).store
+    connection.execute(insert(STORES).values(kind=kind, id=found, at=now()))
+    return found
