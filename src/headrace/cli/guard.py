@@ -132,8 +132,8 @@ def _permitted(ctx: click.Context) -> Generator[None]:
             workspace.keep_floor(me.name)
         if right.entry:
             _begun(workspace, me, right, name, ctx)
-        if right.lasts:
-            _anchor(workspace)  # `serve` becomes another program: there is no afterwards
+        if right.unread:
+            _anchor(workspace)  # a server becomes another program: there is no afterwards
         try:
             yield
         except (Exception, KeyboardInterrupt) as error:
