@@ -250,6 +250,25 @@ def test_runs_and_removals_at_once_leave_whole_tables(headrace, tmp_path):
     assert [row["amount"] for row in rows(headrace, folder, "from bronze.pay order by id")] == [10, 20]
 
 
+def test_reset_takes_no_file_that_is_no_store_and_none_of_another_environment(headrace, tmp_path):
+    folder = case("int_then_decimal", tmp_path)
+    ok(headrace, folder, "run", "refresh")
+    precious, link = folder / "precious.csv", tmp_path / "link"
+    precious.write_text("mine\n")
+    other = folder / ".headrace" / "prod"
+    other.mkdir(parents=True)
+    (other / "mlflow.db").write_bytes(b"SQLite format 3\0 and so on")
+    link.symlink_to(other)
+    (folder / "headrace.toml").write_text('[project]\nname = "p"\nmodule = "proj"\n[env.dev]\n[env.prod]\n')
+    variables = {
+        "HEADRACE_ENV__dev__online": str(precious),
+        "HEADRACE_ENV__dev__tracking": f"sqlite:///{link}/mlflow.db",
+    }
+    headrace.run(folder, "env", "reset", "--yes", env=variables)
+    assert precious.read_text() == "mine\n"
+    assert (other / "mlflow.db").exists()
+
+
 def test_reset_tells_of_stores_elsewhere_without_their_password(headrace, tmp_path):
     folder = case("int_then_decimal", tmp_path)
     (folder / "headrace.toml").write_text(

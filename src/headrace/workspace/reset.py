@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 PARTS = ("serving", "rehearsal", "spool", "streams", "tokens.json")  # of an environment's folder, beside its stores
 STATE = "state.db"  # where the state database is, unless another place is configured
 BESIDE = ("", "-wal", "-shm", "-journal")  # the files of an SQLite database
+DATABASES = ("online store", "tracking", "state")
+SQLITE = b"SQLite format 3\0"  # how each file of it begins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,14 +215,25 @@ def _left(workspace: Workspace) -> Iterator[Left]:
             where = f"the secret {value.variable}" if isinstance(value, Secret) else credentials.shown(value)
             yield Left(what=what, where=where, why="it is not on this machine; whoever runs it removes it there")
     others = [each for each in workspace.config.environments if each.name != mine.name]
-    shared = {str(place): other.name for other in others for _, place in _places(other)}
+    shared = {place.resolve(): other.name for other in others for _, place in _places(other)}  # through links, too
     for what, place in local.items():
-        if place in shared:
-            yield Left(what=what, where=place, why=f"{shared[place]!r} keeps its own there too")
+        if (found := Path(place).resolve()) in shared:
+            yield Left(what=what, where=place, why=f"{shared[found]!r} keeps its own there too")
+        elif what in DATABASES and not _is_database(found):
+            yield Left(what=what, where=place, why="it is no database, so Headrace did not make it")
         elif what == "artifacts" and not Path(place).is_relative_to(mine.root):
             yield Left(
                 what=what, where=place, why="it lies outside of the environment's folder and may hold other files"
             )
+
+
+def _is_database(file: Path) -> bool:
+    """Whether it is a file of SQLite; one that is not there, or is empty yet, may have been one."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(len(SQLITE)) in (SQLITE, b"")
+    except OSError:
+        return not file.exists()
 
 
 def _sqlite_file(url: str) -> Path | None:
@@ -234,7 +247,7 @@ def _remove(what: str, place: Path) -> bool:
     """Takes one thing away; gives whether there was something. Links are removed, and what they lead to stays."""
     if what == "tables":
         return _remove_tables(place)
-    if what in ("online store", "tracking", "state"):
+    if what in DATABASES:
         files = [place.with_name(place.name + suffix) for suffix in BESIDE]
         there = [file for file in files if file.is_file() or file.is_symlink()]
         for file in reversed(there):
