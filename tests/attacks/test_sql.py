@@ -178,7 +178,7 @@ def test_a_query_to_score_writes_the_tables_of_prod(world):
     file = next(file for file in before if "shop/orders" in file and file.endswith(".parquet"))
     for name in ("a comment behind a division", "a step of WITH that copies"):
         text = WRITING[name].format(file=file, out="", table="shop.orders")
-        done = world.run("run", "score", "--query", text, "--env", "prod", by="eng")
+        done = world.run("run", "score", "--query", text, "--into", "scratch.a", "--env", "prod", by="eng")
         assert done.code != 0
         assert "not a SELECT" in done.stderr or "more than one statement" in done.stderr
     assert held(files) == before
