@@ -131,6 +131,13 @@ def test_a_server_keeps_the_head_before_it_becomes_another_program(headrace, mad
     assert (len(heads) > before, began["hash"] in heads) == (True, True)
 
 
+def test_what_a_read_recorded_is_kept_elsewhere_too(headrace, made):
+    folder = made(f"[env.prod]\n{ANCHORS['file']}")
+    done = headrace.run(folder, "sql", "select 1", "--env", "prod")
+    kept = [json.loads(line)["hash"] for line in (folder / "kept" / "heads.jsonl").read_text().splitlines()]
+    assert (done.code, kept) == (0, [headrace.run(folder, "audit", "--env", "prod", "--json").json()[0]["hash"]])
+
+
 def test_a_refusal_is_in_the_record_whatever_becomes_of_its_head(headrace, made):
     """HEAD asks for more than what is remembered, and who acts is not known."""
     folder = made(ANCHORS["file"])

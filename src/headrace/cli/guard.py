@@ -132,8 +132,6 @@ def _permitted(ctx: click.Context) -> Generator[None]:
             workspace.keep_floor(me.name)
         if right.entry:
             _begun(workspace, me, right, name, ctx)
-        if right.unread:
-            _anchor(workspace)  # a server becomes another program: there is no afterwards
         try:
             yield
         except (Exception, KeyboardInterrupt) as error:
@@ -237,6 +235,7 @@ def _begun(workspace: Workspace, me: Identity, right: Right, name: str, ctx: cli
             f"`headrace {name}` in {workspace.configured.name} was not begun: it cannot be recorded: {_line(error)}",
             hint="Nothing was done: what is not in the audit record does not happen.",
         ) from error
+    _anchor(workspace)  # now: a server becomes another program, and a read ends without another look
 
 
 def _failed(workspace: Workspace, me: Identity, name: str, error: BaseException, ctx: click.Context) -> None:
