@@ -120,7 +120,8 @@ def approve(request: int, reason: str, env: str | None, as_json: bool) -> None:
     with open_workspace(env) as workspace:
         me = workspace.access.me()
         asked = workspace.registry.requests.check(request, me)
-        declare_for(workspace, asked.model, by=me.name)  # an approval is one of the gates of now
+        if asked.status == "open":
+            declare_for(workspace, asked.model, by=me.name)  # an approval is one of the gates of now
         decision = workspace.registry.requests.approve(request, me, reason=reason)
         found = workspace.registry.requests.get(request)
         ramped = decision is not None and _bring(workspace, decision, me.name)
