@@ -49,7 +49,7 @@ def check_predictions(table: str, columns: Collection[str]) -> None:
     Raises:
         DataError: a column is missing that every table of predictions has.
     """
-    missing = [name for name in OWN if name not in columns]
+    missing = [name for name in (ID, AT, "model", "model_version", FEATURES) if name not in columns]
     if missing:
         raise DataError(
             f"{table!r} is no table of predictions: it has no column {missing[0]!r}.",
