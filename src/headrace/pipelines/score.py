@@ -17,6 +17,7 @@ from headrace.inference.progress import Meter
 from headrace.inference.stretches import Stretch, in_production
 from headrace.monitoring import quality
 from headrace.monitoring.declarations import Monitor
+from headrace.scoring.columns import check_predictions
 from headrace.scoring.version import load
 
 if TYPE_CHECKING:
@@ -363,6 +364,7 @@ def measure(lakehouse: Lakehouse, run: Run, deployment: Deployment, chosen: Vers
         }
 
     if lakehouse.exists(into, own=True):
+        check_predictions(into, lakehouse.snapshot(into).schema.names)
         key: dict[str, Json] = {
             "version": chosen.version,
             "inputs": {name: lakehouse.snapshot(name).content for name in (into, model.task.label.table.name)},
