@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from headrace.core import ownership
-from headrace.core.errors import HeadraceError, RefusedError
+from headrace.core.errors import BusyError, HeadraceError, RefusedError
 from headrace.environments import code, config, policy
 
 if TYPE_CHECKING:
@@ -296,6 +296,8 @@ class Workspace:
     def _check(self, kind: Kind, what: str, store: Marked) -> None:
         from headrace.workspace import stores
 
+        if self.state_is_gone():  # what it would be marked with is no more
+            raise BusyError(f"{self.configured.name!r} has just been reset. Nothing was done.", hint="Start again.")
         stores.check(self.state, self.owner, kind, what, store)
 
     def state_is_gone(self) -> bool:
