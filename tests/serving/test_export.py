@@ -88,7 +88,8 @@ class Built(Server):
     """The server of an image."""
 
     def __init__(self, words, folder, **options):
-        head, rest = words[:2], words[2:]
+        end = words.index("-m") + 2  # of `-P -m headrace.serving`
+        head, rest = words[:end], words[end:]
         del rest[rest.index("--home") : rest.index("--home") + 2]
         super().__init__(folder / "model", program=head, arguments=rest, cwd=folder, **options)
 
