@@ -7,7 +7,6 @@ mistakes, behind a server that holds the database against people.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
@@ -249,7 +248,7 @@ def _identity(connection: Connection, token: str | None) -> Identity:
     return Identity(
         name=name,
         roles=_roles(connection, name, local=token is None),
-        hands=people.hands(connection, None if token is None else _hash(token)),
+        hands=people.hands(connection, None if token is None else people.token_hash(token)),
         simulated=name in people.simulated(connection),
     )
 
@@ -267,7 +266,7 @@ def _local_user(connection: Connection) -> str:
 
 
 def _bearer(connection: Connection, token: str) -> str:
-    row = connection.execute(select(TOKENS).where(TOKENS.c.hash == _hash(token))).mappings().first()
+    row = connection.execute(select(TOKENS).where(TOKENS.c.hash == people.token_hash(token))).mappings().first()
     if row is None:
         raise RefusedError(
             f"the token in {VARIABLE} is not known here.", hint="headrace access token NAME --env ENV makes one."
@@ -316,12 +315,15 @@ def _token(
     connection: Connection, name: str, me: Identity, shown: str | None, life: timedelta, told: dict[str, Json]
 ) -> str:
     made, at = f"hr_{secrets.token_urlsafe(32)}", now()
-    maker = None if shown is None else _hash(shown)
-    values = {"hash": _hash(made), "name": name, "by": me.name, "maker": maker, "at": at, "expires": at + life}
+    maker = None if shown is None else people.token_hash(shown)
+    values = {
+        "hash": people.token_hash(made),
+        "name": name,
+        "by": me.name,
+        "maker": maker,
+        "at": at,
+        "expires": at + life,
+    }
     connection.execute(insert(TOKENS).values(**values))
     record(connection, me.name, "token.made", name, {"expires": (at + life).isoformat(), **told})
     return made
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()  # as the variable holds it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Boolean, Column, ForeignKey, MetaData, String, Table, insert, select
@@ -48,6 +49,11 @@ TOKENS = Table(
     Column("revoked", Instant),
 )
 ALL = (PEOPLE, GRANTS, TOKENS)
+
+
+def token_hash(token: str) -> str:
+    """What is kept of a token, as the variable holds it: it is random and long, so that no salt is needed."""
+    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
 
 
 def people(connection: Connection) -> frozenset[str]:

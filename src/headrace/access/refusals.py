@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -43,7 +42,7 @@ def record_refusal(
     token = vault.read(VARIABLE)
     with state.begin() as connection:
         if who is None and token is not None:
-            hashed = hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
+            hashed = people.token_hash(token)
             who = connection.execute(select(TOKENS.c.name).where(TOKENS.c.hash == hashed)).scalar()
             told["token"] = hashed[:PREFIX]
         if who in people.simulated(connection):

@@ -396,8 +396,7 @@ class Delivery:
             evidence["waived"] = f"approval by {', '.join(waived)}: {self.by} is alone here"
         if self.deployment.ramp is not None and self.champion is not None:
             columns = self.deployment.ramp.plan.by
-            copied = self.registry.get(self.version.model, self.version.version)  # its copy was sealed since
-            ramps.check_copy(self.registry, copied, home=self.home, columns=columns)  # before anybody signs
+            ramps.check_copy(self.registry, self._fresh, home=self.home, columns=columns)  # before anybody signs
             evidence[PLAN] = self.deployment.ramp.plan.to_json()
         return self._ask("Production", evidence, roles=self.policy.roles, basis=self._basis(findings))
 

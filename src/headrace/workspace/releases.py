@@ -6,6 +6,7 @@ names. So the state remembers each release that ran, and what it was.
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, MetaData, String, Table, insert, select
@@ -63,7 +64,7 @@ def check(workspace: Workspace) -> None:
             values = {"tag": code.release, "commit": code.commit, "tree": code.tree}
             connection.execute(insert(RELEASES).values(**values, by=me.name, at=now()))
             record(connection, me.name, "release.began", code.release, {"commit": code.commit, "tree": code.tree})
-    except IntegrityError:  # PostgreSQL only: another process remembered it between our look and our insert
+    except IntegrityError:  # another process remembered it between our look and our insert
         check(workspace)
 
 
@@ -88,7 +89,9 @@ def newer_than_ours(workspace: Workspace) -> str | None:
     code, environment = workspace.code, workspace.environment
     if environment.code != "release" or code.release is None:
         return None
-    newest = max((*_known(workspace), newest_release(workspace.config, environment)), key=version)
+    # tags of another pattern, before an admin took this one over, were releases of another numbering
+    known = [tag for tag in _known(workspace) if fnmatchcase(tag, environment.releases)]
+    newest = max((*known, newest_release(workspace.config, environment)), key=version)
     return None if newest == code.release else newest
 
 
