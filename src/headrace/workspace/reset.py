@@ -219,7 +219,7 @@ def _left(workspace: Workspace) -> Iterator[Left]:
     for what, place in local.items():
         if (found := Path(place).resolve()) in shared:
             yield Left(what=what, where=place, why=f"{shared[found]!r} keeps its own there too")
-        elif what in DATABASES and not _is_database(found):
+        elif what in DATABASES and not found.is_relative_to(mine.root.resolve()) and not _is_database(found):
             yield Left(what=what, where=place, why="it is no database, so Headrace did not make it")
         elif what == "artifacts" and not Path(place).is_relative_to(mine.root):
             yield Left(
