@@ -100,7 +100,7 @@ def test_a_version_of_another_place(home, tmp_path, how):
         load(home / "serving.json")
 
 
-@pytest.mark.parametrize("place", ["/tmp/log", "../../../../data", "../../spool/other", "../../spool/late/.."])
+@pytest.mark.parametrize("place", ["/elsewhere/log", "../../../../data", "../../spool/other", "../../spool/late/.."])
 def test_a_log_of_another_place(home, place):
     change(home / "serving.json", spool=place)
     with pytest.raises(DataError, match="is not one of its environment"):
