@@ -140,13 +140,13 @@ def test_who_asked_what_in_a_higher_environment_is_recorded(shop):
 
 def test_a_server_starts_while_nothing_can_be_recorded_and_says_so(shop):
     shop.fill()
-    done = shop.run("serve", "late", code=1)
+    done = shop.run("serve", "late", code=2)  # nothing is served yet
     assert "this is not in the audit record" in done.stderr
 
     for name in ("state.db", "state.db-wal", "state.db-shm"):
         (shop.folder / ".headrace" / "prod" / name).unlink(missing_ok=True)
     (shop.folder / ".headrace" / "prod" / "state.db").write_bytes(b"no database" * 1000)
-    done = shop.run("serve", "late", code=2)  # nothing is served yet
+    done = shop.run("serve", "late", code=2)
     assert "this is not in the audit record" in done.stderr
     assert "is not a state database" in done.stderr
 

@@ -48,6 +48,7 @@ CHANGES = {
     "request reopen": ["1", "--reason", "x"],
     "alert ack": ["1"],
     "env policy --take-over": ["--take-over", "--reason", "x"],
+    "env stores --take-over": ["--take-over", "lakehouse", "--reason", "x"],
     "env reset": ["--yes"],
     "job acknowledge": ["0", "--reason", "x"],
     "access bootstrap": [],
@@ -79,18 +80,19 @@ class Prod:
     def __init__(self, world, monkeypatch, capsys):
         self.world, self.patch, self.capsys = world, monkeypatch, capsys
         monkeypatch.chdir(world.folder)
-        for name, value in world.variables.items():
-            monkeypatch.setenv(name, value)
         # were `serve` not refused, this process would become a server
         for name in ("execv", "execve", "execvp", "execvpe"):
             monkeypatch.setattr(os, name, lambda *_: pytest.fail("a server was started"))
+        for name, value in world.variables.items():
+            monkeypatch.setenv(name, value)
         self.state = State(config.load(world.folder).environment("prod").state_url)
         self.audit = Audit(self.state)
 
     def run(self, words, more, token):
-        self.patch.setattr(
-            vault, "_vault", type(vault._vault)()
-        )  # a command begins without the token of the one before
+        # a command begins without the token of the one before, and takes what is secret out of the variables
+        self.patch.setattr(vault, "_vault", type(vault._vault)())
+        for name, value in self.world.variables.items():
+            self.patch.setenv(name, value)
         if token is None:
             self.patch.delenv("HEADRACE_TOKEN", raising=False)
         else:

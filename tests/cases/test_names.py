@@ -43,7 +43,7 @@ def test_a_key_called_model_keeps_its_values(case):
     assert set(scored["model"]) == {"m"}
     assert set(scored["key_model"]) == {"golf", "polo", "up"}
     quality = found.table("metrics.model_quality")
-    assert quality.groupby("window_start")["window_labelled"].first().sum() == 384
+    assert quality.groupby("window_start")["window_labelled"].first().sum() == 384 - scored["in_sample"].sum() > 0
 
 
 def test_a_label_key_of_another_type_is_refused(case):
@@ -111,7 +111,7 @@ def test_columns_of_every_name_go_through_the_whole_loop(hostile, headrace):
         assert [each[name] for each in scored["features"]] == (rows["x"] * place).tolist(), name
     quality = hostile.table("metrics.model_quality")
     assert quality.loc[quality["metric"] == "roc_auc", "value"].tolist() == [1.0]
-    assert quality["window_labelled"].iloc[0] == 240
+    assert quality["window_labelled"].iloc[0] == 240 - scored["in_sample"].sum() > 0
 
     home = hostile.folder / ".headrace" / "dev" / "serving" / "m"
     if not home.is_dir():

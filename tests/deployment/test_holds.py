@@ -15,7 +15,7 @@ import headrace as hr
 from headrace.core.errors import NotFoundError, RefusedError
 from headrace.core.events import Outbox
 from headrace.deployment import traffic
-from headrace.deployment.ramps import judge, outlook, tend
+from headrace.deployment.ramps import LOOK, judge, outlook, tend
 
 HOUR = timedelta(hours=1, minutes=1)
 LATE = hr.stop("roc_auc", worse_by=0.02, late=True)
@@ -194,7 +194,8 @@ def test_a_rule_against_a_primary_that_counted_nothing_holds_the_end(scene):
     assert it.tend() is None
     assert "servers counted 500 and 0 requests, which says nothing" in it.ramp.held[rule.name]
     it.count()
-    assert "is in Production" in it.tend()
+    assert it.tend() is None  # it was looked at just now
+    assert "is in Production" in it.tend(after=HOUR + LOOK)
 
 
 def test_a_server_whose_clock_is_behind_is_counted_by_its_split(scene):

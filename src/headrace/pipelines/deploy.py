@@ -444,7 +444,7 @@ class Delivery:
 
         def do(_: StepContext) -> Output:
             begun = ramps.begin(
-                self.registry, self.version, decision, plan, home=self.home, by=self.by, why=f"request {request.id}"
+                self.registry, self._fresh, decision, plan, home=self.home, by=self.by, why=f"request {request.id}"
             )
             return {"ramp": begun.id, "says": f"{percent(begun.share)} by decision {decision.id}"}
 
