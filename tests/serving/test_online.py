@@ -77,10 +77,14 @@ def test_redis_answers_as_the_file_does_is_missed_and_comes_back(headrace, bikes
     folder = shutil.copytree(bikes, tmp_path / "bikes", symlinks=True)
     env = {"HEADRACE_ENV__dev__online": f"{redis.url}?timeout=2"}
 
-    def publish():
+    def publish(code=0):
         done = headrace.run(folder, "run", "publish", "--as-of", PUBLISHED, env=env)
-        assert done.code == 0, done.stderr
+        assert done.code == code, done.stderr
+        return done.stderr
 
+    assert "is not the one that 'dev' has used" in publish(code=3)
+    taken = ("env", "stores", "--take-over", "online", "--reason", "it came into being")
+    assert headrace.run(folder, *taken, env=env).code == 0
     publish()
     with serving(home) as server:
         expected = server.ask("/predict", {"rows": rows})[1]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pytest
-from tests.serving.conftest import serving
+from tests.serving.conftest import manifest, serving
 
 from headrace.lakehouse.lakehouse import Lakehouse
 
@@ -53,7 +53,7 @@ def online(folder, statement, *values):
         (table,) = [
             name
             for (name,) in connection.execute("select name from sqlite_master where type = 'table'")
-            if name != "online_tables"
+            if name not in ("online_tables", "online_owner")
         ]
         return connection.execute(statement.format(table=f'"{table}"'), values).fetchall()
 
@@ -146,12 +146,7 @@ def test_what_is_not_yet_published_is_behind_and_no_skew(headrace, project):
 
 
 def test_a_column_that_the_log_leaves_out_is_not_judged(headrace, project):
-    (file,) = (project / ".headrace/dev/serving/late").glob("versions/*/serve.json")
-    serving_json = project / ".headrace/dev/serving/late/serving.json"
-    stored = json.loads(serving_json.read_text())
-    stored["serve"]["redact"] = ["charge", "station"]
-    serving_json.write_text(json.dumps(stored))
-    file.write_text(json.dumps(stored["serve"]))
+    manifest(project / ".headrace/dev/serving/late", redact=["charge", "station"])
     ask(project, [row(number, f"s{number % 5}") for number in range(10)])
     log = project / ".headrace/dev/spool/late"
     assert not any(b'"s1"' in segment.read_bytes() for segment in log.iterdir())

@@ -2,14 +2,16 @@
 
 A store says in its mark whose it is (`headrace.core.ownership`); but whoever can name another store by a variable can have it
 marked. So the state database remembers the id in the mark of each store that was first changed through it. An id travels
-with the files, so that a project may be moved and copied; another store is refused until an admin takes it over.
+with the files, so that a project may be moved and copied; another store is refused until an admin takes it over. An online
+store holds nothing that cannot be published again: one that is empty at its own place, as a Redis is that was started anew,
+is the same one.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import Column, MetaData, String, Table, delete, insert, select
+from sqlalchemy import Column, MetaData, String, Table, Text, delete, insert, select
 
 from headrace.access.audit import AUDIT, record
 from headrace.access.rights import roles
@@ -33,11 +35,12 @@ STORES = Table(
     MetaData(),
     Column("kind", String(20), primary_key=True),
     Column("id", String(40), nullable=False),
+    Column("place", Text, nullable=False),  # where it was; empty where that says nothing
     Column("at", Instant, nullable=False),
 )
 
 
-def check(state: State, owner: Owner, kind: Kind, what: str, store: Marked) -> None:
+def check(state: State, owner: Owner, kind: Kind, what: str, store: Marked, *, place: str = "") -> None:
     """Makes sure that a store is the one that the state database knows; the first one is marked and remembered.
 
     Args:
@@ -46,19 +49,20 @@ def check(state: State, owner: Owner, kind: Kind, what: str, store: Marked) -> N
         kind: of the store.
         what: the store and where it is, the beginning of a sentence.
         store: itself.
+        place: where it is, if it may be empty there and still be the same one.
 
     Raises:
         RefusedError: it belongs to another state database, or is another store.
     """
-    known = _known(state, kind)
-    if known is None and not ownership.reads_only():
+    known, mark = _known(state, kind), store.owner()
+    if not ownership.reads_only() and (known is None or mark is None):
         with state.begin() as connection:
             alone(connection)
-            known = connection.execute(select(STORES.c.id).where(STORES.c.kind == kind)).scalar()
-            if known is None:
-                _take(connection, owner, kind, what, store)
+            row = connection.execute(select(STORES).where(STORES.c.kind == kind)).one_or_none()
+            known, mark = row and row.id, store.owner()
+            if row is None or (mark is None and place and row.place == place):
+                _take(connection, owner, kind, what, store, place)
                 return
-    mark = store.owner()
     if mark is None and known is None:
         return
     if mark is None or (owner.check(mark, what).store != known and known is not None):
@@ -84,13 +88,12 @@ def take_over(workspace: Workspace, kind: Kind, *, reason: str) -> None:
         raise ConfigError(
             "there is no reason.", hint=f"headrace env stores --env {name} --take-over {kind} --reason 'why'"
         )
-    what, store = workspace.store(kind)
+    what, store, place = workspace.store(kind)
     before = _known(state, kind)
     state.create(AUDIT)
     with state.begin() as connection:
         alone(connection)
-        connection.execute(delete(STORES).where(STORES.c.kind == kind))
-        after = _take(connection, workspace.owner, kind, what, store)
+        after = _take(connection, workspace.owner, kind, what, store, place)
         if after is None:
             raise ConfigError(f"{what} cannot be written, so it cannot be marked.", hint="Who may write there?")
         details: dict[str, Json] = {"what": what, "before": before, "after": after, "reason": reason.strip()}
@@ -117,11 +120,12 @@ def _known(state: State, kind: Kind) -> str | None:
     return None if found is None else found.id
 
 
-def _take(connection: Connection, owner: Owner, kind: Kind, what: str, store: Marked) -> str | None:
+def _take(connection: Connection, owner: Owner, kind: Kind, what: str, store: Marked, place: str) -> str | None:
     """Marks and remembers a store; gives its id, None where it has no mark and cannot be written."""
     mark = store.claim(owner.mark())
     if mark is None:
         return None
     found = owner.check(mark, what).store
-    connection.execute(insert(STORES).values(kind=kind, id=found, at=now()))
+    connection.execute(delete(STORES).where(STORES.c.kind == kind))
+    connection.execute(insert(STORES).values(kind=kind, id=found, place=place, at=now()))
     return found

@@ -271,34 +271,35 @@ class Workspace:
 
         address = self.configured.online_address
         opened = open_store(address, self.config.folder)
-        self._check("online", f"the online store {address}", opened)
+        self._check("online", f"the online store {address}", opened, opened.place)
         return opened
 
-    def store(self, kind: Kind) -> tuple[str, Marked]:
-        """A store as it is configured, whosever it is: what to call it, and where its mark is."""
+    def store(self, kind: Kind) -> tuple[str, Marked, str]:
+        """A store as it is configured, whosever it is: what to call it, where its mark is, and its place if it may be empty."""
         environment = self.configured
         if kind == "lakehouse":
             from headrace.lakehouse.storage import Place
             from headrace.workspace.aside import where
 
             place = Place.at(where(environment.lakehouse_root), environment.storage_options)
-            return f"the lakehouse {place.path}", place
+            return f"the lakehouse {place.path}", place, ""
         if kind == "online":
             from headrace.features.online.opening import open_store
 
             address = environment.online_address
-            return f"the online store {address}", open_store(address, self.config.folder)
+            opened = open_store(address, self.config.folder)
+            return f"the online store {address}", opened, opened.place
         from headrace.tracking.tracking import Tracking
 
-        opened = Tracking(environment.tracking_url, environment.artifacts_root, project=self.config.folder)
-        return f"what MLflow keeps for {environment.name!r}", opened.mark(self.owner)
+        tracking = Tracking(environment.tracking_url, environment.artifacts_root, project=self.config.folder)
+        return f"what MLflow keeps for {environment.name!r}", tracking.mark(self.owner), ""
 
-    def _check(self, kind: Kind, what: str, store: Marked) -> None:
+    def _check(self, kind: Kind, what: str, store: Marked, place: str = "") -> None:
         from headrace.workspace import stores
 
         if self.state_is_gone():  # what it would be marked with is no more
             raise BusyError(f"{self.configured.name!r} has just been reset. Nothing was done.", hint="Start again.")
-        stores.check(self.state, self.owner, kind, what, store)
+        stores.check(self.state, self.owner, kind, what, store, place=place)
 
     def state_is_gone(self) -> bool:
         """Whether the state database was taken away since this process opened it."""

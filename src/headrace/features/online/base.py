@@ -124,6 +124,11 @@ class OnlineStore(Protocol):
         """
         ...
 
+    @property
+    def place(self) -> str:
+        """Where it is, without a secret: of two that differ in it, one can be full while the other is empty."""
+        ...
+
     def owner(self) -> str | None:
         """Whose it is marked as; None where it is nobody's. Makes and writes nothing.
 

@@ -153,6 +153,11 @@ class RedisStore:
             return None
         return [None if value is None else OnlineRow(TIME.unpack_from(value)[0] - ZERO, value[8:]) for value in values]
 
+    @property
+    def place(self) -> str:
+        """See OnlineStore."""
+        return f"{self._address.shown} db={self._address.database} prefix={self._address.prefix}"
+
     def owner(self) -> str | None:
         """See OnlineStore."""
         found = self._ask(["GET", self._named("owner")])

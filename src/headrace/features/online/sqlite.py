@@ -108,6 +108,11 @@ class SqliteStore:
         found = self.read(name, keys)
         return found if self.table(name) == described else None
 
+    @property
+    def place(self) -> str:
+        """See OnlineStore."""
+        return str(self.file)
+
     def owner(self) -> str | None:
         """See OnlineStore."""
         with self._explained("read"):
