@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -271,7 +272,7 @@ class Workspace:
 
         address = self.configured.online_address
         opened = open_store(address, self.config.folder)
-        self._check("online", f"the online store {address}", opened, opened.place)
+        self._check("online", f"the online store {address}", opened, self._within(opened.place))
         return opened
 
     def store(self, kind: Kind) -> tuple[str, Marked, str]:
@@ -288,7 +289,7 @@ class Workspace:
 
             address = environment.online_address
             opened = open_store(address, self.config.folder)
-            return f"the online store {address}", opened, opened.place
+            return f"the online store {address}", opened, self._within(opened.place)
         from headrace.tracking.tracking import Tracking
 
         tracking = Tracking(environment.tracking_url, environment.artifacts_root, project=self.config.folder)
@@ -300,6 +301,10 @@ class Workspace:
         if self.state_is_gone():  # what it would be marked with is no more
             raise BusyError(f"{self.configured.name!r} has just been reset. Nothing was done.", hint="Start again.")
         stores.check(self.state, self.owner, kind, what, store, place=place)
+
+    def _within(self, place: str) -> str:
+        """A place as seen from the environment's folder, if it lies there: that may be moved."""
+        return place.removeprefix(f"{self.configured.root}{os.sep}")
 
     def state_is_gone(self) -> bool:
         """Whether the state database was taken away since this process opened it."""
