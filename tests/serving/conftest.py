@@ -16,6 +16,8 @@ import pytest
 
 from headrace.serving.manifest import beside_digest
 
+from .listening import Listening
+
 TOML = """\
 [project]
 name = "bikes"
@@ -208,3 +210,11 @@ def serving(home: Path, *, wait=True, **options):
         yield server
     finally:
         server.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def listening():
+    server = Listening()
+    yield server
+    if not server.loop.is_closed():
+        server.end()

@@ -47,7 +47,8 @@ async def ask(traffic, body, path="/invocations", method="POST"):
     app = App()
     app.traffic = traffic
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    answer = app.answer(Request(method, path, "", {}, content))
+    request = Request(method, path, "", {}, content)
+    answer = app.admit(request) or app.answer(request)
     answer = answer if hasattr(answer, "status") else await answer
     return answer.status, json.loads(answer.body)
 

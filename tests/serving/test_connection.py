@@ -1,145 +1,26 @@
 """HTTP as strangers speak it: slowly, by halves, too much, and in shapes that two servers would read in two ways."""
 
-import asyncio
 import contextlib
 import re
 import socket
 import threading
 import time
-from urllib.parse import parse_qs
 
 import pytest
-import uvloop
 
-from headrace.serving.connection import SPARE, Answer, Limits, Listener
+from headrace.serving.connection import SPARE
 
-QUICK = Limits(body=10_000, head=4_000, connections=20, read=0.6, idle=0.9, write=0.8)
+from .listening import QUICK, all_of, connected, head_of, one, told, until
+
 GET = b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n"
 SLOW = b"GET /a?wait=3 HTTP/1.1\r\nhost: x\r\n\r\n"
-
-
-class Echo:
-    """Says what it was asked; `?wait=` seconds later, `?size=` bytes long."""
-
-    def __init__(self):
-        self.seen = []
-        self.gone = 0
-
-    def answer(self, request):
-        self.seen.append((request.method, request.path, request.body, request.headers))
-        asked = {name: float(values[0]) for name, values in parse_qs(request.query).items()}
-        body = b"x" * int(asked["size"]) if "size" in asked else b"%b %d" % (request.path.encode(), len(request.body))
-        if "wait" not in asked:
-            return Answer(200, body, b"text/plain")
-        return asyncio.get_running_loop().create_task(self._later(asked["wait"], body))
-
-    def vital(self, path):
-        return path == "/health"
-
-    async def _later(self, seconds, body):
-        try:
-            await asyncio.sleep(seconds)
-        except asyncio.CancelledError:
-            self.gone += 1
-            raise
-        return Answer(200, body, b"text/plain")
-
-
-class Listening:
-    """A listener in a thread of its own."""
-
-    def __init__(self):
-        self.echo = Echo()
-        self.listener = Listener(self.echo, QUICK)
-        self.loop = uvloop.new_event_loop()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.thread = threading.Thread(target=self.loop.run_forever)
-        self.thread.start()
-        self.call(self.listener.start("127.0.0.1", self.port))
-
-    def call(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
-
-    def end(self, within=0.0):
-        drained = self.call(self.listener.stop(within=within))
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-        self.loop.run_until_complete(asyncio.sleep(0))
-        self.loop.close()
-        return drained
-
-
-@pytest.fixture
-def listening():
-    server = Listening()
-    yield server
-    if not server.loop.is_closed():
-        server.end()
-
-
-@contextlib.contextmanager
-def connected(server, *sent, **options):
-    """A connection on which parts are sent, one after the other."""
-    with socket.socket() as caller:
-        for option, value in options.items():
-            caller.setsockopt(socket.SOL_SOCKET, getattr(socket, option), value)
-        caller.settimeout(10)
-        caller.connect(("127.0.0.1", server.port))
-        for part in sent:
-            caller.sendall(part)
-        yield caller
-
-
-def all_of(caller):
-    """What comes until the server closes."""
-    read = b""
-    with contextlib.suppress(ConnectionResetError):
-        while part := caller.recv(65536):
-            read += part
-    return read
-
-
-def told(server, *sent):
-    """What comes back until the server closes."""
-    with connected(server, *sent) as caller:
-        return all_of(caller)
-
-
-def one(caller):
-    """The next answer: status, headers in small letters, body."""
-    read = b""
-    while b"\r\n\r\n" not in read:
-        part = caller.recv(1)
-        assert part, read
-        read += part
-    status, headers = _head(read)
-    body = b""
-    while len(body) < int(headers["content-length"]):
-        body += caller.recv(int(headers["content-length"]) - len(body))
-    return status, headers, body
-
-
-def _head(read):
-    first, *lines = read.split(b"\r\n\r\n")[0].decode().split("\r\n")
-    return int(first.split()[1]), dict(line.split(": ", 1) for line in lines)
-
-
-def until(what, seconds=10):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if what():
-            return
-        time.sleep(0.01)
-    raise AssertionError("not in time")
 
 
 class TestReading:
     def test_a_request_may_come_byte_by_byte(self, listening):
         request = b"POST /a HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc"
         answer = told(listening, *(bytes([each]) for each in request))
-        assert _head(answer)[0] == 200
+        assert head_of(answer)[0] == 200
         assert answer.endswith(b"/a 3")
         assert listening.echo.seen[0][:3] == ("POST", "/a", b"abc")
 
@@ -154,7 +35,7 @@ class TestReading:
                     answer = caller.recv(65536)
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     caller.sendall(b"b" if b"POST" not in begun else b"")
-        assert _head(answer)[0] == 408
+        assert head_of(answer)[0] == 408
         assert QUICK.read < time.monotonic() - began < QUICK.read + 2
         assert not listening.echo.seen
 
@@ -167,7 +48,7 @@ class TestReading:
     def test_chunks_are_put_together_and_what_follows_them_says_nothing_of_the_request(self, listening):
         head = b"POST /a HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
         answer = told(listening, head, b"3;ext=1\r\nabc\r\n2\r\nde\r\n0\r\n", b"authorization: Bearer x\r\n\r\n")
-        assert _head(answer)[0] == 200
+        assert head_of(answer)[0] == 200
         (_, _, body, headers) = listening.echo.seen[0]
         assert body == b"abcde"
         assert b"authorization" not in headers
@@ -179,7 +60,7 @@ class TestReading:
             caller.sendall(b"abc")
             assert one(caller)[2] == b"/a 3"
         answer = told(listening, head % 20_000)
-        assert _head(answer)[0] == 413
+        assert head_of(answer)[0] == 413
         assert b"100 Continue" not in answer
 
     def test_names_that_come_twice_are_one_list(self, listening):
@@ -235,12 +116,12 @@ class TestAnswers:
             caller.sendall(b"GET /a HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n" + GET)
             answer = all_of(caller)
         assert answer.count(b"HTTP/1.1 200") == 1
-        assert _head(answer)[1]["connection"] == "close"
+        assert head_of(answer)[1]["connection"] == "close"
         assert told(listening, b"GET /a HTTP/1.0\r\n\r\n").endswith(b"/a 0")
 
     def test_head_is_answered_without_a_body(self, listening):
         with connected(listening, b"HEAD /a HTTP/1.1\r\nhost: x\r\n\r\n" + GET) as caller:
-            status, headers = _head(_until_blank(caller))
+            status, headers = head_of(_until_blank(caller))
             assert (status, headers["content-length"]) == (200, "4")
             assert one(caller)[2] == b"/a 0"
 
@@ -315,13 +196,13 @@ class TestLimits:
                 with contextlib.suppress(TimeoutError, BrokenPipeError, ConnectionResetError):
                     sent += caller.send(b"a" * 1000)
                     answer = caller.recv(65536)
-        assert _head(answer)[0] in (431, 400)
+        assert head_of(answer)[0] in (431, 400)
         assert sent <= 5 * QUICK.head
         assert not listening.echo.seen
 
-    def test_many_headers_are_too_long_a_head(self, listening):
+    def test_many_headers_are_too_long_ahead_of(self, listening):
         many = b"".join(b"a%d:\r\n" % number for number in range(900))
-        assert _head(told(listening, b"GET /a HTTP/1.1\r\nhost: x\r\n", many, b"\r\n"))[0] == 431
+        assert head_of(told(listening, b"GET /a HTTP/1.1\r\nhost: x\r\n", many, b"\r\n"))[0] == 431
 
     @pytest.mark.parametrize("way", ["length", "chunks"])
     def test_a_long_body_is_refused_before_it_has_come(self, listening, way):
@@ -347,9 +228,9 @@ class TestLimits:
         with contextlib.ExitStack() as held:
             busy = [held.enter_context(connected(listening, SLOW)) for _ in range(QUICK.connections)]
             until(lambda: len(listening.echo.seen) == QUICK.connections)
-            status, headers = _head(told(listening, GET))
+            status, headers = head_of(told(listening, GET))
             assert (status, headers["retry-after"]) == (503, "1")
-            status, headers = _head(told(listening, b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"))
+            status, headers = head_of(told(listening, b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"))
             assert (status, headers["connection"]) == (200, "close")
             assert one(busy[0])[0] == 200
             assert one(busy[-1])[0] == 200
@@ -374,7 +255,7 @@ class TestLimits:
             until(lambda: len(listening.echo.seen) == QUICK.connections)
             for _ in range(SPARE + 30):
                 held.enter_context(connected(listening))
-            assert _head(told(listening, b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"))[0] == 200
+            assert head_of(told(listening, b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"))[0] == 200
 
     def test_one_that_never_says_anything_is_closed_sooner_than_one_between_requests(self, listening):
         with connected(listening, GET) as idle, connected(listening) as silent:
@@ -417,7 +298,7 @@ CHUNKED = b"transfer-encoding: chunked\r\n"
 def test_what_two_servers_could_read_in_two_ways_is_refused(listening, head):
     request = b"POST /a HTTP/1.1\r\nhost: x\r\n" + head + b"\r\n"
     answer = told(listening, request + b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n")
-    assert _head(answer)[0] == 400, answer
+    assert head_of(answer)[0] == 400, answer
     assert len(re.findall(rb"HTTP/1.1 \d", answer)) == 1
     assert not listening.echo.seen
 
@@ -440,19 +321,19 @@ def test_what_two_servers_could_read_in_two_ways_is_refused(listening, head):
 )
 def test_what_is_no_request_is_refused(listening, request_):
     answer = told(listening, request_)
-    assert _head(answer)[0] == 400, answer
+    assert head_of(answer)[0] == 400, answer
     assert not listening.echo.seen
 
 
 def test_a_compressed_body_is_refused(listening):
     head = b"POST /a HTTP/1.1\r\nhost: x\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc"
-    assert _head(told(listening, head))[0] == 415
+    assert head_of(told(listening, head))[0] == 415
 
 
 def test_connect_is_an_answer_and_the_end(listening):
     answer = told(listening, b"CONNECT x:80 HTTP/1.1\r\nhost: x\r\n\r\n" + GET)
     assert answer.count(b"HTTP/1.1") == 1
-    assert _head(answer)[1]["connection"] == "close"
+    assert head_of(answer)[1]["connection"] == "close"
 
 
 class TestDrain:

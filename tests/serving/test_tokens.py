@@ -10,7 +10,7 @@ import time
 
 import pytest
 from tests.serving.conftest import serving
-from tests.serving.test_connection import all_of
+from tests.serving.listening import all_of
 from tests.serving.test_server import ROW
 
 BODY = {"instances": [list(ROW.values())]}

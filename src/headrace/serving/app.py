@@ -80,17 +80,31 @@ class App:
         """Whether requests are answered with predictions."""
         return self.traffic is not None and not self.draining
 
+    def admit(self, request: Request) -> Answer | None:
+        """See connection.Answering."""
+        path, began = request.path, time.perf_counter()
+        infers = path.startswith("/v2/models/") and path.endswith("/infer")
+        try:
+            request.predicts = infers or path in PREDICTING
+            if self.tokens is not None:
+                request.token = self.tokens.check(request, predicts=request.predicts)
+        except RefusedRequestError as refused:
+            return _failed(refused)
+        if not request.predicts:
+            return None
+        try:
+            traffic = self._admit(request)
+            if infers:
+                pinned(traffic, path)
+        except RefusedRequestError as refused:
+            self._counted([], refused.status, began)
+            return _failed(refused)
+        return None
+
     def answer(self, request: Request) -> Answer | Coming:
         """See connection.Answering."""
-        path = request.path
-        predicts = path in PREDICTING or (path.startswith("/v2/models/") and path.endswith("/infer"))
         try:
-            token = None if self.tokens is None else self.tokens.check(request, predicts=predicts)
-            if predicts:
-                return self._predict(request, token)
-            return about(self, request)
-        except RefusedRequestError as refused:
-            return refusal(refused.status, str(refused), refused.headers)
+            return self._predict(request) if request.predicts else about(self, request)
         except Exception as error:  # noqa: BLE001  # whatever happens, the server stays
             return _failed(error)
 
@@ -100,7 +114,7 @@ class App:
 
     # ------------------------------------------------------------------------------------------ predictions
 
-    def _predict(self, request: Request, token: str | None) -> Answer | Coming:
+    def _predict(self, request: Request) -> Answer | Coming:
         """At once where all of it is quick, or when the log has it; otherwise later, in threads."""
         began = time.perf_counter()
         parts: list[Part] = []
@@ -110,7 +124,7 @@ class App:
             parts = asked.parts
             for part in parts:
                 if not part.at_once():
-                    return asyncio.get_running_loop().create_task(self._later(asked, token))
+                    return asyncio.get_running_loop().create_task(self._later(asked, request.token))
             for part in parts:
                 if part.asked is not None:
                     part.complete()

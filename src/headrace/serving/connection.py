@@ -1,5 +1,8 @@
 """HTTP/1.1 on one connection, as llhttp reads it: one request after the other, within limits of size, time and number.
 
+Whether a request is let in is said at its head: the body of one that is not is never kept. What is kept of bodies is counted
+over all connections, and given back when the request is answered or its caller is gone.
+
 A web server in front of an event loop costs more than everything that a small model does (see docs/adr/0010-connection.md).
 Here a request is parsed, answered and written in one call of the loop, and an answer that takes longer is awaited.
 """
@@ -47,15 +50,25 @@ LAST_CALL = 0.05  # seconds for what was sent before its caller could know
 SPARE = 64  # connections beyond the limit that may ask how the server is, and are told why they may not ask more
 TRICKLE = 1.0  # seconds in which a head must have come, when others wait for the connection
 LINGER = 2.0  # seconds in which a caller may read why it was refused, while it still sends
+SMALL = 2**16  # bytes of a body that is read to its end though it is refused, and for which there is always room
+TOGETHER = 8  # of the largest bodies may be kept at the same time
 
 
 class Request:
-    """A whole request. Names of headers are in small letters."""
+    """A request. Names of headers are in small letters.
 
-    __slots__ = ("body", "headers", "method", "path", "query")
+    Attributes:
+        body: empty until all of it is there.
+        predicts: it asks for predictions; the body of another one is not kept. Said when it is let in.
+        token: the name of its caller's token; None where none is needed. Said when it is let in.
+    """
 
-    def __init__(self, method: str, path: str, query: str, headers: Mapping[bytes, bytes], body: bytes) -> None:
+    __slots__ = ("body", "headers", "method", "path", "predicts", "query", "token")
+
+    def __init__(self, method: str, path: str, query: str, headers: Mapping[bytes, bytes], body: bytes = b"") -> None:
         self.method, self.path, self.query, self.headers, self.body = method, path, query, headers, body
+        self.predicts = False
+        self.token: str | None = None
 
 
 class Answer(NamedTuple):
@@ -94,8 +107,12 @@ class Coming(Protocol):
 class Answering(Protocol):
     """Requests to answers."""
 
+    def admit(self, request: Request) -> Answer | None:
+        """Lets a request in by its head, before its body comes; else the answer that says why not. Never raises."""
+        ...
+
     def answer(self, request: Request) -> Answer | Coming:
-        """The answer, or one that comes later. Never raises."""
+        """The answer to one that was let in, or one that comes later. Never raises."""
         ...
 
     def vital(self, path: str) -> bool:
@@ -123,6 +140,11 @@ class Limits:
     idle: float = 75.0
     write: float = 30.0
 
+    @property
+    def bodies(self) -> int:
+        """Bytes of all bodies that are kept at the same time; small ones beyond are still taken."""
+        return TOGETHER * self.body
+
 
 def refusal(status: int, message: str, headers: bytes = b"") -> Answer:
     """An answer that says why there is no other."""
@@ -136,11 +158,13 @@ class Listener:
     Attributes:
         limits: may be replaced at any time.
         draining: answers still under way are the last ones of their connections.
+        held: bytes of bodies that are kept.
     """
 
     def __init__(self, app: Answering, limits: Limits) -> None:
         self.app, self.limits = app, limits
         self.draining = False
+        self.held = 0
         self.date = b""
         self.connections: dict[Connection, None] = {}  # in the order in which they came
         self.spares: dict[Connection, None] = {}  # those of them that are beyond the limit
@@ -194,9 +218,12 @@ class Listener:
         while True:
             await asyncio.sleep(LOOK)
             self._dated()
-            now = time.monotonic()
-            for connection in list(self.connections):
-                connection.look(now)
+            self._look_at_all()
+
+    def _look_at_all(self) -> None:
+        now = time.monotonic()
+        for connection in list(self.connections):
+            connection.look(now)
 
     def take(self, connection: Connection) -> None:
         """A new connection. When there are as many as may be, the one goes that has been silent for the longest time.
@@ -248,19 +275,22 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_app",
+        "_away",
         "_body",
         "_head",
         "_headed",
         "_headers",
+        "_held",
         "_keep",
+        "_kept",
         "_left",
         "_listener",
         "_offered",
         "_parser",
-        "_parts",
         "_quiet",
         "_reading",
         "_refused",
+        "_request",
         "_stuck",
         "_url",
         "_waiting",
@@ -276,11 +306,14 @@ class Connection(asyncio.Protocol):
     def __init__(self, listener: Listener) -> None:
         self._listener, self._app = listener, listener.app
         self._parser = httptools.HttpRequestParser(self)
-        self._waiting: deque[tuple[Request, bool]] = deque()  # asked before the answer to what came first
-        self._refused: tuple[int, str] | None = None
+        self._waiting: deque[tuple[Request, Answer | None, bool]] = (
+            deque()
+        )  # asked before the answer to what came first
+        self._refused: Answer | None = None  # the last answer; what else comes is not read
         self._reading = False
         self._stuck: float | None = None  # since when the caller does not take what was written
         self._left = 0  # bytes that it has not taken
+        self._held = 0  # bytes of bodies that are not answered yet
         self._quiet = 0  # bytes that came since the parser last gave something: of a header that does not end
         self.since = time.monotonic()
         self.answering: Coming | None = None
@@ -291,7 +324,9 @@ class Connection(asyncio.Protocol):
         self._url, self._head, self._body = b"", 0, 0
         self._headed = self._offered = False
         self._headers: dict[bytes, bytes] = {}
-        self._parts: list[bytes] = []
+        self._kept: bytes | bytearray = b""  # of the body
+        self._request: Request | None = None  # that was let in or turned away, and whose body comes
+        self._away: Answer | None = None  # why it was turned away, told when its small body has come
 
     # ------------------------------------------------------------------------------------------ the loop calls
 
@@ -309,7 +344,7 @@ class Connection(asyncio.Protocol):
         if self._quiet > self._listener.limits.head:
             self._refused = self._refused or self._long_head()
         if self._refused is not None and not self.ending and not self._owes():
-            self._refuse(*self._refused)
+            self._refuse(self._refused)
 
     def _feed(self, data: bytes) -> None:
         while data:
@@ -321,7 +356,7 @@ class Connection(asyncio.Protocol):
                     self._parser = httptools.HttpRequestParser(self)
                     continue
             except httptools.HttpParserError:
-                self._refused = self._refused or (400, "this is no HTTP/1.1 request.")
+                self._refused = self._refused or refusal(400, "this is no HTTP/1.1 request.")
             return
 
     def _head_again(self) -> bytes:
@@ -343,6 +378,9 @@ class Connection(asyncio.Protocol):
         self._waiting.clear()
         if self.answering is not None:
             self.answering.cancel()
+        self._clear()
+        self._release(self._held)
+        del self._parser  # it knows us: together we would wait for the collector of garbage
 
     def pause_writing(self) -> None:
         """The loop's call: the caller does not take what was written."""
@@ -375,7 +413,7 @@ class Connection(asyncio.Protocol):
         if name not in headers:
             headers[name] = value
         elif name == b"host":
-            self._refused = 400, "a request names one host."
+            self._refused = refusal(400, "a request names one host.")
         else:
             headers[name] += b", " + value
 
@@ -386,54 +424,77 @@ class Connection(asyncio.Protocol):
             self._headers.clear()
             self._refused = self._refused or self._long_head()
 
-    def _long_head(self) -> tuple[int, str]:
-        return 431, f"the head of a request may have {self._listener.limits.head} bytes."
+    def _long_head(self) -> Answer:
+        return refusal(431, f"the head of a request may have {self._listener.limits.head} bytes.")
 
     def on_headers_complete(self) -> None:
         """The parser's call."""
         headers, self._headed = self._headers, True
         if self._refused is not None:
             return
-        if not self._listener.admit(self) and not self._app.vital(self._path()[0].decode("latin-1")):
-            self._refused = 503, f"{self._listener.limits.connections} connections are open already."
-        elif b"upgrade" in headers and self._parser.should_upgrade() and self._parser.get_method() != b"CONNECT":
+        path, query = self._path()
+        request = Request(self._parser.get_method().decode(), path.decode("latin-1"), query.decode("latin-1"), headers)
+        length = int(headers.get(b"content-length") or 0)
+        if not self._listener.admit(self) and not self._app.vital(request.path):
+            self._refused = refusal(503, f"{self._listener.limits.connections} connections are open already.")
+        elif b"upgrade" in headers and self._parser.should_upgrade() and request.method != "CONNECT":
             self._offered = True
         elif b"host" not in headers and self._parser.get_http_version() != "1.0":
-            self._refused = 400, "a request of HTTP/1.1 names its host."
-        elif int(headers.get(b"content-length") or 0) > self._listener.limits.body:
+            self._refused = refusal(400, "a request of HTTP/1.1 names its host.")
+        elif length > self._listener.limits.body:
             self._refused = self._too_large()
         elif b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
-            self._refused = 415, "a body must not be compressed."
-        elif b"expect" in headers and not self._owes() and self._parser.get_http_version() == "1.1":
-            self.transport.write(CONTINUE)
+            self._refused = refusal(415, "a body must not be compressed.")
+        else:
+            self._request, self._away = request, self._app.admit(request)
+            if self._away is not None:
+                if length > SMALL or b"transfer-encoding" in headers or b"expect" in headers:
+                    self._refused = self._away
+            elif b"expect" in headers and not self._owes() and self._parser.get_http_version() == "1.1":
+                self.transport.write(CONTINUE)
 
     def on_body(self, part: bytes) -> None:
         """The parser's call, with a part."""
         self._quiet = 0
         self._body += len(part)
-        if self._body > self._listener.limits.body:
-            self._parts.clear()
-            self._refused = self._too_large()
-        elif self._refused is None:
-            self._parts.append(part)
+        listener, request = self._listener, self._request
+        if self._body > listener.limits.body:
+            self._refused = self._refused or self._too_large()
+        elif self._refused is None and self._away is None and request is not None and request.predicts:
+            if self._body > SMALL and listener.held + len(part) > listener.limits.bodies:
+                self._refused = refusal(503, "the bodies of requests that are under way fill what there is for them.")
+            else:
+                self._keep_part(part)
+                self._hold(len(part))
+        if self._refused is not None and self._kept:
+            self._release(len(self._kept))
+            self._kept = b""
+
+    def _keep_part(self, part: bytes) -> None:
+        """The first part as it is, which mostly is all; more of them, which may be of one byte each, in one piece."""
+        if not self._kept:
+            self._kept = part
+        elif isinstance(self._kept, bytearray):
+            self._kept += part
+        else:
+            self._kept = bytearray(self._kept) + part
 
     def on_message_complete(self) -> None:
         """The parser's call."""
         self._quiet, self._reading, self.since = 0, False, time.monotonic()
         if self._refused is not None or self.ending or self._offered:
             return
+        request, away = self._request, self._away
+        assert request is not None
         self.asked = True
-        path, query = self._path()
-        parts = self._parts
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        method = self._parser.get_method().decode()
-        request = Request(method, path.decode("latin-1"), query.decode("latin-1"), self._headers, body)
-        keep = self._parser.should_keep_alive() and method != "CONNECT" and self._listener.admit(self)
+        request.body = bytes(self._kept)
+        keep = self._parser.should_keep_alive() and request.method != "CONNECT" and self._listener.admit(self)
+        self._request, self._kept = None, b""
         if self._owes():
-            self._waiting.append((request, keep))
+            self._waiting.append((request, away, keep))
             self.transport.pause_reading()
         else:
-            self._answer(request, keep=keep)
+            self._answer(request, away, keep=keep)
 
     def _path(self) -> tuple[bytes, bytes]:
         """Path and query; a proxy may name scheme and host before them."""
@@ -443,17 +504,25 @@ class Connection(asyncio.Protocol):
         path, _, query = url.partition(b"?")
         return path, query
 
-    def _too_large(self) -> tuple[int, str]:
-        return 413, f"a body may have {self._listener.limits.body} bytes."
+    def _too_large(self) -> Answer:
+        return refusal(413, f"a body may have {self._listener.limits.body} bytes.")
+
+    def _hold(self, many: int) -> None:
+        self._held += many
+        self._listener.held += many
+
+    def _release(self, many: int) -> None:
+        self._hold(-many)
 
     # ------------------------------------------------------------------------------------------ answers
 
-    def _answer(self, request: Request, *, keep: bool) -> None:
-        answer = self._app.answer(request)
+    def _answer(self, request: Request, away: Answer | None, *, keep: bool) -> None:
+        answer = self._app.answer(request) if away is None else away
         if isinstance(answer, Answer):
+            self._release(len(request.body))
             self._write(answer, keep=keep, head=request.method == "HEAD")
             return
-        self._keep = keep, request.method == "HEAD"
+        self._keep = keep, request.method == "HEAD", len(request.body)
         self.answering = answer
         answer.add_done_callback(self._answered)
 
@@ -461,18 +530,19 @@ class Connection(asyncio.Protocol):
         self.answering = None
         if self.ending or coming.cancelled():
             return
-        keep, head = self._keep
+        keep, head, size = self._keep
+        self._release(size)
         self._write(coming.result(), keep=keep, head=head)
         self._next()
 
     def _next(self) -> None:
         while self._waiting and self.answering is None and self._stuck is None and not self.ending:
-            request, keep = self._waiting.popleft()
-            self._answer(request, keep=keep)
+            request, away, keep = self._waiting.popleft()
+            self._answer(request, away, keep=keep)
         if self._owes() or self.ending:
             return
         if self._refused is not None:
-            self._refuse(*self._refused)
+            self._refuse(self._refused)
             return
         if self._reading:
             self.since = time.monotonic()  # it was we who did not read
@@ -490,10 +560,12 @@ class Connection(asyncio.Protocol):
         if self.ending:
             self.transport.close()
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _refuse(self, answer: Answer) -> None:
         """Says why, and closes: what else comes is not read. First only our half, so that the caller gets to read it."""
-        self.ending, self.since, self._refused = True, time.monotonic(), (status, message)
-        status, body, kind, headers = refusal(status, message)
+        self.ending, self.since, self._refused = True, time.monotonic(), answer
+        self._clear()
+        self._release(self._held)
+        status, body, kind, headers = answer
         self.transport.write(
             b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b\r\n%b"
             % (STATUS[status], self._listener.date, kind, len(body), headers, CLOSE, body)
@@ -522,7 +594,7 @@ class Connection(asyncio.Protocol):
             if waited > (limits.write if self._refused is None else LINGER):
                 self.transport.abort()
         elif self._reading and waited > limits.read:
-            self._refuse(408, f"a request must come within {limits.read:g} s.")
+            self._refuse(refusal(408, f"a request must come within {limits.read:g} s."))
         elif not self._reading and waited > (limits.idle if self.asked else limits.read):
             self._close()
 
