@@ -74,6 +74,38 @@ def test_an_answer_that_takes_too_long_is_a_503_and_nothing_stays_behind(home):
         assert server.ask("/invocations", body(0))[0] == 200
 
 
+def test_a_model_that_does_not_come_back_is_told_and_holds_nobody_up(home):
+    manifest(home, timeout="1s")
+    with serving(home, program=SLOWLY) as server:
+        began = time.monotonic()
+        assert server.ask("/invocations", body(8))[0] == 503
+        for _ in range(20):
+            asked = time.monotonic()
+            status, answer, headers = server.ask("/invocations", body(0))
+            assert (status, headers["retry-after"]) == (503, "1")
+            assert "the model has been at one call" in answer["message"]
+            assert time.monotonic() - asked < 0.9  # it is not waited for
+        assert time.monotonic() - began < 7
+        assert server.ask("/ready")[0] == 503
+        assert server.ask("/ready")[1]["status"] == "stuck"
+        assert server.ask("/health")[0] == 200  # a restart does not mend a model
+        server.wait(lambda status, told: (status, told["status"]) == (200, "ready"))
+        assert server.ask("/invocations", body(0))[0] == 200
+
+
+def test_at_its_deadline_it_ends_without_a_model_that_does_not_come_back(home):
+    with serving(home, program=SLOWLY, arguments=("--drain", "1")) as server:
+        asked = begun(server, 600)
+        in_flight(server, 1)
+        began = time.monotonic()
+        code, said = server.end()
+        assert time.monotonic() - began < 60
+        assert code == 0
+        assert "1 requests were not answered within 1 s" in said
+        with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+            asked.getresponse()
+
+
 def test_a_caller_that_goes_away_frees_its_place(home):
     manifest(home, queue=2)
     with serving(home, program=SLOWLY) as server:

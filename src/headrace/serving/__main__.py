@@ -36,6 +36,9 @@ def main() -> None:
         default=Options.patience,
         help="seconds in which a request, and its first byte, must come",
     )
+    parser.add_argument(
+        "--drain", type=float, default=Options.drain, help="seconds that requests may take to their end"
+    )
     parser.add_argument("--parent", type=int, help="the process that started this one; ends when that has died")
     parser.add_argument("--siblings", type=Path, help="where processes that share the port leave their counters")
     parser.add_argument("word", nargs="?", choices=["serve"], help="what SageMaker gives to a container")

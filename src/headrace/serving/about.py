@@ -73,12 +73,20 @@ def about(app: App, request: Request) -> Answer:
 def _ready(app: App) -> Answer:
     traffic = app.traffic
     told = {
-        "status": "draining" if app.draining else "ready" if traffic else "waiting",
+        "status": _status(app),
         "version": traffic.primary.served.version if traffic else None,
         "stale": app.trouble,
         "features": app.published if traffic and not traffic.primary.features.near else published(traffic),
     }
     return _json(told, 200 if app.ready() else 503)
+
+
+def _status(app: App) -> str:
+    if app.draining:
+        return "draining"
+    if app.traffic is None:
+        return "waiting"
+    return "stuck" if app.stuck(app.traffic) else "ready"
 
 
 def published(traffic: Traffic | None) -> dict[str, str] | None:

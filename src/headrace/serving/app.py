@@ -78,7 +78,11 @@ class App:
 
     def ready(self) -> bool:
         """Whether requests are answered with predictions."""
-        return self.traffic is not None and not self.draining
+        return self.traffic is not None and not self.draining and not self.stuck(self.traffic)
+
+    def stuck(self, traffic: Traffic) -> bool:
+        """Whether the model has not come back from a call within the time that a request may take."""
+        return self._engine.lasts() > duration(traffic.manifest.serve.timeout).total_seconds()
 
     def admit(self, request: Request) -> Answer | None:
         """See connection.Answering."""
@@ -144,7 +148,7 @@ class App:
         try:
             with self._under_way(token, limits.concurrency):
                 async with asyncio.timeout(duration(limits.timeout).total_seconds()):
-                    await asyncio.gather(*(self._run(part) for part in asked.parts))
+                    await asyncio.gather(*(self._run(part, asked.traffic) for part in asked.parts))
                     answer, records = asked.answered()
                     if records:
                         (self.writing.now if limits.log == "required" else self.writing.behind)(records)
@@ -171,7 +175,7 @@ class App:
             if token is not None:
                 self._by_token[token] -= 1
 
-    async def _run(self, part: Part) -> None:
+    async def _run(self, part: Part, traffic: Traffic) -> None:
         if part.asked is not None:
             if part.serving.features.near:
                 part.complete()
@@ -179,6 +183,8 @@ class App:
                 await asyncio.get_running_loop().run_in_executor(self._io, part.complete)
         if part.at_once():
             part.answers = part.serving.predict(part.rows)
+        elif self.stuck(traffic):
+            raise RefusedRequestError(503, f"the model has been at one call for {self._engine.lasts():.0f} s.")
         else:
             part.answers = await self._engine.run(part.serving, part.rows)
 

@@ -1,9 +1,15 @@
-"""Calls of predictors that take too long for the event loop: in a thread, which takes what has queued up in one call."""
+"""Calls of predictors that take too long for the event loop: in a thread, which takes what has queued up in one call.
+
+A call that does not come back holds up what waits behind it, and no thread can be ended from outside. So whoever asks can see for
+how long it has lasted; and the thread does not keep the process from ending.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+import time
+from queue import SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,9 +28,14 @@ class Engine:
 
     def __init__(self, most: int = 4_096) -> None:
         self._most = most
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        self._thread: Thread | None = None
+        self._calls: SimpleQueue[tuple[asyncio.AbstractEventLoop, list[Waiting]]] = SimpleQueue()
         self._waiting: list[Waiting] = []
-        self._busy = False
+        self._since: float | None = None  # when the call that is under way began
+
+    def lasts(self) -> float:
+        """Seconds since the call that is under way began; 0 without one."""
+        return 0.0 if self._since is None else time.monotonic() - self._since
 
     def run(self, serving: Serving, rows: list[Row]) -> asyncio.Future[list[Answer]]:
         """The answers to rows, when they are there."""
@@ -35,12 +46,14 @@ class Engine:
 
     def _next(self) -> None:
         """On the loop: hands the thread what waits, unless it is at work."""
-        while self._waiting and not self._busy:
+        while self._waiting and self._since is None:
             taken = self._take()
             if taken:
-                self._busy = True
-                loop = asyncio.get_running_loop()
-                loop.run_in_executor(self._thread, self._work, loop, taken)
+                if self._thread is None:
+                    self._thread = Thread(target=self._calling, name="predict", daemon=True)
+                    self._thread.start()
+                self._since = time.monotonic()
+                self._calls.put((asyncio.get_running_loop(), taken))
 
     def _take(self) -> list[Waiting]:
         """What came first, and what else waits for the same version, as far as one call goes."""
@@ -59,8 +72,12 @@ class Engine:
         return taken
 
     def _done(self) -> None:
-        self._busy = False
+        self._since = None
         self._next()
+
+    def _calling(self) -> None:
+        while True:
+            self._work(*self._calls.get())
 
     def _work(self, loop: asyncio.AbstractEventLoop, taken: list[Waiting]) -> None:
         """In the thread."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LOOK = 0.2  # seconds
 SOON = 5.0  # seconds: a process that ends so soon would end again; it is not started at once
-DRAIN = 35.0  # seconds, a little longer than each of them takes by itself
+MORE = 5.0  # seconds in which each of them has ended after its own time to drain
 
 
 def run(options: Options) -> None:
@@ -40,7 +40,7 @@ def run(options: Options) -> None:
             while not (ended.wait(LOOK) or _orphaned(options) or refused):
                 refused = _tend(options, command, running)
         finally:
-            stop_all([process for _, process in running], within=DRAIN)
+            stop_all([process for _, process in running], within=options.drain + MORE)
     if refused:
         raise ConfigError("a server process could not start; what it said is above.")
 
@@ -83,6 +83,7 @@ def _command(options: Options, folder: Path) -> list[str]:
         "tokens": options.tokens,
         "connections": options.connections,
         "patience": options.patience,
+        "drain": options.drain,
     }
     command = module("headrace.serving")
     for name, value in given.items():

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from headrace.serving.app import App
     from headrace.serving.follow import Follower
 
+DRAIN = 30.0  # seconds that requests may take to their end, unless said
 LOOK = 0.2  # seconds between looks at the process that started this one
-DRAIN = 30.0  # seconds that requests may take to their end
 FILES = 256  # descriptors that are for no connection, or for one that is being refused
 HOST, PORT = "127.0.0.1", 8080
 
@@ -49,6 +49,7 @@ class Options:
             another `serving.json`. For a container, whose files never change.
         connections: at the same time, as far as the process may open files.
         patience: seconds in which a request, and a connection's first byte, must have come.
+        drain: seconds that requests may take to their end, once the server is to end.
     """
 
     home: Path | None = None
@@ -66,6 +67,7 @@ class Options:
     must_load: bool = False
     connections: int = 2_000
     patience: float = 10.0
+    drain: float = DRAIN
 
 
 def serve(options: Options) -> None:
@@ -202,14 +204,15 @@ async def _until(ended: asyncio.Event, options: Options, tls: ssl.SSLContext | N
     try:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         app.draining = True
-        drained = await listener.stop(within=DRAIN)
+        drained = await listener.stop(within=options.drain)
         if ends[0].done():
             ends[0].result()
     finally:
         for task in ends:
             task.cancel()
         follower.end()
-    tell("drained; nothing is lost" if drained else f"{app.in_flight} requests were not answered within {DRAIN:.0f} s")
+    left = f"{app.in_flight} requests were not answered within {options.drain:g} s; their connections were cut"
+    tell("drained; nothing is lost" if drained else left)
 
 
 def _connections(wanted: int) -> int:
