@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.output import Commands, bold, emit, env_option, facts, heading, json_option, put, say, table, wrong
+from headrace.cli.following import bring_along, tell_people
+from headrace.cli.output import Commands, bold, emit, env_option, facts, heading, json_option, put, say, table
 from headrace.core.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -162,7 +163,6 @@ def compare(name: str, env: str | None, as_json: bool) -> None:
 def rollback(name: str, to: int | None, reason: str, env: str | None, as_json: bool) -> None:
     """Bring back a version that has been in Production: one command, recorded."""
     from headrace.deployment.rollback import before, roll_back
-    from headrace.workspace.follow import follow
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
@@ -175,17 +175,17 @@ def rollback(name: str, to: int | None, reason: str, env: str | None, as_json: b
             reason=reason,
             identity=workspace.access.me(),
         )
-        for trouble in follow(workspace):
-            wrong(f"{trouble.channel} was not told yet: {trouble.error.rstrip('.')}; it is tried again.")
+        bring_along(workspace)
         earlier = before(workspace.registry, name)
-    if as_json:
-        emit(vars(change))
-        return
-    say(f"{name} version {change.version} is in Production. Next: {bold(f'headrace model history {name}')}")
-    if was is not None:
-        say(f"Forth again: {bold(f'headrace model rollback {name} --to {was.version} --reason …')}")
-    if earlier is not None:
-        say(f"Once more goes back to version {earlier}.")
+        if as_json:
+            emit(vars(change))
+        else:
+            say(f"{name} version {change.version} is in Production. Next: {bold(f'headrace model history {name}')}")
+            if was is not None:
+                say(f"Forth again: {bold(f'headrace model rollback {name} --to {was.version} --reason …')}")
+            if earlier is not None:
+                say(f"Once more goes back to version {earlier}.")
+        tell_people(workspace)
 
 
 @command.command()

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from headrace.cli.output import Commands, bold, emit, env_option, facts, heading, json_option, put, say, table, wrong
+from headrace.cli.following import bring_along, tell_people
+from headrace.cli.output import Commands, bold, emit, env_option, facts, heading, json_option, put, say, table
 from headrace.core.text import percent
 
 if TYPE_CHECKING:
@@ -125,18 +126,15 @@ def approve(request: int, reason: str, env: str | None, as_json: bool) -> None:
         decision = workspace.registry.requests.approve(request, me, reason=reason)
         found = workspace.registry.requests.get(request)
         ramped = decision is not None and _bring(workspace, decision, me.name)
-    if as_json:
-        emit({**_row(found), "decided": decision is not None, "ramped": ramped})
-    elif decision is None:
-        say(f"signed. Missing: {', '.join(found.missing)}.")
-    elif ramped:
-        say(
-            f"{found.model} version {found.version} is on its ramp. Next: {bold(f'headrace traffic show {found.model}')}"
-        )
-    else:
-        say(
-            f"{found.model} version {found.version} is in {found.to}. Next: {bold(f'headrace model history {found.model}')}"
-        )
+        if as_json:
+            emit({**_row(found), "decided": decision is not None, "ramped": ramped})
+        elif decision is None:
+            say(f"signed. Missing: {', '.join(found.missing)}.")
+        else:
+            model, where = found.model, "on its ramp" if ramped else f"in {found.to}"
+            look = f"headrace traffic show {model}" if ramped else f"headrace model history {model}"
+            say(f"{model} version {found.version} is {where}. Next: {bold(look)}")
+        tell_people(workspace)
 
 
 def _bring(workspace: Workspace, decision: Decision, by: str) -> bool:
@@ -150,7 +148,7 @@ def _bring(workspace: Workspace, decision: Decision, by: str) -> bool:
     else:
         home, why = workspace.home(version.model), f"request {decision.request} approved"
         ramps.begin(registry, version, decision, plan, home=home, by=by, why=why)
-    _follow(workspace)
+    bring_along(workspace)
     return plan is not None
 
 
@@ -166,11 +164,12 @@ def reject(request: int, reason: str, env: str | None, as_json: bool) -> None:
     with open_workspace(env) as workspace:
         workspace.registry.requests.reject(request, workspace.access.me(), reason=reason)
         found = workspace.registry.requests.get(request)
-        _follow(workspace)
-    if as_json:
-        emit(_row(found))
-    else:
-        say(f"request {request} is rejected; {found.model} version {found.version} stays where it is.")
+        bring_along(workspace)
+        if as_json:
+            emit(_row(found))
+        else:
+            say(f"request {request} is rejected; {found.model} version {found.version} stays where it is.")
+        tell_people(workspace)
 
 
 @command.command()
@@ -188,19 +187,13 @@ def reopen(request: int, reason: str, env: str | None, as_json: bool) -> None:
         found = requests.get(request)
         me.require(*roles("request reopen"), *found.roles, to=f"re-open request {request}")
         made = requests.reopen(request, me, reason=reason)
-        _follow(workspace)
-    if as_json:
-        emit(vars(made))
-    else:
-        again = f"headrace run deploy --model {found.model} --version {found.version}"
-        say(f"request {request} can be asked again. Next: {bold(again)}")
-
-
-def _follow(workspace: Workspace) -> None:
-    from headrace.workspace.follow import follow
-
-    for trouble in follow(workspace):
-        wrong(f"{trouble.channel} was not told yet: {trouble.error.rstrip('.')}; it is tried again.")
+        bring_along(workspace)
+        if as_json:
+            emit(vars(made))
+        else:
+            again = f"headrace run deploy --model {found.model} --version {found.version}"
+            say(f"request {request} can be asked again. Next: {bold(again)}")
+        tell_people(workspace)
 
 
 def _labelled(row: dict[str, object], simulated: Collection[str]) -> dict[str, object]:

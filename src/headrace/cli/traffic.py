@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from headrace.cli.following import bring_along, tell_people
 from headrace.cli.output import Commands, bold, emit, env_option, heading, json_option, put, say, show, table, wrong
 from headrace.core.clock import instant
 from headrace.core.errors import ConfigError, HeadraceError
@@ -109,8 +110,9 @@ def set_(
             identity=workspace.access.me(),
             why=why,
         )
-        _follow(workspace)
-    _told(split, as_json=as_json)
+        bring_along(workspace)
+        _told(split, as_json=as_json)
+        tell_people(workspace)
 
 
 @command.command()
@@ -140,8 +142,9 @@ def shadow(model: str, version: int, share: str, why: str, expect: int | None, e
             identity=workspace.access.me(),
             why=why,
         )
-        _follow(workspace)
-    _told(split, as_json=as_json)
+        bring_along(workspace)
+        _told(split, as_json=as_json)
+        tell_people(workspace)
 
 
 @command.command()
@@ -173,11 +176,12 @@ def ramp(model: str, version: int, why: str, env: str | None, as_json: bool) -> 
                 hint="Declare one, hr.Deployment(…, ramp=hr.Ramp()), and ask again: headrace run deploy",
             )
         begun = ramps.begin(registry, found, decision, plan, home=workspace.home(model), by=me.name, why=why)
-        _follow(workspace)
-    if as_json:
-        emit(_ramp(begun, None))
-    else:
-        say(f"{model} version {version} has {percent(begun.share)}. Next: {bold(f'headrace traffic show {model}')}")
+        bring_along(workspace)
+        if as_json:
+            emit(_ramp(begun, None))
+        else:
+            say(f"{model} version {version} has {percent(begun.share)}. Next: {bold(f'headrace traffic show {model}')}")
+        tell_people(workspace)
 
 
 @command.command()
@@ -215,8 +219,9 @@ def stop(model: str, why: str, env: str | None, as_json: bool) -> None:
     with open_workspace(env) as workspace:
         traffic.stop(workspace.registry, model, identity=workspace.access.me(), why=why)
         split = workspace.registry.traffic.current(model)
-        _follow(workspace)
-    _told(split, as_json=as_json)
+        bring_along(workspace)
+        _told(split, as_json=as_json)
+        tell_people(workspace)
 
 
 @command.command()
@@ -252,15 +257,16 @@ def tend(env: str | None, as_json: bool) -> None:
     with open_workspace(env) as workspace:
         troubles = upkeep.tend(workspace)
         done, more = upkeep.ramps(workspace)
-    if as_json:
-        emit({"done": done, "troubles": [*troubles, *more]})
-        return
-    for line in done:
-        say(line)
-    for trouble in (*troubles, *more):
-        wrong(trouble)
-    if not done:
-        say("no step of a ramp is due.")
+        if as_json:
+            emit({"done": done, "troubles": [*troubles, *more]})
+        else:
+            for line in done:
+                say(line)
+            for trouble in (*troubles, *more):
+                wrong(trouble)
+            if not done:
+                say("no step of a ramp is due.")
+        tell_people(workspace)
 
 
 def _shares(given: tuple[str, ...]) -> dict[int, float]:
@@ -285,13 +291,6 @@ def _declared(workspace: Workspace, model: str) -> tuple[Model | None, datetime 
         wrong(f"without metrics: {error.what}")
         return None, None
     return found.get(model), workspace.project.as_of
-
-
-def _follow(workspace: Workspace) -> None:
-    from headrace.workspace.follow import follow
-
-    for trouble in follow(workspace):
-        wrong(f"{trouble.channel} was not told yet: {trouble.error.rstrip('.')}; it is tried again.")
 
 
 def _told(split: Split, *, as_json: bool) -> None:

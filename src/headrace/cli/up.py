@@ -30,6 +30,7 @@ ROUND = 5.0  # seconds
 LOOK = 0.05  # seconds between looks at a job
 GRACE = 5.0  # seconds that an interrupted job may take to close its run; one that is killed continues next time too
 DRAIN = 40.0  # seconds, longer than servers take by themselves
+LAST = 15.0  # seconds in which people are told of what is left, when it is to end
 SOON = 30.0  # seconds: a server that ends so soon, by what it was told, would end again
 
 
@@ -47,7 +48,7 @@ def command(env: str | None, port: int, once: bool) -> None:
 
     stop = threading.Event()
     began = now()
-    with on_stop(stop.set), open_workspace(env) as workspace, _alone(workspace):
+    with on_stop(stop.set), open_workspace(env) as workspace, _alone(workspace), _telling(env, stop):
         say(
             f"{bold(f'{workspace.config.name} is up in {workspace.environment.name}')}"
             f"{': one round' if once else '; Ctrl-C ends it'}"
@@ -63,6 +64,35 @@ def command(env: str | None, port: int, once: bool) -> None:
             servers.end()
     if servers.failed:
         sys.exit(1)
+
+
+@contextmanager
+def _telling(env: str | None, stop: threading.Event) -> Generator[None]:
+    """Meanwhile people are told, in a thread of its own: whoever takes long to be told keeps nothing else."""
+    ended = threading.Event()
+    thread = threading.Thread(target=_tell, args=(env, ended), name="tell", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(None if not stop.is_set() else LAST)
+
+
+def _tell(env: str | None, ended: threading.Event) -> None:
+    from headrace.workspace.follow import tell
+    from headrace.workspace.workspace import open_workspace
+
+    last = False
+    with open_workspace(env) as workspace:
+        while not last:
+            last = ended.wait(ROUND)
+            try:
+                troubles = [f"{trouble.channel}: {trouble.error}" for trouble in tell(workspace)]
+            except Exception as error:  # noqa: BLE001  # nothing is lost, and the next round tells it
+                troubles = [f"nobody can be told: {error}"]
+            for trouble in troubles:
+                wrong(trouble)
 
 
 @contextmanager

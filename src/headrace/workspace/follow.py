@@ -1,4 +1,8 @@
-"""What follows the events of an environment: MLflow's aliases, `serving.json`, people who want to be told."""
+"""What follows the events of an environment: MLflow's aliases and `serving.json`; and people who want to be told.
+
+The first belong to what was done, and nothing else is waited for there. People are told by whoever has time: a webhook may take
+as long as it likes, and keeps neither a rollback nor a rule that stops a version.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +21,11 @@ if TYPE_CHECKING:
 
 
 def follow(workspace: Workspace, *, patient: bool = False) -> Sequence[Trouble]:
-    """Delivers what was not delivered yet, and sets right what was changed by hand: MLflow's aliases, `serving.json`.
+    """Brings MLflow's aliases and `serving.json` along, and sets right what was changed by hand.
 
     Gives one entry for each channel that still has something to take.
     """
-    troubles = workspace.outbox.deliver(channels(workspace), patient=patient)
+    troubles = workspace.outbox.deliver(_own(workspace), patient=patient)
     late = {trouble.channel for trouble in troubles}
     if "mlflow" not in late:
         from headrace.registry import projection
@@ -30,6 +34,11 @@ def follow(workspace: Workspace, *, patient: bool = False) -> Sequence[Trouble]:
     if "serving" not in late:
         _repair_serving(workspace)
     return troubles
+
+
+def tell(workspace: Workspace) -> Sequence[Trouble]:
+    """Tells people, by the channels of the environment; one that failed is left alone until its time has come."""
+    return workspace.outbox.deliver(workspace.environment.channels(), patient=True)
 
 
 def _repair_serving(workspace: Workspace) -> None:
@@ -46,12 +55,10 @@ def _repair_serving(workspace: Workspace) -> None:
                 record(connection, "headrace", "serving.repaired", model, {})
 
 
-def channels(workspace: Workspace) -> dict[str, Callable[[Event], None]]:
-    """Every channel of an environment, by name."""
+def _own(workspace: Workspace) -> dict[str, Callable[[Event], None]]:
     return {
         "mlflow": lambda event: _alias(workspace, event),
         "serving": lambda event: _serving(workspace, event),
-        **workspace.environment.channels(),
     }
 
 

@@ -20,7 +20,7 @@ from headrace.deployment.rollback import roll_back
 from headrace.jobs.run import Outcome
 from headrace.pipelines.score import months
 from headrace.workspace import rehearsal, start
-from headrace.workspace.follow import follow
+from headrace.workspace.follow import follow, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -243,6 +243,7 @@ class Replay:
                 identity=self.workspace.access.me(),
             )
             follow(self.workspace)
+            tell(self.workspace)
             says = f"decision {change.decision} of {change.by}: {reason}"
             self.listen(
                 Outcome(

@@ -317,7 +317,7 @@ def _deploy(
     """The same for whoever has the right to what this is a part of."""
     from headrace.pipelines import deploy as pipeline
     from headrace.workspace import policies
-    from headrace.workspace.follow import follow
+    from headrace.workspace.follow import follow, tell
 
     me = workspace.access.me()
     pipeline.candidate(workspace.registry, deployment.name, version)  # a version that is not there is no failed run
@@ -338,6 +338,7 @@ def _deploy(
             revive=revive,
             follow=lambda: follow(workspace),
         )
+    tell(workspace)
     return run, delivered
 
 
@@ -357,7 +358,7 @@ def monitor(
         listen: told of each step.
     """
     from headrace.pipelines import monitor as pipeline
-    from headrace.workspace.follow import follow
+    from headrace.workspace.follow import follow, tell
 
     deployment = one_deployment(workspace.project, name)
     versions = _predicted(workspace, deployment)
@@ -373,6 +374,7 @@ def monitor(
             as_of=moment(run),
         )
     follow(workspace)
+    tell(workspace)
     return run, holding
 
 
