@@ -135,7 +135,6 @@ def write():
         written.append(name)
 
 def step():
-    run = Ledger(state).open(who, {}, code="x")
     number = 0
     while not stopped.is_set():
         try:
@@ -144,9 +143,8 @@ def step():
             continue
         stepped.append(f"step {number}")
         number += 1
-    with run:
-        pass
 
+run = Ledger(state).open(who, {}, code="x")
 threads = [threading.Thread(target=each) for each in (write, step)]
 for each in threads:
     each.start()
@@ -155,6 +153,8 @@ sys.stdin.read()
 stopped.set()
 for each in threads:
     each.join()
+with run:
+    pass
 print(json.dumps([written, stepped]))
 state.close()
 """

