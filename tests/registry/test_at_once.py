@@ -40,6 +40,8 @@ def registry(url, tmp_path, empty_store):
         folder = logged(tmp_path, number)
         hashes = {"artifact_hash": folder_digest(folder / "data" / "package"), "logged_hash": folder_digest(folder)}
         made.register("days", step_key=f"k{number}", model_uri=str(folder), **{**WHAT, **hashes})
+    for each in ("requests", "ramps", "policies", "traffic"):
+        getattr(made, each)  # they make their tables at first use
     yield made
     made.state.close()
 
