@@ -4,6 +4,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before anything loads Ope
 
 import pytest
 from hypothesis import settings
+from tests.support.servers import postgres, without_fsync
+from tests.support.states import new_state
 from tests.support.zygote import Zygote
 
 from headrace.core.system import let_spark_be_imported
@@ -11,6 +13,26 @@ from headrace.core.system import let_spark_be_imported
 let_spark_be_imported()  # by MLflow, which tests import too
 settings.register_profile("headrace", deadline=None)  # no test asserts a time
 settings.load_profile("headrace")
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory):
+    """The URL of a PostgreSQL that runs for the whole session."""
+    with postgres(tmp_path_factory.mktemp("pg")) as url:
+        without_fsync(url)
+        yield url
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def state_server(request):
+    """Where state databases are: None for files of SQLite, or the URL of a PostgreSQL."""
+    return request.getfixturevalue("postgres_server") if request.param == "postgresql" else None
+
+
+@pytest.fixture
+def state_url(state_server, tmp_path):
+    """An empty state database: the test runs on SQLite and on PostgreSQL."""
+    return new_state(state_server, tmp_path)
 
 
 @pytest.fixture(scope="session")

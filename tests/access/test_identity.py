@@ -14,8 +14,8 @@ from headrace.core.system import user
 
 
 @pytest.fixture
-def access(tmp_path):
-    state = State(f"sqlite:///{tmp_path}/state.db")
+def access(state_url):
+    state = State(state_url)
     yield Access(state)
     state.close()
 

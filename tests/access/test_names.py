@@ -25,8 +25,8 @@ CYRILLIC_OLGA = "оlga"  # its first letter
 
 
 @pytest.fixture
-def access(tmp_path):
-    state = State(f"sqlite:///{tmp_path}/state.db")
+def access(state_url):
+    state = State(state_url)
     yield Access(state)
     state.close()
 

@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import threading
 from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.states import new_state
 
 from headrace.core import events as module
 from headrace.core.events import Outbox, publish
@@ -15,8 +17,8 @@ from headrace.core.state import State
 
 
 @pytest.fixture
-def outbox(tmp_path):
-    state = State(f"sqlite:///{tmp_path}/state.db")
+def outbox(state_url):
+    state = State(state_url)
     yield Outbox(state)
     state.close()
 
@@ -70,6 +72,27 @@ def test_a_change_that_was_rolled_back_is_not_told(outbox):
     outbox.deliver({"one": channel})
 
     assert channel.taken == []
+
+
+def test_an_event_that_is_committed_late_is_passed_by_no_channel(outbox):
+    """A second transaction commits while the first is open, or waits for it; in between a channel comes and asks."""
+    channel, entered = Channel(), threading.Event()
+
+    def second():
+        entered.set()
+        tell(outbox, "second")
+
+    with outbox.state.begin() as connection:
+        publish(connection, "first", "late/1", {})
+        thread = threading.Thread(target=second)
+        thread.start()
+        entered.wait()
+        thread.join(0.5)  # time enough to commit, if it does not wait
+        outbox.deliver({"one": channel})
+    thread.join()
+    outbox.deliver({"one": channel})
+
+    assert channel.taken == ["first", "second"]
 
 
 def test_a_channel_that_fails_keeps_its_place_and_holds_up_no_other(outbox):
@@ -150,8 +173,8 @@ def test_more_events_than_are_read_at_once_are_all_delivered(outbox):
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(["tell", "deliver", "fail"]), max_size=25))
-def test_whatever_fails_when_what_was_taken_is_a_beginning_of_what_was_told(tmp_path_factory, steps):
-    state = State(f"sqlite:///{tmp_path_factory.mktemp('state')}/state.db")
+def test_whatever_fails_when_what_was_taken_is_a_beginning_of_what_was_told(state_server, tmp_path_factory, steps):
+    state = State(new_state(state_server, tmp_path_factory.mktemp("state")))
     outbox, channel, told = Outbox(state), Channel(), []
     for step in steps:
         if step == "tell":

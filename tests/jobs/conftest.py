@@ -10,8 +10,8 @@ from headrace.jobs.ledger import Ledger
 
 
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path}/state.db"
+def url(state_url):
+    return state_url
 
 
 @pytest.fixture

@@ -9,10 +9,14 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import update
+from tests.support.states import new_state
 
+from headrace.core import state as state_module
 from headrace.core.clock import now
 from headrace.core.errors import BusyError, NotFoundError, RefusedError
 from headrace.core.state import State
+from headrace.jobs import ledger as ledger_module
+from headrace.jobs import run as run_module
 from headrace.jobs.ledger import Ledger
 from headrace.jobs.owner import Owner
 from headrace.jobs.tables import RUNS
@@ -173,6 +177,21 @@ def test_a_run_elsewhere_is_busy_until_its_lease_is_over(state, ledger, opened):
     with state.begin() as connection:
         connection.execute(update(RUNS).values(heartbeat=now() - timedelta(seconds=61)))
     assert opened().id == run.id
+
+
+@pytest.mark.parametrize("wrong", [timedelta(hours=-1), timedelta(hours=1)])
+def test_a_lease_is_counted_by_the_clock_of_the_database(postgres_server, tmp_path, opened, monkeypatch, wrong):
+    shared = State(new_state(postgres_server, tmp_path))
+    run = opened(by=Ledger(shared, owner=ELSEWHERE))
+    for module in (ledger_module, run_module, state_module):  # the clock of this machine
+        monkeypatch.setattr(module, "now", lambda: now() + wrong)
+    here = Ledger(shared)
+    assert [each.id for each in here.alive()] == [run.id]
+    assert here.sweep() == []
+    with pytest.raises(BusyError):
+        opened(by=here)
+    run._heartbeat.stop()
+    shared.close()
 
 
 def until(condition):

@@ -5,6 +5,7 @@ import shutil
 import pytest
 from tests.registry.test_move import logged, open_registry
 from tests.registry.test_registry import WHAT
+from tests.support.states import keep_state
 
 from headrace.core.folders import folder_digest
 from headrace.tracking.tracking import Tracking
@@ -19,8 +20,9 @@ def empty_store(tmp_path_factory):
 
 
 @pytest.fixture
-def registry(tmp_path, empty_store):
+def registry(state_server, tmp_path, empty_store):
     shutil.copy(empty_store, tmp_path / "mlflow.db")
+    keep_state(state_server, tmp_path)
     made = open_registry(tmp_path)
     for number in (1, 2, 3):
         folder = logged(tmp_path, number)

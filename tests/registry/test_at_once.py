@@ -7,18 +7,16 @@ from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import create_engine, select, text
-from sqlalchemy.engine import make_url
 from tests.registry.test_move import logged
 from tests.registry.test_registry import WHAT
 from tests.registry.test_traffic import PLAN
-from tests.support.servers import postgres
+from tests.support.states import new_state
 
-from headrace.access.audit import APPENDING
 from headrace.access.identity import Access, Identity
 from headrace.access.people import GRANTS
 from headrace.core.errors import RefusedError
 from headrace.core.folders import folder_digest
-from headrace.core.state import State
+from headrace.core.state import WRITING, State
 from headrace.environments.policy import Floor
 from headrace.registry.registry import Registry
 from headrace.tracking.tracking import Tracking
@@ -29,21 +27,9 @@ OLGA = Identity(name="olga", roles=ROLES)
 PIET = Identity(name="piet", roles=ROLES, hands=frozenset({"olga"}))
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with postgres(tmp_path_factory.mktemp("pg")) as url:
-        yield url
-
-
 @pytest.fixture
-def url(server, request):
-    """A database of its own."""
-    name = f"at_once_{abs(hash(request.node.nodeid))}"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"create database {name}"))
-    engine.dispose()
-    return make_url(server).set(database=name).render_as_string(hide_password=False)
+def url(postgres_server, tmp_path):
+    return new_state(postgres_server, tmp_path)
 
 
 @pytest.fixture
@@ -54,6 +40,8 @@ def registry(url, tmp_path, empty_store):
         folder = logged(tmp_path, number)
         hashes = {"artifact_hash": folder_digest(folder / "data" / "package"), "logged_hash": folder_digest(folder)}
         made.register("days", step_key=f"k{number}", model_uri=str(folder), **{**WHAT, **hashes})
+    for each in ("requests", "ramps", "policies", "traffic"):
+        getattr(made, each)  # they make their tables at first use
     yield made
     made.state.close()
 
@@ -80,7 +68,7 @@ def stopped(state, number):
     engine.dispose()
 
 
-def at_once(state, *acts, lock=APPENDING):
+def at_once(state, *acts, lock=WRITING):
     """Runs each until it waits for a lock, then lets them go; gives what each gave or raised."""
     given = [None] * len(acts)
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from tests.support.states import state_of
 
 from headrace.access.audit import Audit
 from headrace.access.identity import Identity
@@ -28,7 +29,7 @@ EVIDENCE = {"roc_auc": {"champion": None, "challenger": 0.73}}
 
 
 def open_registry(root):
-    return Registry(State(f"sqlite:///{root}/state.db"), Tracking(f"sqlite:///{root}/mlflow.db", f"{root}/artifacts"))
+    return Registry(State(state_of(root)), Tracking(f"sqlite:///{root}/mlflow.db", f"{root}/artifacts"))
 
 
 def logged(root, number):

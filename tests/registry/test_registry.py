@@ -6,6 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from tests.support.states import keep_state
 
 from headrace.core.errors import NotFoundError
 from headrace.core.state import State
@@ -28,13 +29,15 @@ WHAT = {
 }
 REGISTER = """
 import sys
+from pathlib import Path
 from headrace.core.state import State
 from headrace.registry.registry import Registry
 from headrace.tracking.tracking import Tracking
 from tests.registry.test_registry import WHAT, uri
+from tests.support.states import state_of
 root, key = sys.argv[1:]
 tracking = Tracking(f"sqlite:///{root}/mlflow.db", f"{root}/artifacts")
-version = Registry(State(f"sqlite:///{root}/state.db"), tracking).register("days", step_key=key, model_uri=uri(root), **WHAT)
+version = Registry(State(state_of(Path(root))), tracking).register("days", step_key=key, model_uri=uri(root), **WHAT)
 print(version.version)
 """
 
@@ -50,9 +53,9 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def registry(root):
+def registry(state_server, root):
     tracking = Tracking(f"sqlite:///{root}/mlflow.db", f"{root}/artifacts")
-    state = State(f"sqlite:///{root}/state.db")
+    state = State(keep_state(state_server, root))
     yield Registry(state, tracking)
     state.close()
 

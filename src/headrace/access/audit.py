@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from headrace.core.clock import now
 from headrace.core.errors import DataError
 from headrace.core.ids import digest
-from headrace.core.state import Instant
+from headrace.core.state import Instant, is_transient
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 metadata = MetaData()
 BEGINNING = "0" * 32
-APPENDING = 7_305_612_209  # any number that nobody else takes for an advisory lock
 
 AUDIT = Table(
     "audit",
@@ -107,7 +106,7 @@ class Audit:
 
 
 def record(connection: Connection, who: str, action: str, subject: str, details: Mapping[str, Json]) -> None:
-    """Appends an entry in the caller's transaction. Who appends at the same time waits for its end.
+    """Appends an entry in the caller's transaction, which `State.begin` opened: there is one writer at a time.
 
     Raises:
         DataError: it cannot be written. The caller's transaction, with what it tells of, is to be given up.
@@ -115,6 +114,8 @@ def record(connection: Connection, who: str, action: str, subject: str, details:
     try:
         _append(connection, who, action, subject, details)
     except DBAPIError as error:
+        if is_transient(error):  # `State.begin` says what it was
+            raise
         raise DataError(
             f"{action} of {subject} cannot be written into the audit record: {str(error.orig).strip()}.",
             hint="Nothing is done that is not recorded.",
@@ -122,8 +123,6 @@ def record(connection: Connection, who: str, action: str, subject: str, details:
 
 
 def _append(connection: Connection, who: str, action: str, subject: str, details: Mapping[str, Json]) -> None:
-    if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
-        connection.exec_driver_sql(f"select pg_advisory_xact_lock({APPENDING})")
     last = connection.execute(select(AUDIT.c.hash).order_by(AUDIT.c.id.desc()).limit(1)).scalar()
     values: dict[str, Any] = {
         "at": now(),

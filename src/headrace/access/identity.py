@@ -21,7 +21,6 @@ from headrace.access.rights import ADMIN, ENGINEER, ENROLLER, VARIABLE, roles
 from headrace.core import vault
 from headrace.core.clock import now
 from headrace.core.errors import ConfigError, NotFoundError, RefusedError
-from headrace.core.state import alone
 from headrace.core.system import user
 from headrace.environments.config import ROLE
 
@@ -150,7 +149,6 @@ class Access:
         """
         me = self.me()
         with self.state.begin() as connection:
-            alone(connection)
             if connection.execute(select(GRANTS).limit(1)).first() or _exists(connection, names.BOOTSTRAP):
                 raise RefusedError(
                     f"{names.BOOTSTRAP} is made once, while nobody was granted anything here.",
@@ -178,7 +176,6 @@ class Access:
                 f"{ENROLLER} is the role of {names.BOOTSTRAP} alone.", hint=f"The role {ADMIN} enrols people, too."
             )
         with self.state.begin() as connection:
-            alone(connection)
             if not connection.execute(select(GRANTS).limit(1)).first():
                 _keep_roles(connection, me)
             _check_simulated(connection, me, name)
@@ -197,7 +194,6 @@ class Access:
         me = self.me()
         me.require(*roles("access revoke"), to="revoke roles")
         with self.state.begin() as connection:
-            alone(connection)
             admins = connection.execute(select(GRANTS.c.name).where(GRANTS.c.role == ADMIN)).scalars().all()
             if role == ADMIN and list(admins) == [name]:
                 raise RefusedError(f"{name} is the only admin.", hint=f"headrace access grant SOMEBODY {ADMIN}")

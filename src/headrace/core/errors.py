@@ -129,6 +129,10 @@ class ConflictError(HeadraceError):
     """Concurrent writers kept winning; nothing of ours was written and trying again is safe."""
 
 
+class UncertainError(HeadraceError):
+    """The connection was lost during a commit: what was to be written may be there or not. To be looked up first."""
+
+
 class MovedError(ConflictError):
     """What a change was computed from is no longer where it was; nothing was written. It has to be computed anew."""
 

@@ -80,7 +80,9 @@ class Trouble:
 
 
 def publish(connection: Connection, name: str, subject: str, payload: Mapping[str, Json]) -> None:
-    """Writes an event in the caller's transaction."""
+    """Writes an event in the caller's transaction, which `State.begin` opened: one writer at a time, so that ids rise in
+    the order of the commits, and no channel comes past an event that is not there yet.
+    """
     connection.execute(insert(EVENTS).values(name=name, subject=subject, payload=dict(payload), at=now()))
 
 
@@ -148,26 +150,24 @@ class Outbox:
     def _known(self, channel: str) -> dict[str, Any]:
         with self.state.read() as connection:
             row = connection.execute(select(CHANNELS).where(CHANNELS.c.channel == channel)).mappings().first()
-        if row:
-            return dict(row)
-        return {"delivered": self._before(channel), "attempts": 0, "again": None, "error": None}
-
-    def _before(self, channel: str) -> int:
-        """The last event that a channel is not told which nobody knew before: people do not want the history."""
-        if channel in FROM_THE_BEGINNING:
-            return 0
-        old = select(func.max(EVENTS.c.id)).where(EVENTS.c.at < now() - NEWS)
-        with self.state.read() as connection:
-            return connection.execute(old).scalar() or 0
+            if row:
+                return dict(row)
+            return {"delivered": _before(connection, channel), "attempts": 0, "again": None, "error": None}
 
     def _note(self, channel: str, event: Event, **values: object) -> None:
         """What came of an event, unless another dispatcher has come past it."""
-        mine, before = CHANNELS.c.channel == channel, self._before(channel)
+        mine = CHANNELS.c.channel == channel
         with self.state.begin() as connection:
             known = connection.execute(select(CHANNELS.c.delivered).where(mine)).scalar()
             if known is None:
-                connection.execute(
-                    insert(CHANNELS).values(channel=channel, **{"delivered": before, "attempts": 0, **values})
-                )
+                new = {"delivered": _before(connection, channel), "attempts": 0, **values}
+                connection.execute(insert(CHANNELS).values(channel=channel, **new))
             elif known < event.id:
                 connection.execute(update(CHANNELS).where(mine).values(**values))
+
+
+def _before(connection: Connection, channel: str) -> int:
+    """The last event that a channel is not told which nobody knew before: people do not want the history."""
+    if channel in FROM_THE_BEGINNING:
+        return 0
+    return connection.execute(select(func.max(EVENTS.c.id)).where(EVENTS.c.at < now() - NEWS)).scalar() or 0

@@ -7,30 +7,68 @@ between the two databases is in this file.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import local
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
-from sqlalchemy import Column, DateTime, Integer, MetaData, String, Table, create_engine, event, insert, inspect, select
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    func,
+    insert,
+    inspect,
+    literal,
+    select,
+)
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError, ProgrammingError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.types import TypeDecorator
 
 from headrace.core import credentials
 from headrace.core.clock import now
-from headrace.core.errors import ConfigError, ConflictError, RefusedError
+from headrace.core.errors import ConfigError, ConflictError, RefusedError, UnavailableError, UncertainError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from sqlalchemy import Connection, Dialect, Engine, Executable, Row
+    from sqlalchemy import ColumnElement, Connection, Dialect, Engine, Executable, Row, Transaction
+
+    from headrace.core.errors import HeadraceError
 
 PATIENCE = 30.0  # seconds that a writer waits for another one
+RETURN = 10.0  # seconds that a server which was there before may be away until a transaction begins
+PAUSE = 0.1  # seconds between two attempts to reach it
 WRITES = "headrace_writes"
-CREATING = 7_305_612_208  # any number that nobody else takes for an advisory lock
+WRITING = 7_305_612_208  # any number that nobody else takes for an advisory lock
+LIBPQ = {  # a server that cannot be reached, or whose machine is gone, is noticed; seconds, and milliseconds in the last
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+DRIVERS = {"psycopg": LIBPQ, "psycopg2": LIBPQ}
+# of PostgreSQL: 25P03 idle for too long, 40001 serialization, 40P01 deadlock, 55P03 time-out of a lock, 57014 cancelled
+HELD = frozenset({"25P03", "40001", "40P01", "55P03", "57014"})
+BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
+LOST = frozenset({"57P01", "57P02", "57P03", "57P05"})  # the server stops, crashed, starts, or ends who is idle
 
 
 class Instant(TypeDecorator[datetime]):
@@ -76,9 +114,10 @@ class State:
     """
 
     def __init__(self, url: str) -> None:
-        self.engine = _sqlite(url) if url.startswith("sqlite") else _engine(url)
+        self.engine = _sqlite(url) if url.startswith("sqlite") else _server(url)
         self._mine = local()
         self._file: tuple[int, int] | None = None
+        self._reached = False
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", self._opened)
 
@@ -86,11 +125,14 @@ class State:
     def begin(self) -> Generator[Connection]:
         """One write transaction: committed at the end, rolled back by an error.
 
-        On SQLite there is one writer at a time, from the first statement on, so that what a transaction has read
-        still stands when it writes. Must not be nested within one thread.
+        There is one writer at a time, from the first statement on, so that what a transaction has read still stands
+        when it writes, and rows are numbered in the order of the commits. Must not be nested within one thread.
 
         Raises:
-            ConflictError: another writer held the database for 30 s; nothing was written.
+            ConflictError: another session held the database, or a lock in it, for 30 s; or the connection was lost
+                before the commit. Nothing was written.
+            UnavailableError: the server has been away for 10 s.
+            UncertainError: the connection was lost during the commit.
         """
         if getattr(self._mine, "writes", False):
             raise RuntimeError("begin() inside begin() would wait for itself: pass the connection on instead.")
@@ -103,28 +145,87 @@ class State:
 
     @contextmanager
     def read(self) -> Generator[Connection]:
-        """One consistent view, which waits for no writer. What is written through it is rolled back."""
+        """One consistent view, which waits for no writer. What is written through it is rolled back.
+
+        Raises:
+            ConflictError: another session held a lock for 30 s.
+            UnavailableError: the server has been away for 10 s, or the connection was lost.
+        """
         with self._connect(writes=False) as connection:
             yield connection
 
     @contextmanager
     def _connect(self, *, writes: bool) -> Generator[Connection]:
-        with _explained(self.engine):
-            connection = self.engine.connect().execution_options(**{WRITES: writes})
-            if not writes and self.engine.dialect.name == "postgresql":  # otherwise each statement would see another
-                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        connection, transaction = self._open(writes=writes)
         with connection:
-            with _explained(self.engine):
-                transaction = connection.begin()
             try:
                 yield connection
-            except BaseException:
-                transaction.rollback()
+            except BaseException as error:
+                with suppress(DBAPIError):  # a lost connection: the server rolls back by itself
+                    transaction.rollback()
+                if isinstance(error, DBAPIError) and (said := _broken(self.engine, error, writes=writes)):
+                    raise said from error
                 raise
             if writes:
-                transaction.commit()
+                self._commit(transaction)
             else:
-                transaction.rollback()
+                with suppress(DBAPIError):
+                    transaction.rollback()
+
+    def _open(self, *, writes: bool) -> tuple[Connection, Transaction]:
+        """A transaction that has begun, tried again while a server that was there before is away."""
+        until = time.monotonic() + (RETURN if self._reached else 0)
+        while True:
+            connection = None
+            try:
+                connection = self._connection(writes=writes)
+                transaction = connection.begin()
+            except (DatabaseError, PoolTimeoutError) as error:
+                if connection is not None:
+                    if isinstance(error, DBAPIError) and _is_lost(error):
+                        connection.invalidate()
+                    connection.close()
+                if not self._is_away(error, connected=connection is not None):
+                    raise _unopened(self.engine, error) from error
+                if time.monotonic() > until:
+                    raise self._away(error) from error
+                time.sleep(PAUSE)
+            else:
+                self._reached = True
+                return connection, transaction
+
+    def _connection(self, *, writes: bool) -> Connection:
+        connection = self.engine.connect().execution_options(**{WRITES: writes})
+        if not writes and self.engine.dialect.name == "postgresql":  # otherwise each statement would see another
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        return connection
+
+    def _is_away(self, error: Exception, *, connected: bool) -> bool:
+        """Whether the server may come back; whatever a server says that was never reached, its URL may be wrong."""
+        if self.engine.dialect.name == "sqlite" or not self._reached or not isinstance(error, DBAPIError):
+            return False
+        return _is_lost(error) or (not connected and isinstance(error, OperationalError))
+
+    def _away(self, error: Exception) -> UnavailableError:
+        said = _said(self.engine, error) if isinstance(error, DBAPIError) else str(error)
+        return UnavailableError(
+            f"the state database {_shown(self.engine)} has been away for {RETURN:.0f} s: {said}.",
+            hint="Nothing was written; try again when its server is back.",
+        )
+
+    def _commit(self, transaction: Transaction) -> None:
+        try:
+            transaction.commit()
+        except DBAPIError as error:
+            if _is_lost(error):
+                raise UncertainError(
+                    f"the connection to the state database {_shown(self.engine)} was lost during a commit: what was to "
+                    "be written may be there or not.",
+                    hint="Look whether it is there before trying again.",
+                ) from error
+            if said := _broken(self.engine, error, writes=True):
+                raise said from error
+            raise
 
     def create(self, *tables: Table) -> None:
         """Makes the tables that are not there yet; two processes may do so at the same time."""
@@ -134,7 +235,6 @@ class State:
         if not missing:
             return
         with self.begin() as connection:
-            alone(connection)  # two `create table if not exists` at once collide on PostgreSQL
             for table in missing:
                 table.create(connection, checkfirst=True)
 
@@ -162,7 +262,6 @@ class State:
         found = self.one(select(IDENTITY.c.id, IDENTITY.c.environment), IDENTITY)
         if found is None:
             with self.begin() as connection:
-                alone(connection)
                 found = connection.execute(select(IDENTITY.c.id, IDENTITY.c.environment)).first()
                 if found is None:
                     found = (str(uuid4()), environment)
@@ -190,10 +289,28 @@ class State:
             self._file = _identity(self.engine)
 
 
-def alone(connection: Connection) -> None:
-    """Waits, in a write transaction, until nobody else makes what is made once; on SQLite it has done so already."""
+def present(connection: Connection) -> ColumnElement[datetime]:
+    """The present by the clock that all who use this database share: that of its server, or of this machine (SQLite)."""
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"select pg_advisory_xact_lock({CREATING})")
+        return func.clock_timestamp(type_=Instant)
+    return literal(now(), Instant)
+
+
+def is_transient(error: DBAPIError) -> bool:
+    """Whether a statement failed because of others (a lock, a time-out, a lost connection), not because of what it says."""
+    return _is_lost(error) or _is_held(error)
+
+
+def _is_held(error: DBAPIError) -> bool:
+    return _sqlstate(error) in HELD or getattr(error.orig, "sqlite_errorname", "").startswith(BUSY)
+
+
+def _is_lost(error: DBAPIError) -> bool:
+    return error.connection_invalidated or _sqlstate(error) in LOST
+
+
+def _sqlstate(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
 
 
 def _shown(engine: Engine) -> str:
@@ -224,6 +341,26 @@ def _engine(url: str, **options: Any) -> Engine:
             f"no driver for the state database {credentials.shown(url)}: {error}",
             hint="For PostgreSQL: pip install 'psycopg[binary]' and write postgresql+psycopg://…",
         ) from None
+
+
+def _server(url: str) -> Engine:
+    """An engine of PostgreSQL, on which a transaction begins with its limits and, if it writes, alone."""
+    engine = _engine(url)
+    known = DRIVERS.get(engine.dialect.driver, {})
+    timeouts = {name: value for name, value in known.items() if name not in engine.url.query}
+    engine = _engine(url, connect_args=timeouts)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:  # pyright: ignore[reportUnusedFunction]
+        if connection.dialect.name != "postgresql":
+            return
+        limit = round(PATIENCE * 1000)
+        statements = [f"set local lock_timeout = {limit}", f"set local idle_in_transaction_session_timeout = {limit}"]
+        if connection.get_execution_options().get(WRITES):
+            statements.append(f"select pg_advisory_xact_lock({WRITING})")
+        connection.exec_driver_sql("; ".join(statements))  # one round trip, which also finds a lost connection
+
+    return engine
 
 
 def _sqlite(url: str) -> Engine:
@@ -269,23 +406,47 @@ def _wal(connection: Any) -> None:
             return
 
 
-@contextmanager
-def _explained(engine: Engine) -> Generator[None]:
+def _unopened(engine: Engine, error: DatabaseError | PoolTimeoutError) -> HeadraceError:
     """Says in words for a person why a database cannot be opened or begun."""
     shown = _shown(engine)
-    try:
-        yield
-    except OperationalError as error:
-        if "locked" in str(error.orig):
-            raise ConflictError(
-                f"the state database {shown} has been written by somebody else for {PATIENCE:.0f} s.",
-                hint="Nothing was written; try again. `fuser` on the file says which process holds it.",
-            ) from error
-        raise ConfigError(f"the state database {shown} cannot be opened: {_said(engine, error)}.") from error
-    except DatabaseError as error:
-        raise ConfigError(f"{shown} is not a state database: {_said(engine, error)}.") from error
+    if isinstance(error, PoolTimeoutError):
+        return ConflictError(
+            f"all connections of this process to the state database {shown} are in use.",
+            hint="Nothing was written; try again.",
+        )
+    if _is_held(error):
+        return _held(engine, error)
+    if isinstance(error, OperationalError):
+        return ConfigError(f"the state database {shown} cannot be opened: {_said(engine, error)}.")
+    return ConfigError(f"{shown} is not a state database: {_said(engine, error)}.")
 
 
-def _said(engine: Engine, error: DatabaseError) -> str:
+def _broken(engine: Engine, error: DBAPIError, *, writes: bool) -> HeadraceError | None:
+    """What to say when others broke a transaction; None when a statement itself is wrong."""
+    if _is_held(error):
+        return _held(engine, error)
+    if not _is_lost(error):
+        return None
+    what = f"the connection to the state database {_shown(engine)} was lost: {_said(engine, error)}."
+    if writes:
+        return ConflictError(what, hint="Nothing was written; try again.")
+    return UnavailableError(what, hint="Try again.")
+
+
+def _held(engine: Engine, error: DBAPIError) -> ConflictError:
+    shown = _shown(engine)
+    if engine.dialect.name == "sqlite":
+        return ConflictError(
+            f"the state database {shown} has been written by somebody else for {PATIENCE:.0f} s.",
+            hint="Nothing was written; try again. `fuser` on the file says which process holds it.",
+        )
+    return ConflictError(
+        f"another session of the state database {shown} was in the way, for {PATIENCE:.0f} s or in a circle: "
+        f"{_said(engine, error)}.",
+        hint="Nothing was written; try again. `select * from pg_stat_activity` says which sessions there are.",
+    )
+
+
+def _said(engine: Engine, error: DBAPIError) -> str:
     """The driver's words, without what is secret in the URL."""
-    return credentials.without(str(error.orig), engine.url.render_as_string(hide_password=False))
+    return credentials.without(str(error.orig).strip(), engine.url.render_as_string(hide_password=False))

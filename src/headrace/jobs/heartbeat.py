@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DatabaseError
 
-from headrace.core.errors import ConfigError, ConflictError
+from headrace.core.errors import HeadraceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,5 +33,5 @@ class Heartbeat:
             try:
                 if not self._beat():
                     return
-            except (ConflictError, ConfigError, DatabaseError):
+            except (HeadraceError, DatabaseError):
                 continue  # one beat is missed; if the trouble lasts, the run's own next write meets it and says so

@@ -7,13 +7,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from headrace.access.audit import AUDIT, record
 from headrace.core.clock import now
 from headrace.core.errors import BusyError, NotFoundError, RefusedError
 from headrace.core.failpoints import reach
 from headrace.core.ids import new_id
+from headrace.core.state import present
 from headrace.core.text import visible
 from headrace.jobs.owner import Owner
 from headrace.jobs.records import LogLine, RunRecord, StepRecord
@@ -22,6 +22,7 @@ from headrace.jobs.tables import LOGS, RUNS, STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from sqlalchemy import Connection, RowMapping
 
@@ -60,10 +61,7 @@ class Ledger:
             BusyError: a live process has an open run of this job.
         """
         given: dict[str, Json] = json.loads(json.dumps(dict(params)))
-        try:
-            run_id, attempt = self._claim(job, given, code, by)
-        except IntegrityError:  # PostgreSQL only: another process inserted its run between our look and our insert
-            run_id, attempt = self._claim(job, given, code, by)
+        run_id, attempt = self._claim(job, given, code, by)
         reach(f"run.opened:{job}")
         return Run(self.state, run_id=run_id, job=job, params=given, attempt=attempt, lease=self.lease)
 
@@ -71,7 +69,7 @@ class Ledger:
         with self.state.begin() as connection:
             last = _last(connection, job)
             if last is not None and last["status"] == "running":
-                if self._lives(last):
+                if self._lives(last, _present(connection)):
                     raise self._busy(last)
                 _close(connection, last)
             if last is not None and (last["status"] == "running" or last["swept"]) and last["params"] == params:
@@ -80,13 +78,22 @@ class Ledger:
 
     def _continue(self, connection: Connection, last: RowMapping, code: str, by: str | None) -> tuple[str, int]:
         attempt = last["attempt"] + 1
-        values = {"status": "running", "attempt": attempt, "code": code, "owner": self.owner.dump(), "heartbeat": now()}
+        values = {"status": "running", "attempt": attempt, "code": code, "owner": self.owner.dump()}
         if by is not None and by != last["by"]:
             record(connection, by, "run.continued", _shown(last["job"]), {"run": last["id"], "attempt": attempt})
         connection.execute(
             update(RUNS)
             .where(RUNS.c.id == last["id"])
-            .values(**values, by=by, ended=None, error=None, swept=False, acknowledged_by=None, note=None)
+            .values(
+                **values,
+                heartbeat=present(connection),
+                by=by,
+                ended=None,
+                error=None,
+                swept=False,
+                acknowledged_by=None,
+                note=None,
+            )
         )
         line = f"attempt {attempt}, by {self.owner}: that of {Owner.load(last['owner'])} was cut off"
         connection.execute(insert(LOGS).values(run_id=last["id"], attempt=attempt, step="", at=now(), line=line))
@@ -95,17 +102,19 @@ class Ledger:
     def _begin(
         self, connection: Connection, job: str, params: dict[str, Json], code: str, by: str | None
     ) -> tuple[str, int]:
-        run_id, at = new_id(), now()
+        run_id = new_id()
         values = {"id": run_id, "job": job, "status": "running", "attempt": 1, "params": params, "code": code}
         connection.execute(
-            insert(RUNS).values(**values, by=by, owner=self.owner.dump(), started=at, heartbeat=at, swept=False)
+            insert(RUNS).values(
+                **values, by=by, owner=self.owner.dump(), started=now(), heartbeat=present(connection), swept=False
+            )
         )
         if by is not None:
             record(connection, by, "run.began", _shown(job), {"run": run_id, "code": code})
         return run_id, 1
 
-    def _lives(self, row: RowMapping) -> bool:
-        return self.owner.sees(Owner.load(row["owner"]), heartbeat=row["heartbeat"], lease=self.lease)
+    def _lives(self, row: RowMapping, at: datetime) -> bool:
+        return self.owner.sees(Owner.load(row["owner"]), heartbeat=row["heartbeat"], at=at, lease=self.lease)
 
     def _busy(self, row: RowMapping) -> BusyError:
         owner = Owner.load(row["owner"])
@@ -130,12 +139,14 @@ class Ledger:
         """Closes the runs whose process died, as interrupted, and tells which. Each may still be continued by `open`."""
         running = select(RUNS).where(RUNS.c.status == "running").order_by(RUNS.c.started, RUNS.c.id)
         with self.state.read() as connection:
-            dead = [row["id"] for row in connection.execute(running).mappings() if not self._lives(row)]
+            at = _present(connection)
+            dead = [row["id"] for row in connection.execute(running).mappings() if not self._lives(row, at)]
         if not dead:
             return []
         with self.state.begin() as connection:
-            rows = connection.execute(running.where(RUNS.c.id.in_(dead)).with_for_update()).mappings().all()
-            swept = [row["id"] for row in rows if not self._lives(row)]
+            rows = connection.execute(running.where(RUNS.c.id.in_(dead))).mappings().all()
+            at = _present(connection)
+            swept = [row["id"] for row in rows if not self._lives(row, at)]
             for row in rows:
                 if row["id"] in swept:
                     _close(connection, row)
@@ -146,7 +157,8 @@ class Ledger:
         """The runs that a live process has open, the oldest first."""
         running = select(RUNS).where(RUNS.c.status == "running").order_by(RUNS.c.started, RUNS.c.id)
         with self.state.read() as connection:
-            return [_run(row) for row in connection.execute(running).mappings() if self._lives(row)]
+            at = _present(connection)
+            return [_run(row) for row in connection.execute(running).mappings() if self._lives(row, at)]
 
     def runs(self, job: str | None = None, *, limit: int = 50) -> list[RunRecord]:
         """The latest runs, of one job or of all, newest first."""
@@ -206,6 +218,11 @@ class Ledger:
             ]
 
 
+def _present(connection: Connection) -> datetime:
+    """By the clock that heartbeats are taken from, of one machine for all."""
+    return connection.execute(select(present(connection))).scalar_one()
+
+
 def _shown(job: str) -> str:
     """A job as the audit record names it: that of a query or of a file's path may be long."""
     return visible(job)[:LONGEST]
@@ -213,7 +230,7 @@ def _shown(job: str) -> str:
 
 def _last(connection: Connection, job: str) -> RowMapping | None:
     """The run of this job that is open, or else the latest one."""
-    of_job = select(RUNS).where(RUNS.c.job == job).limit(1).with_for_update()
+    of_job = select(RUNS).where(RUNS.c.job == job).limit(1)
     is_open = connection.execute(of_job.where(RUNS.c.status == "running")).mappings().first()
     latest = of_job.order_by(RUNS.c.started.desc(), RUNS.c.id.desc())
     return is_open or connection.execute(latest).mappings().first()

@@ -8,16 +8,16 @@ import socket
 import sys
 import time
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.core import processes
-from headrace.core.clock import now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
     from typing import Any, Self
 
 PROC = Path("/proc")
@@ -75,19 +75,25 @@ class Owner:
         machine = self.boot == other.boot if self.boot else self.host == other.host  # a laptop's name may change
         return machine and self.namespace == other.namespace
 
-    def sees(self, other: Owner, *, heartbeat: datetime, lease: timedelta) -> bool:
+    def sees(self, other: Owner, *, heartbeat: datetime, at: datetime, lease: timedelta) -> bool:
         """Whether the other is alive, as far as this process, which must be the current one, can tell.
 
         At once for a process of this machine, and for one of before this machine's last start; elsewhere a process
         counts as alive until its last heartbeat is older than the lease.
+
+        Args:
+            other: a process.
+            heartbeat: its last one.
+            at: the present, by the clock that the heartbeat was taken from.
+            lease: how long a process that cannot be looked at counts as alive after its last heartbeat.
         """
         if self.near(other):
             found = _started(other.pid)
             if found != HIDDEN:
                 return found == other.started
-        elif self.host == other.host and self.boot != other.boot and heartbeat < _booted():
+        elif self.host == other.host and self.boot != other.boot and heartbeat < at - _uptime():
             return False  # a later heartbeat would be that of another machine with the same name
-        return now() - heartbeat < lease
+        return at - heartbeat < lease
 
 
 def _user() -> str:
@@ -109,11 +115,11 @@ def _namespace() -> str:
     return str(link.readlink()) if link.is_symlink() else ""
 
 
-def _booted() -> datetime:
-    """When this machine started."""
+def _uptime() -> timedelta:
+    """Since when this machine runs; where the system does not tell, for longer than any heartbeat."""
     if sys.platform == "linux":
-        return now() - timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME))
-    return datetime.fromtimestamp(0, UTC)
+        return timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME))
+    return timedelta(days=365_000)
 
 
 def _started(pid: int) -> str:

@@ -16,6 +16,7 @@ from headrace.core.clock import now
 from headrace.core.errors import HeadraceError, RefusedError
 from headrace.core.failpoints import reach
 from headrace.core.ids import digest
+from headrace.core.state import present
 from headrace.jobs.captured_output import captured
 from headrace.jobs.failure import detail, summary
 from headrace.jobs.heartbeat import Heartbeat
@@ -256,7 +257,7 @@ class Run:
 
     def _mine(self, connection: Connection) -> bool:
         mine = update(RUNS).where(RUNS.c.id == self.id, RUNS.c.attempt == self.attempt, RUNS.c.status == "running")
-        return connection.execute(mine.values(heartbeat=now())).rowcount == 1
+        return connection.execute(mine.values(heartbeat=present(connection))).rowcount == 1
 
     def _lost(self, connection: Connection) -> RefusedError:
         row = connection.execute(select(RUNS).where(RUNS.c.id == self.id)).one()

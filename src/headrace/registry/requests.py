@@ -16,7 +16,6 @@ from headrace.core.clock import instant, now
 from headrace.core.errors import ConflictError, NotFoundError, RefusedError
 from headrace.core.events import CHANNELS, EVENTS, publish
 from headrace.core.ids import digest
-from headrace.core.state import alone
 from headrace.registry import policies
 from headrace.registry.records import VALID, Approval, Decision, Rejection, Reopening, Request
 from headrace.registry.tables import APPROVALS, DECISIONS, POLICIES, REOPENINGS, REQUESTS
@@ -75,7 +74,6 @@ class Requests:
             valid: how long it may wait.
         """
         with self.state.begin() as connection:
-            alone(connection)  # of two that ask at once one replaces the other
             known = connection.execute(select(REQUESTS.c.id).where(REQUESTS.c.key == key)).scalar()
             if known is not None:
                 return _request(connection, known)

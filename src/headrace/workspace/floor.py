@@ -13,7 +13,7 @@ from headrace.access.identity import Access
 from headrace.access.rights import roles
 from headrace.core.clock import now
 from headrace.core.errors import ConfigError
-from headrace.core.state import Instant, alone
+from headrace.core.state import Instant
 from headrace.environments.config import FILE
 from headrace.environments.policy import Floor
 
@@ -46,7 +46,6 @@ def keep(state: State, name: str, before: Floor | None, after: Floor, *, by: str
     """Writes a floor, the first one or a stricter one; False when another process has written one since `before` was read."""
     state.create(POLICY, AUDIT)
     with state.begin() as connection:
-        alone(connection)
         if _read(connection) != before:
             return False
         action = "policy.set" if before is None else "policy.raised"
@@ -72,7 +71,6 @@ def take_over(state: State, name: str, ruling: Ruling, *, reason: str) -> Floor:
     after = Floor.of(ruling.committed)
     state.create(POLICY)
     with state.begin() as connection:
-        alone(connection)
         before = _read(connection)
         details: dict[str, Json] = {"before": _said(before), "after": _said(after), "reason": reason.strip()}
         _write(connection, after, me.name, "policy.taken_over", name, details)

@@ -18,7 +18,7 @@ from headrace.access.rights import roles
 from headrace.core import ownership
 from headrace.core.clock import now
 from headrace.core.errors import ConfigError, RefusedError
-from headrace.core.state import Instant, alone
+from headrace.core.state import Instant
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -57,7 +57,6 @@ def check(state: State, owner: Owner, kind: Kind, what: str, store: Marked, *, p
     known, mark = _known(state, kind), store.owner()
     if not ownership.reads_only() and (known is None or mark is None):
         with state.begin() as connection:
-            alone(connection)
             row = connection.execute(select(STORES).where(STORES.c.kind == kind)).one_or_none()
             known, mark = row and row.id, store.owner()
             if row is None or (mark is None and place and row.place == place):
@@ -92,7 +91,6 @@ def take_over(workspace: Workspace, kind: Kind, *, reason: str) -> None:
     before = _known(state, kind)
     state.create(AUDIT)
     with state.begin() as connection:
-        alone(connection)
         after = _take(connection, workspace.owner, kind, what, store, place)
         if after is None:
             raise ConfigError(f"{what} cannot be written, so it cannot be marked.", hint="Who may write there?")
