@@ -1,6 +1,7 @@
 """HTTP as strangers speak it: slowly, by halves, too much, and in shapes that two servers would read in two ways."""
 
 import contextlib
+import json
 import re
 import socket
 import threading
@@ -325,9 +326,28 @@ def test_what_is_no_request_is_refused(listening, request_):
     assert not listening.echo.seen
 
 
-def test_a_compressed_body_is_refused(listening):
-    head = b"POST /a HTTP/1.1\r\nhost: x\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc"
+@pytest.mark.parametrize("encoding", [b"br", b"zstd", b"gzip, gzip", b"", b"gzip\r\ncontent-encoding: deflate"])
+def test_a_body_that_is_compressed_otherwise_than_with_gzip_or_deflate_is_refused(listening, encoding):
+    head = b"POST /a HTTP/1.1\r\nhost: x\r\ncontent-encoding: %b\r\ncontent-length: 3\r\n\r\nabc" % encoding
     assert head_of(told(listening, head))[0] == 415
+
+
+@pytest.mark.parametrize(
+    ("path", "shape"), [(b"/v2", {"error"}), (b"/v2/a", {"error"}), (b"/v2a", {"error_code", "message"})]
+)
+@pytest.mark.parametrize(
+    ("rest", "status"),
+    [
+        (b"content-length: 99999999999\r\n\r\n", 413),
+        (b"content-encoding: br\r\ncontent-length: 1\r\n\r\na", 415),
+        (b"x: " + b"a" * 40_000 + b"\r\n\r\n", 431),
+        (b"host: y\r\n\r\n", 400),
+    ],
+)
+def test_what_is_refused_before_the_app_has_the_shape_of_its_protocol(listening, path, shape, rest, status):
+    answer = told(listening, b"POST %b HTTP/1.1\r\nhost: x\r\n%b" % (path, rest))
+    assert head_of(answer)[0] == status
+    assert set(json.loads(answer.partition(b"\r\n\r\n")[2])) == shape
 
 
 def test_connect_is_an_answer_and_the_end(listening):

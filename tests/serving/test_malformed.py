@@ -55,11 +55,12 @@ def ask(live, path, body):
 def refused(live, path, body, *said):
     status, answer, _ = ask(live, path, body)
     assert status == 400, answer
-    assert set(answer) == {"error_code", "message"}
+    assert set(answer) == ({"error"} if path.startswith("/v2/") else {"error_code", "message"})
+    message = answer.get("message") or answer["error"]
     for each in said:
-        assert each in answer["message"], answer
-    discreet(live, answer["message"])
-    return answer["message"]
+        assert each in message, answer
+    discreet(live, message)
+    return message
 
 
 def discreet(live, message):

@@ -159,7 +159,7 @@ ROW = {"kind": "city", "battery": 3.5, "rides": 4, "charge": 5.0}
         ({"dataframe_split": {"columns": [*ROW, "kind"], "data": []}}, "'kind' is named twice"),
         ({"inputs": {"kind": ["a"], "battery": [1, 2], "rides": [1], "charge": [1]}}, "different lengths"),
         ({"instances": [list(ROW.values())], "colour": 1}, "unexpected 'colour'"),
-        ({"instances": [list(ROW.values())], "params": {"a": 1}}, "no params"),
+        ({"instances": [list(ROW.values())], "params": {"a": 1}}, "'a' is no parameter"),
     ],
 )
 def test_a_body_that_cannot_be_read_is_a_400_that_says_where(asked, body, said):

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from headrace.serving.traffic import Traffic
 
 TEXT = b"text/plain; version=0.0.4"
-ALIVE = ("/health", "/v2/health/live")
-READY = ("/ready", "/ping", "/v2/health/ready")  # `/ping` is what SageMaker asks
+ALIVE, READY = ("/health", "/v2/health/live"), ("/ready", "/ping", "/v2/health/ready")  # SageMaker asks `/ping`
 VITAL = (*ALIVE, *READY)
+SERVER = ("/v2", "/v2/")
 TOLD = ("/version", "/metrics", "/openapi.json")
 GETS = (*TOLD, "/v2", *ALIVE, *READY)
 INFER = "/v2/models/<name>/infer"
@@ -47,11 +47,15 @@ def about(app: App, request: Request) -> Answer:
         ):
             raise RefusedRequestError(405, f"{path} takes GET.", b"allow: GET, HEAD\r\n")
         raise RefusedRequestError(404, f"there is no such path; there is {KNOWN}.")
+    if path == "/v2/health/live":
+        return _json({"live": True})
+    if path == "/v2/health/ready":
+        return _json({"ready": app.ready()}, 200 if app.ready() else 503)
     if path in ALIVE:
         return _json({"status": "alive"})
     if path in READY:
         return _ready(app)
-    if path == "/v2":
+    if path in SERVER:
         return _json(v2.server(release()))
     known = path in TOLD or path.startswith("/v2/models/")
     if not known:

@@ -22,6 +22,7 @@ from headrace.serving.about import VITAL, about, pinned
 from headrace.serving.codec import BadRequestError
 from headrace.serving.connection import Answer, refusal
 from headrace.serving.engine import Engine
+from headrace.serving.inflate import CODED, inflated
 from headrace.serving.log import Log
 from headrace.serving.protocols import mlflow, native, v2
 from headrace.serving.protocols.asked import Part, RefusedRequestError
@@ -93,7 +94,7 @@ class App:
             if self.tokens is not None:
                 request.token = self.tokens.check(request, predicts=request.predicts)
         except RefusedRequestError as refused:
-            return _failed(refused)
+            return _failed(refused, path)
         if not request.predicts:
             return None
         try:
@@ -102,7 +103,7 @@ class App:
                 pinned(traffic, path)
         except RefusedRequestError as refused:
             self._counted([], refused.status, began)
-            return _failed(refused)
+            return _failed(refused, path)
         return None
 
     def answer(self, request: Request) -> Answer | Coming:
@@ -110,7 +111,7 @@ class App:
         try:
             return self._predict(request) if request.predicts else about(self, request)
         except Exception as error:  # noqa: BLE001  # whatever happens, the server stays
-            return _failed(error)
+            return _failed(error, request.path)
 
     def vital(self, path: str) -> bool:
         """See connection.Answering."""
@@ -136,10 +137,12 @@ class App:
             answer, records = asked.answered()
             if records:
                 if traffic.manifest.serve.log == "required":
-                    return self.writing.before(answer, records, lambda status: self._counted(parts, status, began))
+                    return self.writing.before(
+                        answer, records, lambda status: self._counted(parts, status, began), path=request.path
+                    )
                 self.writing.behind(records)
         except Exception as error:  # noqa: BLE001  # whatever a model does, the server stays
-            answer = _failed(error)
+            answer = _failed(error, request.path)
         self._counted(parts, answer.status, began)
         return answer
 
@@ -153,9 +156,9 @@ class App:
                     if records:
                         (self.writing.now if limits.log == "required" else self.writing.behind)(records)
         except TimeoutError:
-            answer = refusal(503, f"there was no answer within {limits.timeout}.")
+            answer = refusal(503, f"there was no answer within {limits.timeout}.", path=asked.request.path)
         except Exception as error:  # noqa: BLE001  # whatever a model does, the server stays
-            answer = _failed(error)
+            answer = _failed(error, asked.request.path)
         self._counted(asked.parts, answer.status, asked.began)
         return answer
 
@@ -222,13 +225,15 @@ class App:
 class _Asked:
     """A request for predictions, from its body to its answer."""
 
-    __slots__ = ("app", "began", "features", "id", "infer", "number", "parts", "path", "request", "traffic")
+    __slots__ = ("app", "began", "features", "id", "infer", "parts", "path", "request", "traffic")
 
     def __init__(self, app: App, traffic: Traffic, request: Request, began: float) -> None:
         self.app, self.traffic, self.request, self.began = app, traffic, request, began
         self.id, self.path = app.number(), request.path
-        self.features = self.infer = False
-        self.number: str | None = None  # of the request, as its caller has it
+        self.features = False
+        self.infer: v2.Inference | None = None
+        if CODED in request.headers:
+            request = inflated(request, traffic.manifest.serve.max_body)
         if self.path == "/predict":
             self.parts, self.features = native.read(traffic, request, self.id)
         else:
@@ -236,10 +241,11 @@ class _Asked:
             if self.path == "/invocations":
                 rows = mlflow.read(serving, request)
             else:
-                self.infer, self.path = True, "/v2/infer"
+                self.path = "/v2/infer"
                 if pinned(traffic, request.path):
                     serving, assigned = traffic.primary, None
-                self.number, rows = v2.read(serving, request)
+                self.infer = v2.read(serving, request)
+                rows = self.infer.rows
             self.parts = [Part(serving, rows, divided=None if assigned is None else [assigned])]
         most = traffic.manifest.serve.max_rows
         if sum([part.count for part in self.parts]) > most:
@@ -259,26 +265,26 @@ class _Asked:
                     records.append(record)
         if self.app.shadows is not None:
             self.app.shadows.ask(self.id, self.request)
-        if self.infer:
-            body = v2.write(self.parts[0], self.number or self.id)
-        elif self.path == "/predict":
+        versions = ",".join([part.serving.number for part in self.parts])
+        headers = f"x-headrace-version: {versions}\r\nx-request-id: {self.id}\r\n".encode()
+        if self.infer is not None:
+            return v2.write(self.parts[0], self.infer, self.id, headers), records
+        if self.path == "/predict":
             body = native.write(self.traffic, self.parts, ids, features=self.features)
         else:
             body = mlflow.write(self.parts[0])
-        versions = ",".join([part.serving.number for part in self.parts])
-        headers = f"x-headrace-version: {versions}\r\nx-request-id: {self.id}\r\n".encode()
         return Answer(200, body, headers=headers), records
 
 
-def _failed(error: Exception) -> Answer:
+def _failed(error: Exception, path: str) -> Answer:
     if isinstance(error, RefusedRequestError):
-        return refusal(error.status, str(error), error.headers)
+        return refusal(error.status, str(error), error.headers, path=path)
     if isinstance(error, BadRequestError):
-        return refusal(400, str(error))
+        return refusal(400, str(error), path=path)
     if isinstance(error, UnavailableError | ConflictError):
         tell(error)
-        return refusal(503, "the online store cannot be read now; the server's log says more.")
+        return refusal(503, "the online store cannot be read now; the server's log says more.", path=path)
     if isinstance(error, DataError):
-        return refusal(400, error.what)
+        return refusal(400, error.what, path=path)
     tell("".join(traceback.format_exception(error)).rstrip())
-    return refusal(500, f"{type(error).__name__} in the model; the server's log says more.")
+    return refusal(500, f"{type(error).__name__} in the model; the server's log says more.", path=path)

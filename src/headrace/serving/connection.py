@@ -45,6 +45,7 @@ CODES = {
     503: "TEMPORARILY_UNAVAILABLE",
     504: "TIMED_OUT",
 }
+ENCODINGS = (b"identity", b"gzip", b"x-gzip", b"deflate")  # of bodies; an app inflates them
 LOOK = 0.25  # seconds between looks at connections that take too long
 LAST_CALL = 0.05  # seconds for what was sent before its caller could know
 SPARE = 64  # connections beyond the limit that may ask how the server is, and are told why they may not ask more
@@ -146,9 +147,12 @@ class Limits:
         return TOGETHER * self.body
 
 
-def refusal(status: int, message: str, headers: bytes = b"") -> Answer:
-    """An answer that says why there is no other."""
-    body = orjson.dumps({"error_code": CODES.get(status, "BAD_REQUEST"), "message": message})
+def refusal(status: int, message: str, headers: bytes = b"", *, path: str = "") -> Answer:
+    """An answer that says why there is no other, in the shape of the protocol to which the path belongs."""
+    if path == "/v2" or path.startswith("/v2/"):
+        body = orjson.dumps({"error": message})
+    else:
+        body = orjson.dumps({"error_code": CODES.get(status, "BAD_REQUEST"), "message": message})
     return Answer(status, body, JSON, headers + AGAIN if status in (429, 503) else headers)
 
 
@@ -356,7 +360,7 @@ class Connection(asyncio.Protocol):
                     self._parser = httptools.HttpRequestParser(self)
                     continue
             except httptools.HttpParserError:
-                self._refused = self._refused or refusal(400, "this is no HTTP/1.1 request.")
+                self._refused = self._refused or self._refusal(400, "this is no HTTP/1.1 request.")
             return
 
     def _head_again(self) -> bytes:
@@ -413,7 +417,7 @@ class Connection(asyncio.Protocol):
         if name not in headers:
             headers[name] = value
         elif name == b"host":
-            self._refused = refusal(400, "a request names one host.")
+            self._refused = self._refusal(400, "a request names one host.")
         else:
             headers[name] += b", " + value
 
@@ -425,7 +429,7 @@ class Connection(asyncio.Protocol):
             self._refused = self._refused or self._long_head()
 
     def _long_head(self) -> Answer:
-        return refusal(431, f"the head of a request may have {self._listener.limits.head} bytes.")
+        return self._refusal(431, f"the head of a request may have {self._listener.limits.head} bytes.")
 
     def on_headers_complete(self) -> None:
         """The parser's call."""
@@ -436,15 +440,15 @@ class Connection(asyncio.Protocol):
         request = Request(self._parser.get_method().decode(), path.decode("latin-1"), query.decode("latin-1"), headers)
         length = int(headers.get(b"content-length") or 0)
         if not self._listener.admit(self) and not self._app.vital(request.path):
-            self._refused = refusal(503, f"{self._listener.limits.connections} connections are open already.")
+            self._refused = self._refusal(503, f"{self._listener.limits.connections} connections are open already.")
         elif b"upgrade" in headers and self._parser.should_upgrade() and request.method != "CONNECT":
             self._offered = True
         elif b"host" not in headers and self._parser.get_http_version() != "1.0":
-            self._refused = refusal(400, "a request of HTTP/1.1 names its host.")
+            self._refused = self._refusal(400, "a request of HTTP/1.1 names its host.")
         elif length > self._listener.limits.body:
             self._refused = self._too_large()
-        elif b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
-            self._refused = refusal(415, "a body must not be compressed.")
+        elif b"content-encoding" in headers and headers[b"content-encoding"].lower() not in ENCODINGS:
+            self._refused = self._refusal(415, "a body may be compressed with gzip or deflate only.")
         else:
             self._request, self._away = request, self._app.admit(request)
             if self._away is not None:
@@ -462,7 +466,9 @@ class Connection(asyncio.Protocol):
             self._refused = self._refused or self._too_large()
         elif self._refused is None and self._away is None and request is not None and request.predicts:
             if self._body > SMALL and listener.held + len(part) > listener.limits.bodies:
-                self._refused = refusal(503, "the bodies of requests that are under way fill what there is for them.")
+                self._refused = self._refusal(
+                    503, "the bodies of requests that are under way fill what there is for them."
+                )
             else:
                 self._keep_part(part)
                 self._hold(len(part))
@@ -504,8 +510,11 @@ class Connection(asyncio.Protocol):
         path, _, query = url.partition(b"?")
         return path, query
 
+    def _refusal(self, status: int, message: str) -> Answer:
+        return refusal(status, message, path=self._path()[0].decode("latin-1"))
+
     def _too_large(self) -> Answer:
-        return refusal(413, f"a body may have {self._listener.limits.body} bytes.")
+        return self._refusal(413, f"a body may have {self._listener.limits.body} bytes.")
 
     def _hold(self, many: int) -> None:
         self._held += many
@@ -594,7 +603,7 @@ class Connection(asyncio.Protocol):
             if waited > (limits.write if self._refused is None else LINGER):
                 self.transport.abort()
         elif self._reading and waited > limits.read:
-            self._refuse(refusal(408, f"a request must come within {limits.read:g} s."))
+            self._refuse(self._refusal(408, f"a request must come within {limits.read:g} s."))
         elif not self._reading and waited > (limits.idle if self.asked else limits.read):
             self._close()
 

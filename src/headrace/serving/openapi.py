@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.core.system import release
 from headrace.features.keys import FLOATS, INTEGERS, TIMES
-from headrace.serving.protocols.v2 import DATATYPES
+from headrace.serving.protocols.tensors import DATATYPES
+from headrace.serving.protocols.v2 import CONTENT
 
 if TYPE_CHECKING:
     from headrace.serving.traffic import Traffic
+    from headrace.serving.version import Serving
 
 Schema = dict[str, Any]
 
@@ -21,7 +23,7 @@ ERRORS = {
     "400": "The body cannot be read: the message names the row and the column.",
     "408": "The request took too long to come.",
     "413": "Too many rows or bytes.",
-    "415": "The body is compressed.",
+    "415": "The body is compressed otherwise than with gzip or deflate.",
     "429": "Too many requests of this token at the same time.",
     "431": "The head of the request is too long.",
     "500": "The model failed.",
@@ -69,6 +71,11 @@ def document(traffic: Traffic, *, secured: bool) -> Schema:
         required=["prediction_id", *serving.columns],
     )
     infer = _answer("The outputs as tensors.", _inference(model))
+    infer["headers"]["inference-header-content-length"] = {
+        "description": "Bytes of JSON, where binary data comes behind it.",
+        "schema": {"type": "integer"},
+    }
+    infer["content"]["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
     models = (f"/v2/models/{model}", f"/v2/models/{model}/versions/{serving.served.version}")
     paths: Schema = {
         "/invocations": {
@@ -101,7 +108,12 @@ def document(traffic: Traffic, *, secured: bool) -> Schema:
         },
         **{
             f"{path}/infer": {
-                "post": _asks("Open Inference V2.", {"application/json": {"schema": _tensors(list(kinds))}}, infer)
+                "post": _asks(
+                    "Open Inference V2.",
+                    {"application/json": {"schema": _tensors(serving)}},
+                    infer,
+                    error="ErrorV2",
+                )
             }
             for path in models
         },
@@ -122,7 +134,7 @@ def document(traffic: Traffic, *, secured: bool) -> Schema:
             "description": f"Version {serving.served.version} is in Production.",
         },
         "paths": paths,
-        "components": {"schemas": {"Error": _error()}},
+        "components": {"schemas": {"Error": _error("error_code", "message"), "ErrorV2": _error("error")}},
     }
     if secured:
         told["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
@@ -132,7 +144,8 @@ def document(traffic: Traffic, *, secured: bool) -> Schema:
                 if path in ("/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready"):
                     operation["security"] = []
                 else:
-                    operation["responses"] |= {status: _failure(why) for status, why in _DENIED.items()}
+                    error = "ErrorV2" if path.startswith("/v2") else "Error"
+                    operation["responses"] |= {status: _failure(why, error) for status, why in _DENIED.items()}
     return told
 
 
@@ -150,11 +163,11 @@ _TOLD = {
 _DENIED = {"401": "No valid token.", "403": "The token is not good for this."}
 
 
-def _asks(summary: str, content: Schema, answer: Schema) -> Schema:
+def _asks(summary: str, content: Schema, answer: Schema, *, error: str = "Error") -> Schema:
     return {
         "summary": summary,
         "requestBody": {"required": True, "content": content},
-        "responses": {"200": answer, **{status: _failure(why) for status, why in ERRORS.items()}},
+        "responses": {"200": answer, **{status: _failure(why, error) for status, why in ERRORS.items()}},
     }
 
 
@@ -167,8 +180,9 @@ def _gets(summary: str, *, waits: bool = False) -> Schema:
     return {"summary": summary, "responses": responses}
 
 
-def _failure(why: str) -> Schema:
-    return {"description": why, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+def _failure(why: str, error: str = "Error") -> Schema:
+    schema = {"$ref": f"#/components/schemas/{error}"}
+    return {"description": why, "content": {"application/json": {"schema": schema}}}
 
 
 def _answer(summary: str, schema: Schema) -> Schema:
@@ -185,10 +199,8 @@ def _answer(summary: str, schema: Schema) -> Schema:
     }
 
 
-def _error() -> Schema:
-    return _object(
-        {"error_code": {"type": "string"}, "message": {"type": "string"}}, required=["error_code", "message"]
-    )
+def _error(*names: str) -> Schema:
+    return _object({name: {"type": "string"} for name in names})
 
 
 def _object(properties: Schema, *, required: list[str] | None = None) -> Schema:
@@ -235,24 +247,30 @@ def _invocations(row: Schema, names: list[str]) -> Schema:
     }
 
 
-def _tensors(names: list[str]) -> Schema:
+def _tensors(serving: Serving) -> Schema:
+    """Of a request whose tensors are all JSON."""
+    content: Schema = {"enum": sorted(CONTENT)}
     tensor = _object(
         {
-            "name": {"enum": names},
+            "name": {"enum": serving.codec.names},
             "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": 2},
             "datatype": {"enum": sorted(DATATYPES)},
-            "parameters": {"type": "object"},
+            "parameters": _object({"content_type": content}, required=[]),
             "data": {"type": "array"},
         },
         required=["name", "shape", "datatype", "data"],
     )
+    wanted = _object({"binary_data": {"type": "boolean"}, "content_type": content}, required=[])
+    output = _object({"name": {"enum": list(serving.columns)}, "parameters": wanted}, required=["name"])
+    params = _object({"binary_data_output": {"type": "boolean"}, "content_type": content}, required=[])
+    params["additionalProperties"] = serving.params is not None
     return {
         "type": "object",
         "properties": {
             "id": {"type": "string"},
-            "parameters": {"type": "object"},
+            "parameters": params,
             "inputs": _list(tensor, least=1),
-            "outputs": {"type": "array", "items": {"type": "object"}},
+            "outputs": {"type": "array", "items": output},
         },
         "required": ["inputs"],
         "additionalProperties": False,
@@ -266,7 +284,9 @@ def _inference(model: str) -> Schema:
             "shape": {"type": "array", "items": {"type": "integer"}},
             "datatype": {"enum": sorted(DATATYPES)},
             "data": {"type": "array"},
-        }
+            "parameters": _object({"binary_data_size": {"type": "integer"}}),
+        },
+        required=["name", "shape", "datatype"],
     )
     return _object(
         {

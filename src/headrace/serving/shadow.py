@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from headrace.serving.traffic import Traffic
 
 HEAD = struct.Struct("<II")
+HEADERS = ("content-type", "content-encoding", "inference-header-content-length")  # that say how a body is read
 BEHIND = 4 * 2**20  # bytes that a shadow may be behind
 AGAIN = 5.0  # seconds before a shadow that died is started again
 LOOK = 0.5  # seconds
@@ -63,8 +64,9 @@ class Shadows:
                 self._counters.unshadowed += 1
                 continue
             if head is None:
-                kind = request.headers.get(b"content-type", b"").decode("latin-1")
-                head = orjson.dumps({"id": request_id, "at": datetime.now(UTC), "path": request.path, "kind": kind})
+                headers = {name: request.headers.get(name.encode(), b"").decode("latin-1") for name in HEADERS}
+                told = {"id": request_id, "at": datetime.now(UTC), "path": request.path, "headers": headers}
+                head = orjson.dumps(told)
             pipe.write(HEAD.pack(len(head), len(request.body)) + head + request.body)
 
     def end(self) -> None:
@@ -141,17 +143,21 @@ def _tell(log: Log, counters: Counters, manifest: Manifest, ended: Event) -> Non
 
 def _answer(traffic: Traffic, log: Log, counters: Counters, head: dict[str, Any], body: bytes, began: float) -> int:
     from headrace.serving.connection import Request
+    from headrace.serving.inflate import CODED, inflated
     from headrace.serving.protocols import mlflow, native, v2
     from headrace.serving.protocols.asked import Part
 
-    request = Request("POST", head["path"], "", {b"content-type": head["kind"].encode("latin-1")}, body)
+    headers = {name.encode(): value.encode("latin-1") for name, value in head["headers"].items() if value}
+    request = Request("POST", head["path"], "", headers, body)
     serving = traffic.primary
+    if CODED in headers:
+        request = inflated(request, serving.manifest.serve.max_body)
     if head["path"] == "/predict":
         (part,), _ = native.read(traffic, request, head["id"])
     elif head["path"] == "/invocations":
         part = Part(serving, mlflow.read(serving, request))
     else:
-        part = Part(serving, v2.read(serving, request)[1])
+        part = Part(serving, v2.read(serving, request).rows)
     if part.asked is not None:
         part.complete()
     part.answers = serving.predictor.many(part.rows)

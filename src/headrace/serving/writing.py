@@ -28,10 +28,10 @@ FULL = "the inference log cannot be written, and nothing is answered that is not
 class Held:
     """An answer that waits for the log: as much of a future as a connection needs."""
 
-    __slots__ = ("_told", "answer", "records", "settled")
+    __slots__ = ("_told", "answer", "path", "records", "settled")
 
-    def __init__(self, answer: Answer, records: list[bytes], settled: Callable[[int], None]) -> None:
-        self.answer, self.records, self.settled = answer, records, settled
+    def __init__(self, answer: Answer, records: list[bytes], settled: Callable[[int], None], path: str) -> None:
+        self.answer, self.records, self.settled, self.path = answer, records, settled, path
 
     def add_done_callback(self, told: Callable[[Held], object], /) -> None:
         """See Coming."""
@@ -70,17 +70,18 @@ class Writing:
         self._busy = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
 
-    def before(self, answer: Answer, records: list[bytes], settled: Callable[[int], None]) -> Held:
+    def before(self, answer: Answer, records: list[bytes], settled: Callable[[int], None], *, path: str = "") -> Held:
         """Holds an answer until its records are written, with those of all that is asked in the same turn of the loop.
 
         Args:
             answer: that is given where they could be; otherwise it is a refusal.
             records: all of them, or none.
             settled: told the status, in the end.
+            path: of the request, which says in what shape a refusal is.
         """
         if not self._held:
             asyncio.get_running_loop().call_soon(self._write)
-        held = Held(answer, records, settled)
+        held = Held(answer, records, settled, path)
         self._held.append(held)
         return held
 
@@ -143,7 +144,7 @@ class Writing:
         try:
             self._log.append(held.records)
         except SpoolFullError:
-            held.answer = refusal(503, FULL)
+            held.answer = refusal(503, FULL, path=held.path)
 
     # ------------------------------------------------------------------------------------------ behind it
 

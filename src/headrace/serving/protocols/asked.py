@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from headrace.core.errors import DataError
 from headrace.features.keys import instant_of
 from headrace.scoring.prediction_id import prediction_id
+from headrace.serving.codec import BadRequestError, named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,6 +121,25 @@ class Part:
 
 def _iso(at: int | None) -> str | None:
     return None if at is None else instant_of(at).isoformat()
+
+
+def params_of(serving: Serving, given: object) -> dict[str, Any]:
+    """The parameters of a request, checked, with the defaults of those that it leaves out; none where it gives none.
+
+    Raises:
+        BadRequestError: one is unknown, or of another type.
+    """
+    if given in (None, {}):
+        return {}
+    if not isinstance(given, dict):
+        raise BadRequestError("params is no object.")
+    params = cast("dict[str, Any]", given)
+    if serving.params is None:
+        raise BadRequestError(f"{named(next(iter(params)))} is no parameter of this model; it takes none.")
+    try:
+        return serving.params(params)
+    except DataError as error:
+        raise BadRequestError(error.what) from None
 
 
 def decision(serving: Serving, keys: Keys, at: datetime) -> Known:

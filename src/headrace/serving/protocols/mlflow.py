@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
-from headrace.core.errors import DataError
 from headrace.serving.codec import BadRequestError, document, listed, named
+from headrace.serving.protocols.asked import params_of
 
 if TYPE_CHECKING:
     from headrace.serving.codec import Codec
@@ -36,7 +36,7 @@ def read(serving: Serving, request: Request) -> list[Row]:
     if len(asked) > 1:
         if stray := [name for name in asked if name not in (*given, "params")]:
             raise BadRequestError(f"unexpected {named(stray[0])} in the body.")
-        params = _params(serving, asked["params"])
+        params = params_of(serving, asked["params"])
     rows = _rows(codec, asked, given[0])
     return [[*row, params] for row in rows] if params else rows
 
@@ -50,20 +50,6 @@ def _rows(codec: Codec, asked: dict[str, Any], given: str) -> list[Row]:
     if given == "dataframe_records" or (isinstance(data, list) and data and isinstance(data[0], dict)):
         return codec.check(codec.records(data))
     return codec.check(listed(data, given))
-
-
-def _params(serving: Serving, given: Any) -> dict[str, Any]:
-    """The parameters of a request; none at all where it gives none."""
-    if given in (None, {}):
-        return {}
-    if serving.params is None:
-        raise BadRequestError("this model takes no params.")
-    if not isinstance(given, dict):
-        raise BadRequestError("params is no object.")
-    try:
-        return serving.params(cast("dict[str, Any]", given))
-    except DataError as error:
-        raise BadRequestError(error.what) from None
 
 
 def write(part: Part) -> bytes:
