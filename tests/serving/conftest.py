@@ -148,7 +148,8 @@ class Server:
             self.port = free.getsockname()[1]
         program = options.pop("program", ("-m", "headrace.serving"))
         before, after = options.pop("before", ()), options.pop("arguments", ())
-        command = [*before, sys.executable, *program, "--home", str(home), "--port", str(self.port), *map(str, after)]
+        place = options.pop("place", "--home")
+        command = [*before, sys.executable, *program, place, str(home), "--port", str(self.port), *map(str, after)]
         self.process = subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, env={**os.environ, **options.pop("env", {})}, **options
         )

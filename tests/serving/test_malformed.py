@@ -34,7 +34,12 @@ def csv(rows):
 
 def tensors(rows):
     found = [
-        {"name": name, "shape": [len(rows)], "datatype": "FP64" if name != "kind" else "BYTES", "data": column}
+        {
+            "name": name,
+            "shape": [len(rows)],
+            "datatype": "BYTES" if name in ("kind", "colour") else "FP64",
+            "data": column,
+        }
         for name, column in columns(rows)[1]["inputs"].items()
     ]
     return "/v2/models/late/infer", {"inputs": found}
