@@ -23,6 +23,11 @@ def body(seconds):
     return json.dumps({"instances": [["slow", seconds, 1, 1.0]]}).encode()
 
 
+def tensors(seconds):
+    names = (("kind", "BYTES", "slow"), ("battery", "FP64", seconds), ("rides", "INT64", 1), ("charge", "FP64", 1.0))
+    return {"inputs": [{"name": name, "datatype": kind, "shape": [1], "data": [each]} for name, kind, each in names]}
+
+
 def begun(server, seconds, **headers):
     """A request on its way."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
@@ -56,6 +61,8 @@ def test_a_queue_that_is_full_refuses_at_once(home):
         in_flight(server, 2)  # it was refused before either was answered
         assert (status, headers["retry-after"]) == (503, "1")
         assert "2 requests are waiting" in answer["message"]
+        status, answer, headers = server.ask("/v2/models/late/infer", tensors(0))
+        assert (status, headers["retry-after"], list(answer)) == (503, "1", ["error"])
         assert server.ask("/health")[0] == 200  # while the model is at work
         assert answered(first)[0] == answered(second)[0] == 200
         assert server.ask("/invocations", body(0))[0] == 200
@@ -69,6 +76,8 @@ def test_an_answer_that_takes_too_long_is_a_503_and_nothing_stays_behind(home):
         assert 0.9 < time.monotonic() - began < 3.9
         assert status == 503
         assert "within 1s" in answer["message"]
+        status, answer, _ = server.ask("/v2/models/late/infer", tensors(4))
+        assert (status, list(answer)) == (503, ["error"])
         in_flight(server, 0)
         time.sleep(max(0.0, began + 4.1 - time.monotonic()))  # the model's one call
         assert server.ask("/invocations", body(0))[0] == 200

@@ -99,6 +99,7 @@ class TestServer:
             _, answer, headers = server.ask("/invocations", BODY)
             assert headers["www-authenticate"] == "Bearer"
             assert answer["error_code"] == "UNAUTHENTICATED"
+            assert [*server.ask("/v2")[1]] == [*server.ask("/v2/models/late/infer", BODY)[1]] == ["error"]
             assert server.ask("/invocations?token=" + good, BODY)[0] == 401
             assert status(server, "/invocations", good, BODY, scheme="bearer") == 200
 

@@ -1,8 +1,10 @@
 """Several versions behind one address: who answers whom, what shadows do, and what of it is in the log."""
 
+import gzip
 import json
 import os
 import signal
+import struct
 import time
 from pathlib import Path
 
@@ -239,6 +241,32 @@ class TestShadow:
             assert mine == [{**each, "prediction_id": ""} for each in primary[record["id"]]["predictions"]]
         every = [each["prediction_id"] for record in logged(home) for each in record["predictions"]]
         assert len(every) == len(set(every))
+
+    def test_it_reads_what_came_compressed_and_as_binary_data(self, home):
+        _second(home)
+        divide(home, (2, "shadow", 1.0), split=None)
+        head = json.dumps(
+            {
+                "inputs": [
+                    {"name": "kind", "datatype": "BYTES", "shape": [2], "data": ["city", "e"]},
+                    *(
+                        {"name": name, "datatype": "FP32", "shape": [2], "parameters": {"binary_data_size": 8}}
+                        for name in ("battery", "rides", "charge")
+                    ),
+                ]
+            }
+        ).encode()
+        body = gzip.compress(head + struct.pack("<6f", 1.5, 2.5, 3, 4, 5.5, 6.5))
+        headers = {"content-encoding": "gzip", "inference-header-content-length": str(len(head))}
+        with serving(home) as server:
+            until(lambda: _shadows(server))
+            assert server.ask("/v2/models/late/infer", body, headers=headers)[0] == 200
+            (shadow,) = until(lambda: _by_shadow(home, at_least=1))
+        (primary,) = [record for record in logged(home) if record["role"] == "primary"]
+        assert [each["features"] for each in shadow["predictions"]] == [
+            each["features"] for each in primary["predictions"]
+        ]
+        assert [each["features"]["battery"] for each in shadow["predictions"]] == [1.5, 2.5]
 
     def test_one_that_dies_is_started_again_and_nobody_notices(self, home):
         _second(home)

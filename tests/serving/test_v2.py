@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from tests.serving.conftest import manifest, samples, serving
@@ -398,6 +400,20 @@ class TestBinaryData:
 
         assert (status, list(told)) == (413, ["error"])
 
+    @given(st.data())
+    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    def test_of_any_bytes_is_answered_or_refused(self, ask, data):
+        """Bytes put in, cut out or changed anywhere, with any length in the header."""
+        changed = {
+            "number": ("number", data.draw(st.sampled_from([*FLOATS])), [2], data.draw(st.binary(max_size=20))),
+            "text": ("text", "BYTES", [2], data.draw(st.sampled_from([texts(b"a", b"b"), texts(b"a"), b"\xff" * 9]))),
+        }
+        body, headers = binary(inputs(**changed), outputs=[{"name": "text", "parameters": {"binary_data": True}}])
+        at = data.draw(st.integers(0, len(body)))
+        body = body[:at] + data.draw(st.binary(max_size=4)) + body[at + data.draw(st.integers(0, 4)) :]
+        headers[HEADER] = data.draw(st.sampled_from([headers[HEADER], str(at), str(len(body))]))
+        assert ask(body, headers)[0] in (200, 400)
+
 
 class TestCompressedBodies:
     @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP", "deflate", "identity"])
@@ -482,6 +498,13 @@ class TestWhatIsTold:
                 status, told, _ = server.ask(path, body)
                 assert (status, list(told)) == (503, ["error"])
 
+    def test_of_a_log_that_cannot_be_written(self, home):
+        manifest(home, log="required", max_log=1)
+        columns, rows, _ = samples(home)
+        with serving(home) as server:
+            status, told, _ = server.ask("/v2/models/late/infer", {"inputs": _tensors(columns, rows[:1])})
+            assert (status, list(told)) == (503, ["error"])
+
     @pytest.mark.parametrize(
         ("path", "body", "status"),
         [
@@ -512,6 +535,35 @@ class TestWhatIsTold:
             ("FP64", [-1, 2]),
             ("BYTES", [-1]),
         ]
+
+
+def test_a_request_as_mlserver_s_codecs_write_it(ask):
+    """Of mlserver 1.7.1, which cannot be installed beside what is tested here: it wants protobuf before 7."""
+    written = {
+        "id": "7",
+        "parameters": {"content_type": "pd"},
+        "inputs": [
+            {"name": "number", "shape": [2, 1], "datatype": "FP64", "data": [0.5, 1.5]},
+            {"name": "whole", "shape": [2, 1], "datatype": "INT64", "data": [1, 2]},
+            {
+                "name": "flag",
+                "shape": [2, 1],
+                "datatype": "BOOL",
+                "parameters": {"content_type": "np"},
+                "data": [True, False],
+            },
+            {
+                "name": "text",
+                "shape": [2, 1],
+                "datatype": "BYTES",
+                "parameters": {"content_type": "str"},
+                "data": ["a", "ä"],
+            },
+        ],
+    }
+    holds(written, "inference_request")
+    status, told = ask(written)
+    assert (status, told["id"], output(told, "text")["data"]) == (200, "7", ["a", "ä"])
 
 
 class TestTritonClient:
