@@ -7,6 +7,7 @@ before it, in four bytes. https://github.com/triton-inference-server/server/blob
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
@@ -51,9 +52,9 @@ def from_json(name: str, datatype: str, data: list[Any], width: int) -> list[Any
     if datatype == "FP64":
         return data if EASY.issuperset(map(type, data)) else _floats(name, data, width)
     if datatype == "BYTES":
-        for place, value in enumerate(data):
-            if type(value) not in TEXTS:
-                raise BadRequestError(f"row {place // width}: {named(name)} is no text.")
+        if not TEXTS.issuperset(map(type, data)):
+            place = next(place for place, value in enumerate(data) if type(value) not in TEXTS)
+            raise BadRequestError(f"row {place // width}: {named(name)} is no text.")
         return data
     if datatype == "BOOL":
         return [_bool(name, value, place // width) for place, value in enumerate(data)]
@@ -73,7 +74,11 @@ def _floats(name: str, data: list[Any], width: int) -> list[float | None]:
 
 
 def _rounded(name: str, datatype: str, data: list[float | None], width: int) -> list[float | None]:
-    one = struct.Struct("<" + FLOATS[datatype])
+    letter = FLOATS[datatype]
+    if None not in data:
+        with suppress(OverflowError):
+            return list(struct.unpack(f"<{len(data)}{letter}", struct.pack(f"<{len(data)}{letter}", *data)))
+    one = struct.Struct("<" + letter)
     found: list[float | None] = []
     for place, value in enumerate(data):
         try:
