@@ -85,7 +85,8 @@ def ask(echo):
         app.traffic = echo
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         given = {name.encode(): value.encode() for name, value in headers.items()}
-        answer = app.answer(Request("POST", path, "", given, content))
+        request = Request("POST", path, "", given, content)
+        answer = app.admit(request) or app.answer(request)
         return answer if hasattr(answer, "status") else await answer
 
     def asked(body, headers=None, path=INFER):
