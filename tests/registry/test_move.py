@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from tests.support.states import state_of
 
-from headrace.access.audit import Audit
+from headrace.access.audit import AUDIT, Audit
 from headrace.access.identity import Identity
 from headrace.core.errors import ConflictError, DataError, NotFoundError, RefusedError
 from headrace.core.events import Outbox
@@ -279,7 +279,7 @@ def test_everything_is_in_the_audit_record_and_a_changed_line_shows(registry):
     assert audit.verify() is None
     edited = audit.entries()[1]
     with registry.state.begin() as connection:
-        connection.exec_driver_sql("update audit set who = 'nobody' where id = ?", (edited.id,))
+        connection.execute(sa.update(AUDIT).where(AUDIT.c.id == edited.id).values(who="nobody"))
     assert audit.verify().id == edited.id
 
 

@@ -13,6 +13,7 @@ from tests.registry.test_move import EVIDENCE, OLGA, ask, open_registry, promote
 from headrace.access.audit import Audit
 from headrace.core.errors import ConflictError, DataError, HeadraceError, NotFoundError, RefusedError
 from headrace.core.events import Outbox
+from headrace.core.ids import digest
 from headrace.registry import tables
 from headrace.registry.records import RampPlan, Share, Split
 from headrace.registry.traffic import _salt
@@ -26,7 +27,7 @@ def approve(registry, version, *, against=1, plan=None, key=None):
     request = registry.requests.ask(
         found,
         "Production",
-        key=key or f"approve {version} {against} {plan}",
+        key=key or digest(["approve", version, against, str(plan)]),
         by="ada",
         hands=(),
         evidence=evidence,

@@ -14,12 +14,12 @@ import mlflow
 import numpy as np
 import pytest
 import tritonclient.http as triton
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from tests.serving.conftest import manifest, samples, serving
+from tests.serving.open_inference import SCHEMAS
 from tritonclient.utils import InferenceServerException
 
 from headrace.serving.app import App
@@ -28,7 +28,6 @@ from headrace.serving.connection import Request
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of MLflow: integer columns, pickles; of geventhttpclient
 INFER = "/v2/models/echo/infer"
-SPECIFICATION = yaml.safe_load((Path(__file__).parent / "open_inference_rest.yaml").read_text())  # of KServe, unchanged
 HEADER = "inference-header-content-length"
 FLOATS = {"FP16": "e", "FP32": "f", "FP64": "d"}
 WHOLE = {"INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q", "UINT8": "B", "UINT16": "H", "UINT32": "I"}
@@ -141,7 +140,7 @@ def binary(tensors, **more):
 
 def holds(told, schema):
     """Whether the specification says so."""
-    jsonschema.Draft4Validator({"$ref": f"#/components/schemas/{schema}", **SPECIFICATION}).validate(told)
+    jsonschema.Draft202012Validator(SCHEMAS[schema]).validate(told)
 
 
 class TestDatatypes:
