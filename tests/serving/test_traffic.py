@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import signal
 import struct
 import time
@@ -320,7 +321,7 @@ class TestLog:
     def test_what_is_redacted_is_not_in_it(self, home):
         from tests.serving.conftest import manifest
 
-        manifest(home, redact=["battery", "ride"])
+        manifest(home, redact=["battery", "ride", "probability"])
         with serving(home) as server:
             answer = server.ask("/predict", asked([7]))[1]["predictions"][0]
             assert server.ask("/invocations", {"instances": [list(ROW.values())]})[0] == 200
@@ -328,7 +329,19 @@ class TestLog:
         assert by_key["keys"][0]["keys"] == {"ride": None}
         assert by_key["rows"][0]["battery"] is full["rows"][0]["battery"] is None
         assert by_key["rows"][0]["kind"] == "city"
+        assert answer["probability"] > 0
+        assert by_key["predictions"][0]["probability"] is None
         assert by_key["predictions"][0]["prediction_id"] == answer["prediction_id"]
+
+    def test_a_name_that_is_nothing_in_the_log_is_refused(self, headrace, bikes, tmp_path):
+        folder = shutil.copytree(bikes, tmp_path / "bikes", symlinks=True)
+        program = (folder / "bikes.py").read_text()
+        assert "hr.Serve(" in program
+        (folder / "bikes.py").write_text(program.replace("hr.Serve(", "hr.Serve(redact=['baterry'], ", 1))
+        done = headrace.run(folder, "run", "deploy", "--version", "1", "--as-of", "2024-02-15")
+        assert done.code == 2
+        assert "Serve(redact=…) names 'baterry', which is no input, key or output of this model" in done.stderr
+        assert "battery" in done.stderr
 
     def test_a_sample_of_the_requests_is_logged(self, home):
         from tests.serving.conftest import manifest

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from headrace.core.clock import now
-from headrace.core.errors import DataError
+from headrace.core.errors import DataError, DeclarationError
 from headrace.core.folders import copy_folder
 from headrace.features.matrix import from_json, to_json
 from headrace.features.plan import FeaturePlan
@@ -120,14 +120,16 @@ def stage(tracking: Tracking, version: Version, home: Path, *, samples: pd.DataF
 
     Raises:
         DataError: the files are not those that were registered, or predict otherwise than when they were made.
+        DeclarationError: what is to be left out of the log is nothing that is in it.
     """
     folder = home / folder_name(version)
     if not is_whole(folder, version):
         _copy(tracking, version, folder, samples=samples)
-    _say(folder, serve or Serve())
     predictor = Predictor(folder / PACKAGE)
-    _check_expected(predictor, folder, version)
     parity = read_parity(folder / PARITY)
+    _check_redacted(serve or Serve(), predictor.plan, parity.output_columns)
+    _say(folder, serve or Serve())
+    _check_expected(predictor, folder, version)
     ours = predictor.predict(from_json(predictor.plan, parity.rows))
     return Staged(
         folder=folder,
@@ -164,6 +166,17 @@ def _remove(folder: Path) -> None:
     if folder.is_symlink():
         folder.unlink()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_redacted(serve: Serve, plan: FeaturePlan, outputs: Sequence[str]) -> None:
+    """A misspelt name would leave in the log what somebody wants out of it."""
+    looked_up = [name for lookup in plan.lookups for _, name in lookup.on]
+    known = dict.fromkeys([*(each.name for each in plan.inputs), *plan.keys, *plan.spine_columns, *looked_up, *outputs])
+    if stray := [name for name in serve.redact if name not in known]:
+        raise DeclarationError(
+            f"Serve(redact=…) names {stray[0]!r}, which is no input, key or output of this model.",
+            hint=f"There is {', '.join(known)}.",
+        )
 
 
 def _say(folder: Path, serve: Serve) -> None:

@@ -31,7 +31,8 @@ class Serve:
         concurrency: requests of one token at the same time; more are refused with 429.
         max_log: bytes of the log that may wait for the lakehouse; beyond, `log` says what happens.
         sample: the share of the requests that is logged, by their id; a shadow's too.
-        redact: inputs and key columns whose values are left out of the log.
+        redact: inputs, key columns and outputs whose values are left out of the log; what is told of quality and drift by
+            the log then knows nothing of them.
     """
 
     _: KW_ONLY

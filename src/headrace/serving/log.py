@@ -60,7 +60,7 @@ class Log:
         if part.tables is not None:
             record["tables"] = part.tables
         if serve.redact:
-            _redact(record, serving.codec.names, serve.redact)
+            _redact(record, serving.codec.names, serving.columns, serve.redact)
         return orjson.dumps(record, default=str)  # a decimal is its text
 
     def counted(
@@ -125,12 +125,10 @@ def _sampled(request_id: str, part: float) -> bool:
     return int.from_bytes(blake2b(request_id.encode(), digest_size=4).digest()) < part * 2**32
 
 
-def _redact(record: dict[str, Any], inputs: list[str], names: tuple[str, ...]) -> None:
+def _redact(record: dict[str, Any], inputs: Sequence[str], outputs: Sequence[str], names: tuple[str, ...]) -> None:
     """Leaves values out. The decision itself stays known by the id of its prediction."""
-    hidden = [name in names for name in inputs]
-    record["rows"] = [
-        [None if hide else value for hide, value in zip(hidden, row, strict=True)] for row in record["rows"]
-    ]
+    record["rows"] = _without(record["rows"], inputs, names)
+    record["answers"] = _without(record["answers"], outputs, names)
     if record["keys"] is not None:
         record["keys"] = [
             {
@@ -143,3 +141,13 @@ def _redact(record: dict[str, Any], inputs: list[str], names: tuple[str, ...]) -
             }
             for known in record["keys"]
         ]
+
+
+def _without(rows: Sequence[Sequence[Any]], columns: Sequence[str], names: tuple[str, ...]) -> list[list[Any]]:
+    hidden = [name in names for name in columns]
+    if not any(hidden):
+        return [list(row) for row in rows]
+    # a model with parameters has them behind its inputs
+    return [
+        [None if place < len(hidden) and hidden[place] else value for place, value in enumerate(row)] for row in rows
+    ]
