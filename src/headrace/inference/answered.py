@@ -34,6 +34,9 @@ COLUMNS = {
     "model": pa.string(),
     "model_version": pa.int64(),
     "path": pa.string(),
+    "caller_request_id": pa.string(),
+    "traceparent": pa.string(),
+    "token": pa.string(),
     "role": pa.string(),
     "split": pa.string(),
     "divided_by": pa.string(),
@@ -99,6 +102,7 @@ def rows(record: object) -> list[Row]:
         "path": _text(given, "path"),
         "role": _text(given, "role") if "role" in given else "primary",
         "split": _text(given, "split") if "split" in given else None,
+        **_caller(given.get("caller")),
         "took_us": _whole(given, "us") if "us" in given else None,
         **_tables(given.get("tables")),
     }
@@ -108,6 +112,13 @@ def rows(record: object) -> list[Row]:
         _row({**shared, **by, "row": int(cast("int", place))}, types, *each)
         for place, by, *each in zip(places, divided, inputs, keys, predictions, strict=True)
     ]
+
+
+def _caller(given: object) -> dict[str, object]:
+    """What the caller said of the request, and the name of the token that it showed."""
+    found = _mapping(given or {}, "'caller'")
+    names = {"caller_request_id": "request", "traceparent": "trace", "token": "token"}
+    return {column: _text(found, name) if name in found else None for column, name in names.items()}
 
 
 def _divided(given: Mapping[str, Any], count: int) -> list[dict[str, object]]:

@@ -19,6 +19,7 @@ from headrace.core.clock import duration
 from headrace.core.errors import ConflictError, DataError, UnavailableError
 from headrace.core.ids import new_id
 from headrace.serving.about import VITAL, about, pinned
+from headrace.serving.caller import said
 from headrace.serving.codec import BadRequestError
 from headrace.serving.connection import Answer, refusal
 from headrace.serving.engine import Engine
@@ -225,12 +226,15 @@ class App:
 class _Asked:
     """A request for predictions, from its body to its answer."""
 
-    __slots__ = ("app", "began", "features", "id", "infer", "parts", "path", "request", "traffic")
+    __slots__ = ("app", "began", "caller", "features", "id", "infer", "parts", "path", "request", "traffic")
 
     def __init__(self, app: App, traffic: Traffic, request: Request, began: float) -> None:
         self.app, self.traffic, self.request, self.began = app, traffic, request, began
         self.id, self.path = app.number(), request.path
         self.features = False
+        self.caller = said(request.headers)
+        if request.token is not None:
+            self.caller["token"] = request.token
         self.infer: v2.Inference | None = None
         if CODED in request.headers:
             request = inflated(request, traffic.manifest.serve.max_body)
@@ -260,13 +264,16 @@ class _Asked:
             seconds = time.perf_counter() - self.began
             log, split = self.app.log, self.traffic.split
             for part, numbers in zip(self.parts, ids, strict=True):
-                record = log.answered(part, split, request_id=self.id, path=self.path, ids=numbers, seconds=seconds)
+                record = log.answered(
+                    part, split, request_id=self.id, path=self.path, ids=numbers, seconds=seconds, caller=self.caller
+                )
                 if record is not None:
                     records.append(record)
         if self.app.shadows is not None:
             self.app.shadows.ask(self.id, self.request)
         versions = ",".join([part.serving.number for part in self.parts])
-        headers = f"x-headrace-version: {versions}\r\nx-request-id: {self.id}\r\n".encode()
+        headers = f"x-headrace-version: {versions}\r\nx-headrace-request: {self.id}\r\n"
+        headers = (headers if "request" in self.caller else f"{headers}x-request-id: {self.id}\r\n").encode()
         if self.infer is not None:
             return v2.write(self.parts[0], self.infer, self.id, headers), records
         if self.path == "/predict":

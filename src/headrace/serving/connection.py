@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 import httptools
 import orjson
 
+from headrace.serving import caller
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable, Mapping
@@ -529,9 +531,9 @@ class Connection(asyncio.Protocol):
         answer = self._app.answer(request) if away is None else away
         if isinstance(answer, Answer):
             self._release(len(request.body))
-            self._write(answer, keep=keep, head=request.method == "HEAD")
+            self._write(answer, request, keep=keep)
             return
-        self._keep = keep, request.method == "HEAD", len(request.body)
+        self._keep = request, keep
         self.answering = answer
         answer.add_done_callback(self._answered)
 
@@ -539,9 +541,10 @@ class Connection(asyncio.Protocol):
         self.answering = None
         if self.ending or coming.cancelled():
             return
-        keep, head, size = self._keep
-        self._release(size)
-        self._write(coming.result(), keep=keep, head=head)
+        request, keep = self._keep
+        del self._keep
+        self._release(len(request.body))
+        self._write(coming.result(), request, keep=keep)
         self._next()
 
     def _next(self) -> None:
@@ -557,14 +560,15 @@ class Connection(asyncio.Protocol):
             self.since = time.monotonic()  # it was we who did not read
         self.transport.resume_reading()
 
-    def _write(self, answer: Answer, *, keep: bool, head: bool = False) -> None:
+    def _write(self, answer: Answer, request: Request, *, keep: bool) -> None:
         status, body, kind, headers = answer
+        headers += caller.lines(request.headers)
         if not keep or (self._listener.draining and not self._waiting):
             headers += CLOSE
             self.ending, self.since = True, time.monotonic()
         self.transport.write(
             b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b"
-            % (STATUS[status], self._listener.date, kind, len(body), headers, b"" if head else body)
+            % (STATUS[status], self._listener.date, kind, len(body), headers, b"" if request.method == "HEAD" else body)
         )
         if self.ending:
             self.transport.close()
@@ -572,9 +576,11 @@ class Connection(asyncio.Protocol):
     def _refuse(self, answer: Answer) -> None:
         """Says why, and closes: what else comes is not read. First only our half, so that the caller gets to read it."""
         self.ending, self.since, self._refused = True, time.monotonic(), answer
+        told = caller.lines(self._headers)
         self._clear()
         self._release(self._held)
         status, body, kind, headers = answer
+        headers += told
         self.transport.write(
             b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b\r\n%b"
             % (STATUS[status], self._listener.date, kind, len(body), headers, CLOSE, body)

@@ -11,7 +11,7 @@ import orjson
 from headrace.scoring.spool import SpoolFullError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from headrace.scoring.spool import Spool
     from headrace.serving.manifest import Split
@@ -33,7 +33,15 @@ class Log:
         self._server = server
 
     def answered(
-        self, part: Part, split: Split | None, *, request_id: str, path: str, ids: list[str], seconds: float
+        self,
+        part: Part,
+        split: Split | None,
+        *,
+        request_id: str,
+        path: str,
+        ids: list[str],
+        seconds: float,
+        caller: Mapping[str, str],
     ) -> bytes | None:
         """The record of a part of a request with its answers; None for one that is not sampled."""
         serving = part.serving
@@ -51,6 +59,8 @@ class Log:
             "ids": ids,
             "answers": part.answers,
         }
+        if caller:
+            record["caller"] = caller
         if part.places is not None:
             record["places"] = part.places
         if split is not None and (part.divided is not None or serving.served.role == "shadow"):

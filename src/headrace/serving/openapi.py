@@ -190,8 +190,12 @@ def _answer(summary: str, schema: Schema) -> Schema:
         "description": summary,
         "headers": {
             "x-headrace-version": {"description": "The version that answered.", "schema": {"type": "string"}},
-            "x-request-id": {
+            "x-headrace-request": {
                 "description": "The id of the request in the inference log.",
+                "schema": {"type": "string"},
+            },
+            "x-request-id": {
+                "description": "The caller's id of the request, or that of the log where it gave none.",
                 "schema": {"type": "string"},
             },
         },

@@ -170,6 +170,7 @@ def _answer(traffic: Traffic, log: Log, counters: Counters, head: dict[str, Any]
         path=head["path"],
         ids=part.ids(head["id"]),
         seconds=time.perf_counter() - began,
+        caller={},
     )
     if record is not None:
         try:
