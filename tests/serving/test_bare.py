@@ -43,6 +43,9 @@ def saved(flavour, folder, model, given, example=True, **more):
     return X, mlflow.pyfunc.load_model(str(folder))
 
 
+JSON = {"content-type": "application/json"}
+
+
 async def ask(traffic, body, path="/invocations", method="POST"):
     app = App()
     app.traffic = traffic
@@ -88,10 +91,10 @@ def test_scikit_learn_past_mlflow_s_checks(asked, forest):
     assert serving.columns == ("prediction_0", "prediction_1")
     status, told = asked(traffic, body(X))
     assert status == 200
-    assert [list(each.values()) for each in told["predictions"]] == model.predict(X).tolist()
+    assert told["predictions"] == model.predict(X).tolist()
     for place in range(3):
         status, told = asked(traffic, {"instances": [X.iloc[place].tolist()]})
-        assert list(told["predictions"][0].values()) == model.predict(X.iloc[[place]])[0].tolist()
+        assert told["predictions"] == model.predict(X.iloc[[place]]).tolist()
 
 
 def test_the_command_serves_it_outside_of_any_project(forest, tmp_path):
@@ -99,7 +102,7 @@ def test_the_command_serves_it_outside_of_any_project(forest, tmp_path):
     with served(tmp_path, "--mlflow", str(folder), "--processes", "2") as (process, said):
         status, told = said(body(X))
         assert status == 200
-        assert [list(each.values()) for each in told["predictions"]] == model.predict(X).tolist()
+        assert told["predictions"] == model.predict(X).tolist()
         process.terminate()
         assert process.wait(120) == 0
 
@@ -126,7 +129,7 @@ def served(folder, *arguments):
     command = [sys.executable, "-m", "headrace.cli", "serve", "--port", str(port), *arguments]
 
     def said(asked):
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", json.dumps(asked).encode())
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", json.dumps(asked).encode(), JSON)
         with urllib.request.urlopen(request) as answer:
             return answer.status, json.loads(answer.read())
 
@@ -165,7 +168,7 @@ def test_every_other_path_knows_the_model_too(asked, forest):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ([None, 1, 2.0], "row 0: 'a' is null, and the model's signature requires it"),
+        ([0.5, None, 2.0], "row 0: 'whole' is null, and the model's signature requires it"),
         ([0.5, 1.5, 2.0], "row 0: 'whole' is no long"),
         ([0.5, 2**63, 2.0], "row 0: 'whole' is no long"),
         ([0.5, "1", 2.0], "row 0: 'whole' is no number"),
@@ -193,7 +196,7 @@ def test_lightgbm_with_missing_values_where_the_signature_allows_them(asked, tmp
     status, told = asked(traffic, body(X))
     assert status == 200
     answers = mlflow.pyfunc.load_model(str(tmp_path / "m")).predict(X)
-    assert [each["prediction"] for each in told["predictions"]] == answers.tolist()
+    assert told["predictions"] == answers.tolist()
 
 
 class Scaled(mlflow.pyfunc.PythonModel):
@@ -294,7 +297,7 @@ def test_a_flavour_that_answers_otherwise_by_itself_goes_through_mlflow(asked, t
     assert traffic.primary.predictor.tier == "pyfunc"
     assert traffic.primary.slower == ("generic: MLflow's predict answers the input example otherwise",)
     answers = asked(traffic, body(X))[1]["predictions"]
-    assert [each["prediction"] for each in answers] == X["a"].tolist()
+    assert answers == X["a"].tolist()
 
 
 class Kind(mlflow.pyfunc.PythonModel):
@@ -318,7 +321,7 @@ class Kind(mlflow.pyfunc.PythonModel):
     ("kind", "columns", "first"),
     [
         ("list", ("prediction",), lambda a: [a]),
-        ("series", ("prediction",), lambda a: [a]),
+        ("series", ("whatever",), lambda a: [a]),
         ("dict", ("twice", "text"), lambda a: [a * 2, str(np.float64(a))]),
         ("matrix", ("prediction_0", "prediction_1"), lambda a: [a, a]),
         ("dicts", ("prediction",), lambda a: [{"value": a}]),
@@ -356,7 +359,7 @@ def test_without_an_example_mlflow_s_own_way_is_taken(asked, tmp_path):
     traffic = load_bare(str(tmp_path / "m"))
 
     assert traffic.primary.slower == ("generic: there is no input example to compare with",)
-    assert asked(traffic, {"instances": [[0.5, 1, 2.0]]}) == (200, {"predictions": [{"prediction": 0.5}]})
+    assert asked(traffic, {"instances": [[0.5, 1, 2.0]]}) == (200, {"predictions": [0.5]})
 
 
 class Days(mlflow.pyfunc.PythonModel):
@@ -375,7 +378,7 @@ def test_times_texts_and_booleans(asked, tmp_path):
     traffic = load_bare(str(tmp_path / "m"))
 
     status, told = asked(traffic, {"instances": [["z", "2024-01-02T03:00:00", True], ["z", "2024-01-03", False]]})
-    assert (status, [each["prediction"] for each in told["predictions"]]) == (200, ["z002True", "z003False"])
+    assert (status, told["predictions"]) == (200, ["z002True", "z003False"])
     assert asked(traffic, {"instances": [["z", "2024-01-02", 2]]})[0] == 400
 
 
@@ -394,7 +397,7 @@ def test_a_tensor_of_two_dimensions(asked, tmp_path):
     traffic = load_bare(str(tmp_path / "m"))
 
     assert traffic.primary.codec.names == ["x0", "x1", "x2", "x3"]
-    assert asked(traffic, {"instances": [[0.5, 1, 2, 3]]}) == (200, {"predictions": [{"prediction": 6.5}]})
+    assert asked(traffic, {"instances": [[0.5, 1, 2, 3]]}) == (200, {"predictions": [6.5]})
     assert asked(traffic, {"instances": [[0.5, 1, 2, None]]})[0] == 400
 
 

@@ -135,7 +135,10 @@ class TestRows:
         path, body = written([{**ROW, "rides": 4711}])
         if written is csv:
             text = body.replace(b"4711", number.encode())
-            refused(live, path, text, "row 0", "'rides' is not finite")
+            if number == "NaN":  # what a table without nulls writes for one
+                assert ask(live, path, text)[0] == 200
+            else:
+                refused(live, path, text, "row 0", "'rides' is not finite")
         else:
             refused(live, path, json.dumps(body).replace("4711", number).encode(), "no JSON")
 
@@ -315,16 +318,14 @@ class TestCsv:
         ("body", "said"),
         [
             (b"", "no header"),
-            (b"\n", "'kind' is missing"),
+            (b"\n", "no header"),
             (HEAD, "no rows"),
             (HEAD + b"city,1,2\n", "row 0 has 3 values"),
-            (HEAD + b"city,1,2,3\n\n", "row 1 has 0 values"),
             (HEAD + b'city,1,2,"3\n', "no CSV"),
             (HEAD + b"city,1_000,2,3\n", "'battery' is no number"),
             (HEAD + b"city,0x10,2,3\n", "'battery' is no number"),
             (HEAD + b"\xff,1,2,3\n", "no CSV in UTF-8"),
             (b"kind,battery,rides,charge,kind\ncity,1,2,3,city\n", "'kind' is named twice"),
-            (b"\xef\xbb\xbf" + HEAD + b"city,1,2,3\n", "'kind' is missing"),
             (HEAD + b"a" * 200_000 + b",1,2,3\n", "no CSV"),
         ],
     )

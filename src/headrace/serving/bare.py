@@ -21,7 +21,7 @@ from headrace.serving.codec import Codec
 from headrace.serving.declarations import Serve
 from headrace.serving.manifest import Manifest, Served
 from headrace.serving.predictors import UnfitError, cost
-from headrace.serving.predictors.flavour import Flavour, own, table, through
+from headrace.serving.predictors.flavour import Flavour, own, shape_of, table, through
 from headrace.serving.signature import Signature
 from headrace.serving.traffic import Traffic
 from headrace.serving.version import INLINE, Serving
@@ -127,8 +127,9 @@ def _choose(model: Any, signature: Signature, rows: list[Row]) -> tuple[Flavour,
     enforced = Flavour(signature=signature, ask=through(model))
     tried = rows or [_made_up(signature)]
     try:
-        columns, _ = table(enforced.ask(signature.data(tried), signature.params), signature.outputs)
-        enforced = replace(enforced, columns=columns)
+        given = enforced.ask(signature.data(tried), signature.params)
+        columns, _ = table(given, signature.outputs)
+        enforced = replace(enforced, columns=columns, shape=shape_of(given))
         answers = _answers(enforced, tried)
     except Exception as error:
         if rows or not signature.outputs:
@@ -179,10 +180,11 @@ def _serving(
         manifest=manifest,
         served=manifest.primary,
         plan=plan,
-        codec=Codec(plan.inputs),
+        codec=Codec(plan.inputs, optional=signature.optional),
         predictor=predictor,
         features=OnlineFeatures(SqliteStore(Path(manifest.primary.folder) / "online.db"), plan),
         columns=predictor.columns,
+        shape=predictor.shape,
         full=names,
         takes=names | {at},
         sample=tuple(answer),

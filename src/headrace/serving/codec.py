@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Row = list[Any]
 NUMBERS = {int, float, bool, type(None)}
 TEXTS = {str, type(None)}
+WORDS = {"true": True, "false": False, "nan": None}  # of CSV, for a number
 EASY = {float, type(None)}
 LARGEST = 2**1023  # an integer beyond has no float64
 
@@ -34,13 +35,15 @@ class Codec:
 
     Args:
         inputs: of the model's plan.
+        optional: those that may be left out, and are missing then.
     """
 
-    def __init__(self, inputs: Sequence[Input]) -> None:
+    def __init__(self, inputs: Sequence[Input], optional: frozenset[str] = frozenset()) -> None:
         self.names = [column.name for column in inputs]
         self.kinds: list[Kind] = [column.kind for column in inputs]
         self.width = len(self.names)
         self._known = set(self.names)
+        self._optional = optional
         self._numeric = all(kind == "number" for kind in self.kinds)
 
     def records(self, data: object) -> list[Row]:
@@ -53,11 +56,12 @@ class Codec:
             found = cast("dict[str, Any]", record)
             try:
                 rows.append([found[name] for name in names])
-            except KeyError as missing:
-                raise BadRequestError(f"row {place}: {named(missing.args[0])} is missing.") from None
-            if len(found) != self.width:
-                stray = next(name for name in found if name not in known)
-                raise BadRequestError(f"row {place}: {named(stray)} is not an input of this model.")
+            except KeyError:
+                if missing := [name for name in names if name not in found and name not in self._optional]:
+                    raise BadRequestError(f"row {place}: {named(missing[0])} is missing.") from None
+                rows.append([found.get(name) for name in names])
+            if len(found) != self.width and (stray := [name for name in found if name not in known]):
+                raise BadRequestError(f"row {place}: {named(stray[0])} is not an input of this model.")
         return rows
 
     def check(self, rows: list[Row]) -> list[Row]:
@@ -103,42 +107,47 @@ class Codec:
             raise BadRequestError("dataframe_split.columns is no list of names.")
         names = cast("list[str]", columns)
         self._same(names)
-        order = [names.index(name) for name in self.names]
+        order = self._order(names)
         for place, row in enumerate(rows):
-            if type(row) is not list or len(row) != len(order):
-                raise BadRequestError(f"row {place} has {_length(row)}; {len(order)} columns are named.")
-        return [[row[place] for place in order] for row in rows]
+            if type(row) is not list or len(row) != len(names):
+                raise BadRequestError(f"row {place} has {_length(row)}; {len(names)} columns are named.")
+        return [[None if place is None else row[place] for place in order] for row in rows]
 
     def columns(self, data: dict[str, Any]) -> list[Row]:
         """Columns by name."""
         self._same(list(data))
-        columns = [listed(data[name], named(name)) for name in self.names]
-        lengths = {len(column) for column in columns}
+        given = {name: listed(column, named(name)) for name, column in data.items()}
+        lengths = {len(column) for column in given.values()}
         if len(lengths) > 1:
             raise BadRequestError(f"the columns have different lengths: {min(lengths)} to {max(lengths)}.")
+        columns = [given[name] if name in given else [None] * max(lengths, default=0) for name in self.names]
         return [list(row) for row in zip(*columns, strict=True)]
 
     def csv(self, body: bytes) -> list[Row]:
-        """Lines with a header. An empty value is missing."""
+        """Lines with a header; empty lines are none. An empty value is missing, NaN is for a number."""
         try:
-            lines = list(csv.reader(io.StringIO(body.decode()), strict=True))
+            lines = [line for line in csv.reader(io.StringIO(body.decode("utf-8-sig")), strict=True) if line]
         except (UnicodeDecodeError, csv.Error):
             raise BadRequestError("the body is no CSV in UTF-8.") from None
         if not lines:
             raise BadRequestError("there is no header.")
         self._same(lines[0])
-        order = [lines[0].index(name) for name in self.names]
+        order, width = self._order(lines[0]), len(lines[0])
         rows: list[Row] = []
         for place, line in enumerate(lines[1:]):
-            if len(line) != len(order):
-                raise BadRequestError(f"row {place} has {len(line)} values; {len(order)} columns are named.")
-            pairs = zip((line[at] for at in order), self.names, self.kinds, strict=True)
+            if len(line) != width:
+                raise BadRequestError(f"row {place} has {len(line)} values; {width} columns are named.")
+            pairs = zip(("" if at is None else line[at] for at in order), self.names, self.kinds, strict=True)
             rows.append([_from_text(place, text, name, kind) for text, name, kind in pairs])
         return rows
 
+    def _order(self, names: list[str]) -> list[int | None]:
+        """Where each input is among names; None for one that was left out."""
+        return [names.index(name) if name in names else None for name in self.names]
+
     def _same(self, names: list[str]) -> None:
         for name in self.names:
-            if name not in names:
+            if name not in names and name not in self._optional:
                 raise BadRequestError(f"{named(name)} is missing.")
         for place, name in enumerate(names):
             if name not in self._known:
@@ -195,10 +204,12 @@ def _from_text(place: int, text: str, name: str, kind: Kind) -> Any:
         return None
     if kind != "number":
         return text
+    if (word := text.strip().lower()) in WORDS:
+        return WORDS[word]
     try:
         number = float("" if "_" in text else text)  # Python's own way to write them is nobody else's
     except ValueError:
         raise BadRequestError(f"row {place}: {named(name)} is no number.") from None
-    if number - number != 0:  # NaN and the infinities
+    if number - number != 0:  # the infinities
         raise BadRequestError(f"row {place}: {named(name)} is not finite.")
     return number

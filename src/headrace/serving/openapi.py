@@ -85,7 +85,7 @@ def document(traffic: Traffic, *, secured: bool) -> Schema:
                     "application/json": {"schema": _invocations(row, list(kinds))},
                     "text/csv": {"schema": {"type": "string"}},
                 },
-                _answer("The outputs, in the order of the rows.", _object({"predictions": _list(outputs)})),
+                _answer("The outputs, in the order of the rows.", _object({"predictions": _shaped(serving, outputs)})),
             )
         },
         "/predict": {
@@ -183,6 +183,16 @@ def _gets(summary: str, *, waits: bool = False) -> Schema:
 def _failure(why: str, error: str = "Error") -> Schema:
     schema = {"$ref": f"#/components/schemas/{error}"}
     return {"description": why, "content": {"application/json": {"schema": schema}}}
+
+
+def _shaped(serving: Serving, outputs: Schema) -> Schema:
+    """Predictions as MLflow's scoring server writes what such a model gives."""
+    values = list(outputs["properties"].values())
+    if serving.shape == "columns":
+        return _object({name: _list(value) for name, value in outputs["properties"].items()})
+    if serving.shape == "values":
+        return _list(values[0])
+    return _list(_list({"anyOf": values}) if serving.shape == "lists" else outputs)
 
 
 def _answer(summary: str, schema: Schema) -> Schema:

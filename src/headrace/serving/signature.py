@@ -1,6 +1,6 @@
 """The signature of a model in MLflow: the inputs that a server decodes, the data that the model is given, its parameters.
 
-Stricter than MLflow: a null in a column that the signature requires, and a parameter that it does not name, are refused.
+Stricter than MLflow: a parameter that it does not name, and a number that a tensor's type cannot hold, are refused.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Signature:
 
     Attributes:
         inputs: in order.
+        optional: inputs that a request may leave out.
         outputs: their names, where the signature names them.
         params: the parameters of a request that gives none.
 
@@ -61,6 +62,9 @@ class Signature:
             tuple(str(name) for name in outputs.input_names())
             if outputs is not None and outputs.has_input_names()
             else ()
+        )
+        self.optional = frozenset(
+            column.name for column, needed in zip(self.inputs, self._required, strict=False) if not needed
         )
         self._specs: dict[str, Any] = {each.name: each for each in (kept.params.params if kept.params else ())}
         self.params = {name: spec.default for name, spec in self._specs.items()}
@@ -97,7 +101,7 @@ class Signature:
         if self.tensor is not None:
             if any(None in row for row in rows):
                 raise DataError("a tensor has no nulls.")
-            return np.asarray(rows).astype(self.tensor)
+            return _tensor(np.asarray(rows), self.tensor)
         import pandas as pd
 
         columns = zip(*rows, strict=True)
@@ -128,9 +132,23 @@ class Signature:
         return found
 
 
+def _tensor(given: Any, kind: Any) -> Any:
+    """An array in the type of the signature, when it can hold every number."""
+    if kind.kind in "biu":
+        limits = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
+        held = (given == np.floor(given.astype("float64"))) & (given >= limits[0]) & (given <= limits[1])
+    else:
+        with np.errstate(over="ignore"):
+            held = np.isfinite(given.astype("float64").astype(kind))
+    if not held.all():
+        row, place = (int(each[0]) for each in np.nonzero(~held))
+        raise DataError(f"row {row}: value {place} is nothing that {kind} of the model's signature can hold.")
+    return given.astype(kind)
+
+
 def _cast(name: str, kind: str, values: list[Any], required: bool) -> Any:
     missing = [place for place, value in enumerate(values) if value is None]
-    if missing and required:
+    if missing and required and (kind in WHOLE or kind == "boolean"):  # the others have a missing value, as in MLflow
         raise DataError(f"row {missing[0]}: {name!r} is null, and the model's signature requires it.")
     if kind in FLOATS:
         with np.errstate(over="ignore"):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from headrace.serving.predictors import Answer, Row
+    from headrace.serving.predictors.flavour import Shape
 
 INLINE = 500e-6  # seconds: a longer call leaves the loop to a thread
 LOOK_UP = 25e-6  # seconds for the features of a row, where the store is on this machine
@@ -42,6 +43,7 @@ class Serving:
 
     Attributes:
         columns: of its output.
+        shape: of its output, as MLflow's scoring server writes it.
         full: the columns of a row that needs no look-up.
         takes: every column that a row may have.
         sample: one of its answers.
@@ -65,6 +67,7 @@ class Serving:
     row: float
     slower: tuple[str, ...]
     params: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    shape: Shape = "records"
 
     @cached_property
     def looked_up_by(self) -> tuple[str, ...]:

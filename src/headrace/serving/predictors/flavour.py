@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from headrace.serving.signature import Signature
 
 PREDICTION = "prediction"
+Shape = Literal["records", "values", "lists", "columns"]
+"""What a model gives, as MLflow's scoring server writes it: a DataFrame, a list, a matrix, or lists by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +34,14 @@ class Flavour:
     Attributes:
         ask: data and parameters → whatever the model gives.
         columns: of its output; empty until one was seen.
+        shape: of its output.
     """
 
     signature: Signature
     ask: Callable[[Any, Mapping[str, Any]], Any]
     tier: Literal["generic", "pyfunc"] = "pyfunc"
     columns: tuple[str, ...] = ()
+    shape: Shape = "records"
 
     def many(self, rows: list[Row]) -> list[Answer]:
         """See Predictor."""
@@ -94,6 +98,15 @@ def through(model: Any) -> Callable[[Any, Mapping[str, Any]], Any]:
     return ask
 
 
+def shape_of(given: Any) -> Shape:
+    """How MLflow's scoring server would write what a model gives."""
+    if hasattr(given, "to_frame") or hasattr(given, "columns"):
+        return "records"
+    if isinstance(given, dict):
+        return "columns"
+    return "lists" if getattr(given, "ndim", 1) == 2 else "values"
+
+
 def table(given: Any, names: tuple[str, ...]) -> tuple[tuple[str, ...], list[Answer]]:
     """Whatever a model gives, as columns and rows of Python's own values.
 
@@ -103,6 +116,8 @@ def table(given: Any, names: tuple[str, ...]) -> tuple[tuple[str, ...], list[Ans
     """
     if hasattr(given, "toarray"):  # sparse
         given = given.toarray()
+    if hasattr(given, "to_frame"):  # a Series
+        given = given.to_frame()
     if hasattr(given, "columns") and hasattr(given, "to_numpy"):
         return tuple(str(name) for name in given.columns), _plain(given.astype(object).to_numpy().tolist())
     if isinstance(given, dict):
@@ -134,10 +149,10 @@ def _plain(rows: list[Answer]) -> list[Answer]:
 
 
 def _value(each: Any) -> Any:
+    if isinstance(each, np.ndarray | np.generic):  # a float64 of NumPy is a float, too
+        return _value(cast("Any", each.tolist()))
     if each is None or isinstance(each, bool | int | float | str):
         return each
-    if isinstance(each, np.ndarray | np.generic):
-        return _value(cast("Any", each.tolist()))
     if isinstance(each, dict):
         return {str(name): _value(value) for name, value in cast("dict[Any, Any]", each).items()}
     if isinstance(each, list | tuple):

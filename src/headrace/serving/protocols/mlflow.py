@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 
 from headrace.serving.codec import BadRequestError, document, listed, named
-from headrace.serving.protocols.asked import params_of
+from headrace.serving.protocols.asked import RefusedRequestError, params_of
 
 if TYPE_CHECKING:
     from headrace.serving.codec import Codec
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from headrace.serving.protocols.asked import Part
     from headrace.serving.version import Serving
 
+JSON = b"application/json"
 FORMATS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 
 
@@ -24,9 +25,10 @@ def read(serving: Serving, request: Request) -> list[Row]:
 
     Raises:
         BadRequestError: says what is wrong, with the row and the column.
+        RefusedRequestError: the body is of another kind.
     """
     codec = serving.codec
-    if request.headers.get(b"content-type", b"").startswith(b"text/csv"):
+    if _kind(request) == b"text/csv":
         return codec.check(codec.csv(request.body))
     asked = document(request.body)
     given = [name for name in FORMATS if name in asked]
@@ -41,6 +43,20 @@ def read(serving: Serving, request: Request) -> list[Row]:
     return [[*row, params] for row in rows] if params else rows
 
 
+def _kind(request: Request) -> bytes:
+    """The kind of a body: JSON unless its caller says otherwise."""
+    said = request.headers.get(b"content-type", JSON)
+    if said == JSON:
+        return JSON
+    kind, *more = (each.strip().lower() for each in said.split(b";"))
+    charset = next((each.partition(b"=")[2].strip(b'"') for each in more if each.startswith(b"charset=")), b"utf-8")
+    if kind not in (JSON, b"text/csv") or charset not in (b"utf-8", b"us-ascii"):
+        raise RefusedRequestError(
+            415, "a body is application/json or text/csv, in UTF-8; its content-type says otherwise."
+        )
+    return kind
+
+
 def _rows(codec: Codec, asked: dict[str, Any], given: str) -> list[Row]:
     data = asked[given]
     if given == "dataframe_split":
@@ -53,8 +69,15 @@ def _rows(codec: Codec, asked: dict[str, Any], given: str) -> list[Row]:
 
 
 def write(part: Part) -> bytes:
-    """`{"predictions": [{output: value}]}`, in the order of the rows."""
-    columns = part.serving.columns
+    """`{"predictions": …}` as MLflow writes what such a model gives, in the order of the rows: `[{output: value}]` for ours."""
+    columns, shape = part.serving.columns, part.serving.shape
+    if shape == "values":
+        return orjson.dumps({"predictions": [each[0] for each in part.answers]})
+    if shape == "lists":
+        return orjson.dumps({"predictions": part.answers})
+    if shape == "columns":
+        lists = zip(*part.answers, strict=True)
+        return orjson.dumps({"predictions": dict(zip(columns, lists, strict=True))})
     if len(columns) == 1:
         (name,) = columns
         return orjson.dumps({"predictions": [{name: each[0]} for each in part.answers]})
