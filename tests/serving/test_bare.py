@@ -337,15 +337,6 @@ def test_outputs_of_any_kind_become_columns(tmp_path, kind, columns, first):
     json.dumps(serving.predictor.many(X.to_numpy().tolist()))
 
 
-@pytest.mark.parametrize(("kind", "said"), [("nothing", "NoneType, which is no list"), ("few", "7 answers for 8 rows")])
-def test_a_model_that_gives_no_answers_is_not_served(tmp_path, kind, said):
-    python_model(tmp_path / "m", Kind(kind))
-
-    with pytest.raises(DataError, match="does not answer its input example") as refused:
-        load_bare(str(tmp_path / "m"))
-    assert said in refused.value.what
-
-
 def test_a_signature_that_names_its_outputs_names_the_columns_of_an_array(tmp_path):
     outputs = Schema([ColSpec("double", "low"), ColSpec("double", "high")])
     python_model(tmp_path / "m", Kind("matrix"), outputs=outputs)
@@ -399,30 +390,6 @@ def test_a_tensor_of_two_dimensions(asked, tmp_path):
     assert traffic.primary.codec.names == ["x0", "x1", "x2", "x3"]
     assert asked(traffic, {"instances": [[0.5, 1, 2, 3]]}) == (200, {"predictions": [6.5]})
     assert asked(traffic, {"instances": [[0.5, 1, 2, None]]})[0] == 400
-
-
-@pytest.mark.parametrize(
-    ("inputs", "said"),
-    [
-        (Schema([TensorSpec(np.dtype("float32"), (-1, 28, 28))]), r"float32\[-1, 28, 28\]; a server takes columns"),
-        (Schema([ColSpec("binary", "picture")]), "'picture', DataType.binary; a server takes named numbers"),
-        (Schema([ColSpec("string")]), "a column without a name"),
-    ],
-)
-def test_a_signature_that_no_request_can_meet_is_refused_kindly(tmp_path, inputs, said):
-    python_model(tmp_path / "m", Kind("list"), example=False, inputs=inputs)
-
-    with pytest.raises(DataError, match=said) as refused:
-        load_bare(str(tmp_path / "m"))
-    assert "signature of" in refused.value.hint
-
-
-def test_a_model_without_a_signature_is_refused_kindly(tmp_path):
-    model = LinearRegression().fit(rows(9), np.zeros(9))
-    mlflow.sklearn.save_model(model, str(tmp_path / "m"), pip_requirements=[], serialization_format="cloudpickle")
-
-    with pytest.raises(DataError, match="has no signature"):
-        load_bare(str(tmp_path / "m"))
 
 
 @pytest.mark.parametrize("place", ["nowhere", "models:/nobody/3"])

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from mlflow.models import ModelSignature, infer_signature
 from mlflow.pyfunc.scoring_server import invocations
-from mlflow.types import ColSpec, Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types.schema import Array, Object, Property
 
 from headrace.serving.app import App
 from headrace.serving.bare import load_bare
@@ -232,3 +233,122 @@ class TestCsv:
 def test_what_kind_of_body_it_is_is_looked_at(kept, kind, status):
     both = kept(Kind("list"), NUMBERS, EXAMPLE)
     assert both.ours({"dataframe_split": {"columns": ["a", "b"], "data": [[1.0, 2.0]]}}, kind)[0] == status
+
+
+class Asks(mlflow.pyfunc.PythonModel):
+    """Says what it was given, as far as JSON can."""
+
+    def predict(self, context, model_input, params=None):
+        if isinstance(model_input, dict):
+            return {name: np.asarray(value).sum(axis=-1) for name, value in model_input.items()}
+        if isinstance(model_input, np.ndarray):
+            return model_input.reshape(len(model_input), -1).sum(axis=1)
+        return [[str(type(value).__name__), str(value)] for value in model_input.iloc[:, 0]]
+
+
+class Mean(mlflow.pyfunc.PythonModel):
+    def __init__(self, gives):
+        self.gives = gives
+
+    def predict(self, context, model_input, params=None):
+        return {"scalar": {"mean": float(model_input["a"].mean())}, "nothing": None, "few": [1.0]}[self.gives]
+
+
+class Hinted(mlflow.pyfunc.PythonModel):
+    def predict(self, model_input: list[str], params=None) -> list[str]:
+        return [each.upper() for each in model_input]
+
+
+class Chat(mlflow.pyfunc.ChatModel):
+    def predict(self, context, messages, params):
+        from mlflow.types.llm import ChatChoice, ChatCompletionResponse, ChatMessage
+
+        answer = ChatMessage(role="assistant", content=messages[-1].content[::-1])
+        return ChatCompletionResponse(choices=[ChatChoice(message=answer)], model="backwards", created=1)
+
+
+class TestWhole:
+    """What is no row of numbers, texts and times: MLflow's own functions answer it."""
+
+    @pytest.mark.parametrize(
+        ("inputs", "body"),
+        [
+            (Schema([TensorSpec(np.dtype("float32"), (-1, 2, 2))]), {"inputs": [[[1, 2], [3, 4.5]]]}),
+            (
+                Schema([TensorSpec(np.dtype("float64"), (-1, 2), "x"), TensorSpec(np.dtype("int64"), (-1, 1), "y")]),
+                {"inputs": {"x": [[1, 2], [3, 4]], "y": [[1], [2]]}},
+            ),
+            (Schema([TensorSpec(np.dtype("float64"), (-1, 3), "x")]), {"inputs": {"x": [[1, 2, 3]]}}),
+            (Schema([ColSpec("string")]), {"inputs": ["hello", "you"]}),
+            (Schema([ColSpec("binary", "picture")]), {"dataframe_split": {"columns": ["picture"], "data": [["aGk="]]}}),
+            (
+                Schema([ColSpec(Array(DataType.double), "v")]),
+                {"dataframe_split": {"columns": ["v"], "data": [[[1.5, 2]]]}},
+            ),
+            (
+                Schema([ColSpec(Object([Property("role", DataType.string)]), "o")]),
+                {"dataframe_split": {"columns": ["o"], "data": [[{"role": "x"}]]}},
+            ),
+        ],
+        ids=["three dimensions", "two tensors", "a named tensor", "no name", "bytes", "a list", "an object"],
+    )
+    def test_inputs_that_are_no_columns(self, kept, inputs, body):
+        both = kept(Asks(), inputs)
+        assert both.traffic.primary.predictor.tier in ("mlflow", "pyfunc")
+        both.agree(body)
+
+    @pytest.mark.parametrize("gives", ["scalar", "nothing", "few"])
+    def test_answers_that_are_not_one_for_each_row(self, kept, gives):
+        both = kept(Mean(gives), NUMBERS, EXAMPLE)
+        assert both.traffic.primary.predictor.tier == "mlflow"
+        both.agree({"dataframe_split": {"columns": ["a", "b"], "data": [[1.0, 2.0], [3.0, 4.0]]}})
+
+    def test_without_a_signature(self, tmp_path):
+        mlflow.pyfunc.save_model(str(tmp_path / "m"), python_model=Asks(), pip_requirements=[])
+        both = Both(tmp_path / "m")
+        both.agree({"dataframe_split": {"columns": ["q"], "data": [["x"]]}})
+        both.agree({"inputs": [[1.0, 2.0], [3.0, 4.0]]})
+        both.agree(b"q\n1\n2\n", CSV)
+
+    def test_type_hints(self, tmp_path):
+        mlflow.pyfunc.save_model(str(tmp_path / "m"), python_model=Hinted(), pip_requirements=[])
+        assert Both(tmp_path / "m").agree({"inputs": ["a", "b"]}) == ["A", "B"]
+
+    def test_chats(self, tmp_path):
+        mlflow.pyfunc.save_model(str(tmp_path / "m"), python_model=Chat(), pip_requirements=[])
+        both = Both(tmp_path / "m")
+        status, told = both.ours({"messages": [{"role": "user", "content": "hello"}]})
+        assert (status, told["choices"][0]["message"]["content"]) == (200, "olleh")
+        assert told == both.theirs({"messages": [{"role": "user", "content": "hello"}]})[1]
+
+    @pytest.mark.parametrize(
+        ("body", "kind"),
+        [
+            (b"{", "application/json"),
+            (b"[]", "application/json"),
+            (b"{}", "application/json"),
+            (b'{"inputs": {"x": ["not a number"]}}', "application/json"),
+            (b"a\n1\n", "text/plain"),
+            (b"\xff\xfe", CSV),
+        ],
+    )
+    def test_what_mlflow_cannot_read_is_a_400(self, kept, body, kind):
+        both = kept(Asks(), Schema([TensorSpec(np.dtype("float32"), (-1, 2, 2))]))
+        status, told = both.ours(body, kind)
+        assert (status, "MLflow" in told["message"]) == (400, True)
+        assert "not a number" not in told["message"]
+
+    def test_elsewhere_it_is_told_where_to_ask(self, kept):
+        both = kept(Asks(), Schema([TensorSpec(np.dtype("float32"), (-1, 2, 2))]))
+
+        async def said(method, path):
+            app = App()
+            app.traffic = both.traffic
+            request = Request(method, path, "", {}, b"{}")
+            return app.admit(request) or app.answer(request)
+
+        for path in ("/predict", "/v2/models/m/infer"):
+            answer = asyncio.run(said("POST", path))
+            assert (answer.status, b"/invocations" in answer.body) == (400, True)
+        for path in ("/version", "/openapi.json", "/v2/models/m", "/metrics", "/ready"):
+            assert asyncio.run(said("GET", path)).status == 200

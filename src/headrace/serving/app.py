@@ -238,6 +238,8 @@ class _Asked:
         self.infer: v2.Inference | None = None
         if CODED in request.headers:
             request = inflated(request, traffic.manifest.serve.max_body)
+        if self.path != "/invocations" and traffic.primary.shape == "whole":
+            raise RefusedRequestError(400, "this model takes no rows that are known here: ask it at /invocations.")
         if self.path == "/predict":
             self.parts, self.features = native.read(traffic, request, self.id)
         else:

@@ -1,6 +1,6 @@
 """Serving a model that MLflow keeps and Headrace did not package: a folder with `MLmodel`, or a URI. Any flavour works.
 
-Its inputs come from its signature, samples to check the faster tier with from its input example. There is nothing to look
+Its inputs come from its signature (where that says nothing that we know, each body goes to MLflow as it is), samples to check the faster tier with from its input example. There is nothing to look
 up, nothing is logged, and nothing is followed: what was loaded stays until the server ends.
 """
 
@@ -21,8 +21,9 @@ from headrace.serving.codec import Codec
 from headrace.serving.declarations import Serve
 from headrace.serving.manifest import Manifest, Served
 from headrace.serving.predictors import UnfitError, cost
-from headrace.serving.predictors.flavour import Flavour, own, shape_of, table, through
-from headrace.serving.signature import Signature
+from headrace.serving.predictors.flavour import Flavour, NotByRowError, own, shape_of, table, through
+from headrace.serving.predictors.whole import Whole
+from headrace.serving.signature import Signature, UnknownInputsError
 from headrace.serving.traffic import Traffic
 from headrace.serving.version import INLINE, Serving
 
@@ -42,16 +43,13 @@ def load_bare(place: str, *, serve: Serve | None = None) -> Traffic:
         serve: limits; nothing is logged, whatever it says.
 
     Raises:
-        DataError: there is no model, it does not load, or its signature asks for what no request can give.
+        DataError: there is no model, or it does not load or answer its input example.
     """
     from mlflow.models import Model
 
     folder = _folder(place)
     kept: Any = Model.load(str(folder))
-    signature = Signature(kept.signature)
     model = _loaded(folder)
-    rows = _examples(kept, folder, signature)
-    predictor, slower = _choose(model, signature, rows)
     registered = REGISTERED.fullmatch(place)
     manifest = Manifest(
         model=registered["name"] if registered else folder.resolve().name,
@@ -69,6 +67,12 @@ def load_bare(place: str, *, serve: Serve | None = None) -> Traffic:
         online="",
         spool="",
     )
+    try:
+        signature = Signature(kept.signature)
+        rows = _examples(kept, folder, signature)
+        predictor, slower = _choose(model, signature, rows)
+    except (UnknownInputsError, NotByRowError) as why:
+        return Traffic(manifest=manifest, primary=_whole(manifest, model, str(why)))
     return Traffic(manifest=manifest, primary=_serving(manifest, signature, predictor, rows, slower))
 
 
@@ -131,6 +135,8 @@ def _choose(model: Any, signature: Signature, rows: list[Row]) -> tuple[Flavour,
         columns, _ = table(given, signature.outputs)
         enforced = replace(enforced, columns=columns, shape=shape_of(given))
         answers = _answers(enforced, tried)
+    except NotByRowError:
+        raise
     except Exception as error:
         if rows or not signature.outputs:
             raise DataError(
@@ -159,6 +165,26 @@ def _answers(predictor: Flavour, rows: list[Row]) -> str:
 def _made_up(signature: Signature) -> Row:
     values: Mapping[str, Any] = {"number": 0, "string": "", "timestamp": "2000-01-01T00:00:00"}
     return [values[column.kind] for column in signature.inputs]
+
+
+def _whole(manifest: Manifest, model: Any, why: str) -> Serving:
+    plan = FeaturePlan(spine="", at="at", keys=(), key_types=(), inputs=(), features=(), lookups=(), calls=())
+    return Serving(
+        manifest=manifest,
+        served=manifest.primary,
+        plan=plan,
+        codec=Codec(()),
+        predictor=(predictor := Whole(model=model)),
+        features=OnlineFeatures(SqliteStore(Path(manifest.primary.folder) / "online.db"), plan),
+        columns=predictor.columns,
+        full=frozenset(),
+        takes=frozenset(),
+        sample=(),
+        call=INLINE,
+        row=0.0,
+        slower=(f"generic: {why}",),
+        shape="whole",
+    )
 
 
 def _serving(

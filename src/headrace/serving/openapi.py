@@ -82,7 +82,7 @@ def document(traffic: Traffic, *, secured: bool) -> Schema:
             "post": _asks(
                 "Predictions for full rows, as MLflow's scoring server takes them.",
                 {
-                    "application/json": {"schema": _invocations(row, list(kinds))},
+                    "application/json": {"schema": {} if serving.shape == "whole" else _invocations(row, list(kinds))},
                     "text/csv": {"schema": {"type": "string"}},
                 },
                 _answer("The outputs, in the order of the rows.", _object({"predictions": _shaped(serving, outputs)})),
@@ -187,6 +187,8 @@ def _failure(why: str, error: str = "Error") -> Schema:
 
 def _shaped(serving: Serving, outputs: Schema) -> Schema:
     """Predictions as MLflow's scoring server writes what such a model gives."""
+    if serving.shape == "whole":
+        return {}
     values = list(outputs["properties"].values())
     if serving.shape == "columns":
         return _object({name: _list(value) for name, value in outputs["properties"].items()})

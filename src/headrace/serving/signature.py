@@ -27,6 +27,10 @@ WHOLE = {"integer": "int32", "long": "int64"}
 FLOATS = {"float": "float32", "double": "float64"}
 
 
+class UnknownInputsError(Exception):
+    """A signature asks for something else than rows of numbers, texts and times; the text says for what."""
+
+
 class Signature:
     """What a model takes, by what MLflow keeps of it.
 
@@ -40,15 +44,12 @@ class Signature:
         params: the parameters of a request that gives none.
 
     Raises:
-        DataError: it has no inputs that are columns of numbers, texts or times, or one tensor of two dimensions.
+        UnknownInputsError: it has no inputs that are columns of numbers, texts or times, or one tensor of two dimensions.
     """
 
     def __init__(self, kept: Any) -> None:
         if kept is None or kept.inputs is None:
-            raise DataError(
-                "the model has no signature: a server cannot know its inputs.",
-                hint="Log it again with signature=infer_signature(X, predictions), or with input_example=X.head().",
-            )
+            raise UnknownInputsError("the model has no signature")
         inputs: list[Any] = list(kept.inputs.inputs)
         self.tensor: Any = None
         self._types: list[str] = []
@@ -71,12 +72,10 @@ class Signature:
 
     def _of_tensor(self, inputs: list[Any]) -> tuple[Input, ...]:
         shape: tuple[int, ...] = inputs[0].shape
-        if len(inputs) > 1 or len(shape) != 2 or shape[0] != -1 or shape[1] < 1 or inputs[0].type.kind not in "biuf":
+        matrix = len(inputs) == 1 and inputs[0].name is None and len(shape) == 2
+        if not matrix or shape[0] != -1 or shape[1] < 1 or inputs[0].type.kind not in "biuf":
             said = ", ".join(f"{each.name or 'a tensor'} {each.type}{list(each.shape)}" for each in inputs)
-            raise DataError(
-                f"the signature asks for {said}; a server takes columns, or one tensor of numbers of [-1, k].",
-                hint="Log the model with a signature of columns: infer_signature(DataFrame, predictions).",
-            )
+            raise UnknownInputsError(f"the signature asks for {said}, which are no rows")
         self.tensor = inputs[0].type
         return tuple(Input(name=f"x{place}", kind="number", origin="spine") for place in range(shape[1]))
 
@@ -84,10 +83,7 @@ class Signature:
         kind = KINDS.get(getattr(column.type, "name", ""))
         if column.name is None or kind is None:
             name = "a column without a name" if column.name is None else repr(column.name)
-            raise DataError(
-                f"the signature asks for {name}, {column.type}; a server takes named numbers, texts and times.",
-                hint="Log the model with a signature of such columns: infer_signature(DataFrame, predictions).",
-            )
+            raise UnknownInputsError(f"the signature asks for {name}, {column.type}")
         self._types.append(column.type.name)
         self._required.append(bool(column.required))
         return Input(name=str(column.name), kind=kind, origin="spine")

@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from headrace.serving.signature import Signature
 
 PREDICTION = "prediction"
-Shape = Literal["records", "values", "lists", "columns"]
-"""What a model gives, as MLflow's scoring server writes it: a DataFrame, a list, a matrix, or lists by name."""
+Shape = Literal["records", "values", "lists", "columns", "whole"]
+"""What a model gives, as MLflow's scoring server writes it: a DataFrame, a list, a matrix, lists by name; or it writes it itself."""
+
+
+class NotByRowError(Exception):
+    """What a model gives is not one answer for each row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +66,7 @@ class Flavour:
     def _of(self, rows: list[Row], params: Mapping[str, Any]) -> list[Answer]:
         columns, answers = table(self.ask(self.signature.data(rows), params), self.signature.outputs)
         if len(answers) != len(rows):
-            raise RuntimeError(f"the model gives {len(answers)} answers for {len(rows)} rows")
+            raise NotByRowError(f"the model gives {len(answers)} answers for {len(rows)} rows")
         if self.columns and len(columns) != len(self.columns):
             raise RuntimeError(f"the model gives {len(columns)} columns; it gave {len(self.columns)} before")
         return answers
@@ -139,7 +143,7 @@ def _list(values: Any) -> list[Any]:
     if hasattr(values, "tolist"):
         values = values.tolist()
     if not isinstance(values, list | tuple):
-        raise TypeError(f"the model gives {type(cast('object', values)).__name__}, which is no list of answers")
+        raise NotByRowError(f"the model gives {type(cast('object', values)).__name__}, which is no list of answers")
     return list(cast("list[Any]", values))
 
 

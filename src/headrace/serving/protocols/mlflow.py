@@ -27,6 +27,8 @@ def read(serving: Serving, request: Request) -> list[Row]:
         BadRequestError: says what is wrong, with the row and the column.
         RefusedRequestError: the body is of another kind.
     """
+    if serving.shape == "whole":
+        return [[request.body, request.headers.get(b"content-type", JSON).decode("latin-1")]]
     codec = serving.codec
     if _kind(request) == b"text/csv":
         return codec.check(codec.csv(request.body))
@@ -71,6 +73,8 @@ def _rows(codec: Codec, asked: dict[str, Any], given: str) -> list[Row]:
 def write(part: Part) -> bytes:
     """`{"predictions": …}` as MLflow writes what such a model gives, in the order of the rows: `[{output: value}]` for ours."""
     columns, shape = part.serving.columns, part.serving.shape
+    if shape == "whole":
+        return part.answers[0][0]
     if shape == "values":
         return orjson.dumps({"predictions": [each[0] for each in part.answers]})
     if shape == "lists":
