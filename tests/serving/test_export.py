@@ -316,15 +316,19 @@ def test_an_environment_in_kubernetes(headrace, tmp_path):
     (server,) = of_kind(found, "Deployment")["spec"]["template"]["spec"]["containers"]
     python, *program = server["command"]
     assert python == "python"
-    said = dict(each.removeprefix("--").split("=", 1) for each in server["args"])
+    said = dict(each.removeprefix("--").split("=", 1) for each in server["args"] if "=" in each)
+    flags = [each for each in server["args"] if "=" not in each]
     assert said.pop("host") == "0.0.0.0"
     assert int(said.pop("port")) == server["ports"][0]["containerPort"]
     home = tmp_path / said.pop("home").removeprefix("/")
     given = [f"--{name}={tmp_path / value.removeprefix('/')}" for name, value in said.items()]
-    waiting = Server(home, program=program, arguments=given)
+    waiting = Server(home, program=program, arguments=[*given, *flags])
     try:
         waiting.until(lambda: told(waiting) in (401, 503))  # nothing was promoted yet: alive, and not ready
-        assert waiting.ask("/health")[0] == 200
+        assert waiting.ask(server["startupProbe"]["httpGet"]["path"])[0] == 200  # it is not started again meanwhile
+        assert waiting.ask(server["readinessProbe"]["httpGet"]["path"])[0] == 503
+        assert waiting.ask("/metrics")[0] == 503  # not 401: what scrapes has no token
+        assert waiting.ask("/version")[0] == 401
     finally:
         waiting.end()
     lines = (ROOT / "deploy" / "Containerfile").read_text().splitlines()

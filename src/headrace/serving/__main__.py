@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=PORT)
     parser.add_argument("--processes", type=int, default=1, help="that share the port")
     parser.add_argument("--tokens", type=Path, help="the file with the tokens of callers")
+    parser.add_argument("--open-metrics", action="store_true", help="/metrics needs no token")
     parser.add_argument("--anonymous", action="store_true", help="everybody who reaches the address may ask")
     parser.add_argument("--must-load", action="store_true", help="end where nothing can be loaded, instead of waiting")
     parser.add_argument("--tls-certificate", type=Path, dest="certificate")

@@ -88,5 +88,5 @@ def _command(options: Options, folder: Path) -> list[str]:
     command = module("headrace.serving")
     for name, value in given.items():
         command += [] if value is None else [f"--{name}", str(value)]
-    said = {"--anonymous": options.anonymous, "--must-load": options.must_load}
+    said = {"--open-metrics": options.open_metrics, "--anonymous": options.anonymous, "--must-load": options.must_load}
     return command + [name for name, value in said.items() if value]

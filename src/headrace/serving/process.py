@@ -44,6 +44,7 @@ class Options:
         siblings: the folder in which they leave their counters; None for a process that is alone.
         certificate: for HTTPS, a PEM file; with `key`.
         tokens: the file with the tokens of callers.
+        open_metrics: `/metrics` needs no token.
         anonymous: everybody who can reach the address may ask, also where other machines can.
         must_load: ends with an error where what is to be served cannot be loaded at the start, instead of waiting for
             another `serving.json`. For a container, whose files never change.
@@ -63,6 +64,7 @@ class Options:
     certificate: Path | None = None
     key: Path | None = None
     tokens: Path | None = None
+    open_metrics: bool = False
     anonymous: bool = False
     must_load: bool = False
     connections: int = 2_000
@@ -180,7 +182,7 @@ async def _until(ended: asyncio.Event, options: Options, tls: ssl.SSLContext | N
     from headrace.serving.siblings import Siblings
     from headrace.serving.tokens import Tokens
 
-    app = App(tokens=None if options.tokens is None else Tokens(options.tokens))
+    app = App(tokens=None if options.tokens is None else Tokens(options.tokens, metrics=options.open_metrics))
     follower = _follower(app, options)
     if options.siblings is not None:
         follower.siblings = Siblings(options.siblings, app.name)

@@ -21,12 +21,17 @@ OPEN = ("/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready")
 class Tokens:
     """The tokens of a file, which is read again when it was replaced.
 
+    Args:
+        file: of tokens.
+        metrics: `/metrics` is told to everybody, too: for what scrapes it without a token, where only that can reach it.
+
     Raises:
         DataError: the file cannot be read.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, metrics: bool = False) -> None:
         self.file = file
+        self._open = (*OPEN, "/metrics") if metrics else OPEN
         self._mark = self._marked()
         self._known = {each.hash: each for each in tokens.read(file)}
 
@@ -36,7 +41,7 @@ class Tokens:
         Raises:
             RefusedRequestError: there is none, it is unknown or expired, or not good for this.
         """
-        if request.path in OPEN:
+        if request.path in self._open:
             return None
         scheme, _, text = request.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         token = self._known.get(tokens.hashed(text.strip())) if scheme.lower() == "bearer" else None

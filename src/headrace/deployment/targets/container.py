@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from headrace.registry.records import Version
 
 PORT = 8080
+# What scrapes /metrics has no token; they hold numbers of requests, and nothing of anybody.
 TOKENS = "/run/secrets/headrace/tokens.json"
 
 
 def texts(version: Version) -> dict[str, str]:  # noqa: ARG001 - the container file is the same for all
     """Path → text. Without a file of tokens, callers are refused: see `headrace token create`."""
     return {
-        "Containerfile": template("Containerfile", user=USER, port=PORT, open="", arguments=f'"--tokens", "{TOKENS}"')
+        "Containerfile": template(
+            "Containerfile", user=USER, port=PORT, open="", arguments=f'"--tokens", "{TOKENS}", "--open-metrics"'
+        )
     }
 
 
