@@ -418,12 +418,19 @@ def test_a_registered_model_by_its_uri(tmp_path, monkeypatch):
                     pip_requirements=[],
                     serialization_format="cloudpickle",
                 )
+        mlflow.MlflowClient().set_registered_model_alias("night", "chosen", 1)
         traffic = load_bare("models:/night/2")
+        others = [load_bare(f"models:/night{each}") for each in ("@chosen", "/latest", "/1")]
     finally:
         mlflow.set_tracking_uri(None)
 
     assert (traffic.manifest.model, traffic.primary.served.version) == ("night", 2)
     assert traffic.primary.predictor.tier == "generic"
+    assert [(each.manifest.model, each.primary.served.version) for each in others] == [
+        ("night", 1),
+        ("night", 2),
+        ("night", 1),
+    ]
 
 
 def test_many_requests_at_once_are_all_answered_with_their_own(scaled):

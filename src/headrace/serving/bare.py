@@ -6,7 +6,6 @@ up, nothing is logged, and nothing is followed: what was loaded stays until the 
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 
     from headrace.serving.predictors import Row
 
-REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)[/@](?P<version>[^/]+)")
-
 
 def load_bare(place: str, *, serve: Serve | None = None) -> Traffic:
     """Loads a model from a folder, or from a URI that MLflow knows (`models:/name/3`, `runs:/…/model`).
@@ -50,12 +47,12 @@ def load_bare(place: str, *, serve: Serve | None = None) -> Traffic:
     folder = _folder(place)
     kept: Any = Model.load(str(folder))
     model = _loaded(folder)
-    registered = REGISTERED.fullmatch(place)
+    name, version = _known_as(place, folder)
     manifest = Manifest(
-        model=registered["name"] if registered else folder.resolve().name,
+        model=name,
         versions=(
             Served(
-                version=int(registered["version"]) if registered and registered["version"].isdecimal() else 1,
+                version=version,
                 artifact_hash=str(kept.model_uuid or ""),
                 logged_hash=digest((folder / "MLmodel").read_bytes()),  # which it is; nobody approved it
                 copy_hash="",
@@ -95,6 +92,21 @@ def _folder(place: str) -> Path:
             f"MLflow gives nothing for {place!r}: {_line(error)}.",
             hint="Set MLFLOW_TRACKING_URI to where the model was logged.",
         ) from error
+
+
+def _known_as(place: str, folder: Path) -> tuple[str, int]:
+    """Name and version, as MLflow's registry has them; elsewhere the name of the folder, and 1.
+
+    `models:/name@alias`, `…/latest` and `…/Staging` say which one they were when they were loaded.
+    """
+    if not place.startswith("models:/"):
+        return folder.resolve().name, 1
+    from mlflow import MlflowClient
+    from mlflow.store.artifact.utils.models import get_model_name_and_version
+
+    with vault.lent():
+        name, *version = get_model_name_and_version(MlflowClient(), place)
+    return str(name), int(version[0]) if version else 1  # models:/ID is a logged model, which nobody registered
 
 
 def _loaded(folder: Path) -> Any:
