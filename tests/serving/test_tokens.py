@@ -204,7 +204,11 @@ class TestAddress:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
+    return signed(tmp_path_factory.mktemp("tls"))
+
+
+def signed(folder):
+    """Makes a certificate and its key."""
     command = [
         "openssl",
         "req",
@@ -270,3 +274,41 @@ class TestHttps:
             said = server.end()[1]
         assert "certificate" in said
         assert "Traceback" not in said
+
+    def test_one_that_is_replaced_is_used_from_then_on(self, home, tmp_path):
+        at_work = signed(tmp_path)
+        (tmp_path / "new").mkdir()
+        new = signed(tmp_path / "new")
+        given = ["--tls-certificate", at_work / "certificate.pem", "--tls-key", at_work / "key.pem"]
+        before, after = (
+            ssl.create_default_context(cafile=folder / "certificate.pem")
+            for folder in (shutil.copytree(at_work, tmp_path / "old"), new)
+        )
+
+        def status(trusted):
+            caller = http.client.HTTPSConnection("127.0.0.1", server.port, context=trusted, timeout=10)
+            try:
+                caller.request("GET", "/health")
+                return caller.getresponse().status
+            except ssl.SSLCertVerificationError:
+                return None
+            finally:
+                caller.close()
+
+        with serving(home, wait=False, arguments=given) as server:
+            listening(server)
+            kept = http.client.HTTPSConnection("127.0.0.1", server.port, context=before, timeout=10)
+            kept.request("GET", "/health")
+            assert kept.getresponse().read()
+            (new / "key.pem").replace(at_work / "key.pem")  # half of the new one, as it is between two files
+            time.sleep(0.5)
+            assert (status(before), status(after)) == (200, None)
+            (new / "certificate.pem").replace(at_work / "certificate.pem")
+            soon(lambda: (status(before), status(after)), (None, 200))
+            kept.request("GET", "/health")  # a connection that is open stays
+            assert kept.getresponse().status == 200
+            kept.close()
+            code, said = server.end()
+        assert (code, "Traceback" in said) == (0, False), said
+        assert "cannot be used" in said
+        assert "was read again" in said

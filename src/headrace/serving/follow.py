@@ -21,12 +21,15 @@ from headrace.serving.terminal import tell
 from headrace.serving.version import load
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from headrace.serving.app import App
+    from headrace.serving.certificate import Certificate
     from headrace.serving.connection import Listener
     from headrace.serving.manifest import Manifest
     from headrace.serving.siblings import Siblings
+    from headrace.serving.tokens import Tokens
     from headrace.serving.traffic import Traffic
 
 Mark = tuple[int, int] | None  # of serving.json
@@ -41,11 +44,13 @@ class Follower:
 
     Attributes:
         home: of the model.
+        beside: other files that are followed.
         siblings: where its counters are left for other processes at the port; None for a process that is alone.
     """
 
     def __init__(self, app: App, home: Path) -> None:
         self.app, self.home = app, home
+        self.beside: Sequence[Tokens | Certificate] = ()
         self.siblings: Siblings | None = None
         self._listener: Listener | None = None
         self._seen: Mark = None
@@ -66,8 +71,8 @@ class Follower:
             await asyncio.sleep(LOOK)
             if self.changed():
                 await self.follow()
-            if self.app.tokens is not None:
-                self.app.tokens.follow()
+            for each in self.beside:
+                each.follow()
             if self.siblings is not None:
                 self.siblings.write(self.app.counters)
             self.app.writing.tick()

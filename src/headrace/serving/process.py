@@ -20,10 +20,10 @@ from headrace.core.shutdown import on_stop
 from headrace.serving.terminal import tell
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Generator
 
     from headrace.serving.app import App
+    from headrace.serving.certificate import Certificate
     from headrace.serving.follow import Follower
 
 DRAIN = 30.0  # seconds that requests may take to their end, unless said
@@ -120,23 +120,14 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _tls(options: Options) -> ssl.SSLContext | None:
+def _tls(options: Options) -> Certificate | None:
     if options.certificate is None and options.key is None:
         return None
-    import ssl
+    from headrace.serving.certificate import Certificate
 
     if options.certificate is None or options.key is None:
         raise ConfigError("HTTPS needs a certificate and its key.", hint="--tls-certificate FILE --tls-key FILE")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(options.certificate, options.key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"the certificate {str(options.certificate)!r} and its key cannot be used: {error}.",
-            hint="Both are PEM files; the key must be that of the certificate, without a passphrase.",
-        ) from None
-    return context
+    return Certificate(options.certificate, options.key)
 
 
 @contextmanager
@@ -169,13 +160,13 @@ def _taken(host: str, port: int, why: str) -> ConfigError:
     )
 
 
-async def _serve(options: Options, tls: ssl.SSLContext | None) -> None:
+async def _serve(options: Options, tls: Certificate | None) -> None:
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     with on_stop(lambda: loop.call_soon_threadsafe(ended.set)):  # the loop's own handlers would go with the loop
         await _until(ended, options, tls)
 
 
-async def _until(ended: asyncio.Event, options: Options, tls: ssl.SSLContext | None) -> None:
+async def _until(ended: asyncio.Event, options: Options, tls: Certificate | None) -> None:
     """Serves until `ended` is set, or the process that started this one is gone; then drains."""
     from headrace.serving.app import App
     from headrace.serving.connection import Limits, Listener
@@ -184,6 +175,7 @@ async def _until(ended: asyncio.Event, options: Options, tls: ssl.SSLContext | N
 
     app = App(tokens=None if options.tokens is None else Tokens(options.tokens, metrics=options.open_metrics))
     follower = _follower(app, options)
+    follower.beside = [each for each in (app.tokens, tls) if each is not None]
     if options.siblings is not None:
         follower.siblings = Siblings(options.siblings, app.name)
         app.siblings = follower.siblings.read
@@ -197,7 +189,9 @@ async def _until(ended: asyncio.Event, options: Options, tls: ssl.SSLContext | N
     listener = Listener(app, Limits(connections=_connections(options.connections), read=options.patience))
     follower.listen(listener)
     try:
-        await listener.start(options.host, options.port, tls=tls, shared=options.siblings is not None)
+        await listener.start(
+            options.host, options.port, tls=None if tls is None else tls.context, shared=options.siblings is not None
+        )
     except OSError as error:
         raise _taken(options.host, options.port, error.strerror or str(error)) from None
     where = f"{'http' if tls is None else 'https'}://{options.host}:{options.port}"
