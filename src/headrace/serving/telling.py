@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from headrace.core.exposition import Sample, metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -118,36 +121,40 @@ class Counters:
 
     def prometheus(self, *, model: str, version: int, in_flight: int) -> str:
         """In Prometheus' text format."""
-        label = f'model="{model}"'
-        lines = ["# TYPE headrace_version gauge", f"headrace_version{{{label}}} {version}"]
-        kinds = sorted(self.tallies.items())
-        for name in ("requests", "rows"):
-            lines.append(f"# TYPE headrace_{name}_total counter")
-            lines += [
-                f"headrace_{name}_total{{{_labels(label, kind)}}} {getattr(tally, name)}"
-                for kind, tally in kinds
-                if name == "requests" or tally.rows
+        here = {"model": model}
+        kinds = [({**here, **kind._asdict()}, tally) for kind, tally in sorted(self.tallies.items())]
+        requests = [Sample(labels, tally.requests) for labels, tally in kinds]
+        rows = [Sample(labels, tally.rows) for labels, tally in kinds if tally.rows]
+        counters = (
+            ("unlogged_answers", "Answers that the inference log could not take.", self.unlogged),
+            ("unshadowed_requests", "Requests that a shadow was too busy for.", self.unshadowed),
+            ("swaps", "Versions that took over.", self.swaps),
+            ("failed_swaps", "Versions that did not load.", self.failed_swaps),
+        )
+        return "".join(
+            [
+                metric("headrace_version", "gauge", "The version in Production.", [Sample(here, version)]),
+                metric("headrace_requests_total", "counter", "Requests for predictions, by who answered.", requests),
+                metric("headrace_rows_total", "counter", "Rows that were answered.", rows),
+                *(metric(f"headrace_{name}_total", "counter", what, [Sample(here, n)]) for name, what, n in counters),
+                metric("headrace_in_flight", "gauge", "Requests under way.", [Sample(here, in_flight)]),
+                metric(
+                    "headrace_request_seconds",
+                    "histogram",
+                    "Seconds from a whole request to its answer.",
+                    [sample for labels, tally in kinds for sample in _histogram(labels, tally)],
+                ),
             ]
-        for name, value in (
-            ("unlogged_answers", self.unlogged),
-            ("unshadowed_requests", self.unshadowed),
-            ("swaps", self.swaps),
-            ("failed_swaps", self.failed_swaps),
-        ):
-            lines += [f"# TYPE headrace_{name}_total counter", f"headrace_{name}_total{{{label}}} {value}"]
-        lines += ["# TYPE headrace_in_flight gauge", f"headrace_in_flight{{{label}}} {in_flight}"]
-        lines.append("# TYPE headrace_request_seconds histogram")
-        for kind, tally in kinds:
-            labels, running = _labels(label, kind), 0
-            for bound, count in zip((*BUCKETS, "+Inf"), tally.buckets, strict=True):
-                running += count
-                lines.append(f'headrace_request_seconds_bucket{{{labels},le="{bound}"}} {running}')
-            lines += [
-                f"headrace_request_seconds_sum{{{labels}}} {tally.seconds:.6f}",
-                f"headrace_request_seconds_count{{{labels}}} {running}",
-            ]
-        return "\n".join(lines) + "\n"
+        )
 
 
-def _labels(model: str, kind: Kind) -> str:
-    return f'{model},version="{kind.version}",role="{kind.role}",status="{kind.status}"'
+def _histogram(labels: Mapping[str, object], tally: Tally) -> list[Sample]:
+    running = list(accumulate(tally.buckets))
+    return [
+        *(
+            Sample({**labels, "le": bound}, count, "_bucket")
+            for bound, count in zip((*BUCKETS, "+Inf"), running, strict=True)
+        ),
+        Sample(labels, f"{tally.seconds:.6f}", "_sum"),
+        Sample(labels, running[-1], "_count"),
+    ]

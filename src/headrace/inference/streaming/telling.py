@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.core.clock import now
 from headrace.core.errors import ConfigError
+from headrace.core.exposition import Sample, metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
     from headrace.inference.streaming.sources.base import Batch
 
 EVERY = 1.0  # seconds
+COUNTED = {
+    "batches": "Batches that were written.",
+    "messages": "Messages that were read.",
+    "predictions": "Predictions that were written.",
+    "dead_letters": "Messages that could not be scored.",
+    "rewinds": "Batches that another worker had taken over.",
+}
 GONE = 60.0  # seconds after which a worker that tells nothing is not at work
 
 
@@ -116,22 +124,21 @@ class Telling:
 
     def prometheus(self) -> str:
         """In Prometheus' text format."""
-        figures = self.figures
-        label = f'model="{figures.model}"'
-        lines = ["# TYPE headrace_stream_lag gauge"]
-        lines += [
-            f'headrace_stream_lag{{{label},partition="{each}"}} {lag}' for each, lag in sorted(figures.lag.items())
-        ]
-        for name in ("batches", "messages", "predictions", "dead_letters", "rewinds"):
-            lines += [
-                f"# TYPE headrace_stream_{name}_total counter",
-                f"headrace_stream_{name}_total{{{label}}} {getattr(figures, name)}",
-            ]
-        gauges = {"version": figures.version, "held": int(bool(figures.held)), "delay_seconds": figures.delay_s}
-        for name, value in gauges.items():
+        figures, here = self.figures, {"model": self.figures.model}
+        lags = [Sample({**here, "partition": each}, lag) for each, lag in sorted(figures.lag.items())]
+        told = [metric("headrace_stream_lag", "gauge", "Messages that were not read yet.", lags)]
+        for name, what in COUNTED.items():
+            total = Sample(here, getattr(figures, name))
+            told.append(metric(f"headrace_stream_{name}_total", "counter", what, [total]))
+        gauges = (
+            ("version", "The version in Production.", figures.version),
+            ("held", "Whether something is waited for: 1, or 0.", int(bool(figures.held))),
+            ("delay_seconds", "Seconds from the oldest message of the last batch to its prediction.", figures.delay_s),
+        )
+        for name, what, value in gauges:
             if value is not None:
-                lines += [f"# TYPE headrace_stream_{name} gauge", f"headrace_stream_{name}{{{label}}} {value}"]
-        return "\n".join(lines) + "\n"
+                told.append(metric(f"headrace_stream_{name}", "gauge", what, [Sample(here, value)]))
+        return "".join(told)
 
     def listen(self, host: str, port: int) -> int:
         """Answers `GET /metrics` in a thread of its own; gives the port.
