@@ -19,7 +19,8 @@ class Serve:
     """Serving over HTTP.
 
     Args:
-        p95: the latency that 95 % of the requests should stay under, `"20ms"`; the server reports what it measures.
+        p95: the latency that 95 % of the requests should stay under, `"20ms"`, at most a second; where they do not for a
+            minute, people are told (`serving.slow`).
         timeout: the longest that a request may take, `"10s"`; then it is answered with 503.
         log: `"required"`: no answer that is not in the inference log first (503 when the log cannot take it);
             `"best_effort"`: a log that cannot take an answer is counted and told, never waited for; `"none"`.
@@ -57,6 +58,10 @@ class Serve:
             )
         if self.missing not in ("null", "refuse"):
             raise DeclarationError(f"Serve(missing={self.missing!r}) is not known.", hint="Write 'null' or 'refuse'.")
+        if milliseconds(self.p95) > 1:
+            raise DeclarationError(
+                f"Serve(p95={self.p95!r}) is more than a second.", hint="What is slower is no service."
+            )
         duration(self.timeout)
         if not 0 < self.sample <= 1:
             raise DeclarationError(f"Serve(sample={self.sample}) must be more than 0, and at most 1.")
@@ -66,3 +71,8 @@ class Serve:
         for name in ("max_rows", "max_body", "queue", "concurrency", "max_log"):
             if getattr(self, name) < 1:
                 raise DeclarationError(f"Serve({name}={getattr(self, name)}) must be at least 1.")
+
+
+def milliseconds(text: str) -> float:
+    """The seconds of a latency, `"20ms"`."""
+    return int(text.removesuffix("ms")) / 1000

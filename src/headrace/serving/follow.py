@@ -15,6 +15,8 @@ from headrace.core.errors import HeadraceError
 from headrace.scoring.spool import Spool
 from headrace.serving.about import published
 from headrace.serving.app import NOTHING
+from headrace.serving.declarations import milliseconds
+from headrace.serving.latency import Latency
 from headrace.serving.manifest import FILE
 from headrace.serving.shadow import Shadows
 from headrace.serving.terminal import tell
@@ -56,6 +58,7 @@ class Follower:
         self._seen: Mark = None
         self._troubles: dict[str, Path] = {}  # what is wrong, and the file that says so
         self._unlogged = 0
+        self._latency, self._is_slow = Latency(), False
         self._looked = 0.0
         self._since, self._told = datetime.now(UTC), time.monotonic()
 
@@ -115,8 +118,11 @@ class Follower:
     def tell(self) -> None:
         """Counts of the interval that ends, to the log."""
         app = self.app
+        interval = app.counters.interval()
+        if app.traffic is not None:
+            self._slow_told(self._latency.add(interval, milliseconds(app.traffic.manifest.serve.p95)))
         if app.traffic is not None and app.log.spool is not None:
-            interval, model = app.counters.interval(), app.traffic.manifest.model
+            model = app.traffic.manifest.model
             record = app.log.counted(model, self._since, interval, app.traffic.split)
             if record is not None:
                 app.writing.behind([record])
@@ -161,6 +167,15 @@ class Follower:
         elif "unlogged" not in self._troubles:
             tell(f"not logged: {why}")
             self._trouble("unlogged", why)
+
+    def _slow_told(self, why: str) -> None:
+        """The same for requests that are slower than declared."""
+        if not why:
+            self._over("slow")
+        elif not self._is_slow:
+            tell(f"slow: {why}")
+            self._trouble("slow", why)
+        self._is_slow = bool(why)
 
     def _trouble(self, what: str, why: str) -> None:
         """Leaves a file that `headrace up` and `headrace status` read."""

@@ -227,6 +227,11 @@ def _serving(workspace: Workspace) -> list[Row]:
         for trouble in troubles(workspace.home(model)):
             if trouble.what == "unlogged":
                 what, again = f"a server of {model} cannot log what it answers", f"headrace run monitor --env {env}"
+            elif trouble.what == "slow":
+                what, again = (
+                    f"a server of {model} is slower than declared",
+                    f"headrace traffic show {model} --env {env}",
+                )
             else:
                 what = f"a server of {model} goes on with what it had before"
                 again = f"headrace run deploy --model {model} --version {split.primary} --env {env}"

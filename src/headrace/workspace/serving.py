@@ -69,7 +69,8 @@ class Trouble:
 
     Attributes:
         file: in which it says so.
-        what: `not_followed`: it does not serve what `serving.json` says; `unlogged`: its log does not take what it should.
+        what: `not_followed`: it does not serve what `serving.json` says; `unlogged`: its log does not take what it should;
+            `slow`: answers take longer than declared.
     """
 
     file: Path
