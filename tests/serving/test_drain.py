@@ -88,6 +88,7 @@ def test_a_model_that_does_not_come_back_is_told_and_holds_nobody_up(home):
     with serving(home, program=SLOWLY) as server:
         began = time.monotonic()
         assert server.ask("/invocations", body(8))[0] == 503
+        server.wait(lambda _, told: told["status"] == "stuck")
         for _ in range(20):
             asked = time.monotonic()
             status, answer, headers = server.ask("/invocations", body(0))
