@@ -83,11 +83,12 @@ def _tell(env: str | None, ended: threading.Event) -> None:
     from headrace.workspace.follow import tell
     from headrace.workspace.workspace import open_workspace
 
-    last = False
-    with open_workspace(env) as workspace:
+    last, workspace = False, None
+    with ExitStack() as opened:
         while not last:
             last = ended.wait(ROUND)
             try:
+                workspace = workspace or opened.enter_context(open_workspace(env))
                 troubles = [f"{trouble.channel}: {trouble.error}" for trouble in tell(workspace)]
             except Exception as error:  # noqa: BLE001  # nothing is lost, and the next round tells it
                 troubles = [f"nobody can be told: {error}"]
