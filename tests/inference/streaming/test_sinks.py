@@ -1,12 +1,14 @@
 """The contract of a sink, as a table and as a topic, for predictions and for dead letters."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 import orjson
 import pyarrow as pa
 import pytest
+from confluent_kafka import KafkaError
 
-from headrace.core.errors import MovedError, UnavailableError
+from headrace.core.errors import ConfigError, MovedError, UnavailableError
 from headrace.inference.streaming import clients
 from headrace.inference.streaming.requests import Letter, letters_table
 from headrace.inference.streaming.sinks.base import LETTER, PREDICTION
@@ -235,12 +237,45 @@ def test_a_dead_letter_that_is_too_large_comes_without_what_it_holds(broker, tmp
         "topic": b"t",
         "partition": b"0",
         "offset": b"4",
-        "value_left_out": b"1200009 bytes",
+        "value_left_out": b"1200009 bytes, sha256 " + hashlib.sha256(large.message.value).hexdigest().encode(),
     }
 
 
-def test_a_prediction_that_is_too_large_says_what_to_set(broker, tmp_path):
+def test_a_prediction_that_is_too_large_is_told_and_the_others_are_written(broker, tmp_path):
     topic = Topic(broker, tmp_path)
-    rows = predictions(1).append_column("note", pa.array(["a" * 1_200_000]))
-    with pytest.raises(UnavailableError, match=r"message\.max\.bytes"):
-        topic.open(PREDICTION).write(rows, {})
+    rows = predictions(1, 2, 3).append_column("note", pa.array(["", "a" * 1_200_000, ""]))
+    refused = topic.open(PREDICTION).write(rows, {})
+    assert list(refused) == [1]
+    assert "prediction p2, 12001" in refused[1]
+    assert "message.max.bytes" in refused[1]
+    assert topic.keys(PREDICTION) == [("p1",), ("p3",)]
+
+
+@pytest.mark.parametrize(
+    ("code", "fatal"),
+    [(KafkaError.TOPIC_AUTHORIZATION_FAILED, False), (KafkaError.CLUSTER_AUTHORIZATION_FAILED, False), (-1, True)],
+)
+def test_what_refuses_everything_is_no_matter_of_time(code, fatal):
+    """No broker from a wheel knows rights: the client's own error is given to the sink."""
+
+    class Refusing:
+        def __init__(self):
+            self.told = []
+
+        def produce(self, *_, on_delivery, **__):
+            self.told.append(on_delivery)
+
+        def poll(self, _):
+            return 0
+
+        def purge(self):
+            pass
+
+        def flush(self, _):
+            for each in self.told:
+                each(KafkaError(code, "no", fatal=fatal), None)
+            self.told.clear()
+            return 0
+
+    with pytest.raises(ConfigError, match="takes nothing from this worker"):
+        KafkaSink(Refusing(), "t", key=PREDICTION).write(predictions(1), {})

@@ -133,6 +133,29 @@ def test_from_topic_to_topic(headrace, project, broker):
     assert len(broker.read(out, 2)) == 100
 
 
+@pytest.mark.parametrize("into_topic", [True, False])
+def test_a_prediction_that_its_topic_never_takes_is_a_dead_letter(headrace, project, broker, into_topic):
+    topic, out, dead = broker.topic(), broker.topic(), broker.topic()
+    broker.send(topic, [ride(0), ride(1, kind="a" * 60_000), b"{", ride(2)])
+    letters = f'hr.kafka("{dead}")' if into_topic else '"gold.refused"'
+    folder = project(kafka(topic, f'hr.kafka("{out}")', f", dead_letters={letters}"))
+    with (folder / "headrace.toml").open("a") as file:
+        file.write("message.max.bytes = 50000\n")
+    told = once(headrace, folder)
+    assert (told["messages"], told["predictions"], told["dead_letters"], told["lag"]) == (4, 2, 2, 0)
+    assert [json.loads(each.value())["ride"] for each in broker.read(out)] == [0, 2]
+    if into_topic:
+        found = {each.key().decode().rpartition("/")[2]: dict(each.headers()) for each in broker.read(dead)}
+        assert b"message.max.bytes" in found["1"]["reason"]
+        assert found["1"]["value_left_out"].startswith(b"60")
+    else:
+        found = {str(row["offset"]): row for row in rows(folder, "gold.refused")}
+        assert "message.max.bytes" in found["1"]["reason"]
+        assert len(found["1"]["value"]) > 60_000
+    assert sorted(found) == ["1", "2"]
+    assert once(headrace, folder)["messages"] == 0
+
+
 def test_a_change_feed_is_scored_version_by_version(headrace, project):
     folder = project('source=hr.changes("city.asked"), into="gold.minutes", max_messages=30')
     killed = headrace.run(folder, "run", "stream", "--once", failpoint="commit.committed:gold.minutes")

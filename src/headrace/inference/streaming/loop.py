@@ -83,7 +83,7 @@ def run(
                 scored = score(
                     at_work, [each for each in batch.messages if (each.partition, each.offset) not in settled]
                 )
-                _write(model, source, sink, letters, batch, scored)
+                scored = _write(model, source, sink, letters, batch, scored)
                 telling.wrote(batch, scored, at_work.version.number, source.lag())
                 batch = None
             elif once and source.at_end():
@@ -106,11 +106,15 @@ def _nobody(model: str) -> None:
     raise UnavailableError(f"{model} has no version in Production.", hint="headrace run deploy")
 
 
-def _write(model: str, source: Source, sink: Sink, letters: Sink, batch: Batch, scored: Scored) -> None:
+def _write(model: str, source: Source, sink: Sink, letters: Sink, batch: Batch, scored: Scored) -> Scored:
+    """Gives what became of the messages: a prediction that the sink will never take is a dead letter after all."""
     if scored.letters:
         letters.write(letters_table(model, source.topic, scored.letters), batch.ends)
         reach(f"stream.refused:{model}")
-    sink.write(scored.predictions, batch.ends)
+    if refused := sink.write(scored.predictions, batch.ends):
+        scored, late = scored.without(refused)
+        letters.write(letters_table(model, source.topic, late), batch.ends)
     reach(f"stream.written:{model}")
     source.done(batch)
     reach(f"stream.done:{model}")
+    return scored

@@ -74,10 +74,23 @@ class Letter:
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """What became of messages."""
+    """What became of messages.
+
+    Attributes:
+        predicted: the message of each prediction.
+    """
 
     predictions: pa.Table | None
+    predicted: Sequence[Message]
     letters: Sequence[Letter]
+
+    def without(self, refused: Mapping[int, str]) -> tuple[Scored, list[Letter]]:
+        """The same without the predictions in these places, which are dead letters for these reasons; and those alone."""
+        late = [Letter(self.predicted[place], reason[:SHOWN]) for place, reason in refused.items()]
+        left = [place for place in range(len(self.predicted)) if place not in refused]
+        predictions = None if self.predictions is None else self.predictions.take(left)
+        kept = [self.predicted[place] for place in left]
+        return Scored(predictions=predictions, predicted=kept, letters=[*self.letters, *late]), late
 
 
 def score(at_work: AtWork, messages: Sequence[Message]) -> Scored:
@@ -102,7 +115,11 @@ def score(at_work: AtWork, messages: Sequence[Message]) -> Scored:
         )
     versions = at_work.features.versions()
     tables = [with_in_sample(with_versions(table, versions), at_work.fitted) for _, table in predicted]
-    return Scored(predictions=pa.concat_tables(tables) if tables else None, letters=letters)
+    return Scored(
+        predictions=pa.concat_tables(tables) if tables else None,
+        predicted=[message for some, _ in predicted for message in some],
+        letters=letters,
+    )
 
 
 def letters_table(model: str, topic: str, letters: Sequence[Letter]) -> pa.Table:

@@ -37,15 +37,17 @@ class Sink(Protocol):
         """
         ...
 
-    def write(self, rows: pa.Table | None, ends: Mapping[int, int]) -> None:
+    def write(self, rows: pa.Table | None, ends: Mapping[int, int]) -> Mapping[int, str]:
         """Rows, and the ends of the stretches that they were made of.
 
-        A row takes the place of one with its key. With None only the ends are noted.
+        A row takes the place of one with its key. With None only the ends are noted. Gives the places of rows that the sink
+        will never take, however often it is asked, each with the reason; the others are written.
 
         Raises:
             MovedError: another worker has come further in one of the partitions. Nothing was written.
             UnavailableError, ConflictError: it cannot be written now.
             DataError: rows that do not fit.
+            ConfigError: it refuses whatever this worker writes.
         """
         ...
 

@@ -57,7 +57,7 @@ class DeltaSink:
             rows = connection.sql(f'select "partition", "offset" from {quoted(self.table)} where {bounds}').fetchall()
         return {(int(partition), int(offset)) for partition, offset in rows}
 
-    def write(self, rows: pa.Table | None, ends: Mapping[int, int]) -> None:
+    def write(self, rows: pa.Table | None, ends: Mapping[int, int]) -> Mapping[int, str]:
         """See Sink."""
         if unknown := [each for each in ends if each not in self._at]:
             self.positions(unknown)
@@ -79,6 +79,7 @@ class DeltaSink:
         self._writes += 1
         if self._writes % COMPACT == 0:
             self._lakehouse.optimize(self.table)
+        return {}
 
     def close(self) -> None:
         """See Sink."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from confluent_kafka import KafkaError, KafkaException
 
-from headrace.core.errors import UnavailableError
+from headrace.core.errors import ConfigError, UnavailableError
 from headrace.inference.streaming.sinks.base import LETTER
 
 if TYPE_CHECKING:
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0  # seconds in which what was sent is acknowledged
 TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
+THIS_ONE = (*TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP)  # never taken; others are
+EVERY_ONE = (  # until somebody changes something
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError._FATAL,  # noqa: SLF001  # an idempotent client that lost its place sends nothing more
+)
 Sent = tuple[bytes, bytes | None, list[tuple[str, str | bytes | None]]]
 """The key, value and headers of a message."""
 
@@ -47,37 +54,45 @@ class KafkaSink:
         del starts
         return set()
 
-    def write(self, rows: pa.Table | None, ends: Mapping[int, int]) -> None:
-        """See Sink."""
+    def write(self, rows: pa.Table | None, ends: Mapping[int, int]) -> Mapping[int, str]:
+        """See Sink. A dead letter is cut until it is taken."""
         del ends
         messages = [self._encode(row) for row in rows.to_pylist()] if rows is not None else []
-        large = self._send_all(messages)
-        if large and self._encode is prediction:
-            key = messages[large[0]][0].decode()
-            raise UnavailableError(
-                f"topic {self._topic!r} cannot be written: the record of prediction {key} is larger than the client or the topic "
-                "allows. Set message.max.bytes of this cluster under [env.….kafka.…], or max.message.bytes of the topic."
+        refused = self._send_all(messages)
+        if self._encode is prediction:
+            return {place: self._reason(messages[place], error) for place, error in refused.items()}
+        if still := self._send_all([without_value(messages[place]) for place in refused]):
+            why = next(iter(still.values())).str()
+            raise ConfigError(
+                f"topic {self._topic!r} refuses a dead letter even without what it holds: {why}.",
+                hint="Its max.message.bytes has to allow some 2 KB, and its schema, if it has one, an empty value.",
             )
-        if still := self._send_all([without_value(messages[place]) for place in large]):
-            raise self._not_written(f"{len(still)} dead letters are too large even without what they hold")
+        return {}
 
     def close(self) -> None:
         """See Sink."""
         self._producer.flush(PATIENCE)
 
-    def _send_all(self, messages: Sequence[Sent]) -> list[int]:
-        """Sends, and waits until all is acknowledged; gives the places of those that are too large for client or broker.
+    def _send_all(self, messages: Sequence[Sent]) -> dict[int, KafkaError]:
+        """Sends, and waits until all is acknowledged; gives the places of those that client or broker will never take.
 
         Raises:
             UnavailableError: another one was not acknowledged.
+            ConfigError: nothing that is sent will ever be.
         """
-        large: list[int] = []
+        refused: dict[int, KafkaError] = {}
         failed: list[KafkaError] = []
+
+        def keep(place: int, error: KafkaError) -> None:
+            if error.code() in THIS_ONE:
+                refused[place] = error
+            else:
+                failed.append(error)
 
         def acknowledged(place: int) -> Callable[[KafkaError | None, object], None]:
             def told(error: KafkaError | None, _: object) -> None:
                 if error is not None:
-                    large.append(place) if error.code() in TOO_LARGE else failed.append(error)
+                    keep(place, error)
 
             return told
 
@@ -86,18 +101,18 @@ class KafkaSink:
                 try:
                     self._send(*message, acknowledged(place))
                 except KafkaException as error:
-                    if error.args[0].code() not in TOO_LARGE:
+                    if error.args[0].code() not in THIS_ONE:
                         raise
-                    large.append(place)
+                    keep(place, error.args[0])
             left = self._producer.flush(PATIENCE)
         except KafkaException as error:
-            raise self._not_written(error.args[0].str()) from None
+            raise self._not_written(error.args[0]) from None
         if failed or left:
-            why = failed[0].str() if failed else f"{left} messages were not acknowledged in {PATIENCE:.0f} s"
+            worst = next((each for each in failed if each.code() in EVERY_ONE), failed[0] if failed else None)
             self._producer.purge()
             self._producer.flush(1)
-            raise self._not_written(why)
-        return sorted(large)
+            raise self._not_written(worst or f"{left} messages were not acknowledged in {PATIENCE:.0f} s")
+        return dict(sorted(refused.items()))
 
     def _send(
         self,
@@ -115,8 +130,22 @@ class KafkaSink:
                 self._producer.poll(0)
                 return
 
-    def _not_written(self, why: str) -> UnavailableError:
-        return UnavailableError(f"topic {self._topic!r} cannot be written: {why}.")
+    def _not_written(self, why: KafkaError | str) -> ConfigError | UnavailableError:
+        if isinstance(why, str):
+            return UnavailableError(f"topic {self._topic!r} cannot be written: {why}.")
+        if why.code() in EVERY_ONE or why.fatal():
+            return ConfigError(
+                f"topic {self._topic!r} takes nothing from this worker: {why.str()}.",
+                hint="The user of this cluster under [env.….kafka.…] needs the right to write it. Then start the stream again.",
+            )
+        return UnavailableError(f"topic {self._topic!r} cannot be written: {why.str()}.")
+
+    def _reason(self, message: Sent, error: KafkaError) -> str:
+        key, value, _ = message
+        said = f"topic {self._topic!r} refuses the record of prediction {key.decode()}, {len(value or b'')} bytes: {error.str()}."
+        if error.code() not in TOO_LARGE:
+            return said
+        return f"{said} message.max.bytes of this cluster under [env.….kafka.…] or max.message.bytes of the topic allows more."
 
 
 def prediction(row: Mapping[str, Any]) -> Sent:
@@ -138,10 +167,10 @@ def letter(row: Mapping[str, Any]) -> Sent:
 
 
 def without_value(message: Sent) -> Sent:
-    """A dead letter that is too large, with the size of what it leaves out; its place says where the whole message is."""
+    """A dead letter that is too large, with the size and hash of what it leaves out; its place says where the whole is."""
     key, value, headers = message
-    size = str(len(value or b""))
-    return key, None, [*(each for each in headers if each[0] != "key"), ("value_left_out", f"{size} bytes")]
+    left_out = f"{len(value or b'')} bytes, sha256 {hashlib.sha256(value or b'').hexdigest()}"
+    return key, None, [*(each for each in headers if each[0] != "key"), ("value_left_out", left_out)]
 
 
 def _plain(value: object) -> str:
