@@ -204,8 +204,9 @@ def _answers(logged: Path, version: Version, samples: pd.DataFrame) -> Parity:
         alone=(),
     )
     model = load_model(str(logged))
-    given: Any = model.predict(from_json(plan, asked.rows))
-    alone: list[Any] = [model.predict(from_json(plan, [row])) for row in asked.rows[:ALONE]]
+    frame = samples[names]
+    given: Any = model.predict(frame)
+    alone: list[Any] = [model.predict(frame.iloc[[place]]) for place in range(min(ALONE, len(frame)))]
     return replace(
         asked,
         output_columns=tuple(str(name) for name in given.columns),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from headrace.features.plan import on_demand_functions
 from headrace.pipelines.model_inputs import feature_plan, modules, origin, tables
 from headrace.scoring.version import load
+from headrace.tracking.records import Dataset
 from headrace.training import evaluation, training_set
 from headrace.training.logged import fit_and_log, prepare
 from headrace.training.train import direction, judge
@@ -178,6 +179,7 @@ class Training:
         def do(step: StepContext) -> Output:
             name = f"{self.model.name} as of {self.as_of:%Y-%m-%d}"
             with self.tracking.open_run(self.model.name, step.key, name=name, tags=self._tags()) as tracked:
+                tracked.log_inputs(self._datasets())
                 logged = fit_and_log(
                     tracked,
                     self.model,
@@ -269,6 +271,14 @@ class Training:
     def _is_there(self, was: dict[str, Json]) -> bool:
         table = str(was["table"])
         return self.lakehouse.exists(table, own=True) and self.lakehouse.snapshot(table).id == was["id"]
+
+    def _datasets(self) -> list[Dataset]:
+        made = self.lakehouse.snapshot(self.made["table"], self.made["version"])
+        return [
+            Dataset(name=each.name, path=each.path, version=each.version, content=each.content, context=context)
+            for context, tables in (("training", [made]), ("source", self.inputs.values()))
+            for each in tables
+        ]
 
     def _tags(self) -> dict[str, str]:
         code = self.project.code

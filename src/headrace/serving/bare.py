@@ -25,10 +25,13 @@ from headrace.serving.predictors.whole import Whole
 from headrace.serving.signature import Signature, UnknownInputsError
 from headrace.serving.traffic import Traffic
 from headrace.serving.version import INLINE, Serving
+from headrace.training.logged import LOADER
+from headrace.training.package import read_spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from headrace.features.plan import Kind
     from headrace.serving.predictors import Row
 
 
@@ -65,7 +68,7 @@ def load_bare(place: str, *, serve: Serve | None = None) -> Traffic:
         spool="",
     )
     try:
-        signature = Signature(kept.signature)
+        signature = Signature(kept.signature, _packaged(kept, folder))
         rows = _examples(kept, folder, signature)
         predictor, slower = _choose(model, signature, rows)
     except (UnknownInputsError, NotByRowError) as why:
@@ -92,6 +95,15 @@ def _folder(place: str) -> Path:
             f"MLflow gives nothing for {place!r}: {_line(error)}.",
             hint="Set MLFLOW_TRACKING_URI to where the model was logged.",
         ) from error
+
+
+def _packaged(kept: Any, folder: Path) -> Mapping[str, Kind]:
+    """What Headrace knows of the columns of a version that it packaged itself; nothing of another model's."""
+    flavour = kept.flavors.get("python_function", {})
+    if flavour.get("loader_module") != LOADER:
+        return {}
+    plan = read_spec(folder / str(flavour["data"])).plan
+    return {column.name: column.kind for column in plan.inputs}
 
 
 def _known_as(place: str, folder: Path) -> tuple[str, int]:

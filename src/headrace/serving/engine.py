@@ -13,10 +13,13 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from headrace.serving.predictors import Answer, Row
     from headrace.serving.version import Serving
 
     Waiting = tuple[Serving, list[Row], asyncio.Future[list[Answer]]]
+    Settled = tuple[asyncio.Future[list[Answer]], list[Answer] | None, Exception | None]
 
 
 class Engine:
@@ -86,31 +89,42 @@ class Engine:
             answers = serving.predictor.many([row for _, rows, _ in taken for row in rows])
         except Exception as error:  # noqa: BLE001  # told to whoever asked
             if len(taken) == 1:
-                loop.call_soon_threadsafe(_settle, taken[0][2], None, error)
+                _tell(loop, _settle, [(taken[0][2], None, error)])
             else:  # one of them spoils the others: each on its own
                 for each in taken:
                     self._alone(loop, each)
         else:
             place = 0
+            settled: list[Settled] = []
             for _, rows, waiting in taken:
-                loop.call_soon_threadsafe(_settle, waiting, answers[place : place + len(rows)], None)
+                settled.append((waiting, answers[place : place + len(rows)], None))
                 place += len(rows)
-        loop.call_soon_threadsafe(self._done)
+            _tell(loop, _settle, settled)
+        _tell(loop, self._done)
 
     def _alone(self, loop: asyncio.AbstractEventLoop, each: Waiting) -> None:
         serving, rows, waiting = each
         try:
             answers = serving.predictor.many(rows)
         except Exception as error:  # noqa: BLE001  # told to whoever asked
-            loop.call_soon_threadsafe(_settle, waiting, None, error)
+            _tell(loop, _settle, [(waiting, None, error)])
         else:
-            loop.call_soon_threadsafe(_settle, waiting, answers, None)
+            _tell(loop, _settle, [(waiting, answers, None)])
 
 
-def _settle(waiting: asyncio.Future[list[Answer]], answers: list[Answer] | None, error: Exception | None) -> None:
-    if waiting.done():  # whoever asked has gone
-        return
-    if error is not None:
-        waiting.set_exception(error)
-    else:
-        waiting.set_result(answers or [])
+def _tell(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *given: object) -> None:
+    try:
+        loop.call_soon_threadsafe(call, *given)
+    except RuntimeError:
+        if not loop.is_closed():  # it ended meanwhile, and nobody waits any more
+            raise
+
+
+def _settle(settled: list[Settled]) -> None:
+    for waiting, answers, error in settled:
+        if waiting.done():  # whoever asked has gone
+            continue
+        if error is not None:
+            waiting.set_exception(error)
+        else:
+            waiting.set_result(answers or [])

@@ -24,6 +24,7 @@ KINDS: Mapping[str, Kind] = {
     "datetime": "timestamp",
 }
 WHOLE = {"integer": "int32", "long": "int64"}
+ANY = "any"
 FLOATS = {"float": "float32", "double": "float64"}
 
 
@@ -36,6 +37,7 @@ class Signature:
 
     Args:
         kept: MLflow's `ModelSignature`; None where the model was logged without one.
+        known: kinds of columns for which MLflow has no type, of a model that Headrace packaged.
 
     Attributes:
         inputs: in order.
@@ -47,13 +49,15 @@ class Signature:
         UnknownInputsError: it has no inputs that are columns of numbers, texts or times, or one tensor of two dimensions.
     """
 
-    def __init__(self, kept: Any) -> None:
+    def __init__(self, kept: Any, known: Mapping[str, Kind] | None = None) -> None:
         if kept is None or kept.inputs is None:
             raise UnknownInputsError("the model has no signature")
         inputs: list[Any] = list(kept.inputs.inputs)
         self.tensor: Any = None
+        self._known = known or {}
         self._types: list[str] = []
         self._required: list[bool] = []
+        self._nulls: list[bool] = []  # whether the model has its say of them
         if kept.inputs.is_tensor_spec():
             self.inputs = self._of_tensor(inputs)
         else:
@@ -80,12 +84,14 @@ class Signature:
         return tuple(Input(name=f"x{place}", kind="number", origin="spine") for place in range(shape[1]))
 
     def _of_column(self, column: Any) -> Input:
-        kind = KINDS.get(getattr(column.type, "name", ""))
+        known = self._known.get(str(column.name))
+        kind = KINDS.get(getattr(column.type, "name", "")) or known
         if column.name is None or kind is None:
             name = "a column without a name" if column.name is None else repr(column.name)
             raise UnknownInputsError(f"the signature asks for {name}, {column.type}")
-        self._types.append(column.type.name)
-        self._required.append(bool(column.required))
+        self._types.append(getattr(column.type, "name", ANY))
+        self._required.append(bool(column.required) or known is not None)
+        self._nulls.append(not column.required or known is not None)
         return Input(name=str(column.name), kind=kind, origin="spine")
 
     def data(self, rows: Sequence[Row]) -> Any:
@@ -101,9 +107,9 @@ class Signature:
         import pandas as pd
 
         columns = zip(*rows, strict=True)
-        described = zip(self.inputs, self._types, self._required, columns, strict=True)
+        described = zip(self.inputs, self._types, self._nulls, columns, strict=True)
         return pd.DataFrame(
-            {column.name: _cast(column.name, kind, list(values), needed) for column, kind, needed, values in described}
+            {column.name: _cast(column.name, kind, list(values), nulls) for column, kind, nulls, values in described}
         )
 
     def asked(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,14 +148,14 @@ def _tensor(given: Any, kind: Any) -> Any:
     return given.astype(kind)
 
 
-def _cast(name: str, kind: str, values: list[Any], required: bool) -> Any:
+def _cast(name: str, kind: str, values: list[Any], nulls: bool) -> Any:
     missing = [place for place, value in enumerate(values) if value is None]
-    if missing and required and (kind in WHOLE or kind == "boolean"):  # the others have a missing value, as in MLflow
+    if missing and not nulls and (kind in WHOLE or kind == "boolean"):  # the others have a missing value, as in MLflow
         raise DataError(f"row {missing[0]}: {name!r} is null, and the model's signature requires it.")
     if kind in FLOATS:
         with np.errstate(over="ignore"):
             return np.asarray(values, dtype="float64").astype(FLOATS[kind])
-    if kind == "string":
+    if kind in ("string", ANY):
         return np.asarray(values, dtype=object)
     if kind == "datetime":
         return _times(name, values)

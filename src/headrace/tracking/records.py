@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from headrace.core.ids import Json
+
 RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
-ColumnType = Literal["any", "double", "long", "string"]
+ColumnType = Literal["any", "boolean", "datetime", "double", "long", "string"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,24 @@ class Column:
 
     name: str
     type: ColumnType
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A table at a version, that a run read.
+
+    Attributes:
+        name: `schema.table`.
+        path: folder or URL of the table.
+        content: identifies what is in it.
+        context: what for, as MLflow shows it: `training`, or `source` of what was trained on.
+    """
+
+    name: str
+    path: str
+    version: int
+    content: Sequence[Json]
+    context: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from headrace.core import vault
 from headrace.core.errors import DataError, NotFoundError
 from headrace.core.folders import folder_digest
+from headrace.core.ids import digest
 from headrace.tracking import store, store_relocation
 from headrace.tracking.autolog import autologging
 from headrace.tracking.records import Column, LoggedVersion, RunStatus, RunSummary
 from headrace.tracking.store import Mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
     from headrace.core.ids import Json
     from headrace.core.ownership import Marked, Owner
+    from headrace.tracking.records import Dataset
 
 STEP = "headrace.step"
 MLFLOWS_NOTES = "registered_model_meta"  # left in the folder when a model is registered; no part of a copy
@@ -314,6 +316,23 @@ class TrackedRun:
         """Logs a text as an artifact."""
         with vault.lent():
             self._client.log_text(self.id, text, path)
+
+    def log_inputs(self, datasets: Iterable[Dataset]) -> None:
+        """Logs tables at their versions as MLflow's dataset inputs; once each, however often it is asked."""
+        from mlflow import entities
+        from mlflow.data.delta_dataset_source import DeltaDatasetSource
+        from mlflow.data.meta_dataset import MetaDataset
+        from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+
+        given: list[Any] = []
+        for each in datasets:
+            source = DeltaDatasetSource(path=each.path, delta_table_version=each.version)
+            made = MetaDataset(source, name=each.name, digest=digest(each.content)[:8])
+            tag = entities.InputTag(MLFLOW_DATASET_CONTEXT, each.context)
+            kept: Any = entities.Dataset.from_dictionary(made.to_dict())
+            given.append(entities.DatasetInput(kept, [tag]))
+        if not self.done:
+            self._client.log_inputs(self.id, datasets=given)
 
     def log_figure(self, figure: object, path: str) -> None:
         """Logs a matplotlib figure as an artifact."""

@@ -11,8 +11,7 @@ import numpy as np
 
 from headrace.features.matrix import check_alone, encode, learn, to_json
 from headrace.tracking.autolog import fitted_params
-from headrace.tracking.records import Column
-from headrace.training import code, load_check, package
+from headrace.training import code, load_check, package, signature
 from headrace.training.calibration import isotonic
 from headrace.training.declarations import Binary
 from headrace.training.estimator import importances, own, sample
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
     from headrace.core.ids import Json
     from headrace.features.matrix import Categories
-    from headrace.tracking.records import ColumnType
     from headrace.tracking.tracking import TrackedRun
     from headrace.training.calibration import Calibration
     from headrace.training.declarations import Model, Params, TrainingData
@@ -168,13 +166,14 @@ def fit_and_log(
             written, seen = whole if not whole[1].problem or not seen.reads else (written, seen)
         if seen.problem:
             raise seen.refuse(model.name)
+        columns, kept = signature.inputs(data.plan, data.rows), data.part("fit")[:EXAMPLE]
         uri = run.log_model(
             written.folder,
             loader=LOADER,
-            inputs=[Column(name=column.name, type="any") for column in data.plan.inputs],
-            outputs=_outputs(given),
+            inputs=columns,
+            outputs=signature.outputs(given),
             requirements=code.pinned({*written.distributions, *seen.distributions}),
-            example=data.inputs.loc[data.part("fit")].head(EXAMPLE),
+            example=signature.example(columns, data.rows.loc[kept], data.inputs.loc[kept]),
         )
     run.set_tags({HASH: written.hash})
     return Logged(run_id=run.id, model_uri=uri, artifact_hash=written.hash, left_out=written.left_out)
@@ -207,8 +206,3 @@ def _expected(
         columns=[str(name) for name in made.columns],
         outputs=made.astype(object).to_numpy().tolist(),
     )
-
-
-def _outputs(given: pd.DataFrame) -> list[Column]:
-    types: dict[str, ColumnType] = {"f": "double", "i": "long"}
-    return [Column(name=name, type=types.get(given[name].dtype.kind, "string")) for name in given.columns]

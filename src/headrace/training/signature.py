@@ -1,0 +1,60 @@
+"""What a version takes and gives, in MLflow's types: those that its training rows have as a DataFrame.
+
+MLflow itself infers a signature from the rows that a model was fitted on, and refuses other types: an integer column that
+never missed a value is `long`, and one that did is `double`, as pandas has it. Two things it has no type for, and takes as
+they are: instants with a time zone, and times that its nanoseconds do not reach.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from headrace.tracking.records import Column
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from headrace.features.plan import FeaturePlan, Input
+    from headrace.tracking.records import ColumnType
+
+NUMBERS: Mapping[str, ColumnType] = {"i": "long", "b": "boolean"}
+OUTPUTS: Mapping[str, ColumnType] = {"f": "double", "i": "long", "b": "boolean"}
+
+
+def inputs(plan: FeaturePlan, rows: pd.DataFrame) -> list[Column]:
+    """The columns of a full row, as these rows have them."""
+    return [Column(name=column.name, type=_type(column, rows[column.name])) for column in plan.inputs]
+
+
+def example(columns: Sequence[Column], rows: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the types of the signature that JSON can hold, from what was written and what a plan read of it."""
+    exact = ("long", "boolean")
+    return pd.DataFrame({each.name: (rows if each.type in exact else read)[each.name] for each in columns})
+
+
+def outputs(given: pd.DataFrame) -> list[Column]:
+    """The columns of what a version answers."""
+    return [Column(name=str(name), type=OUTPUTS.get(given[name].dtype.kind, "string")) for name in given.columns]
+
+
+def _type(column: Input, values: pd.Series) -> ColumnType:
+    if column.kind == "number":
+        return "boolean" if _flags(values) else NUMBERS.get(values.dtype.kind, "double")
+    if column.kind == "timestamp":
+        return "datetime" if _in_nanoseconds(values) else "any"
+    return "string" if column.kind == "string" else "any"
+
+
+def _flags(values: pd.Series) -> bool:
+    """Booleans of which some are missing are objects."""
+    known = values.dropna() if values.dtype == object else []
+    return len(known) > 0 and all(isinstance(each, bool) for each in known)
+
+
+def _in_nanoseconds(values: pd.Series) -> bool:
+    try:
+        return pd.to_datetime(values).astype("datetime64[ns]").dt.tz is None
+    except (pd.errors.OutOfBoundsDatetime, OverflowError, TypeError, ValueError, AttributeError):
+        return False
