@@ -207,7 +207,7 @@ def serving(home: Path, *, wait=True, **options):
     server = Server(home, **options)
     try:
         if wait:
-            server.wait(lambda status, _: status == 200)
+            server.wait(lambda _, told: told["version"] is not None)
         yield server
     finally:
         server.end(signal.SIGKILL)

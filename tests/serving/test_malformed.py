@@ -368,3 +368,7 @@ def test_without_features_it_is_the_server_that_is_not_ready(home):
         status, answer, headers = server.ask("/predict", {"rows": [KEYED]})
         assert (status, headers["retry-after"]) == (503, "1")
         assert "stats.busy" not in answer["message"]
+        for path in ("/ready", "/ping", "/v2/health/ready", "/v2/models/late/ready"):
+            assert server.ask(path)[0] == 503
+        assert server.ask("/ready")[1]["status"] == "no features"
+        assert server.ask("/health")[0] == 200

@@ -99,12 +99,14 @@ def test_redis_answers_as_the_file_does_is_missed_and_comes_back(headrace, bikes
         status, told, headers = server.ask("/predict", {"rows": rows})
         assert (status, headers["retry-after"]) == (503, "1")
         assert "redis" not in told["message"].lower()  # where it is, is nobody's business
-        assert server.ask("/health")[0] == server.ask("/ready")[0] == 200
-        server.until(lambda: server.ask("/ready")[1]["features"] is None)
+        assert server.ask("/health")[0] == 200
+        server.wait(lambda status, told: (status, told["status"], told["features"]) == (503, "no features", None))
         redis.start()
+        server.wait(lambda status, told: (status, told["status"], told["features"]) == (503, "no features", {}))
         server.until(lambda: server.ask("/predict", {"rows": rows})[0] == 503)  # there is nothing in it now
         publish()
         assert server.until(lambda: server.ask("/predict", {"rows": rows})[1] == expected)
+        server.wait(lambda status, told: (status, told["status"]) == (200, "ready"))
 
 
 def test_the_address_is_where_servers_look_and_a_secret_stays_one(headrace, bikes, redis, tmp_path):

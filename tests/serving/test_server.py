@@ -391,3 +391,32 @@ def test_a_port_in_use_is_told(home):
     assert "cannot be had" in done.stderr
     assert "--port" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_was_withdrawn_is_not_ready_and_answers_who_still_asks(home):
+    with serving(home) as server:
+        said = (home / "serving.json").read_text()
+        (home / "serving.json").unlink()
+        server.wait(lambda status, told: (status, told["status"]) == (503, "withdrawn"))
+        columns, rows, _ = samples(home)
+        assert server.ask("/invocations", {"dataframe_split": {"columns": columns, "data": rows[:1]}})[0] == 200
+        (home / "serving.json").write_text(said)
+        server.wait(lambda status, told: (status, told["status"]) == (200, "ready"))
+
+
+@pytest.mark.parametrize(("policy", "ready"), [("required", False), ("best_effort", True)])
+def test_a_full_log_is_told_by_readiness_and_so_is_room(home, policy, ready):
+    manifest(home, log=policy, max_log=6000)
+    columns, rows, _ = samples(home)
+    body = {"dataframe_split": {"columns": columns, "data": rows[:1]}}
+    with serving(home) as server:
+        server.until(
+            lambda: server.ask("/invocations", body)[0] == 503 or "unlogged" in str(list(home.glob("trouble/*")))
+        )
+        told = server.wait(lambda status, told: told["status"] == ("ready" if ready else "log full"))
+        assert server.ask("/ready")[0] == (200 if ready else 503)
+        for each in (home.parent.parent / "spool" / "late").glob("*"):  # nobody asks any more: somebody ingests
+            each.unlink()
+        told = server.wait(lambda status, told: (status, told["status"]) == (200, "ready"))
+        assert told["version"] == 1
+        server.until(lambda: server.ask("/invocations", body)[0] == 200)

@@ -38,6 +38,7 @@ MARK = b"HRSPOOL1"
 HEAD = struct.Struct("<III")
 LENGTH = struct.Struct("<I")
 LONGEST = 2**31  # bytes of one record
+TRIED = b"\xff" * 4096  # the beginning of no frame: what is left of it after a death is a torn end
 RECOUNT = 0.1  # seconds between two looks at a full folder
 
 _spools: WeakSet[Spool] = WeakSet()
@@ -161,6 +162,23 @@ class Spool:
                     self._begin()
                 self._check_limit(len(frames))
                 self._write(frames)
+            except OSError as error:
+                raise self._full(f"{error.strerror or error}") from error
+
+    def check(self) -> None:
+        """Writes as much as a small record has, and takes it back.
+
+        Raises:
+            SpoolFullError: it would not be taken.
+        """
+        with self._lock:
+            try:
+                if self._file is None:
+                    self._begin()
+                self._check_limit(len(TRIED))
+                self._write(TRIED)
+                self._size -= len(TRIED)
+                self._cut()
             except OSError as error:
                 raise self._full(f"{error.strerror or error}") from error
 

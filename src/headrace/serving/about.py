@@ -7,7 +7,6 @@ from urllib.parse import unquote
 
 import orjson
 
-from headrace.core.errors import HeadraceError
 from headrace.core.system import release
 from headrace.serving import openapi
 from headrace.serving.connection import Answer
@@ -75,30 +74,15 @@ def about(app: App, request: Request) -> Answer:
 
 
 def _ready(app: App) -> Answer:
-    traffic = app.traffic
+    traffic, features = app.traffic, app.features()
+    status = app.status(features)
     told = {
-        "status": _status(app),
+        "status": status,
         "version": traffic.primary.served.version if traffic else None,
         "stale": app.trouble,
-        "features": app.published if traffic and not traffic.primary.features.near else published(traffic),
+        "features": features,
     }
-    return _json(told, 200 if app.ready() else 503)
-
-
-def _status(app: App) -> str:
-    if app.draining:
-        return "draining"
-    if app.traffic is None:
-        return "waiting"
-    return "stuck" if app.stuck(app.traffic) else "ready"
-
-
-def published(traffic: Traffic | None) -> dict[str, str] | None:
-    """Table → when it was published; None when the store cannot be read."""
-    try:
-        return {name: at.isoformat() for name, at in traffic.primary.features.published().items()} if traffic else {}
-    except (HeadraceError, OSError):
-        return None
+    return _json(told, 200 if status == "ready" else 503)
 
 
 def _version(traffic: Traffic) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.core.clock import duration
 from headrace.core.errors import ConflictError, DataError, UnavailableError
@@ -33,13 +33,14 @@ from headrace.serving.traffic import named
 from headrace.serving.writing import Writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
 
     from headrace.serving.connection import Coming, Request
     from headrace.serving.shadow import Shadows
     from headrace.serving.tokens import Tokens
     from headrace.serving.traffic import Traffic
 
+Status = Literal["ready", "waiting", "withdrawn", "stuck", "log full", "no features", "draining"]
 NOTHING = "nothing is in Production yet. Next: headrace run deploy"
 PREDICTING = ("/invocations", "/predict")
 ENTITY = b"x-headrace-entity"
@@ -56,6 +57,7 @@ class App:
         tokens: who may ask; None for everybody who can reach the address.
         published: what `/ready` says of features, where asking the store would hold the loop; a follower looks.
         trouble: why the latest `serving.json` is not followed; empty when it is.
+        withdrawn: nothing is in Production any more; the version that was answers on, and readiness says no.
         draining: about to end; what still comes is answered, readiness says no.
         siblings: gives what the other processes at this port have counted.
     """
@@ -64,6 +66,7 @@ class App:
         self.traffic: Traffic | None = None
         self.trouble = NOTHING
         self.published: dict[str, str] | None = None
+        self.withdrawn = False
         self.draining = False
         self.tokens = tokens
         self.shadows: Shadows | None = None
@@ -80,7 +83,33 @@ class App:
 
     def ready(self) -> bool:
         """Whether requests are answered with predictions."""
-        return self.traffic is not None and not self.draining and not self.stuck(self.traffic)
+        return self.status(self.features()) == "ready"
+
+    def status(self, features: Mapping[str, str] | None) -> Status:
+        """Whether requests are answered with predictions, and why not.
+
+        Args:
+            features: what `features` gives.
+        """
+        traffic = self.traffic
+        if self.draining:
+            return "draining"
+        if traffic is None:
+            return "waiting"
+        if self.withdrawn:
+            return "withdrawn"
+        if self.stuck(traffic):
+            return "stuck"
+        if self.log.trouble and traffic.manifest.serve.log == "required":
+            return "log full"
+        return "ready" if features is not None and features.keys() >= traffic.primary.features.tables else "no features"
+
+    def features(self) -> dict[str, str] | None:
+        """Table → when it was published; None when the store cannot be read."""
+        traffic = self.traffic
+        if traffic is None:
+            return {}
+        return traffic.published() if traffic.primary.features.near else self.published
 
     def stuck(self, traffic: Traffic) -> bool:
         """Whether the model has not come back from a call within the time that a request may take."""

@@ -31,6 +31,8 @@ class Serve:
         queue: requests that may wait at the same time; more are refused with 503.
         concurrency: requests of one token at the same time; more are refused with 429.
         max_log: bytes of the log that may wait for the lakehouse; beyond, `log` says what happens.
+        fsync: waits until the disk has what is logged: it is then safe from loss of power, too, and not only from the death
+            of the process.
         sample: the share of the requests that is logged, by their id; a shadow's too.
         redact: inputs, key columns and outputs whose values are left out of the log; what is told of quality and drift by
             the log then knows nothing of them.
@@ -46,6 +48,7 @@ class Serve:
     concurrency: int = 1_000
     timeout: str = "10s"
     max_log: int = 2**30
+    fsync: bool = False
     sample: float = 1.0
     redact: tuple[str, ...] = ()
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from headrace.core.errors import HeadraceError
 from headrace.scoring.spool import Spool
-from headrace.serving.about import published
 from headrace.serving.app import NOTHING
 from headrace.serving.declarations import milliseconds
 from headrace.serving.latency import Latency
@@ -87,9 +86,10 @@ class Follower:
     async def _look_at_store(self) -> None:
         """What `/ready` says of features that are not on this machine."""
         app, now = self.app, time.monotonic()
-        if app.traffic is not None and not app.traffic.primary.features.near and now - self._looked > ASK_STORE:
+        traffic = app.traffic
+        if traffic is not None and not traffic.primary.features.near and now - self._looked > ASK_STORE:
             self._looked = now
-            app.published = await asyncio.get_running_loop().run_in_executor(None, published, app.traffic)
+            app.published = await asyncio.get_running_loop().run_in_executor(None, traffic.published)
 
     def changed(self) -> bool:
         """Whether the file is another one than when it was last read."""
@@ -101,6 +101,7 @@ class Follower:
         self._seen = _mark(file)  # before it is read: one that comes meanwhile has another
         if self._seen is None:
             app.trouble = "serving.json is gone; the last version goes on." if app.traffic else NOTHING
+            app.withdrawn = app.traffic is not None
             return
         try:
             loaded = await asyncio.get_running_loop().run_in_executor(None, load, file, app.traffic)
@@ -109,7 +110,7 @@ class Follower:
             self._not_followed(error)
             return
         app.counters.swaps += app.traffic is not None
-        app.traffic, app.trouble = loaded, ""
+        app.traffic, app.trouble, app.withdrawn = loaded, "", False
         self._shadow(loaded)
         self._limit(loaded.manifest)
         self._over("not_followed")
@@ -208,11 +209,11 @@ class Follower:
 
     def _log_to(self, manifest: Manifest) -> None:
         """The spool that a version declares; the one at work, where it is the same."""
-        place, limit = (self.home / manifest.spool).resolve(), manifest.serve.max_log
-        log = self.app.log
-        if log.spool is not None and (log.spool.folder, log.spool.limit_bytes) == (place, limit):
+        place, serve = (self.home / manifest.spool).resolve(), manifest.serve
+        log, wanted = self.app.log, (place, serve.max_log, serve.fsync)
+        if log.spool is not None and (log.spool.folder, log.spool.limit_bytes, log.spool.fsync) == wanted:
             return
-        before, log.spool = log.spool, Spool(place, limit_bytes=limit)
+        before, log.spool = log.spool, Spool(place, limit_bytes=serve.max_log, fsync=serve.fsync)
         if before is not None:
             before.close()
 

@@ -123,10 +123,13 @@ class Log:
         return 0
 
     def tick(self) -> None:
-        """Seals the segment if it is old enough; where that fails, it is tried again."""
+        """Seals the segment if it is old enough, and sees whether a spool that was full still is; what fails is tried again."""
         try:
             if self.spool is not None:
                 self.spool.tick()
+                if self.trouble:
+                    self.spool.check()
+                    self.trouble = ""
         except SpoolFullError as error:
             self.trouble = str(error)
 

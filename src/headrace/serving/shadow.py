@@ -110,7 +110,8 @@ def main(home: Path, version: int) -> None:
     serving = load_served(file, manifest, served)
     traffic, counters = Traffic(manifest=manifest, primary=serving), Counters()
     log = Log(f"shadow-{os.getpid()}")
-    with Spool((home / manifest.spool).resolve(), limit_bytes=manifest.serve.max_log) as spool:
+    serve = manifest.serve
+    with Spool((home / manifest.spool).resolve(), limit_bytes=serve.max_log, fsync=serve.fsync) as spool:
         log.spool = spool
         ended = Event()
         telling = Thread(target=_tell, args=(log, counters, manifest, ended))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 
+from headrace.core.errors import HeadraceError
 from headrace.features.keys import EXACT_FLOAT
 from headrace.scoring.prediction_id import plain
 
@@ -77,6 +78,13 @@ class Traffic:
     def versions(self) -> tuple[Serving, ...]:
         """All that answer, the primary first."""
         return (self.primary, *(serving for _, serving in self.candidates))
+
+    def published(self) -> dict[str, str] | None:
+        """Table that is looked up → when it was published; None when the store cannot be read."""
+        try:
+            return {name: at.isoformat() for name, at in self.primary.features.published().items()}
+        except (HeadraceError, OSError):
+            return None
 
     def of(self, unit: Unit) -> tuple[Serving, Assigned | None]:
         """The version that answers a unit, and what is logged of that; None where nothing is divided."""

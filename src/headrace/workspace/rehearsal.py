@@ -319,9 +319,9 @@ def _wait(port: int, process: Process, log: Path) -> None:
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
             connection.request("GET", "/ready")
-            if connection.getresponse().status == 200:
+            if json.loads(connection.getresponse().read())["version"] is not None:  # features come with the replay
                 return
-        except OSError:
+        except (OSError, ValueError):
             pass
         time.sleep(0.05)
     raise HeadraceError(f"the server was not ready after {PATIENCE:.0f} s.")

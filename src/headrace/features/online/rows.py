@@ -12,7 +12,7 @@ from headrace.features.keys import MICROSECOND, instant_of, microseconds, moment
 from headrace.features.online.packing import Packing, key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, KeysView, Mapping, Sequence
 
     from headrace.features.online.base import OnlineRow, OnlineStore, OnlineTable
     from headrace.features.online.packing import Value
@@ -96,6 +96,11 @@ class OnlineFeatures:
             if tables is not None:
                 tables[name] = table.data_version, table.as_of
         return rows
+
+    @property
+    def tables(self) -> KeysView[str]:
+        """Those that are looked up."""
+        return self._tables.keys()
 
     def published(self) -> dict[str, datetime]:
         """Table → the moment as of which its rows were published; a table that never was is left out."""

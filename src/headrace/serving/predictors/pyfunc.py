@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from headrace.serving.predictors.base import UnfitError
+from headrace.serving.predictors.flavour import own
 from headrace.serving.predictors.frames import frame, lists
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Pyfunc:
-    """The model as `mlflow.pyfunc.load_model` gives it."""
+    """The model as `mlflow.pyfunc.load_model` gives it, past MLflow's checks of types: what a request holds was checked."""
 
     tier = "pyfunc"
 
@@ -26,12 +27,13 @@ class Pyfunc:
             self._model: Any = load_model(str(folder))
         except (MlflowException, OSError, ImportError) as error:
             raise UnfitError(str(error)) from error
+        self._ask = own(self._model)
         self._inputs = list(self._model.metadata.signature.inputs.input_names())
         self.columns = tuple(self._model.metadata.signature.outputs.input_names())
 
     def many(self, rows: list[Row]) -> list[Answer]:
         """See Predictor."""
-        return lists(self._model.predict(frame(self._inputs, rows)))
+        return lists(self._ask(frame(self._inputs, rows), {}))
 
     def one(self, row: Row) -> Answer:
         """See Predictor."""
