@@ -194,9 +194,15 @@ def constant(kind: str, port: int) -> None:
         from headrace.serving.connection import Answer, Limits, Listener
 
         class App:
+            def admit(self, request: object) -> None:
+                del request
+
             def answer(self, request: object) -> Answer:
                 del request
                 return Answer(200, said)
+
+            def answered(self, path: str, method: str, status: int) -> None:
+                del path, method, status
 
         await Listener(App(), Limits()).start("127.0.0.1", port)
         await asyncio.Event().wait()

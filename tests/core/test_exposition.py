@@ -1,5 +1,6 @@
 """Prometheus' text format, read by Prometheus' own client."""
 
+import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
@@ -41,3 +42,25 @@ def test_what_a_server_tells():
     assert (buckets[0], buckets[-1]) == (1, 3)
     assert [each.value for each in histogram if each.name.endswith(("_sum", "_count"))] == [7.00305, 3]
     assert [each.value for each in found["headrace_unlogged_answers"].samples] == [3]
+
+
+def test_requests_are_counted_by_path_and_those_of_processes_add_up():
+    mine, other = Counters(http={("/predict", "POST", 200): 2}), Counters(http={("/predict", "POST", 200): 3})
+    mine.answered((1, "primary", 200), 0.003, rows=2, path="/predict")
+    mine.answered((2, "candidate", 200), 0.003, rows=1)  # the same request, answered by two versions
+    other.answered((1, "primary", 200), 0.003, rows=1, path="/predict")
+    other.answered((1, "primary", 200), 0.003, rows=1, path="/invocations")
+    other.http["other", "GET", 404] = 1
+    other.access_log_dropped = 4
+    total = mine.plus([orjson.loads(orjson.dumps(other.to_json()))])
+    found = families(total.prometheus(model="late", version=1, in_flight=0))
+    assert {
+        (each.labels["path"], each.labels["method"], each.labels["status"]): each.value
+        for each in found["headrace_http_requests"].samples
+    } == {("/predict", "POST", "200"): 5, ("other", "GET", "404"): 1}
+    counts = [each for each in found["headrace_http_request_seconds"].samples if each.name.endswith("_count")]
+    assert {each.labels["path"]: each.value for each in counts} == {"/invocations": 1, "/predict": 2}
+    assert {each.labels["version"]: each.value for each in found["headrace_requests"].samples} == {"1": 3, "2": 1}
+    assert [(kind.version, tally.requests) for kind, tally in total.interval()] == [(1, 3), (2, 1)]
+    assert total.interval() == []
+    assert [each.value for each in found["headrace_access_log_dropped"].samples] == [4]

@@ -20,6 +20,7 @@ class Echo:
     def __init__(self):
         self.seen = []
         self.gone = 0
+        self.counted = []
 
     def admit(self, request):
         request.predicts = request.path != "/told"
@@ -32,6 +33,9 @@ class Echo:
         if "wait" not in asked:
             return Answer(200, body, b"text/plain")
         return asyncio.get_running_loop().create_task(self._later(asked["wait"], body))
+
+    def answered(self, path, method, status):
+        self.counted.append((path, method, status))
 
     def vital(self, path):
         return path == "/health"

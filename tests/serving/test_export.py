@@ -337,3 +337,10 @@ def test_an_environment_in_kubernetes(headrace, tmp_path):
     assert set(extras) <= set(known)
     (user,) = [line.split(" ")[1] for line in lines if line.startswith("USER ")]
     assert user == "10001:10001"
+
+
+def test_a_version_that_declares_traces_brings_what_sends_them(tmp_path):
+    for traces, extras in ((False, "serve"), (True, "otel,serve")):
+        (tmp_path / "serve.json").write_text(json.dumps({"traces": traces}))
+        assert tree._requirements(tmp_path, "/online.db").startswith(f"headrace[{extras}]==")
+    assert tree._requirements(tmp_path, "redis://there").startswith("headrace[otel,redis,serve]==")

@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from tests.serving.conftest import manifest, serving
+from tests.serving.listening import all_of, connected
 from tests.serving.test_drain import SLOWLY, until_refused
 from tests.serving.test_server import ROW, _second, logged
 
@@ -96,6 +98,48 @@ def test_one_that_is_killed_is_started_again_while_the_other_answers(fleet):
     assert code == 0
     assert f"server process {killed} ended with -9; another one starts" in said
     assert len(logged(fleet.home)) == 80
+
+
+def by_path(server):
+    found = {each.name: each for each in text_string_to_metric_families(server.ask("/metrics")[1])}[
+        "headrace_http_requests"
+    ]
+    assert found.documentation
+    return {
+        (each.labels["path"], each.labels["method"], each.labels["status"]): int(each.value) for each in found.samples
+    }
+
+
+def test_requests_to_all_are_counted_by_path_whatever_strangers_ask(fleet):
+    for number in range(30):
+        assert fleet.ask("/invocations", BODY)[0] == 200
+        for path in (
+            f"/{number}",
+            f"/v2/models/{number}/infer",
+            f"/v2/models/late/{number}",
+            f"/predict/{number}",
+            "//x",
+        ):
+            fleet.ask(path, {})
+        with connected(fleet, b"GARBAGE\r\n\r\n") as caller:
+            all_of(caller)
+        with connected(fleet, b"PROPFIND /%d HTTP/1.0\r\n\r\n" % number) as caller:
+            all_of(caller)
+    expected = {
+        ("/invocations", "POST", "200"): 30,
+        ("/v2/models/{model}/infer", "POST", "404"): 30,
+        ("other", "POST", "404"): 120,
+        ("other", "other", "400"): 30,
+        ("other", "other", "404"): 30,
+    }
+    until(lambda: expected.items() <= by_path(fleet).items())
+    assert {path for path, *_ in by_path(fleet)} <= {
+        "/invocations",
+        "/v2/models/{model}/infer",
+        "other",
+        "/ready",
+        "/metrics",
+    }
 
 
 def test_a_new_version_reaches_all(fleet):

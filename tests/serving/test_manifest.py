@@ -27,7 +27,8 @@ SOUND = Manifest(
 )
 WRONG = [None, True, 5, "1\r\nset-cookie: a=b", "\x1b[2J", "x" * 5000, "a\0b", [], [None], {}, 1.5, "\ud800", 10**400]
 NUMBERS = {"version", "weight", "max_rows", "max_body", "queue", "concurrency", "max_log", "sample", "format"}
-LISTS = {"by", "redact", "versions"}
+LISTS = {"by", "redact", "versions", "cors"}
+FLAGS = {"fsync", "access_log", "traces"}
 
 
 def places():
@@ -60,11 +61,11 @@ def test_whatever_stands_in_a_field_the_file_is_read_or_refused(tmp_path, place)
             continue
         for step in place:
             found = found[step] if isinstance(step, int) else getattr(found, step)
-        if place[-1] == "fsync":
-            assert isinstance(found, bool)
-        elif place[-1] in NUMBERS:
+        if place[-1] in NUMBERS:
             assert isinstance(found, int | float)
             assert not isinstance(found, bool)
+        elif place[-1] in FLAGS:
+            assert isinstance(found, bool)
         elif place[-1] not in LISTS and place not in (("split",), ("serve",)):
             assert isinstance(found, str)
             assert found.isprintable()

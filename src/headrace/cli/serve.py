@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     help="A model of any MLflow flavour instead: a folder with MLmodel, models:/NAME/3 or runs:/ID/model.",
 )
 @click.option("--anonymous", is_flag=True, help="Whoever reaches the address may ask, without a token.")
+@click.option("--access-log", is_flag=True, help="A line of JSON on stdout for each request.")
+@click.option("--traces", is_flag=True, help="Spans to OpenTelemetry's collector, by OTEL_EXPORTER_OTLP_ENDPOINT.")
 @env_option
 def command(
     model: str | None,
@@ -39,6 +41,8 @@ def command(
     tls_key: Path | None,
     mlflow: str | None,
     anonymous: bool,
+    access_log: bool,
+    traces: bool,
     env: str | None,
 ) -> None:
     """Answer questions over HTTP with the version in Production; a new one takes over without a pause.
@@ -58,7 +62,8 @@ def command(
     given = ["--host", host, "--processes", str(processes)]
     for name, value in (("--tls-certificate", tls_certificate), ("--tls-key", tls_key)):
         given += [] if value is None else [name, str(value.absolute())]
-    given += ["--anonymous"] if anonymous else []
+    flags = (("--anonymous", anonymous), ("--access-log", access_log), ("--traces", traces))
+    given += [name for name, wanted in flags if wanted]
     if mlflow is None:
         assert environment is not None
         home = serving.home(environment, model, declared=lambda: _declared(env))

@@ -28,6 +28,8 @@ def main() -> None:
     parser.add_argument("--open-metrics", action="store_true", help="/metrics needs no token")
     parser.add_argument("--anonymous", action="store_true", help="everybody who reaches the address may ask")
     parser.add_argument("--must-load", action="store_true", help="end where nothing can be loaded, instead of waiting")
+    parser.add_argument("--access-log", action="store_true", help="a line of JSON on stdout for each request")
+    parser.add_argument("--traces", action="store_true", help="spans to OpenTelemetry's collector, by OTEL_* variables")
     parser.add_argument("--tls-certificate", type=Path, dest="certificate")
     parser.add_argument("--tls-key", type=Path, dest="key")
     parser.add_argument("--connections", type=int, default=Options.connections, help="at the same time")
@@ -56,5 +58,6 @@ def main() -> None:
 if __name__ == "__main__":
     vault.close()
     vault.hold_credentials()
+    vault.starting("OTEL_")  # headers for a collector are secrets
     with on_stop(lambda: sys.exit(0)):  # until it listens; as process 1 nothing else would end it
         main()

@@ -12,7 +12,7 @@ import asyncio
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.core.clock import duration
@@ -27,6 +27,7 @@ from headrace.serving.inflate import CODED, inflated
 from headrace.serving.log import Log
 from headrace.serving.protocols import mlflow, native, v2
 from headrace.serving.protocols.asked import Part, RefusedRequestError
+from headrace.serving.routes import METHODS, OTHER, PLAIN, route
 from headrace.serving.telling import Counters
 from headrace.serving.terminal import tell
 from headrace.serving.traffic import named
@@ -34,8 +35,10 @@ from headrace.serving.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
+    from contextlib import AbstractContextManager
 
     from headrace.serving.connection import Coming, Request
+    from headrace.serving.observer import Observation
     from headrace.serving.shadow import Shadows
     from headrace.serving.tokens import Tokens
     from headrace.serving.traffic import Traffic
@@ -132,7 +135,7 @@ class App:
             if infers:
                 pinned(traffic, path)
         except RefusedRequestError as refused:
-            self._counted([], refused.status, began)
+            self._counted([], refused.status, began, path)
             return _failed(refused, path)
         return None
 
@@ -142,6 +145,12 @@ class App:
             return self._predict(request) if request.predicts else about(self, request)
         except Exception as error:  # noqa: BLE001  # whatever happens, the server stays
             return _failed(error, request.path)
+
+    def answered(self, path: str, method: str, status: int) -> None:
+        """See connection.Answering."""
+        key = path if path in PLAIN else route(path), method if method in METHODS else OTHER, status
+        http = self.counters.http
+        http[key] = http.get(key, 0) + 1
 
     def vital(self, path: str) -> bool:
         """See connection.Answering."""
@@ -156,24 +165,33 @@ class App:
         try:
             traffic = self._admit(request)
             asked = _Asked(self, traffic, request, began)
-            parts = asked.parts
+            parts, seen = asked.parts, request.seen
+            if seen is not None:
+                asked.note(seen)
             for part in parts:
                 if not part.at_once():
                     return asyncio.get_running_loop().create_task(self._later(asked, request.token))
             for part in parts:
                 if part.asked is not None:
                     part.complete()
-                part.answers = part.serving.predict(part.rows)
+                if seen is None:
+                    part.answers = part.serving.predict(part.rows)
+                else:
+                    with _call(seen, part):
+                        part.answers = part.serving.predict(part.rows)
             answer, records = asked.answered()
             if records:
                 if traffic.manifest.serve.log == "required":
                     return self.writing.before(
-                        answer, records, lambda status: self._counted(parts, status, began), path=request.path
+                        answer,
+                        records,
+                        lambda status: self._counted(parts, status, began, request.path),
+                        path=request.path,
                     )
                 self.writing.behind(records)
         except Exception as error:  # noqa: BLE001  # whatever a model does, the server stays
             answer = _failed(error, request.path)
-        self._counted(parts, answer.status, began)
+        self._counted(parts, answer.status, began, request.path)
         return answer
 
     async def _later(self, asked: _Asked, token: str | None) -> Answer:
@@ -181,7 +199,7 @@ class App:
         try:
             with self._under_way(token, limits.concurrency):
                 async with asyncio.timeout(duration(limits.timeout).total_seconds()):
-                    await asyncio.gather(*(self._run(part, asked.traffic) for part in asked.parts))
+                    await asyncio.gather(*(self._run(part, asked.traffic, asked.request.seen) for part in asked.parts))
                     answer, records = asked.answered()
                     if records:
                         (self.writing.now if limits.log == "required" else self.writing.behind)(records)
@@ -189,7 +207,7 @@ class App:
             answer = refusal(503, f"there was no answer within {limits.timeout}.", path=asked.request.path)
         except Exception as error:  # noqa: BLE001  # whatever a model does, the server stays
             answer = _failed(error, asked.request.path)
-        self._counted(asked.parts, answer.status, asked.began)
+        self._counted(asked.parts, answer.status, asked.began, asked.request.path)
         return answer
 
     @contextmanager
@@ -208,18 +226,19 @@ class App:
             if token is not None:
                 self._by_token[token] -= 1
 
-    async def _run(self, part: Part, traffic: Traffic) -> None:
+    async def _run(self, part: Part, traffic: Traffic, seen: Observation | None) -> None:
         if part.asked is not None:
             if part.serving.features.near:
                 part.complete()
             else:
                 await asyncio.get_running_loop().run_in_executor(self._io, part.complete)
-        if part.at_once():
-            part.answers = part.serving.predict(part.rows)
-        elif self.stuck(traffic):
-            raise RefusedRequestError(503, f"the model has been at one call for {self._engine.lasts():.0f} s.")
-        else:
-            part.answers = await self._engine.run(part.serving, part.rows)
+        with nullcontext() if seen is None else _call(seen, part):
+            if part.at_once():
+                part.answers = part.serving.predict(part.rows)
+            elif self.stuck(traffic):
+                raise RefusedRequestError(503, f"the model has been at one call for {self._engine.lasts():.0f} s.")
+            else:
+                part.answers = await self._engine.run(part.serving, part.rows)
 
     def _admit(self, request: Request) -> Traffic:
         if request.method != "POST":
@@ -241,15 +260,18 @@ class App:
         self._count += 1
         return f"{self.name}{self._count:x}"
 
-    def _counted(self, parts: list[Part], status: int, began: float) -> None:
-        seconds = time.perf_counter() - began
+    def _counted(self, parts: list[Part], status: int, began: float, path: str) -> None:
+        seconds, path = time.perf_counter() - began, route(path)
         if not parts:
             primary = self.traffic.primary.served if self.traffic else None
-            self.counters.answered((primary.version, primary.role, status) if primary else (0, "", status), seconds)
+            self.counters.answered(
+                (primary.version, primary.role, status) if primary else (0, "", status), seconds, 0, path
+            )
         for part in parts:
             served = part.serving.served
             rows = len(part.rows) if status == 200 else 0
-            self.counters.answered((served.version, served.role, status), seconds, rows)
+            self.counters.answered((served.version, served.role, status), seconds, rows, path)
+            path = ""  # one request, however many versions answered it
 
 
 class _Asked:
@@ -286,6 +308,11 @@ class _Asked:
         if sum([part.count for part in self.parts]) > most:
             raise RefusedRequestError(413, f"a request may have {most} rows.")
 
+    def note(self, seen: Observation) -> None:
+        """What is asked of which model, for those who watch."""
+        seen.id, seen.model = self.id, self.traffic.manifest.model
+        seen.versions = [part.serving.served.version for part in self.parts]
+
     def answered(self) -> tuple[Answer, list[bytes]]:
         """What the parts answer, and the records of it for the log."""
         logs = self.traffic.manifest.serve.log != "none"
@@ -312,6 +339,10 @@ class _Asked:
         else:
             body = mlflow.write(self.parts[0])
         return Answer(200, body, headers=headers), records
+
+
+def _call(seen: Observation, part: Part) -> AbstractContextManager[None]:
+    return seen.call(part.serving.served.version, part.serving.predictor.tier, len(part.rows))
 
 
 def _failed(error: Exception, path: str) -> Answer:

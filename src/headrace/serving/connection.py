@@ -21,10 +21,14 @@ import httptools
 import orjson
 
 from headrace.serving import caller
+from headrace.serving.observer import Observation
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from headrace.serving.cors import Cors
+    from headrace.serving.observer import Observer
 
 JSON = b"application/json"
 STATUS = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
@@ -63,15 +67,17 @@ class Request:
     Attributes:
         body: empty until all of it is there.
         predicts: it asks for predictions; the body of another one is not kept. Said when it is let in.
+        seen: what is kept of it for those who watch; None while nobody does.
         token: the name of its caller's token; None where none is needed. Said when it is let in.
     """
 
-    __slots__ = ("body", "headers", "method", "path", "predicts", "query", "token")
+    __slots__ = ("body", "headers", "method", "path", "predicts", "query", "seen", "token")
 
     def __init__(self, method: str, path: str, query: str, headers: Mapping[bytes, bytes], body: bytes = b"") -> None:
         self.method, self.path, self.query, self.headers, self.body = method, path, query, headers, body
         self.predicts = False
         self.token: str | None = None
+        self.seen: Observation | None = None
 
 
 class Answer(NamedTuple):
@@ -116,6 +122,10 @@ class Answering(Protocol):
 
     def answer(self, request: Request) -> Answer | Coming:
         """The answer to one that was let in, or one that comes later. Never raises."""
+        ...
+
+    def answered(self, path: str, method: str, status: int) -> None:
+        """An answer, or a refusal, has left. The method is empty where the request's could not be read."""
         ...
 
     def vital(self, path: str) -> bool:
@@ -163,12 +173,16 @@ class Listener:
 
     Attributes:
         limits: may be replaced at any time.
+        cors: whose pages may read answers; None for nobody's. May be replaced at any time.
+        observers: are told of each request that begins from now on; may be replaced at any time.
         draining: answers still under way are the last ones of their connections.
         held: bytes of bodies that are kept.
     """
 
     def __init__(self, app: Answering, limits: Limits) -> None:
         self.app, self.limits = app, limits
+        self.cors: Cors | None = None
+        self.observers: Sequence[Observer] = ()
         self.draining = False
         self.held = 0
         self.date = b""
@@ -291,6 +305,7 @@ class Connection(asyncio.Protocol):
         "_kept",
         "_left",
         "_listener",
+        "_of",
         "_offered",
         "_parser",
         "_quiet",
@@ -316,6 +331,7 @@ class Connection(asyncio.Protocol):
             deque()
         )  # asked before the answer to what came first
         self._refused: Answer | None = None  # the last answer; what else comes is not read
+        self._of: Request | None = None  # the request that it refuses
         self._reading = False
         self._stuck: float | None = None  # since when the caller does not take what was written
         self._left = 0  # bytes that it has not taken
@@ -381,9 +397,12 @@ class Connection(asyncio.Protocol):
         del exc
         self.ending = True
         self._listener.lost(self)
-        self._waiting.clear()
         if self.answering is not None:
             self.answering.cancel()
+            self._gone(self._keep[0])
+        for request, _, _ in self._waiting:
+            self._gone(request)
+        self._waiting.clear()
         self._clear()
         self._release(self._held)
         del self._parser  # it knows us: together we would wait for the collector of garbage
@@ -427,7 +446,6 @@ class Connection(asyncio.Protocol):
         self._quiet = 0
         self._head += more
         if self._head > self._listener.limits.head:
-            self._headers.clear()
             self._refused = self._refused or self._long_head()
 
     def _long_head(self) -> Answer:
@@ -440,6 +458,9 @@ class Connection(asyncio.Protocol):
             return
         path, query = self._path()
         request = Request(self._parser.get_method().decode(), path.decode("latin-1"), query.decode("latin-1"), headers)
+        if self._listener.observers:
+            request.seen = Observation(self.since)
+        self._request = request
         length = int(headers.get(b"content-length") or 0)
         if not self._listener.admit(self) and not self._app.vital(request.path):
             self._refused = self._refusal(503, f"{self._listener.limits.connections} connections are open already.")
@@ -452,10 +473,11 @@ class Connection(asyncio.Protocol):
         elif b"content-encoding" in headers and headers[b"content-encoding"].lower() not in ENCODINGS:
             self._refused = self._refusal(415, "a body may be compressed with gzip or deflate only.")
         else:
-            self._request, self._away = request, self._app.admit(request)
+            cors = self._listener.cors
+            self._away = (None if cors is None else cors.preflight(request)) or self._app.admit(request)
             if self._away is not None:
                 if length > SMALL or b"transfer-encoding" in headers or b"expect" in headers:
-                    self._refused = self._away
+                    self._refused, self._of = self._away, request
             elif b"expect" in headers and not self._owes() and self._parser.get_http_version() == "1.1":
                 self.transport.write(CONTINUE)
 
@@ -496,6 +518,8 @@ class Connection(asyncio.Protocol):
         assert request is not None
         self.asked = True
         request.body = bytes(self._kept)
+        if request.seen is not None:
+            request.seen.size = self._body
         keep = self._parser.should_keep_alive() and request.method != "CONNECT" and self._listener.admit(self)
         self._request, self._kept = None, b""
         if self._owes():
@@ -513,7 +537,16 @@ class Connection(asyncio.Protocol):
         return path, query
 
     def _refusal(self, status: int, message: str) -> Answer:
-        return refusal(status, message, path=self._path()[0].decode("latin-1"))
+        """The last answer of this connection. It is known by now what it refuses: another head may follow in the same bytes."""
+        request = self._request
+        if request is None:  # its head has not come, or not to its end
+            path, query = self._path()
+            method = self._parser.get_method().decode() if path else ""
+            request = Request(method, path.decode("latin-1"), query.decode("latin-1"), self._headers)
+            if self._listener.observers:
+                request.seen = Observation(self.since)
+        self._of = request
+        return refusal(status, message, path=request.path)
 
     def _too_large(self) -> Answer:
         return self._refusal(413, f"a body may have {self._listener.limits.body} bytes.")
@@ -563,6 +596,8 @@ class Connection(asyncio.Protocol):
     def _write(self, answer: Answer, request: Request, *, keep: bool) -> None:
         status, body, kind, headers = answer
         headers += caller.lines(request.headers)
+        if self._listener.cors is not None:
+            headers += self._listener.cors.lines(request.headers)
         if not keep or (self._listener.draining and not self._waiting):
             headers += CLOSE
             self.ending, self.since = True, time.monotonic()
@@ -570,21 +605,40 @@ class Connection(asyncio.Protocol):
             b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b"
             % (STATUS[status], self._listener.date, kind, len(body), headers, b"" if request.method == "HEAD" else body)
         )
+        self._app.answered(request.path, request.method, status)
+        if request.seen is not None:
+            self._observed(request, request.seen, answer)
         if self.ending:
             self.transport.close()
+
+    def _observed(self, request: Request, seen: Observation, answer: Answer | None) -> None:
+        for each in self._listener.observers:
+            each.answered(request, seen, answer)
+
+    def _gone(self, request: Request) -> None:
+        """Its caller did not wait for the answer."""
+        if request.seen is not None:
+            self._observed(request, request.seen, None)
 
     def _refuse(self, answer: Answer) -> None:
         """Says why, and closes: what else comes is not read. First only our half, so that the caller gets to read it."""
         self.ending, self.since, self._refused = True, time.monotonic(), answer
-        told = caller.lines(self._headers)
+        request, came = self._of, self._body
+        assert request is not None  # who refuses says what
         self._clear()
         self._release(self._held)
         status, body, kind, headers = answer
-        headers += told
+        headers += caller.lines(request.headers)
+        if self._listener.cors is not None:
+            headers += self._listener.cors.lines(request.headers)
         self.transport.write(
             b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b\r\n%b"
             % (STATUS[status], self._listener.date, kind, len(body), headers, CLOSE, body)
         )
+        self._app.answered(request.path, request.method, status)
+        if request.seen is not None:
+            request.seen.size = came
+            self._observed(request, request.seen, answer)
         self.transport.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()

@@ -9,6 +9,8 @@ from typing import Literal
 from headrace.core.clock import duration
 from headrace.core.errors import DeclarationError
 
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?")  # as browsers write it
+USUAL = {"http": ":80", "https": ":443"}  # ports that browsers leave out
 LATENCY = re.compile(r"[1-9][0-9]*ms")
 LogPolicy = Literal["required", "best_effort", "none"]
 MissingPolicy = Literal["null", "refuse"]
@@ -36,6 +38,11 @@ class Serve:
         sample: the share of the requests that is logged, by their id; a shadow's too.
         redact: inputs, key columns and outputs whose values are left out of the log; what is told of quality and drift by
             the log then knows nothing of them.
+        cors: origins whose pages a browser lets read answers, `["https://app.example"]`; `["*"]` for every page. A page shows
+            a token like any other caller.
+        access_log: a line of JSON on stdout for each request.
+        traces: a span of OpenTelemetry for each request for predictions, to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT`
+            names; needs `headrace[otel]`.
     """
 
     _: KW_ONLY
@@ -51,6 +58,9 @@ class Serve:
     fsync: bool = False
     sample: float = 1.0
     redact: tuple[str, ...] = ()
+    cors: tuple[str, ...] = ()
+    access_log: bool = False
+    traces: bool = False
 
     def __post_init__(self) -> None:
         if not LATENCY.fullmatch(self.p95):
@@ -70,10 +80,39 @@ class Serve:
             raise DeclarationError(f"Serve(sample={self.sample}) must be more than 0, and at most 1.")
         if isinstance(self.redact, str):
             raise DeclarationError(f"Serve(redact={self.redact!r}) is one name.", hint=f"Write [{self.redact!r}].")
-        object.__setattr__(self, "redact", tuple(self.redact))  # as it comes back from JSON
+        if isinstance(self.cors, str):
+            raise DeclarationError(f"Serve(cors={self.cors!r}) is one origin.", hint=f"Write [{self.cors!r}].")
+        for name in ("redact", "cors"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # as it comes back from JSON
+        _check_origins(self.cors)
+        for name in ("fsync", "access_log", "traces"):
+            if not isinstance(getattr(self, name), bool):
+                raise DeclarationError(
+                    f"Serve({name}={getattr(self, name)!r}) is neither yes nor no.", hint="Write True or False."
+                )
         for name in ("max_rows", "max_body", "queue", "concurrency", "max_log"):
             if getattr(self, name) < 1:
                 raise DeclarationError(f"Serve({name}={getattr(self, name)}) must be at least 1.")
+
+
+def _check_origins(origins: tuple[str, ...]) -> None:
+    """A browser says an origin in one way only; what is written otherwise would never be the same."""
+    if "*" in origins and len(origins) > 1:
+        raise DeclarationError(
+            f"Serve(cors={list(origins)!r}) names every origin, and some.", hint="Write ['*'] alone."
+        )
+    for origin in origins:
+        if origin == "*":
+            continue
+        found = ORIGIN.fullmatch(origin) if isinstance(origin, str) else None
+        scheme = origin.partition(":")[0] if found is not None else ""
+        port = found[2] if found is not None else None
+        if found is None or (port is not None and (int(port[1:]) > 65535 or port == USUAL.get(scheme))):
+            raise DeclarationError(
+                f"Serve(cors=[{origin!r}]) is no origin as a browser says it.",
+                hint="Write scheme and host in small letters, and the port unless it is the usual one, without a path or a "
+                "'/' at the end: 'https://app.example', 'http://localhost:3000'. '*' is every origin; there are no patterns.",
+            )
 
 
 def milliseconds(text: str) -> float:

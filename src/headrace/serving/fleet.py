@@ -88,5 +88,11 @@ def _command(options: Options, folder: Path) -> list[str]:
     command = module("headrace.serving")
     for name, value in given.items():
         command += [] if value is None else [f"--{name}", str(value)]
-    said = {"--open-metrics": options.open_metrics, "--anonymous": options.anonymous, "--must-load": options.must_load}
+    said = {
+        "--open-metrics": options.open_metrics,
+        "--anonymous": options.anonymous,
+        "--must-load": options.must_load,
+        "--access-log": options.access_log,
+        "--traces": options.traces,
+    }
     return command + [name for name, value in said.items() if value]

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 from headrace.core.errors import HeadraceError
 from headrace.scoring.spool import Spool
 from headrace.serving.app import NOTHING
+from headrace.serving.cors import Cors
 from headrace.serving.declarations import milliseconds
 from headrace.serving.latency import Latency
 from headrace.serving.manifest import FILE
+from headrace.serving.observers import Observers
 from headrace.serving.shadow import Shadows
 from headrace.serving.terminal import tell
 from headrace.serving.version import load
@@ -46,12 +48,14 @@ class Follower:
     Attributes:
         home: of the model.
         beside: other files that are followed.
+        observers: who watches requests.
         siblings: where its counters are left for other processes at the port; None for a process that is alone.
     """
 
     def __init__(self, app: App, home: Path) -> None:
         self.app, self.home = app, home
         self.beside: Sequence[Tokens | Certificate] = ()
+        self.observers = Observers(app.counters, app.name)
         self.siblings: Siblings | None = None
         self._listener: Listener | None = None
         self._seen: Mark = None
@@ -62,8 +66,9 @@ class Follower:
         self._since, self._told = datetime.now(UTC), time.monotonic()
 
     def listen(self, listener: Listener) -> None:
-        """From now on the listener's limits are those that the version declares."""
+        """From now on the listener's limits, origins and observers are those that the version declares."""
         self._listener = listener
+        listener.observers = self.observers.at(None)
         if self.app.traffic is not None:
             self._limit(self.app.traffic.manifest)
 
@@ -105,6 +110,7 @@ class Follower:
             return
         try:
             loaded = await asyncio.get_running_loop().run_in_executor(None, load, file, app.traffic)
+            await asyncio.get_running_loop().run_in_executor(None, self.observers.prepare, loaded.manifest.serve)
             self._log_to(loaded.manifest)
         except Exception as error:  # noqa: BLE001  # whatever a package holds, the version at work stays
             self._not_followed(error)
@@ -140,6 +146,7 @@ class Follower:
         if self.app.shadows is not None:
             self.app.shadows.end()
         self.app.writing.end()
+        self.observers.end()
         for what in list(self._troubles):
             self._over(what)
 
@@ -204,8 +211,11 @@ class Follower:
             before.end()
 
     def _limit(self, manifest: Manifest) -> None:
-        if self._listener is not None:
-            self._listener.limits = replace(self._listener.limits, body=manifest.serve.max_body)
+        if (listener := self._listener) is not None:
+            serve = manifest.serve
+            listener.limits = replace(listener.limits, body=serve.max_body)
+            listener.cors = Cors(serve.cors) if serve.cors else None
+            listener.observers = self.observers.at(serve)
 
     def _log_to(self, manifest: Manifest) -> None:
         """The spool that a version declares; the one at work, where it is the same."""

@@ -154,6 +154,8 @@ def _check_types(file: Path, record: Served | Split | Serve | Manifest) -> None:
             fine = isinstance(value, int | float) and not isinstance(value, bool)
         elif kind == "tuple[str, ...]":
             fine = all(isinstance(each, str) for each in value)
+        elif kind == "bool":
+            fine = isinstance(value, bool)
         elif kind in ("str", *TEXTS):
             fine = isinstance(value, str)
             if fine and (visible(value) != value or "\n" in value or "\t" in value):

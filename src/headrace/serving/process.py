@@ -48,6 +48,8 @@ class Options:
         anonymous: everybody who can reach the address may ask, also where other machines can.
         must_load: ends with an error where what is to be served cannot be loaded at the start, instead of waiting for
             another `serving.json`. For a container, whose files never change.
+        access_log: a line on stdout for each request, whatever the version declares.
+        traces: to OpenTelemetry's collector, whatever the version declares.
         connections: at the same time, as far as the process may open files.
         patience: seconds in which a request, and a connection's first byte, must have come.
         drain: seconds that requests may take to their end, once the server is to end.
@@ -67,6 +69,8 @@ class Options:
     open_metrics: bool = False
     anonymous: bool = False
     must_load: bool = False
+    access_log: bool = False
+    traces: bool = False
     connections: int = 2_000
     patience: float = 10.0
     drain: float = DRAIN
@@ -79,7 +83,7 @@ def serve(options: Options) -> None:
         ConfigError: the address cannot be had, or would be open to everybody; the certificate cannot be read.
         DataError: the tokens cannot be read.
         ConfigError: with `must_load`, nothing can be loaded.
-        MissingExtraError: what the web server needs is not installed.
+        MissingExtraError: what the web server, or traces, need is not installed.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # scale by processes
     try:
@@ -88,6 +92,10 @@ def serve(options: Options) -> None:
         import uvloop
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "httptools", "serve", "Serving") from None
+    if options.traces:
+        from headrace.serving import tracing
+
+        tracing.check()  # here, where it ends the processes that would share the port too
     _check_open(options)
     tls = _tls(options)
     if options.tokens is not None:
@@ -170,11 +178,16 @@ async def _until(ended: asyncio.Event, options: Options, tls: Certificate | None
     """Serves until `ended` is set, or the process that started this one is gone; then drains."""
     from headrace.serving.app import App
     from headrace.serving.connection import Limits, Listener
+    from headrace.serving.observers import Observers
     from headrace.serving.siblings import Siblings
     from headrace.serving.tokens import Tokens
 
     app = App(tokens=None if options.tokens is None else Tokens(options.tokens, metrics=options.open_metrics))
     follower = _follower(app, options)
+    follower.observers = Observers(
+        app.counters, app.name, access_log=options.access_log, traces=options.traces, secure=tls is not None
+    )
+    follower.observers.prepare(None)
     follower.beside = [each for each in (app.tokens, tls) if each is not None]
     if options.siblings is not None:
         follower.siblings = Siblings(options.siblings, app.name)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from headrace.core.exposition import Sample, metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+NUMBERS = ("unlogged", "unshadowed", "swaps", "failed_swaps", "access_log_dropped")
+K = TypeVar("K", bound="Kind | str")
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)  # seconds
 
 
@@ -70,26 +72,44 @@ class Counters:
         unshadowed: requests that a shadow was too busy for.
         swaps: versions that took over.
         failed_swaps: versions that did not load.
+        access_log_dropped: requests whose line in the access log could not be written.
+        http: requests of all kinds by the pattern of their path, their method, and the status of their answer.
     """
 
-    tallies: dict[Kind, Tally] = field(default_factory=dict[Kind, Tally])
+    by_path: dict[tuple[Kind, str], Tally] = field(default_factory=dict[tuple[Kind, str], Tally])
+    http: dict[tuple[str, str, int], int] = field(default_factory=dict[tuple[str, str, int], int])
     unlogged: int = 0
     unshadowed: int = 0
     swaps: int = 0
     failed_swaps: int = 0
+    access_log_dropped: int = 0
     _told: dict[Kind, Tally] = field(default_factory=dict[Kind, Tally])
 
-    def answered(self, kind: tuple[int, str, int], seconds: float, rows: int = 0) -> None:
-        """One request, of a `Kind`."""
-        tally = self.tallies.get(cast("Kind", kind))
+    @property
+    def tallies(self) -> dict[Kind, Tally]:
+        """Requests for predictions, by kind."""
+        return _summed(
+            (kind, tally) for (kind, _), tally in list(self.by_path.items())
+        )  # a shadow counts in another thread
+
+    def answered(self, kind: tuple[int, str, int], seconds: float, rows: int = 0, path: str = "") -> None:
+        """One request, of a `Kind`.
+
+        Args:
+            kind: of the request.
+            seconds: that its answer took.
+            rows: that were answered.
+            path: its pattern; empty for what is no request of its own: a shadow's, or one that another version has counted.
+        """
+        tally = self.by_path.get(cast("tuple[Kind, str]", (kind, path)))
         if tally is None:
-            tally = self.tallies[Kind(*kind)] = Tally()
+            tally = self.by_path[Kind(*kind), path] = Tally()
         tally.add(seconds, rows)
 
     def interval(self) -> list[tuple[Kind, Tally]]:
         """What came since the last call."""
         found: list[tuple[Kind, Tally]] = []
-        for kind, tally in list(self.tallies.items()):  # a shadow counts in another thread
+        for kind, tally in self.tallies.items():
             before = self._told.get(kind, Tally())
             if tally.requests > before.requests:
                 found.append((kind, tally.plus(before, -1)))
@@ -98,25 +118,26 @@ class Counters:
 
     def to_json(self) -> dict[str, Any]:
         """For another process to add to its own."""
-        names = ("unlogged", "unshadowed", "swaps", "failed_swaps")
         return {
             "tallies": [
-                [*kind, each.requests, each.rows, each.seconds, each.buckets] for kind, each in self.tallies.items()
+                [*kind, path, each.requests, each.rows, each.seconds, each.buckets]
+                for (kind, path), each in list(self.by_path.items())
             ],
-            **{name: getattr(self, name) for name in names},
+            "http": [[*key, count] for key, count in self.http.items()],
+            **{name: getattr(self, name) for name in NUMBERS},
         }
 
     def plus(self, others: Iterable[Mapping[str, Any]]) -> Counters:
         """Together with what other processes gave by `to_json`."""
-        total = Counters(dict(self.tallies), self.unlogged, self.unshadowed, self.swaps, self.failed_swaps)
+        total = Counters(dict(self.by_path), dict(self.http), *(getattr(self, name) for name in NUMBERS))
         for other in others:
-            for version, role, status, *values in other["tallies"]:
-                kind = Kind(version, role, status)
-                total.tallies[kind] = total.tallies.get(kind, Tally()).plus(Tally(*values))
-            total.unlogged += other["unlogged"]
-            total.unshadowed += other["unshadowed"]
-            total.swaps += other["swaps"]
-            total.failed_swaps += other["failed_swaps"]
+            for version, role, status, path, *values in other["tallies"]:
+                key = Kind(version, role, status), path
+                total.by_path[key] = total.by_path.get(key, Tally()).plus(Tally(*values))
+            for path, method, status, count in other["http"]:
+                total.http[path, method, status] = total.http.get((path, method, status), 0) + count
+            for name in NUMBERS:
+                setattr(total, name, getattr(total, name) + other[name])
         return total
 
     def prometheus(self, *, model: str, version: int, in_flight: int) -> str:
@@ -130,7 +151,13 @@ class Counters:
             ("unshadowed_requests", "Requests that a shadow was too busy for.", self.unshadowed),
             ("swaps", "Versions that took over.", self.swaps),
             ("failed_swaps", "Versions that did not load.", self.failed_swaps),
+            ("access_log_dropped", "Requests whose line in the access log was lost.", self.access_log_dropped),
         )
+        http = [
+            Sample({**here, "path": path, "method": method, "status": status}, count)
+            for (path, method, status), count in sorted(self.http.items())
+        ]
+        paths = sorted(_summed((path, tally) for (_, path), tally in list(self.by_path.items()) if path).items())
         return "".join(
             [
                 metric("headrace_version", "gauge", "The version in Production.", [Sample(here, version)]),
@@ -144,8 +171,22 @@ class Counters:
                     "Seconds from a whole request to its answer.",
                     [sample for labels, tally in kinds for sample in _histogram(labels, tally)],
                 ),
+                metric("headrace_http_requests_total", "counter", "Requests of any kind, by path and answer.", http),
+                metric(
+                    "headrace_http_request_seconds",
+                    "histogram",
+                    "Seconds from a whole request for predictions to its answer, by path.",
+                    [sample for path, tally in paths for sample in _histogram({**here, "path": path}, tally)],
+                ),
             ]
         )
+
+
+def _summed(tallies: Iterable[tuple[K, Tally]]) -> dict[K, Tally]:
+    found: dict[K, Tally] = {}
+    for key, tally in tallies:
+        found[key] = found[key].plus(tally) if key in found else tally
+    return found
 
 
 def _histogram(labels: Mapping[str, object], tally: Tally) -> list[Sample]:

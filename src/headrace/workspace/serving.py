@@ -56,11 +56,14 @@ def command(
 
 
 def secrets(environment: Environment | None) -> dict[str, str]:
-    """What a server must have beside its command: the address of the online store, where that is a secret."""
+    """What a server must have beside its command: the address of the online store, where that is a secret, and what says where
+    traces go, of which headers may be one.
+    """
+    known = vault.starting("OTEL_")
     if environment is None or not isinstance(environment.online, Secret):
-        return {}
+        return known
     value = vault.read(environment.online.variable)
-    return {} if value is None else {environment.online.variable: value}
+    return known if value is None else {**known, environment.online.variable: value}
 
 
 @dataclass(frozen=True, kw_only=True)

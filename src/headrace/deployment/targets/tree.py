@@ -121,7 +121,7 @@ def _write(into: Path, version: Version, copy: Path, *, online: str, said: Mappi
             spool="../spool",
         ),
     )
-    (into / REQUIREMENTS).write_text(_requirements(copy / REQUIREMENTS, online), encoding="utf-8")
+    (into / REQUIREMENTS).write_text(_requirements(copy, online), encoding="utf-8")
     (into / "wheels").mkdir()
     (into / "wheels" / "README").write_text("Wheels that no package index has; pip looks here too.\n", encoding="utf-8")
     (into / ".dockerignore").write_text("kubernetes\n.headrace-export\n", encoding="utf-8")
@@ -176,9 +176,11 @@ def _copy_store(file: Path, to: Path) -> None:
         made.execute("vacuum")
 
 
-def _requirements(logged: Path, online: str) -> str:
+def _requirements(copy: Path, online: str) -> str:
     """What the version was logged with, and the server."""
+    logged = copy / REQUIREMENTS
     lines = [line.strip() for line in logged.read_text(encoding="utf-8").splitlines()] if logged.exists() else []
-    extras = "serve" if online.startswith("/") else "redis,serve"
+    wanted = {"otel": read_serve(copy).traces, "redis": not online.startswith("/"), "serve": True}
+    extras = ",".join([name for name, is_wanted in wanted.items() if is_wanted])
     kept = sorted(line for line in lines if line and not line.lower().startswith(("headrace", "#")))
     return "\n".join([f"headrace[{extras}]=={release()}", *kept]) + "\n"

@@ -1,0 +1,200 @@
+"""Traces of OpenTelemetry: a span for each request for predictions, and one for each call of the model below it.
+
+Spans are made when the answer has left, with the moments that were noted, and a thread of the SDK sends them: a collector that is
+slow or away holds no request up, and what it does not take is dropped. Whether a trace is recorded is said by the caller's
+`traceparent`, then by `OTEL_TRACES_SAMPLER`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from headrace.core import vault
+from headrace.core.errors import ConfigError, MissingExtraError
+from headrace.core.system import release
+from headrace.serving.access_log import plain
+from headrace.serving.caller import TRACE, said
+from headrace.serving.routes import METHODS, route
+from headrace.serving.terminal import tell
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+    from headrace.serving.connection import Answer, Request
+    from headrace.serving.observer import Observation
+
+PREFIX = "OTEL_"
+LOCAL = "http://localhost:4318"  # where OpenTelemetry looks for a collector unless said
+STATE = b"tracestate"
+LAST = 1.0  # seconds that the last spans may take
+AGAIN = 60.0  # seconds between two lines about a collector that does not take spans
+
+
+class Tracing:
+    """See the module.
+
+    Args:
+        name: of this process.
+        secure: requests come by HTTPS.
+
+    Raises:
+        ConfigError: a variable says what cannot be done.
+        MissingExtraError: OpenTelemetry is not installed.
+    """
+
+    def __init__(self, name: str, *, secure: bool = False) -> None:
+        check()
+        from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        self._scheme = "https" if secure else "http"
+        self._propagator = TraceContextTextMapPropagator()
+        _told_by_us()
+        variables = vault.starting(PREFIX)
+        with _shown(variables):
+            who = {SERVICE_INSTANCE_ID: name, SERVICE_VERSION: release()}
+            declared = Resource.create()  # by the variables
+            if str(declared.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
+                who[SERVICE_NAME] = "headrace-serving"
+            self._provider = TracerProvider(resource=declared.merge(Resource(who)), shutdown_on_exit=False)
+            self._provider.add_span_processor(BatchSpanProcessor(_exporter(variables)))
+        self._tracer = self._provider.get_tracer("headrace.serving", release())
+
+    def answered(self, request: Request, seen: Observation, answer: Answer | None) -> None:
+        """See Observer."""
+        if not request.predicts:
+            return
+        from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
+
+        ended = time.time_ns()
+        offset = ended - time.monotonic_ns()
+        method, path = request.method if request.method in METHODS else "_OTHER", route(request.path)
+        attributes = _attributes(request, seen, answer)
+        span = self._tracer.start_span(
+            f"{'HTTP' if method == '_OTHER' else method} {path}",
+            self._parent(request),
+            SpanKind.SERVER,
+            {"http.request.method": method, "http.route": path, "url.scheme": self._scheme, **attributes},
+            start_time=offset + int(seen.began * 1e9),
+        )
+        if answer is None or answer.status >= 500:
+            span.set_status(Status(StatusCode.ERROR))
+        if span.is_recording():
+            below = set_span_in_context(span)
+            for call in seen.calls:
+                told = {
+                    "headrace.model.name": seen.model,
+                    "headrace.model.version": str(call.version),
+                    "headrace.model.tier": call.tier,
+                    "headrace.model.rows": call.rows,
+                }
+                child = self._tracer.start_span(
+                    f"predict {seen.model}", below, SpanKind.INTERNAL, told, start_time=offset + call.began
+                )
+                child.end(offset + call.ended)
+        span.end(ended)
+
+    def end(self) -> None:
+        """See Observer. In a thread, which is left where the collector does not answer."""
+        ending = threading.Thread(target=self._provider.shutdown, name="traces-end", daemon=True)
+        ending.start()
+        ending.join(LAST)
+
+    def _parent(self, request: Request) -> Any:
+        trace = said(request.headers).get("trace")
+        if trace is None:
+            return self._propagator.extract({})
+        carried = {TRACE.decode(): trace}
+        if STATE in request.headers:
+            carried[STATE.decode()] = request.headers[STATE].decode("latin-1")
+        return self._propagator.extract(carried)
+
+
+def check() -> None:
+    """Looks whether traces can be sent at all.
+
+    Raises:
+        ConfigError: a variable says what cannot be done.
+        MissingExtraError: OpenTelemetry is not installed.
+    """
+    try:
+        import opentelemetry.exporter.otlp.proto.http  # pyright: ignore[reportUnusedImport]
+        import opentelemetry.sdk.trace  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "opentelemetry", "otel", "Tracing") from None
+    variables = vault.starting(PREFIX)
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if (protocol := variables.get(name, "")) not in ("", "http/protobuf"):
+            raise ConfigError(f"{name} is {protocol!r}.", hint="Traces are sent by 'http/protobuf' only.")
+
+
+def _exporter(variables: Mapping[str, str]) -> Any:
+    """What may hold a secret is read here: the environment does not show it to the code of a model."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.util.re import parse_env_headers
+
+    base = variables.get("OTEL_EXPORTER_OTLP_ENDPOINT", LOCAL).rstrip("/")
+    endpoint = variables.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or f"{base}/v1/traces"
+    headers = variables.get("OTEL_EXPORTER_OTLP_TRACES_HEADERS", variables.get("OTEL_EXPORTER_OTLP_HEADERS", ""))
+    return OTLPSpanExporter(endpoint=endpoint, headers=parse_env_headers(headers, liberal=True))
+
+
+@contextmanager
+def _shown(variables: Mapping[str, str]) -> Generator[None]:
+    """What is no secret is in the environment meanwhile, where the SDK reads it."""
+    put = {name: value for name, value in variables.items() if not name.endswith(("_HEADERS", "_ENDPOINT"))}
+    put = {name: value for name, value in put.items() if name not in os.environ}
+    os.environ.update(put)
+    try:
+        yield
+    finally:
+        for name in put:
+            os.environ.pop(name, None)
+
+
+def _attributes(request: Request, seen: Observation, answer: Answer | None) -> dict[str, Any]:
+    """By https://opentelemetry.io/docs/specs/semconv/http/http-spans; of the model, which has no convention, by our own name."""
+    told: dict[str, Any] = {"url.path": plain(request.path), "http.request.body.size": seen.size}
+    if request.method not in METHODS:
+        told["http.request.method_original"] = request.method
+    if answer is None:
+        told["error.type"] = "cancelled"
+    else:
+        told["http.response.status_code"] = answer.status
+        told["http.response.body.size"] = len(answer.body)
+        if answer.status >= 500:
+            told["error.type"] = str(answer.status)
+    if seen.model:
+        told["headrace.model.name"] = seen.model
+        told["headrace.model.version"] = ",".join(map(str, seen.versions))
+    told |= {"headrace.request.id": seen.id} if seen.id else {}
+    told |= {"headrace.token.name": request.token} if request.token else {}
+    return told
+
+
+class _Telling(logging.Handler):
+    """What the SDK says of itself, which it would print for each span that it drops: a line a minute."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._told = -AGAIN
+
+    def emit(self, record: logging.LogRecord) -> None:
+        now = time.monotonic()
+        if now - self._told >= AGAIN:
+            self._told = now
+            tell(f"traces are not all taken: {record.getMessage()[:500]}")
+
+
+def _told_by_us() -> None:
+    logger = logging.getLogger("opentelemetry")
+    if not any(isinstance(each, _Telling) for each in logger.handlers):
+        logger.addHandler(_Telling())
+        logger.propagate = False
