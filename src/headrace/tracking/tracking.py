@@ -196,9 +196,12 @@ class Tracking:
                 place = str(kept.artifact_uri)
                 is_here = artifact_store.is_here(kept)
                 into = None if is_here else held.enter_context(TemporaryDirectory(prefix=COPY))
-                return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=into))
+                folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=into))
         except (OSError, MlflowException) as error:
             raise _unreadable(uri, place, error) from error
+        if into is not None and not any(each.is_file() for each in folder.rglob("*")):  # a folder that is gone is empty there
+            raise _unreadable(uri, place, "nothing is there")
+        return folder
 
     def reached(self) -> AbstractContextManager[None]:
         """See ArtifactStore."""
