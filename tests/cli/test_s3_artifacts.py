@@ -1,5 +1,14 @@
 """The loop with artifacts on a real S3: trained, registered, deployed and scored; its keys are nobody's but Headrace's."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+
 import pytest
 from tests.cli import mini
 from tests.support.s3 import KEY, SECRET
@@ -35,6 +44,16 @@ def fit(data, params):
 """
 
 
+def answers(server, port):
+    """Whether a server comes to answer before it ends."""
+    until = time.monotonic() + 120
+    while server.poll() is None and time.monotonic() < until:
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=5) as answer:
+            return answer.status == 200
+        time.sleep(0.2)
+    return False
+
+
 @pytest.fixture
 def project(s3, tmp_path):
     if "loop" not in [each["Name"] for each in s3.client.list_buckets()["Buckets"]]:
@@ -63,6 +82,21 @@ def test_the_loop_with_artifacts_on_s3(headrace, s3, project, tmp_path, monkeypa
     kept = s3.names("loop")
     assert any(name.startswith("dev/days/models/") and name.endswith("/MLmodel") for name in kept), kept
     assert not (project / ".headrace" / "dev" / "artifacts").exists()
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-W", "ignore", "-m", "headrace.cli", "serve", "--mlflow", "models:/days/1"]
+    server = subprocess.Popen([*command, "--port", str(port)], cwd=project, env={**os.environ, **env})
+    try:
+        assert answers(server, port)
+        assert len([each for each in scratch.iterdir() if each.name.startswith("headrace-model-")]) == 1
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 0
+    finally:
+        server.kill()
+        server.wait()
+    assert [each.name for each in scratch.iterdir() if each.name.startswith("headrace-model-")] == []
 
     given = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "MLFLOW_S3_ENDPOINT_URL": s3.url}
     for name, value in given.items():

@@ -39,8 +39,21 @@ class S3:
             ports = [each.getsockname()[1] for each in free]
         self.url = f"http://127.0.0.1:{ports[len(ROLES) - 1]}"
         self.options = {"AWS_ENDPOINT_URL": self.url, "AWS_REGION": "us-east-1", "AWS_ALLOW_HTTP": "true"}
-        command = [PROGRAM, "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-s3", f"-s3.config={folder / 's3.json'}"]
-        command += ["-master.telemetry=false", "-volume.max=50", "-master.volumeSizeLimitMB=64", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+        command = [
+            PROGRAM,
+            "server",
+            f"-dir={folder / 'data'}",
+            "-ip=127.0.0.1",
+            "-s3",
+            f"-s3.config={folder / 's3.json'}",
+        ]
+        command += [
+            "-master.telemetry=false",
+            "-volume.max=50",
+            "-master.volumeSizeLimitMB=64",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+        ]
         command += [f"-{role}.port={port}" for role, port in zip(ROLES, ports, strict=False)]
         command += [f"-{role}.port.grpc={port}" for role, port in zip(ROLES, ports[len(ROLES) :], strict=True)]
         self._said = (folder / "weed.log").open("w+")
@@ -58,9 +71,9 @@ class S3:
             try:
                 self.client.create_bucket(Bucket="ready")
                 self.client.put_object(Bucket="ready", Key="yes", Body=b"yes")
-            except (BotoCoreError, ClientError) as error:
+            except (BotoCoreError, ClientError):
                 assert self._process.poll() is None, self._log()
-                assert time.monotonic() < until, f"{error}\n{self._log()}"
+                assert time.monotonic() < until, self._log()
                 time.sleep(0.2)
             else:
                 return

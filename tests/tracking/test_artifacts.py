@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from tests.support.s3 import KEY, SECRET
 
-from headrace.core.errors import ConfigError, DataError, UnavailableError
+from headrace.core.errors import ConfigError, DataError, MissingExtraError, UnavailableError
 from headrace.core.folders import folder_digest
 from headrace.core.ownership import Owner
 from headrace.tracking.artifact_store import variables
@@ -148,7 +148,12 @@ def test_what_is_declared_anew_holds_for_the_next_runs_and_the_old_stay_where_th
 
 
 def test_an_environment_does_not_move_what_another_one_keeps_in_the_same_database(database, tmp_path, elsewhere):
-    log(Tracking(database, f"{tmp_path}/dev", owner=OWNER, check=lambda mark: mark.claim("d")), tmp_path, "one", "shared")
+    log(
+        Tracking(database, f"{tmp_path}/dev", owner=OWNER, check=lambda mark: mark.claim("d")),
+        tmp_path,
+        "one",
+        "shared",
+    )
     prod = Owner(state="t", project="shop", environment="prod")
     other = Tracking(database, f"{tmp_path}/prod", owner=prod, check=lambda mark: mark.claim("p"))
 
@@ -162,7 +167,9 @@ def test_what_cannot_be_read_back_is_not_registered(embedded, tmp_path, lost):
     tracking = Tracking(embedded, f"{tmp_path}/artifacts")
     run, uri = log(tracking, tmp_path, "one")
     with tracking.download(uri) as folder:
-        there = folder / ("MLmodel" if lost == "MLmodel" else next(each.name for each in folder.iterdir() if each.is_dir()))
+        there = folder / (
+            "MLmodel" if lost == "MLmodel" else next(each.name for each in folder.iterdir() if each.is_dir())
+        )
         there.rename(tmp_path / "lost")
 
     with pytest.raises(DataError) as refused:
@@ -195,8 +202,9 @@ def test_copies_of_what_is_on_s3_go_after_use_and_after_an_error(s3, embedded, t
     with tracking.download("models:/late/1") as folder:
         assert folder.is_relative_to(scratch)
         assert folder_digest(folder, without=("registered_model_meta",)) == digest
-    with pytest.raises(ZeroDivisionError), tracking.logged_folder(uri) as folder:
+    with tracking.logged_folder(uri) as folder:
         assert (folder / "spec.json").read_text() == "{}"
+    with pytest.raises(ZeroDivisionError), tracking.logged_folder(uri):
         raise ZeroDivisionError
     s3.client.delete_object(Bucket="copies", Key=next(each for each in s3.names("copies") if each.endswith("/MLmodel")))
     with pytest.raises(DataError, match="cannot be read"), tracking.logged_folder(uri):
@@ -231,6 +239,14 @@ def test_keys_that_are_refused_are_told_with_the_place_and_without_themselves(s3
     assert "storage_options" in str(refused.value)
     assert "a-wrong-one" not in str(refused.value)
     assert tracking.runs("late")[0].status == "FAILED"
+
+
+def test_a_client_that_is_not_installed_is_told_before_anything_is_fitted(embedded, monkeypatch):
+    monkeypatch.setitem(sys.modules, "boto3", None)
+
+    with pytest.raises(MissingExtraError, match="'boto3'") as told:
+        Tracking(embedded, "s3://b/dev").open_run("late", "one")
+    assert "headrace[s3]" in told.value.hint
 
 
 def test_options_as_delta_takes_them_are_variables_of_mlflows_client():

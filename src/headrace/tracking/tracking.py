@@ -199,7 +199,9 @@ class Tracking:
                 folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=into))
         except (OSError, MlflowException) as error:
             raise _unreadable(uri, place, error) from error
-        if into is not None and not any(each.is_file() for each in folder.rglob("*")):  # a folder that is gone is empty there
+        if into is not None and not any(
+            each.is_file() for each in folder.rglob("*")
+        ):  # a folder that is gone is empty there
             raise _unreadable(uri, place, "nothing is there")
         return folder
 
