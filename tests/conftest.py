@@ -36,6 +36,16 @@ def state_url(state_server, tmp_path):
 
 
 @pytest.fixture(scope="session")
+def s3(tmp_path_factory):
+    """An object store that speaks S3."""
+    from tests.support.s3 import S3
+
+    server = S3(tmp_path_factory.mktemp("s3"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
 def headrace(tmp_path_factory):
     """Runs `headrace` commands: `headrace.run(folder, "run", "refresh")`."""
     zygote = Zygote(tmp_path_factory.mktemp("commands"))

@@ -445,6 +445,8 @@ def test_an_object_store_stays_a_url(read):
     env = read("[env.dev]\nlakehouse = 's3://bucket/dev'\nartifacts = 's3://bucket/models'\n").environment("dev")
 
     assert (env.lakehouse_root, env.artifacts_root) == ("s3://bucket/dev", "s3://bucket/models")
+    assert env.artifacts_declared
+    assert not read("[env.dev]\nlakehouse = 's3://bucket/dev'\n").environment("dev").artifacts_declared
 
 
 def test_a_commit_says_its_own_module(tmp_path):

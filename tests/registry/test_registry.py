@@ -49,6 +49,7 @@ def uri(root):
 @pytest.fixture
 def root(tmp_path):
     (tmp_path / "artifacts" / "model").mkdir(parents=True)
+    (tmp_path / "artifacts" / "model" / "MLmodel").write_text("flavors: {}\n")  # what is registered can be read
     return tmp_path
 
 

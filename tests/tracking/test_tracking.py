@@ -124,8 +124,10 @@ def test_a_model_is_logged_and_one_version_is_made_however_often_it_is_asked(tra
     assert tracking.register("late", key="step-9", uri=uri, run_id=run.id, tags={}).version == 2
     tracking.tag_version("late", 1, "stage", "Staging")
     assert [version.tags.get("stage") for version in tracking.versions("late")] == ["Staging", None]
-    assert any(path.name == "spec.json" for path in tracking.download(uri).rglob("*"))
-    assert any(path.name == "spec.json" for path in tracking.download("models:/late/1").rglob("*"))
+    for each in (uri, "models:/late/1"):
+        with tracking.download(each) as folder:
+            assert any(path.name == "spec.json" for path in folder.rglob("*"))
+            assert folder.is_relative_to(tracking.artifacts)  # no copy
 
 
 def test_an_unknown_run_is_not_found(tracking):

@@ -35,7 +35,8 @@ def test_a_copy_trains_and_deploys_with_its_original_there_and_moved_it_rolls_ba
         runs = workspace.tracking.runs("days")
         assert len(runs) == 2
         for version in workspace.registry.versions("days"):
-            assert workspace.tracking.download(version.model_uri).is_relative_to(moved)
+            with workspace.tracking.download(version.model_uri) as logged:
+                assert logged.is_relative_to(moved)
 
 
 @pytest.mark.parametrize(("toml", "where"), [("[env.dev]", ".headrace"), ('[env.dev]\nroot = "kept/dev"', "kept/dev")])

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 HANDED = "HEADRACE_HANDED"  # the descriptor of the pipe in which a parent left secrets
 TOKEN = "HEADRACE_TOKEN"  # noqa: S105  # the name of the variable
 OURS = "HEADRACE_"
+OF_S3 = ("MLFLOW_S3_", "MLFLOW_BOTO_", "MLFLOW_EXPERIMENTAL_S3_")  # of MLflow's client
 CONFIGURATION = "HEADRACE_ENV__"  # the rest of such a name says of what
-LIBRARIES = ("MLFLOW_TRACKING_", "AWS_", "AZURE_", "GOOGLE_", "DATABRICKS_", "HF_")  # read credentials by themselves
+# What libraries read by themselves: credentials, and where they go with them.
+LIBRARIES = ("MLFLOW_TRACKING_", *OF_S3, "AWS_", "AZURE_", "GOOGLE_", "DATABRICKS_", "HF_")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")  # a URL that may have a password
 
 

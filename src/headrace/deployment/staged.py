@@ -146,7 +146,8 @@ def _copy(tracking: Tracking, version: Version, folder: Path, *, samples: pd.Dat
     shutil.rmtree(making, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        copy_folder(tracking.download(version.model_uri), making, without=(MLFLOWS_NOTES, PARITY, SERVE))
+        with tracking.download(version.model_uri) as logged:
+            copy_folder(logged, making, without=(MLFLOWS_NOTES, PARITY, SERVE))
         found = copy_digest(making)
     except DataError:
         shutil.rmtree(making, ignore_errors=True)

@@ -167,6 +167,7 @@ class Environment:
         root: the folder of the embedded stores.
         lakehouse_root: a folder, or the URL of an object store.
         artifacts_root: a folder or a URL.
+        artifacts_declared: whether it is written down, and not the usual one.
         databases: name → SQLAlchemy URL, for predictions.
         spark: the URL of a Spark Connect server, for scoring.
     """
@@ -185,6 +186,7 @@ class Environment:
     tracking: Value = field(repr=False)
     online: Value = field(repr=False)
     options: Mapping[str, Value] = field(repr=False)
+    artifacts_declared: bool = False
     databases: Mapping[str, Value] = field(default_factory=dict[str, Value], repr=False)
     spark: Value | None = field(default=None, repr=False)
     notify: Notify = field(default_factory=Notify)
@@ -558,6 +560,7 @@ class _Reader:
             root=root,
             lakehouse_root=self.place("lakehouse", root / "lakehouse"),
             artifacts_root=self.place("artifacts", root / "artifacts"),
+            artifacts_declared="artifacts" in self.table,
             state=self.url("state", _sqlite(root / "state.db")),
             tracking=self.url("tracking", _sqlite(root / "mlflow.db")),
             online=self.online(root / "online.db"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -20,6 +21,7 @@ from headrace.training.training_set import PART, table_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
 
@@ -349,13 +351,14 @@ class Delivery:
 
         def do(step: StepContext) -> Output:
             champion = self.champion
-            compared = comparison.gather(
-                self.lakehouse,
-                self.deployment.model,
-                (self.version, self._load(self.version)),
-                (champion, self._load(champion)) if champion else None,
-                as_of=self.as_of,
-            )
+            with ExitStack() as loaded:
+                compared = comparison.gather(
+                    self.lakehouse,
+                    self.deployment.model,
+                    (self.version, loaded.enter_context(self._load(self.version))),
+                    (champion, loaded.enter_context(self._load(champion))) if champion else None,
+                    as_of=self.as_of,
+                )
             findings = [
                 comparison.judge(
                     gate,
@@ -505,7 +508,7 @@ class Delivery:
     def _key(self) -> dict[str, Json]:
         return {"model": self.version.model, "version": self.version.version, "artifact": self.version.artifact_hash}
 
-    def _load(self, version: Version) -> LoadedVersion:
+    def _load(self, version: Version) -> AbstractContextManager[LoadedVersion]:
         return load(
             self.tracking,
             version.model_uri,

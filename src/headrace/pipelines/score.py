@@ -130,15 +130,15 @@ def score(
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> None:
     """Scores, a step a partition, and measures what can be measured at `as_of`."""
-    planner = _Planner(lakehouse, tracking, registry, deployment, asked, environment.sample, as_of)
-    works = planner.works()
-    if planner.left_out:
-        run.step("decisions without a version", {"run": run.id}, lambda _: planner.told())
-    elif not any(work.partitions for work in works):
-        run.step("score", {"run": run.id}, lambda _: {"rows": 0, "says": planner.nothing()})
-    meter = Meter(sum(each.rows for work in works for each in work.partitions), progress)
-    declared = asked.into or deployment.score.destinations
     with ExitStack() as held:
+        planner = _Planner(lakehouse, tracking, registry, deployment, asked, environment.sample, as_of, held)
+        works = planner.works()
+        if planner.left_out:
+            run.step("decisions without a version", {"run": run.id}, lambda _: planner.told())
+        elif not any(work.partitions for work in works):
+            run.step("score", {"run": run.id}, lambda _: {"rows": 0, "says": planner.nothing()})
+        meter = Meter(sum(each.rows for work in works for each in work.partitions), progress)
+        declared = asked.into or deployment.score.destinations
         into = [destination(each, lakehouse, environment) for each in declared]
         for each in into:
             held.callback(each.close)
@@ -226,7 +226,7 @@ def _engine(asked: Asked, deployment: Deployment, environment: Environment) -> E
 
 @dataclass
 class _Planner:
-    """Finds out which rows are scored by which version, before anything is scored."""
+    """Finds out which rows are scored by which version, before anything is scored. Versions are loaded while `held` is."""
 
     lakehouse: Lakehouse
     tracking: Tracking
@@ -235,6 +235,7 @@ class _Planner:
     asked: Asked
     share: float
     as_of: datetime
+    held: ExitStack
     left_out: int = 0
     first: datetime | None = None
     last: datetime | None = None
@@ -281,9 +282,10 @@ class _Planner:
 
     def _work(self, chosen: Version) -> Work:
         model = self.deployment.model.name
-        loaded = load(
+        opened = load(
             self.tracking, chosen.model_uri, model=model, number=chosen.version, artifact_hash=chosen.artifact_hash
         )
+        loaded = self.held.enter_context(opened)
         rows = self._rows(loaded)
         snapshots = {each.table: self.lakehouse.snapshot(each.table) for each in loaded.plan.lookups}
         basis: dict[str, Json] = {

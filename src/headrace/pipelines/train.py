@@ -209,16 +209,16 @@ class Training:
         """What was logged, loaded back and measured on the test rows."""
 
         def do(step: StepContext) -> Output:
-            version = load(
+            with load(
                 self.tracking,
                 logged["model_uri"],
                 model=self.model.name,
                 number=0,
                 artifact_hash=logged["artifact_hash"],
-            )
-            metrics = evaluation.judge(
-                self.lakehouse, self.model, self.data, version.predict, id=step.key, run_id=logged["run_id"]
-            )
+            ) as version:
+                metrics = evaluation.judge(
+                    self.lakehouse, self.model, self.data, version.predict, id=step.key, run_id=logged["run_id"]
+                )
             told = [f"{name} {value:.4f}" for name, value in metrics.items() if value is not None]
             return {"metrics": metrics, "says": f"test {', '.join(told)}"}
 

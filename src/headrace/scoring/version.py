@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import DataError
@@ -9,6 +10,7 @@ from headrace.core.folders import folder_digest
 from headrace.scoring.predictor import Predictor
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     import pandas as pd
@@ -44,15 +46,16 @@ class LoadedVersion:
         return self._predictor.explain(rows)
 
 
-def load(tracking: Tracking, uri: str, *, model: str, number: int, artifact_hash: str) -> LoadedVersion:
-    """Loads a version.
+@contextmanager
+def load(tracking: Tracking, uri: str, *, model: str, number: int, artifact_hash: str) -> Generator[LoadedVersion]:
+    """Loads a version. A copy that was downloaded for it goes at the end.
 
     Raises:
         DataError: its files are gone, or are not those that were registered.
     """
-    folder = tracking.logged_folder(uri)
-    _check(folder, model, number, artifact_hash)
-    return LoadedVersion(model, number, Predictor(folder), folder=folder)
+    with tracking.logged_folder(uri) as folder:
+        _check(folder, model, number, artifact_hash)
+        yield LoadedVersion(model, number, Predictor(folder), folder=folder)
 
 
 def _check(folder: Path, model: str, number: int, expected: str) -> None:

@@ -6,8 +6,11 @@ up, nothing is logged, and nothing is followed: what was loaded stays until the 
 
 from __future__ import annotations
 
+import atexit
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from headrace.core import vault
@@ -25,6 +28,7 @@ from headrace.serving.predictors.whole import Whole
 from headrace.serving.signature import Signature, UnknownInputsError
 from headrace.serving.traffic import Traffic
 from headrace.serving.version import INLINE, Serving
+from headrace.tracking.artifact_store import COPY, ArtifactStore, is_here, repository
 from headrace.training.logged import LOADER
 from headrace.training.package import read_spec
 
@@ -35,19 +39,30 @@ if TYPE_CHECKING:
     from headrace.serving.predictors import Row
 
 
-def load_bare(place: str, *, serve: Serve | None = None) -> Traffic:
+def load_bare(place: str, *, serve: Serve | None = None, held: ExitStack | None = None) -> Traffic:
     """Loads a model from a folder, or from a URI that MLflow knows (`models:/name/3`, `runs:/…/model`).
 
     Args:
         place: the folder or URI; a URI is read with the tracking server that MLflow is set to.
         serve: limits; nothing is logged, whatever it says.
+        held: what takes a downloaded copy away when it is closed; at the end of the process unless said. A model may read
+            its files whenever it is asked.
 
     Raises:
         DataError: there is no model, or it does not load or answer its input example.
     """
+    if held is None:
+        held = ExitStack()
+        atexit.register(held.close)
+    with ExitStack() as copies:
+        traffic = _load(place, _folder(place, copies), serve)
+        held.push(copies.pop_all())
+    return traffic
+
+
+def _load(place: str, folder: Path, serve: Serve | None) -> Traffic:
     from mlflow.models import Model
 
-    folder = _folder(place)
     kept: Any = Model.load(str(folder))
     model = _loaded(folder)
     name, version = _known_as(place, folder)
@@ -76,7 +91,8 @@ def load_bare(place: str, *, serve: Serve | None = None) -> Traffic:
     return Traffic(manifest=manifest, primary=_serving(manifest, signature, predictor, rows, slower))
 
 
-def _folder(place: str) -> Path:
+def _folder(place: str, copies: ExitStack) -> Path:
+    """The folder of a model: where it is on this machine, or a copy that goes with `copies`."""
     if (Path(place) / "MLmodel").is_file():
         return Path(place)
     if ":/" not in place:
@@ -88,8 +104,9 @@ def _folder(place: str) -> Path:
     from mlflow.exceptions import MlflowException
 
     try:
-        with vault.lent():
-            return Path(download_artifacts(artifact_uri=place))
+        with ArtifactStore(place, None).reached():
+            into = None if is_here(repository(place)) else copies.enter_context(TemporaryDirectory(prefix=COPY))
+            return Path(download_artifacts(artifact_uri=place, dst_path=into))
     except (MlflowException, OSError) as error:
         raise DataError(
             f"MLflow gives nothing for {place!r}: {_line(error)}.",

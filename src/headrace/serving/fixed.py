@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ class Fixed(Follower):
     def __init__(self, app: App, place: str) -> None:
         super().__init__(app, Path(os.devnull))
         self._place = place
+        self._held = ExitStack()  # a copy that was downloaded
 
     def changed(self) -> bool:
         """See Follower."""
@@ -38,17 +40,22 @@ class Fixed(Follower):
             ConfigError: it cannot be served.
         """
         try:
-            loaded = await asyncio.get_running_loop().run_in_executor(None, _load, self._place)
+            loaded = await asyncio.get_running_loop().run_in_executor(None, _load, self._place, self._held)
         except DataError as error:
             raise ConfigError(error.what, hint=error.hint) from error
         self.app.traffic, self.app.trouble = loaded, ""
         tell_of(loaded)
 
+    def end(self) -> None:
+        """See Follower; a copy of the model goes, too."""
+        super().end()
+        self._held.close()
 
-def _load(place: str) -> Traffic:
+
+def _load(place: str, held: ExitStack) -> Traffic:
     from headrace.tracking import store
 
     store.load()  # without telemetry, errors only on stderr
     from headrace.serving.bare import load_bare
 
-    return load_bare(place)
+    return load_bare(place, held=held)

@@ -11,6 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
 from headrace.core import credentials
 from headrace.core.errors import ConfigError
 from headrace.core.ids import new_id
@@ -25,6 +29,10 @@ if TYPE_CHECKING:
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 OWNER = "headrace.state"  # a tag
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # that MLflow opens by itself
+DEFAULT = store_relocation.DEFAULT
+OPENING = 7_305_612_209  # any number that nobody else takes for an advisory lock
+PATIENCE = 300.0  # seconds that a process waits for others to make or look at MLflow's tables
 
 
 def load(module: str = "mlflow") -> Any:
@@ -45,31 +53,67 @@ def load(module: str = "mlflow") -> Any:
     return loaded
 
 
-def connect(url: str, artifacts: str, *, project: Path | None = None) -> Any:
-    """A client on the tracking and registry store at this URL; an embedded store is made where there is none.
+def is_database(url: str) -> bool:
+    """Whether a store is a database that MLflow opens in this process; otherwise a server has it."""
+    return url.partition(":")[0].partition("+")[0] in DATABASES
+
+
+def connect(url: str, artifacts: str | None, *, project: Path | None = None) -> Any:
+    """A client on the tracking and registry store at this URL; the tables of a database are made where there are none.
 
     Args:
         url: of the store.
-        artifacts: folder or URL under which an embedded store keeps what runs log.
+        artifacts: folder or URL under which what runs log is kept; None where a server decides.
         project: the folder of the project that it belongs to.
 
     Raises:
         ConfigError: there is no such store, or it is not MLflow's, or another version's.
     """
-    from sqlalchemy.exc import SQLAlchemyError
-
     mlflow = load()
     try:
         with _alone(url):
             client = mlflow.MlflowClient(tracking_uri=url, registry_uri=url)
             client.search_experiments(max_results=1)  # makes the tables, which two processes must not do together
             store_relocation.settle(url, project=project, artifacts=artifacts)
+            if artifacts is not None and is_database(url):
+                _settle_default(client, artifacts)
     except (mlflow.exceptions.MlflowException, SQLAlchemyError, ImportError) as error:
         raise ConfigError(
             f"MLflow's store cannot be opened: {credentials.without(str(error).strip().splitlines()[0], url)}",
             hint="tracking = in headrace.toml is sqlite:///…, postgresql+psycopg://…, or the address of a server.",
         ) from error
     return client
+
+
+def _settle_default(client: Any, artifacts: str) -> None:
+    """Experiments that a user makes, and MLflow's own first one, keep artifacts with the others.
+
+    MLflow would have them in `mlruns`, below wherever the process that made the tables happened to be.
+    """
+    kept = client._tracking_client.store  # noqa: SLF001
+    kept.artifact_root_uri = artifacts
+    usual = f"{artifacts}/Default"
+    with kept.engine.connect() as connection:
+        unused = connection.execute(
+            text(
+                """
+                select artifact_location from experiments
+                where experiment_id = :default
+                    and not exists (select 1 from runs where runs.experiment_id = experiments.experiment_id)
+                """
+            ),
+            {"default": int(DEFAULT)},
+        ).scalar()
+    if unused not in (None, usual):
+        with suppress(SQLAlchemyError):  # who may only read leaves it
+            move_experiment(client, DEFAULT, usual)
+
+
+def move_experiment(client: Any, experiment: str, location: str) -> None:
+    """The next runs of an experiment in a database keep artifacts there; those that are there stay where they are."""
+    with client._tracking_client.store.engine.begin() as connection:  # noqa: SLF001
+        moved = text("update experiments set artifact_location = :location where experiment_id = :experiment")
+        connection.execute(moved, {"location": location, "experiment": int(experiment)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +126,14 @@ class Mark:
     Attributes:
         client: of the store.
         whose: the project and the environment.
-        artifacts: folder or URL of an embedded store; None for a server.
+        artifacts: folder or URL under which what runs log is kept; None where a server decides.
+        embedded: whether the store is a file, which has one owner.
     """
 
     client: Any
     whose: Owner
     artifacts: str | None
+    embedded: bool
 
     def owner(self) -> str | None:
         """The mark; None where there is none."""
@@ -112,9 +158,14 @@ class Mark:
             self.client.rename_experiment(found.experiment_id, f"{found.name} until {new_id()}")
             self.client.delete_experiment(found.experiment_id)
 
+    def shared(self) -> bool:
+        """Whether another environment keeps its runs here, too."""
+        names = [each.name for each in self.client.search_experiments() if OWNER in each.tags]
+        return any(name != self._name for name in names)
+
     @property
     def _name(self) -> str:
-        if self.artifacts is not None:
+        if self.embedded:
             return "headrace state"
         return f"headrace state of {self.whose.project} {self.whose.environment}"
 
@@ -143,14 +194,37 @@ def _set(mlflow: Any, url: str | None, said: str | None) -> None:
 
 @contextmanager
 def _alone(url: str) -> Generator[None]:
-    """Holds a lock file beside an embedded store while it is opened; does nothing for a server."""
+    """Lets one process at a time open a database: by a file beside that of SQLite, by an advisory lock of PostgreSQL.
+
+    Does nothing for a server, and for other databases.
+    """
     path = store_relocation.file_of(url)
-    if path is None:
+    if path is not None:
+        with _locked(path):
+            yield
+    elif url.startswith("postgresql"):
+        with _advisory_lock(url):
+            yield
+    else:
         yield
-        return
+
+
+@contextmanager
+def _locked(path: Path) -> Generator[None]:
     import fcntl
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _advisory_lock(url: str) -> Generator[None]:
+    """A lock of a transaction, which a connection pooler keeps on one session; it ends with the process."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection, connection.begin():
+        connection.execute(text(f"set local lock_timeout = {round(PATIENCE * 1000)}"))
+        connection.execute(text("set local idle_in_transaction_session_timeout = 0"))  # MLflow's tables take their time
+        connection.execute(text(f"select pg_advisory_xact_lock({OPENING})"))
         yield

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, cast
+from urllib.parse import unquote
 
-from headrace.core import vault
-from headrace.core.errors import DataError, NotFoundError
+import yaml
+
+from headrace.core import credentials
+from headrace.core.errors import ConfigError, DataError, NotFoundError
 from headrace.core.folders import folder_digest
 from headrace.core.ids import digest
-from headrace.tracking import store, store_relocation
+from headrace.tracking import artifact_store, store, store_relocation
+from headrace.tracking.artifact_store import COPY, ArtifactStore
 from headrace.tracking.autolog import autologging
 from headrace.tracking.records import Column, LoggedVersion, RunStatus, RunSummary
 from headrace.tracking.store import Mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
 STEP = "headrace.step"
 MLFLOWS_NOTES = "registered_model_meta"  # left in the folder when a model is registered; no part of a copy
 MODEL_URI = "headrace.model_uri"
+MLMODEL = "MLmodel"
 BATCH = 90  # parameters in one request; MLflow takes 100
 
 
@@ -37,7 +43,10 @@ class Tracking:
 
     Args:
         url: of the store: `sqlite:////path/mlflow.db`, or of an MLflow server of the same minor version.
-        artifacts: folder or URL under which an embedded store keeps what runs log.
+        artifacts: folder or URL under which a database's runs keep what they log. A server decides by itself, unless
+            it is `declared`.
+        declared: whether the environment says itself where artifacts are.
+        options: gives the options of the object store with the artifacts, secrets in clear.
         project: the folder of the project that an embedded store belongs to and is moved with.
         owner: the state database that it belongs to.
         check: whether it does, by its mark, when it is first asked.
@@ -51,6 +60,8 @@ class Tracking:
         url: str,
         artifacts: str,
         *,
+        declared: bool = False,
+        options: Callable[[], Mapping[str, str]] | None = None,
         project: Path | None = None,
         owner: Owner | None = None,
         check: Callable[[Marked], None] | None = None,
@@ -58,11 +69,14 @@ class Tracking:
         self.url, self.artifacts, self._project = url, artifacts.rstrip("/"), project
         self._owner, self._check = owner, check
         self._connected: Any = None
+        self._kept = self.artifacts if declared or store.is_database(url) else None  # None: the server decides
+        is_remote = self._kept is None or "://" in self._kept
+        self._store = ArtifactStore(self._kept or "the place that the server names", options if is_remote else None)
 
     @property
     def _client(self) -> Any:
         if self._connected is None:
-            client = store.connect(self.url, self.artifacts, project=self._project)
+            client = store.connect(self.url, self._kept, project=self._project)
             if self._owner is not None and self._check is not None:
                 self._check(self._mark(client, self._owner))
             self._connected = client
@@ -70,11 +84,11 @@ class Tracking:
 
     def mark(self, owner: Owner) -> Mark:
         """Where the store carries the mark of an environment's state, whichever state that is."""
-        return self._mark(store.connect(self.url, self.artifacts, project=self._project), owner)
+        return self._mark(store.connect(self.url, self._kept, project=self._project), owner)
 
     def _mark(self, client: Any, owner: Owner) -> Mark:
-        artifacts = None if store_relocation.file_of(self.url) is None else self.artifacts
-        return Mark(client=client, whose=owner, artifacts=artifacts)
+        embedded = store_relocation.file_of(self.url) is not None
+        return Mark(client=client, whose=owner, artifacts=self._kept, embedded=embedded)
 
     def open_run(self, model: str, key: str, *, name: str = "", tags: Mapping[str, str] | None = None) -> TrackedRun:
         """The run of a step: a finished one if there is one (`done`), otherwise a new one.
@@ -133,10 +147,15 @@ class Tracking:
         ]
         return [self._summary(run) for run in self._search(experiments, "", limit=limit)]
 
-    def download(self, uri: str) -> Path:
-        """The local folder of a logged model; an embedded store's own folder, which is not to be written to."""
-        with store.current(self.url) as mlflow, vault.lent():
-            return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+    @contextmanager
+    def download(self, uri: str) -> Generator[Path]:
+        """The local folder of a logged model, not to be written to: where it is, or a copy that goes at the end.
+
+        Raises:
+            DataError: it is gone, or cannot be reached.
+        """
+        with ExitStack() as held:
+            yield self._downloaded(uri, held)
 
     def digest(self, uri: str) -> str:
         """A digest of all files of a logged model, MLflow's own among them: what says which code loads it is there.
@@ -144,35 +163,51 @@ class Tracking:
         Raises:
             DataError: it is gone.
         """
-        from mlflow.exceptions import MlflowException
+        with self.download(uri) as folder:
+            try:
+                return folder_digest(folder, without=(MLFLOWS_NOTES,))
+            except OSError as error:
+                raise _unreadable(uri, str(folder), error) from error
 
-        try:
-            return folder_digest(self.download(uri), without=(MLFLOWS_NOTES,))
-        except (OSError, MlflowException) as error:
-            raise DataError(
-                f"{uri} cannot be read: {error}", hint="Restore the artifacts from a backup, or train again."
-            ) from error
-
-    def logged_folder(self, uri: str) -> Path:
-        """The local copy of the folder that `TrackedRun.log_model` was given; not to be written to.
+    @contextmanager
+    def logged_folder(self, uri: str) -> Generator[Path]:
+        """The folder that `TrackedRun.log_model` was given, as `download` gives it.
 
         Raises:
             DataError: it is gone, or holds no model that Headrace logged.
         """
-        import yaml
+        with self.download(uri) as logged:
+            try:
+                folder = logged / _described(logged)["flavors"]["python_function"]["data"]
+            except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
+                raise _unreadable(uri, str(logged), error) from error
+            if not folder.is_dir():
+                raise DataError(f"{uri} holds no model that Headrace logged: {str(folder)!r} is not there.")
+            yield folder
+
+    def _downloaded(self, uri: str, held: ExitStack) -> Path:
+        """A local folder with a logged model; a copy is taken away with what is held."""
         from mlflow.exceptions import MlflowException
 
+        place = uri
         try:
-            logged = self.download(uri)
-            described = yaml.safe_load((logged / "MLmodel").read_text(encoding="utf-8"))
-            folder = logged / described["flavors"]["python_function"]["data"]
-        except (OSError, MlflowException, KeyError, TypeError, yaml.YAMLError) as error:
-            raise DataError(
-                f"{uri} cannot be read: {error}", hint="Restore the artifacts from a backup, or train again."
-            ) from error
-        if not folder.is_dir():
-            raise DataError(f"{uri} holds no model that Headrace logged: {str(folder)!r} is not there.")
+            with self.reached(), store.current(self.url) as mlflow:
+                kept = artifact_store.repository(uri, self.url)
+                place = str(kept.artifact_uri)
+                is_here = artifact_store.is_here(kept)
+                into = None if is_here else held.enter_context(TemporaryDirectory(prefix=COPY))
+                folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=into))
+        except (OSError, MlflowException) as error:
+            raise _unreadable(uri, place, error) from error
+        if into is not None and not any(
+            each.is_file() for each in folder.rglob("*")
+        ):  # a folder that is gone is empty there
+            raise _unreadable(uri, place, "nothing is there")
         return folder
+
+    def reached(self) -> AbstractContextManager[None]:
+        """See ArtifactStore."""
+        return self._store.reached()
 
     def aliases(self, model: str) -> dict[str, int]:
         """The aliases of a model's versions in MLflow's registry; empty for a model that it does not know."""
@@ -198,11 +233,16 @@ class Tracking:
     ) -> LoggedVersion:
         """Makes a version of a logged model, once for each key: called again it gives the same one.
 
-        MLflow itself makes another version whenever it is asked, so the tag is looked up first.
+        MLflow itself makes another version whenever it is asked, so the tag is looked up first. It takes any URI for a
+        version, so what was logged is read back first.
+
+        Raises:
+            DataError: what was logged cannot be read from where it was written.
         """
         for version in self.versions(model):
             if version.key == key:
                 return version
+        self._check_readable(uri)
         self._registered(model)
         with store.current(self.url):  # MLflow looks a models:/ source up in the store of its fluent calls
             made = self._client.create_model_version(
@@ -230,12 +270,60 @@ class Tracking:
         if not self._client.search_registered_models(f"name = '{model}'"):
             self._client.create_registered_model(model)
 
+    def _check_readable(self, uri: str) -> None:
+        """Lists what was logged, and reads what says what it is, as somebody would who loads it.
+
+        Raises:
+            DataError: it is not there, or a folder of a flavour is missing.
+        """
+        from mlflow.exceptions import MlflowException
+
+        place = uri
+        try:
+            with self.reached(), store.current(self.url), TemporaryDirectory(prefix=COPY) as scratch:
+                kept = artifact_store.repository(uri, self.url)
+                place = str(kept.artifact_uri)
+                there = {each.path.rpartition("/")[2] for each in kept.list_artifacts()}
+                if MLMODEL not in there:
+                    raise _unreadable(uri, place, f"there is no {MLMODEL} among {sorted(there)}")
+                kept.download_artifacts(MLMODEL, dst_path=scratch)
+                flavors = _described(Path(scratch))["flavors"].values()
+        except (OSError, MlflowException, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+            raise _unreadable(uri, place, error) from error
+        needed = {str(flavor["data"]).partition("/")[0] for flavor in flavors if flavor.get("data")}
+        if missing := sorted(needed - there):
+            raise _unreadable(uri, place, f"{MLMODEL} names {missing[0]!r}, and there is {sorted(there)}")
+
     def _experiment(self, model: str) -> str:
+        location = None if self._kept is None else f"{self._kept}/{model}"
+        artifact_store.check_client(location or "")
         found = self._client.get_experiment_by_name(model)
-        if found is not None:
-            return cast("str", found.experiment_id)
-        location = f"{self.artifacts}/{model}" if self.url.startswith(store_relocation.SQLITE) else None
-        return cast("str", self._client.create_experiment(model, artifact_location=location))
+        if found is None:
+            return cast("str", self._client.create_experiment(model, artifact_location=location))
+        there = _as_path(found.artifact_location)
+        if location is not None and there != _as_path(location):
+            self._move(found, location)
+        return cast("str", found.experiment_id)
+
+    def _move(self, experiment: Any, location: str) -> None:
+        """New runs log where the environment keeps artifacts now, and not where it, or another process, once did.
+
+        Raises:
+            ConfigError: a server, or another environment, has a say.
+        """
+        there, name = credentials.shown(experiment.artifact_location), experiment.name
+        if not store.is_database(self.url):
+            raise ConfigError(
+                f"artifacts = {self.artifacts!r}, but the server keeps those of experiment {name!r} at {there!r}.",
+                hint="Take `artifacts` out of headrace.toml, or give the experiment on the server another name.",
+            )
+        if self._owner is not None and self._mark(self._client, self._owner).shared():
+            raise ConfigError(
+                f"artifacts = {self.artifacts!r}, but those of experiment {name!r} are at {there!r}, and another "
+                "environment keeps its runs in the same database.",
+                hint="Give each environment a database of its own: tracking = in headrace.toml.",
+            )
+        store.move_experiment(self._client, experiment.experiment_id, location)
 
     def _search(self, experiments: Sequence[str], where: str, *, limit: int = 1000) -> list[Any]:
         return list(self._client.search_runs(list(experiments), where, max_results=limit)) if experiments else []
@@ -309,12 +397,12 @@ class TrackedRun:
 
     def log_dict(self, value: Mapping[str, Json] | Sequence[Json], path: str) -> None:
         """Logs JSON as an artifact."""
-        with vault.lent():
+        with self._tracking.reached():
             self._client.log_dict(self.id, value, path)
 
     def log_text(self, text: str, path: str) -> None:
         """Logs a text as an artifact."""
-        with vault.lent():
+        with self._tracking.reached():
             self._client.log_text(self.id, text, path)
 
     def log_inputs(self, datasets: Iterable[Dataset]) -> None:
@@ -336,7 +424,7 @@ class TrackedRun:
 
     def log_figure(self, figure: object, path: str) -> None:
         """Logs a matplotlib figure as an artifact."""
-        with vault.lent():
+        with self._tracking.reached():
             self._client.log_figure(self.id, figure, path)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
@@ -379,7 +467,7 @@ class TrackedRun:
             example: some rows to keep beside the model.
         """
         signature = store.load("mlflow.models").ModelSignature(inputs=_schema(inputs), outputs=_schema(outputs))
-        with vault.lent():
+        with self._tracking.reached():
             logged = store.load("mlflow.pyfunc").log_model(
                 name="model",
                 loader_module=loader,
@@ -390,6 +478,23 @@ class TrackedRun:
             )
         self.set_tags({MODEL_URI: logged.model_uri})
         return cast("str", logged.model_uri)
+
+
+def _described(folder: Path) -> Any:
+    """What the MLmodel file of a folder says."""
+    return yaml.safe_load((folder / MLMODEL).read_text(encoding="utf-8"))
+
+
+def _unreadable(uri: str, place: str, why: object) -> DataError:
+    at = "" if place == uri else f" at {credentials.shown(place)}"
+    return DataError(f"{uri} cannot be read{at}: {why}", hint="Restore the artifacts from a backup, or train again.")
+
+
+def _as_path(location: str) -> str:
+    """A place of artifacts, written in one way."""
+    return (
+        unquote(location.removeprefix("file://")).rstrip("/") if location.startswith("file:") else location.rstrip("/")
+    )
 
 
 def _schema(columns: Sequence[Column]) -> Any:

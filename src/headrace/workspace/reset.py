@@ -156,7 +156,7 @@ def _usual(workspace: Workspace) -> str | None:
 def _tracking(environment: Environment) -> Tracking:
     from headrace.tracking.tracking import Tracking
 
-    return Tracking(environment.tracking_url, environment.artifacts_root)
+    return Tracking(environment.tracking_url, environment.artifacts_root, declared=environment.artifacts_declared)
 
 
 def _unmark(workspace: Workspace) -> None:

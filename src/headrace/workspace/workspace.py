@@ -239,6 +239,8 @@ class Workspace:
         return Tracking(
             environment.tracking_url,
             environment.artifacts_root,
+            declared=environment.artifacts_declared,
+            options=lambda: environment.storage_options,
             project=self.config.folder,
             owner=self.owner,
             check=partial(self._check, "tracking", f"what MLflow keeps for {environment.name!r}"),
@@ -292,7 +294,12 @@ class Workspace:
             return f"the online store {address}", opened, self._within(opened.place)
         from headrace.tracking.tracking import Tracking
 
-        tracking = Tracking(environment.tracking_url, environment.artifacts_root, project=self.config.folder)
+        tracking = Tracking(
+            environment.tracking_url,
+            environment.artifacts_root,
+            declared=environment.artifacts_declared,
+            project=self.config.folder,
+        )
         return f"what MLflow keeps for {environment.name!r}", tracking.mark(self.owner), ""
 
     def _check(self, kind: Kind, what: str, store: Marked, place: str = "") -> None:

@@ -1,0 +1,172 @@
+"""Reaching an object store with artifacts: the environment's `storage_options` as MLflow's client of S3 reads them.
+
+MLflow and boto3 read process variables alone. They are there while a store is reached and no code of a model runs; what
+boto3 keeps of them in its default session, and MLflow in its cached clients, is taken away with them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from headrace.core import vault
+from headrace.core.errors import MissingExtraError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+COPY = "headrace-model-"  # how the temporary folder of a downloaded copy begins
+S3 = ("s3://", "s3a://")
+# Options as delta-rs takes them, in small letters and without `aws_`, and the variable that MLflow or boto3 reads.
+VARIABLES = {
+    "access_key_id": "AWS_ACCESS_KEY_ID",
+    "secret_access_key": "AWS_SECRET_ACCESS_KEY",
+    "session_token": "AWS_SESSION_TOKEN",
+    "token": "AWS_SESSION_TOKEN",
+    "region": "AWS_DEFAULT_REGION",
+    "default_region": "AWS_DEFAULT_REGION",
+    "endpoint": "MLFLOW_S3_ENDPOINT_URL",
+    "endpoint_url": "MLFLOW_S3_ENDPOINT_URL",
+    "allow_invalid_certificates": "MLFLOW_S3_IGNORE_TLS",
+}
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+OF_ANOTHER = ("AWS_SESSION_TOKEN", "AWS_PROFILE")  # what the keys of an option do not go with
+
+
+def variables(options: Mapping[str, str]) -> dict[str, str | None]:
+    """The process variables that say what these options of an object store say; None for one that must not be set."""
+    found: dict[str, str | None] = {}
+    for name, value in options.items():
+        option = name.lower().removeprefix("aws_")
+        if option in VARIABLES:
+            found[VARIABLES[option]] = value
+        elif option == "virtual_hosted_style_request":
+            found["MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE"] = "virtual" if value.lower() == "true" else "path"
+        elif option == "skip_signature" and value.lower() == "true":
+            found["MLFLOW_EXPERIMENTAL_S3_SIGNATURE_VERSION"] = "unsigned"
+        elif name.isupper() and name.startswith(vault.LIBRARIES):
+            found[name] = value
+    if all(key in found for key in KEYS):
+        found = {**dict.fromkeys(OF_ANOTHER), **found}
+    return found
+
+
+def check_client(place: str) -> None:
+    """Says before anything is fitted that artifacts could not be kept.
+
+    Raises:
+        MissingExtraError: artifacts are on S3, and its client is not installed.
+    """
+    if place.startswith(S3) and find_spec("boto3") is None:
+        raise MissingExtraError("boto3", "s3", f"artifacts = {place!r}")
+
+
+def repository(uri: str, store: str | None = None) -> Any:
+    """MLflow's own reader and writer of the place that a URI means, which may name a model or a run.
+
+    Args:
+        uri: of artifacts.
+        store: the URL of the tracking store that knows it; the one of MLflow's fluent calls unless said.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    found: Any = get_artifact_repository(uri, tracking_uri=store, registry_uri=store)
+    while (inner := getattr(found, "repo", None)) is not None:
+        found = inner
+    return found
+
+
+def is_here(kept: Any) -> bool:
+    """Whether a place of artifacts is a folder of this machine, which is read where it is."""
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    return isinstance(kept, LocalArtifactRepository)
+
+
+class ArtifactStore:
+    """Where artifacts are, and what gives access.
+
+    Args:
+        place: the folder or URL; for messages.
+        options: gives the options of the object store, secrets in clear; None where there are none.
+    """
+
+    def __init__(self, place: str, options: Callable[[], Mapping[str, str]] | None) -> None:
+        self._place, self._options = place, options
+        self._session: Any = None  # of boto3, with what it has loaded
+
+    @contextmanager
+    def reached(self) -> Generator[None]:
+        """While artifacts are read or written, and no code of a model runs: MLflow finds what gives access.
+
+        Raises:
+            UnavailableError: the object store does not answer, or refuses.
+        """
+        given = variables(self._options()) if self._options is not None else {}
+        with vault.lent(), _set(given), self._own_session():
+            try:
+                yield
+            except Exception as error:
+                if isinstance(error, _refusals()):
+                    raise UnavailableError(
+                        f"artifacts at {self._place} cannot be reached: {str(error).splitlines()[0][:300]}",
+                        hint="Is the bucket there, and do storage_options in headrace.toml name its endpoint and keys?",
+                    ) from error
+                raise
+
+    @contextmanager
+    def _own_session(self) -> Generator[None]:
+        """Other code of this process gets no client, and no credentials, that were made meanwhile."""
+        before = _swap(self._session)
+        _forget_clients()
+        try:
+            yield
+        finally:
+            self._session = _swap(before)
+            _forget_clients()
+
+
+def _swap(session: Any) -> Any:
+    """Puts a default session in the place of boto3's; gives the one that was there."""
+    boto3: Any = sys.modules.get("boto3")
+    if boto3 is None:
+        return None
+    before, boto3.DEFAULT_SESSION = boto3.DEFAULT_SESSION, session
+    return before
+
+
+def _forget_clients() -> None:
+    clients: Any = sys.modules.get("mlflow.store.artifact.s3_artifact_repo")
+    if clients is not None:
+        clients._cached_get_s3_client.cache_clear()  # noqa: SLF001
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What the client of S3 raises; nothing where it was not imported."""
+    if "botocore" not in sys.modules or "boto3" not in sys.modules:
+        return ()
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return (Boto3Error, BotoCoreError, ClientError)
+
+
+@contextmanager
+def _set(given: Mapping[str, str | None]) -> Generator[None]:
+    before = {name: os.environ.get(name) for name in given}
+    _write(given)
+    try:
+        yield
+    finally:
+        _write(before)
+
+
+def _write(given: Mapping[str, str | None]) -> None:
+    for name, value in given.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
