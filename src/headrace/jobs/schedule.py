@@ -1,11 +1,12 @@
-"""When a job is due: cron expressions, in UTC."""
+"""When a job is due: cron expressions, in UTC, and how late it may still begin."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from headrace.core.errors import DeclarationError
+from headrace.core.clock import duration
+from headrace.core.errors import ConfigError, DeclarationError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -13,9 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cron:
-    """Five fields: minute, hour, day of month, month, day of week; UTC."""
+    """Five fields: minute, hour, day of month, month, day of week; UTC.
+
+    Attributes:
+        misfire_grace: how late a run may begin, `"1h"`; None: however late.
+    """
 
     expression: str
+    misfire_grace: str | None = None
 
     def after(self, moment: datetime) -> datetime:
         """The first moment after this one that the expression names."""
@@ -23,12 +29,24 @@ class Cron:
 
         return next(CronSim(self.expression, moment))
 
+    def due(self, since: datetime, at: datetime) -> bool:
+        """Whether a moment that it names has come since another one, and a run may still begin. Several are one run."""
+        if self.misfire_grace is not None:
+            since = max(since, at - duration(self.misfire_grace))
+        return self.after(since) <= at
 
-def cron(expression: str) -> Cron:
+
+def cron(expression: str, *, misfire_grace: str | None = None) -> Cron:
     """A schedule: `"0 4 * * *"` is every day at four, UTC.
 
+    What was missed while no scheduler ran is made up for once, however many times it was missed.
+
+    Args:
+        expression: minute, hour, day of month, month, day of week.
+        misfire_grace: how late a run may begin, `"1h"`: what was missed longer ago is left out. However late, unless said.
+
     Raises:
-        DeclarationError: not a cron expression of five fields.
+        DeclarationError: not a cron expression of five fields, or no duration.
     """
     from cronsim import CronSim, CronSimError
 
@@ -41,4 +59,9 @@ def cron(expression: str) -> Cron:
         next(CronSim(expression, now()))
     except (CronSimError, StopIteration) as error:
         raise DeclarationError(f"{expression!r} is not a schedule: {error}.", hint=hint) from None
-    return Cron(expression)
+    if misfire_grace is not None:
+        try:
+            duration(misfire_grace)
+        except ConfigError as error:
+            raise DeclarationError(f"misfire_grace={misfire_grace!r} is no duration.", hint=error.hint) from None
+    return Cron(expression, misfire_grace)

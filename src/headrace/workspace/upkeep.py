@@ -20,8 +20,13 @@ from headrace.workspace.start import verdict_on_retraining
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from headrace.jobs.records import RunRecord
     from headrace.jobs.schedule import Cron
     from headrace.workspace.workspace import Workspace
+
+
+ATTEMPTS = 3  # of a run that is interrupted each time
+BEFORE = ("refresh", "publish")  # what a scoring is prepared with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +42,16 @@ def due(workspace: Workspace, *, since: datetime) -> list[Due]:
 
     Args:
         workspace: the environment.
-        since: when the scheduler began: a job that has never run is due the first time after it.
+        since: when the scheduler began: what has never been run and never been in Production is due the first time after it.
     """
+    workspace.ledger.sweep()
     found: list[Due] = []
     for deployment in workspace.project.all(Deployment):
         model = ("--model", deployment.name)
         schedule = deployment.score.every
-        if schedule is not None and _is_due(workspace, f"score {deployment.name}", schedule, since):
+        if schedule is not None and _is_due(
+            workspace, f"score {deployment.name}", schedule, _promoted(workspace, deployment.name) or since
+        ):
             why = f"scoring of {deployment.name} is due: {schedule.expression}"
             found += [Due(arguments=("refresh",), why=why), Due(arguments=("publish",), why=why)]
             found.append(Due(arguments=("score", *model), why=why))
@@ -59,7 +67,8 @@ def _retraining(workspace: Workspace, deployment: Deployment, since: datetime) -
         return []
     arguments = ("retrain", "--model", deployment.name)
     if declared.every is not None:
-        late = _is_due(workspace, f"retrain {deployment.name}", declared.every, since)
+        made = [version.created for version in workspace.registry.versions(deployment.name)]
+        late = _is_due(workspace, f"retrain {deployment.name}", declared.every, max(made, default=since))
         return [Due(arguments=arguments, why=f"due: {declared.every.expression}")] if late else []
     verdict = verdict_on_retraining(workspace, deployment, as_of=workspace.project.as_of or now())
     if not verdict.allowed or verdict.alert is None or _is_taken_care_of(workspace, deployment.name, verdict.alert):
@@ -73,13 +82,35 @@ def _is_taken_care_of(workspace: Workspace, model: str, alert: int) -> bool:
         return True
     if any(version.alert == alert for version in workspace.registry.versions(model)):
         return True
-    last = next(iter(workspace.ledger.runs(f"retrain {model}", limit=1)), None)
+    last = _last(workspace, f"retrain {model}")
     return last is not None and last.status == "failed" and last.started > workspace.alerts.get(alert).opened
 
 
+def _promoted(workspace: Workspace, model: str) -> datetime | None:
+    """When a version first came to Production; None before."""
+    changes = workspace.registry.history(model)
+    return min((change.at for change in changes if change.stage == "Production"), default=None)
+
+
 def _is_due(workspace: Workspace, job: str, schedule: Cron, since: datetime) -> bool:
-    last = next(iter(workspace.ledger.runs(job, limit=1)), None)
-    return schedule.after(max(last.started, since) if last and last.started > since else since) <= now()
+    """Whether a moment of the schedule came after the last run began, or, before the first one, after another moment.
+
+    A run that was interrupted is due as well; not for ever where each attempt ends so, nor when a person saw that nothing is
+    left to do. Nor is a job due whose preparation failed since: that needs somebody, or the next moment.
+    """
+    last = _last(workspace, job)
+    if last is not None and last.status == "interrupted" and not last.acknowledged_by and last.attempt < ATTEMPTS:
+        return True
+    began = [] if last is None else [last.started]
+    for each in BEFORE:
+        prepared = _last(workspace, each)
+        if prepared is not None and prepared.status == "failed" and not prepared.acknowledged_by:
+            began.append(prepared.started)
+    return schedule.due(max(began, default=since), now())
+
+
+def _last(workspace: Workspace, job: str) -> RunRecord | None:
+    return next(iter(workspace.ledger.runs(job, limit=1)), None)
 
 
 def tend(workspace: Workspace) -> list[str]:

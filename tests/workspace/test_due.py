@@ -1,0 +1,119 @@
+"""What `headrace up` finds due: by the ledger and the registry, not by how long it has been at work itself."""
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from datetime import timedelta
+
+import pytest
+from tests.cli.mini import write
+
+from headrace.core.clock import now
+from headrace.workspace import upkeep
+from headrace.workspace.workspace import open_workspace
+
+YEARLY = 'score=hr.Score(into="answers.days", every=hr.cron("0 0 1 1 *"))'
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = write(tmp_path / "mini")
+    program = folder / "mini.py"
+    program.write_text(program.read_text().replace('score=hr.Score(into="answers.days")', YEARLY))
+    return folder
+
+
+@pytest.fixture
+def workspace(folder):
+    with open_workspace(folder=folder) as opened:
+        yield opened
+
+
+def due(workspace, monkeypatch, days=0.0, since=0.0):
+    """What is due in so many days, for a scheduler that began in so many."""
+    began = now() + timedelta(days=since)
+    later = now() + timedelta(days=days)
+    monkeypatch.setattr(upkeep, "now", lambda: later)
+    return [each.arguments[0] for each in upkeep.due(workspace, since=began)]
+
+
+def run(workspace, job, error=None):
+    with suppress(BaseException), workspace.ledger.open(job, {}, code="c"):
+        if error is not None:
+            raise error
+
+
+ALL = ["refresh", "publish", "score"]
+
+
+def test_what_never_ran_is_due_the_first_time_after_the_scheduler_began(workspace, monkeypatch):
+    assert due(workspace, monkeypatch) == []
+    assert due(workspace, monkeypatch, days=366) == ALL
+
+
+def test_what_was_missed_is_due_whoever_looks(workspace, monkeypatch):
+    run(workspace, "score days")
+    assert due(workspace, monkeypatch) == []
+    assert due(workspace, monkeypatch, days=366, since=366) == ALL  # `up --once`: began when it looked
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
+def test_what_was_interrupted_is_due_until_somebody_says_otherwise(workspace, monkeypatch, error):
+    run(workspace, "score days", error)
+    (record,) = workspace.ledger.runs("score days")
+    assert record.status == "interrupted"
+    assert due(workspace, monkeypatch) == ALL
+    workspace.ledger.acknowledge(record.id, by="ann", reason="not today")
+    assert due(workspace, monkeypatch) == []
+
+
+def test_a_run_whose_process_died_is_due(workspace, monkeypatch, folder):
+    child = os.fork()
+    if child == 0:
+        with open_workspace(folder=folder) as mine:
+            mine.ledger.open("score days", {}, code="c").__enter__()
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert due(workspace, monkeypatch) == ALL
+
+
+def test_one_that_is_interrupted_each_time_waits(workspace, monkeypatch):
+    for _ in range(3):
+        run(workspace, "score days", KeyboardInterrupt())
+        with closing(sqlite3.connect(workspace.environment.root / "state.db")) as state:
+            state.execute(
+                "update job_runs set swept = 1"
+            )  # as if its process had died: the next attempt is the same run's
+            state.commit()
+    assert workspace.ledger.runs("score days")[0].attempt == 3
+    assert due(workspace, monkeypatch) == []
+    assert due(workspace, monkeypatch, days=366) == ALL
+
+
+def test_a_refresh_that_failed_is_not_tried_again_and_again(workspace, monkeypatch):
+    later = timedelta(days=366)
+    run(workspace, "score days")
+    with closing(sqlite3.connect(workspace.environment.root / "state.db")) as state:
+        state.execute("update job_runs set started = datetime(started, '-366 days')")
+        state.commit()
+    assert due(workspace, monkeypatch) == ALL
+    run(workspace, "refresh", ValueError("the source is gone"))
+    assert due(workspace, monkeypatch) == []
+    assert due(workspace, monkeypatch, days=later.days) == ALL
+    workspace.ledger.acknowledge(workspace.ledger.runs("refresh")[0].id, by="ann", reason="it is back")
+    assert due(workspace, monkeypatch) == ALL
+
+
+def test_up_once_makes_up_for_what_was_missed(headrace, folder):
+    """It has been in Production for a year and a day, and nobody scored."""
+    for arguments in (["refresh"], ["train"], ["deploy"]):
+        done = headrace.run(folder, "run", *arguments)
+        assert done.code == 0, done.stderr
+    assert "headrace run score" not in headrace.run(folder, "up", "--once").stderr
+    with closing(sqlite3.connect(folder / ".headrace" / "dev" / "state.db")) as state:
+        state.execute("update stage_history set at = datetime(at, '-366 days')")
+        state.commit()
+    done = headrace.run(folder, "up", "--once")
+    assert done.code == 0, done.stderr
+    assert "scoring of days is due: 0 0 1 1 *: headrace run score --model days" in done.stderr
+    assert "headrace run" not in headrace.run(folder, "up", "--once").stderr
