@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from headrace.core.clock import now
 from headrace.core.errors import HeadraceError, NotFoundError
+from headrace.core.events import is_projection
 from headrace.core.ids import digest
 from headrace.core.text import counted, percent
 from headrace.deployment import checks, comparison, ramps, staged
@@ -481,7 +482,7 @@ class Delivery:
             troubles = follow()
             for trouble in troubles:
                 step.log(f"{trouble.channel}: {trouble.error}; again after {trouble.again:%H:%M:%S} UTC")
-            vital = [trouble for trouble in troubles if trouble.channel in ("mlflow", "serving")]
+            vital = [trouble for trouble in troubles if is_projection(trouble.channel)]
             if vital:
                 raise HeadraceError(
                     f"the stages stand, but {vital[0].channel} could not follow: {vital[0].error}",

@@ -6,10 +6,12 @@ as long as it likes, and keeps neither a rollback nor a rule that stops a versio
 
 from __future__ import annotations
 
+from socket import gethostname
 from typing import TYPE_CHECKING
 
 from headrace.access.audit import record
 from headrace.core.errors import DataError
+from headrace.core.ids import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +33,7 @@ def follow(workspace: Workspace, *, patient: bool = False) -> Sequence[Trouble]:
         from headrace.registry import projection
 
         projection.repair(workspace.registry)
-    if "serving" not in late:
+    if _serving_here(workspace) not in late:
         _repair_serving(workspace)
     return troubles
 
@@ -58,8 +60,13 @@ def _repair_serving(workspace: Workspace) -> None:
 def _own(workspace: Workspace) -> dict[str, Callable[[Event], None]]:
     return {
         "mlflow": lambda event: _alias(workspace, event),
-        "serving": lambda event: _serving(workspace, event),
+        _serving_here(workspace): lambda event: _serving(workspace, event),
     }
+
+
+def _serving_here(workspace: Workspace) -> str:
+    """The channel of the servers' folder on this machine: another one has another folder, and comes as far by itself."""
+    return f"serving on {gethostname()[:64]} {digest(str(workspace.environment.root))[:8]}"
 
 
 def _serving(workspace: Workspace, event: Event) -> None:
