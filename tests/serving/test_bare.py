@@ -444,3 +444,14 @@ def test_many_requests_at_once_are_all_answered_with_their_own(scaled):
 
     assert [told["predictions"][0]["times"] for _, told in answers] == [each * (each % 3 + 1.0) for each in range(60)]
     assert all(status == 200 for status, _ in answers)
+
+
+def test_a_model_that_takes_no_missing_values_is_a_422_that_says_where_one_is(asked, tmp_path):
+    X = rows(50).drop(columns="whole")
+    signature = infer_signature(X, X["a"])
+    options = {"signature": signature, "pip_requirements": [], "serialization_format": "cloudpickle"}
+    mlflow.sklearn.save_model(LinearRegression().fit(X, X["a"]), str(tmp_path / "line"), **options)
+    traffic = load_bare(str(tmp_path / "line"))
+    status, told = asked(traffic, {"instances": [[1.0, 2.0], [1.0, None]]})
+    assert (status, told["message"]) == (422, "ValueError in the model; row 1 has no value for 'narrow'.")
+    assert asked(traffic, {"instances": [[1.0, 2.0]]})[0] == 200

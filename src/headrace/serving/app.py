@@ -34,7 +34,7 @@ from headrace.serving.traffic import named
 from headrace.serving.writing import Writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from headrace.serving.connection import Coming, Request
@@ -190,7 +190,7 @@ class App:
                     )
                 self.writing.behind(records)
         except Exception as error:  # noqa: BLE001  # whatever a model does, the server stays
-            answer = _failed(error, request.path)
+            answer = _failed(error, request.path, parts)
         self._counted(parts, answer.status, began, request.path)
         return answer
 
@@ -206,7 +206,7 @@ class App:
         except TimeoutError:
             answer = refusal(503, f"there was no answer within {limits.timeout}.", path=asked.request.path)
         except Exception as error:  # noqa: BLE001  # whatever a model does, the server stays
-            answer = _failed(error, asked.request.path)
+            answer = _failed(error, asked.request.path, asked.parts)
         self._counted(asked.parts, answer.status, asked.began, asked.request.path)
         return answer
 
@@ -345,7 +345,7 @@ def _call(seen: Observation, part: Part) -> AbstractContextManager[None]:
     return seen.call(part.serving.served.version, part.serving.predictor.tier, len(part.rows))
 
 
-def _failed(error: Exception, path: str) -> Answer:
+def _failed(error: Exception, path: str, parts: Sequence[Part] = ()) -> Answer:
     if isinstance(error, RefusedRequestError):
         return refusal(error.status, str(error), error.headers, path=path)
     if isinstance(error, BadRequestError):
@@ -356,4 +356,15 @@ def _failed(error: Exception, path: str) -> Answer:
     if isinstance(error, DataError):
         return refusal(400, error.what, path=path)
     tell("".join(traceback.format_exception(error)).rstrip())
+    if isinstance(error, ValueError | TypeError) and (without := next(filter(None, map(_without, parts)), "")):
+        return refusal(422, f"{type(error).__name__} in the model; {without}.", path=path)
     return refusal(500, f"{type(error).__name__} in the model; the server's log says more.", path=path)
+
+
+def _without(part: Part) -> str:
+    """The first row that has missing values, which a model need not take; empty where there is none."""
+    for place, row in enumerate(part.rows):
+        names = [repr(name) for name, value in zip(part.serving.codec.names, row, strict=False) if value is None]
+        if names:
+            return f"row {place if part.places is None else part.places[place]} has no value for {', '.join(names)}"
+    return ""
