@@ -25,10 +25,15 @@ $(VENV)/.uv: requirements/demo.txt
 demo: $(VENV)/.demo  ## a year of flights through the loop, into ./flights
 	$(BIN)/headrace demo
 
+# Each command that a test starts would compile the sources anew where an environment says to write no bytecode.
+COMPILED = $(BIN)/python -m compileall -q src tests
+
 test: $(VENV)/.dev  ## the whole test suite
+	@$(COMPILED)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 attacks: $(VENV)/.dev  ## every attack on a promise of docs/security.md, embedded and on PostgreSQL
+	@$(COMPILED)
 	$(BIN)/python -m pytest -n $(WORKERS) -q tests/attacks
 
 # The newest of everything but what pyproject.toml pins to one minor, with its reason.
