@@ -455,3 +455,16 @@ def test_a_model_that_takes_no_missing_values_is_a_422_that_says_where_one_is(as
     status, told = asked(traffic, {"instances": [[1.0, 2.0], [1.0, None]]})
     assert (status, told["message"]) == (422, "ValueError in the model; row 1 has no value for 'narrow'.")
     assert asked(traffic, {"instances": [[1.0, 2.0]]})[0] == 200
+
+
+class Total(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        del context, params
+        return [float(model_input.sum().sum())]
+
+
+def test_one_answer_for_all_rows_is_found_out_without_an_example(asked, tmp_path):
+    signature = ModelSignature(Schema([ColSpec("double", "a")]))
+    mlflow.pyfunc.save_model(str(tmp_path / "total"), python_model=Total(), signature=signature, pip_requirements=[])
+    status, told = asked(load_bare(str(tmp_path / "total")), {"dataframe_records": [{"a": 1.0}, {"a": 2.0}]})
+    assert (status, told["predictions"]) == (200, [3.0])

@@ -171,6 +171,7 @@ def _choose(model: Any, signature: Signature, rows: list[Row]) -> tuple[Flavour,
     """The flavour's own `predict` where it answers the examples as MLflow's does; and why not."""
     enforced = Flavour(signature=signature, ask=through(model))
     tried = rows or [_made_up(signature)]
+    tried = tried if len(tried) > 1 else tried * 2  # one row does not tell a model that answers all of them at once
     try:
         given = enforced.ask(signature.data(tried), signature.params)
         columns, _ = table(given, signature.outputs)
@@ -190,7 +191,7 @@ def _choose(model: Any, signature: Signature, rows: list[Row]) -> tuple[Flavour,
         return enforced, ["generic: there is no input example to compare with"]
     try:
         direct = replace(enforced, ask=own(model), tier="generic")
-        same = _answers(direct, rows) == answers
+        same = _answers(direct, tried) == answers
     except UnfitError as error:
         return enforced, [f"generic: {error}"]
     except Exception as error:  # noqa: BLE001  # whatever a flavour does with what MLflow did not prepare for it
