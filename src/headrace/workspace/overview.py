@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from headrace.jobs.records import RunRecord
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.lakehouse.snapshot import Snapshot
+    from headrace.registry.records import Ramp
     from headrace.workspace.workspace import Workspace
 
 LATEST = 200  # runs looked at for the last one of each job
@@ -198,19 +199,23 @@ def _held(workspace: Workspace) -> list[Row]:
 
 def _traffic(workspace: Workspace) -> list[Row]:
     """Who answers beside the version in Production, and what a ramp waits for."""
-    from headrace.deployment.ramps import outlook
-
     found: list[Row] = []
     for model in workspace.registry.models():
         split, ramp = workspace.registry.traffic.current(model), workspace.registry.ramps.running(model)
         for role, shares in (("candidate", split.candidates), ("shadow", split.shadows)):
             for share in shares:
                 on_ramp = ramp is not None and ramp.version == share.version
-                waits = outlook(workspace.registry, workspace.lakehouse, ramp, now()) if ramp and on_ramp else split.why
+                waits = _outlook(workspace, ramp) if ramp and on_ramp else split.why
                 found.append(
                     {"model": model, "version": share.version, "role": role, "share": share.weight, "why": waits}
                 )
     return found
+
+
+def _outlook(workspace: Workspace, ramp: Ramp) -> str:
+    from headrace.deployment.ramps import outlook  # with what judges a ramp, which takes half a second to import
+
+    return outlook(workspace.registry, workspace.lakehouse, ramp, now())
 
 
 def _serving(workspace: Workspace) -> list[Row]:
