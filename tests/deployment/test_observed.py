@@ -14,7 +14,7 @@ from headrace.deployment.experiment import experiment
 from headrace.deployment.observed import Counted, Key, counted, error_gap, estimate, gap, total
 from headrace.monitoring.labelled import LABEL
 from headrace.registry.records import Share
-from headrace.registry.traffic import write
+from headrace.registry.split import write
 from headrace.serving.telling import BUCKETS
 
 SOON = timedelta(minutes=5)

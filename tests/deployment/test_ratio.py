@@ -10,7 +10,7 @@ from tests.registry.test_move import promote
 from headrace.core.text import percent
 from headrace.deployment import ratio, sequential
 from headrace.registry.records import Share
-from headrace.registry.traffic import write
+from headrace.registry.split import write
 
 NEEDED = sequential.needed(ratio.ALPHA / 2)  # of the first split
 

@@ -16,7 +16,7 @@ from headrace.core.events import Outbox
 from headrace.core.ids import digest
 from headrace.registry import tables
 from headrace.registry.records import RampPlan, Share, Split
-from headrace.registry.traffic import _salt
+from headrace.registry.split import _salt
 
 PLAN = RampPlan(steps=(0.05, 0.25, 0.5), every=1.0, min_requests=10, stop=(), alpha=0.05, by=("customer",))
 

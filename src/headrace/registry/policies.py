@@ -16,7 +16,7 @@ from headrace.access.audit import record
 from headrace.core.clock import now
 from headrace.core.errors import ConflictError
 from headrace.core.events import publish
-from headrace.registry import traffic
+from headrace.registry import split as splits
 from headrace.registry.records import Policy
 from headrace.registry.tables import DECISIONS, POLICIES, RAMPS, REQUESTS, STAGES
 
@@ -132,10 +132,10 @@ def _end_shares(connection: Connection, policy: Policy, requests: Sequence[int],
         publish(connection, "ramp.ended", f"{policy.model}/{ramp.version}", told)
     in_production = select(STAGES.c.version).where(STAGES.c.model == policy.model, STAGES.c.stage == "Production")
     gone = versions - set(connection.execute(in_production).scalars())
-    split = traffic.current(connection, policy.model)
+    split = splits.current(connection, policy.model)
     left = tuple(each for each in split.candidates if each.version not in gone)
     if left != split.candidates:
-        traffic.write(connection, split, candidates=left, by=policy.by, why=why)
+        splits.write(connection, split, candidates=left, by=policy.by, why=why)
 
 
 def _policy(row: RowMapping) -> Policy:

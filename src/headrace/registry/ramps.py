@@ -17,7 +17,7 @@ from headrace.core.errors import ConflictError, NotFoundError, RefusedError
 from headrace.core.events import publish
 from headrace.core.failpoints import reach
 from headrace.core.text import percent
-from headrace.registry import traffic
+from headrace.registry import split as splits
 from headrace.registry.records import Ramp, RampPlan, Share
 from headrace.registry.tables import DECISIONS, RAMPS, REQUESTS
 
@@ -84,7 +84,7 @@ class Ramps:
                     f"version {running.version} of {model} is on a ramp, at {percent(running.share)}; one at a time.",
                     hint=f"Wait for its end, or end it: headrace traffic stop {model} --why …",
                 )
-            split = traffic.current(connection, model)
+            split = splits.current(connection, model)
             if others := [each.version for each in split.candidates if each.version != version.version]:
                 raise RefusedError(
                     f"version {others[0]} of {model} has a share of the traffic, set by {split.by}: {split.why}.",
@@ -115,7 +115,7 @@ class Ramps:
             assert ramp is not None  # just written
             _tell(connection, "ramp.began", ramp, by, why, {"plan": plan.to_json(), "decision": decision.id})
             share = (Share(version=version.version, weight=plan.steps[0]),)
-            traffic.write(connection, split, candidates=share, columns=plan.by, by=by, why=why)
+            splits.write(connection, split, candidates=share, columns=plan.by, by=by, why=why)
         reach(f"ramp.began:{version.name}")
         return ramp
 
@@ -126,10 +126,10 @@ class Ramps:
             values = {"step": to, "step_began": at, "why": why, "held": {}}
             if not _change(connection, ramp, values):
                 return False
-            split = traffic.current(connection, ramp.model)
+            split = splits.current(connection, ramp.model)
             share = (Share(version=ramp.version, weight=ramp.plan.steps[to]),)
             _tell(connection, "ramp.advanced", ramp, by, why, {"step": to, "share": ramp.plan.steps[to]})
-            traffic.write(connection, split, candidates=share, by=by, why=why)
+            splits.write(connection, split, candidates=share, by=by, why=why)
         reach(f"ramp.advanced:{ramp.model}")
         return True
 
@@ -138,10 +138,10 @@ class Ramps:
         with self.state.begin() as connection:
             if not _change(connection, ramp, {"status": status, "ended": now(), "why": why}):
                 return False
-            split = traffic.current(connection, ramp.model)
+            split = splits.current(connection, ramp.model)
             left = tuple(each for each in split.candidates if each.version != ramp.version)
             _tell(connection, f"ramp.{status}", ramp, by, why, {"share": ramp.share})
-            traffic.write(connection, split, candidates=left, by=by, why=f"ramp {status}: {why}")
+            splits.write(connection, split, candidates=left, by=by, why=f"ramp {status}: {why}")
         reach(f"ramp.stopped:{ramp.model}")
         return True
 
@@ -176,7 +176,7 @@ class Ramps:
             NotFoundError: no candidate and no shadow has a share.
         """
         with self.state.begin() as connection:
-            split, ramp = traffic.current(connection, model), _running(connection, model)
+            split, ramp = splits.current(connection, model), _running(connection, model)
             if ramp is None and not split.candidates and not split.shadows:
                 raise NotFoundError(
                     "candidate, shadow or ramp of", model, None, hint=f"headrace traffic history {model}"
@@ -184,7 +184,7 @@ class Ramps:
             if ramp is not None:
                 _change(connection, ramp, {"status": "ended", "ended": now(), "why": why})
                 _tell(connection, "ramp.ended", ramp, by, why, {"share": ramp.share})
-            traffic.write(connection, split, candidates=(), shadows=(), by=by, why=why)
+            splits.write(connection, split, candidates=(), shadows=(), by=by, why=why)
         return ramp
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
@@ -18,8 +17,9 @@ from headrace.registry.policies import Policies
 from headrace.registry.ramps import Ramps, refuse_before_the_end
 from headrace.registry.records import Decision, Stage, StageChange, Version
 from headrace.registry.requests import Requests, check_in_force
+from headrace.registry.split import follow_move
 from headrace.registry.tables import ALL, DECISIONS, STAGES, VERSIONS
-from headrace.registry.traffic import PLAN, Traffic, follow_move
+from headrace.registry.traffic import PLAN, Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,32 +39,22 @@ class Registry:
     Args:
         state: where they are kept; tables are made where there are none.
         tracking: whose registry gives version numbers, so that `models:/<name>/<version>` means the same everywhere.
+
+    Attributes:
+        requests: to move a version, and decisions on them.
+        policies: what Production takes, as it is declared.
+        ramps: versions on their way into Production, step by step.
+        traffic: who answers the traffic of a model.
     """
 
     def __init__(self, state: State, tracking: Tracking) -> None:
         self.state = state
         self.tracking = tracking
         state.create(*ALL, AUDIT, EVENTS, CHANNELS)
-
-    @cached_property
-    def requests(self) -> Requests:
-        """Requests to move a version, and decisions on them."""
-        return Requests(self.state)
-
-    @cached_property
-    def policies(self) -> Policies:
-        """What Production takes, as it is declared."""
-        return Policies(self.state)
-
-    @cached_property
-    def traffic(self) -> Traffic:
-        """Who answers the traffic of a model."""
-        return Traffic(self)
-
-    @cached_property
-    def ramps(self) -> Ramps:
-        """Versions on their way into Production, step by step."""
-        return Ramps(self.state)
+        self.requests = Requests(state)
+        self.policies = Policies(state)
+        self.ramps = Ramps(state)
+        self.traffic = Traffic(self)
 
     def register(
         self,

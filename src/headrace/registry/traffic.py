@@ -10,34 +10,72 @@ now, or that the version has been in Production before, which is what a rollback
 from __future__ import annotations
 
 import math
-import secrets
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy import insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import select
 
-from headrace.access.audit import record
 from headrace.core.clock import now
 from headrace.core.errors import ConflictError, DataError, RefusedError
-from headrace.core.events import publish
 from headrace.core.failpoints import reach
 from headrace.core.text import percent
+from headrace.registry import split
 from headrace.registry.bound import check_bound
 from headrace.registry.records import RampPlan, Share, Split
-from headrace.registry.tables import DECISIONS, RAMPS, REQUESTS, TRAFFIC, VERSIONS
+from headrace.registry.tables import DECISIONS, RAMPS, REQUESTS, VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection, RowMapping
+    from sqlalchemy import Connection
 
-    from headrace.core.ids import Json
-    from headrace.registry.records import Decision, Version
-    from headrace.registry.registry import Registry
+    from headrace.core.state import State
+    from headrace.registry.policies import Policies
+    from headrace.registry.records import Decision, Stage, StageChange, Version
+    from headrace.registry.requests import Requests
+    from headrace.tracking.tracking import Tracking
 
 PLAN = "ramp"  # in the evidence of a request for Production
 SMALLEST = 1e-6  # of a share
+
+
+class Versions(Protocol):
+    """What traffic asks the registry."""
+
+    @property
+    def state(self) -> State:
+        """Its database."""
+        ...
+
+    @property
+    def tracking(self) -> Tracking:
+        """Where versions are logged."""
+        ...
+
+    @property
+    def requests(self) -> Requests:
+        """See Requests."""
+        ...
+
+    @property
+    def policies(self) -> Policies:
+        """See Policies."""
+        ...
+
+    def versions(self, model: str | None = None) -> list[Version]:
+        """All of a model; raises NotFoundError for one that is not there."""
+        ...
+
+    def get(self, model: str, version: int) -> Version:
+        """One of them."""
+        ...
+
+    def current(self, model: str, stage: Stage) -> Version | None:
+        """The one in a stage."""
+        ...
+
+    def history(self, model: str, version: int | None = None) -> list[StageChange]:
+        """How it came there."""
+        ...
 
 
 class Traffic:
@@ -47,7 +85,7 @@ class Traffic:
         registry: whose versions they are of.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Versions) -> None:
         self.registry = registry
 
     def current(self, model: str) -> Split:
@@ -58,7 +96,7 @@ class Traffic:
         """
         self.registry.versions(model)
         with self.registry.state.read() as connection:
-            return current(connection, model)
+            return split.current(connection, model)
 
     def history(self, model: str) -> list[Split]:
         """Every change, oldest first.
@@ -67,9 +105,8 @@ class Traffic:
             NotFoundError: there is no such model.
         """
         self.registry.versions(model)
-        wanted = select(TRAFFIC).where(TRAFFIC.c.model == model).order_by(TRAFFIC.c.number)
         with self.registry.state.read() as connection:
-            return [_split(row) for row in connection.execute(wanted).mappings()]
+            return split.history(connection, model)
 
     def experiment(self, model: str) -> list[Split]:
         """The changes since the candidates of now were first hashed with the salt of now, oldest first."""
@@ -187,7 +224,7 @@ class Traffic:
             order = [each.version for each in before.candidates if each.version in candidates]
             order += [number for number in candidates if number not in order]
             shares = tuple(Share(version=number, weight=round(candidates[number], 9)) for number in order)
-            return write(connection, before, candidates=shares, columns=tuple(columns), by=by, why=why)
+            return split.write(connection, before, candidates=shares, columns=tuple(columns), by=by, why=why)
 
     def shadow(self, model: str, version: int, share: float, *, expect: int, by: str, why: str) -> Split:
         """Asks a version too, for a share of the requests; 0 ends that.
@@ -215,7 +252,7 @@ class Traffic:
             added = (Share(version=version, weight=round(share, 9)),) if share else ()
             if not added and others == before.shadows:
                 raise RefusedError(f"{found.name} is no shadow.", hint=f"headrace traffic show {model}")
-            return write(connection, before, shadows=others + added, by=by, why=why)
+            return split.write(connection, before, shadows=others + added, by=by, why=why)
 
     def _may_have(self, version: Version, weight: float) -> Decision | None:
         decision = self.licence(version)
@@ -255,127 +292,6 @@ class Traffic:
             )
 
 
-def current(connection: Connection, model: str) -> Split:
-    """The split of now, as the caller's transaction sees it."""
-    wanted = select(TRAFFIC).where(TRAFFIC.c.model == model).order_by(TRAFFIC.c.number.desc()).limit(1)
-    row = connection.execute(wanted).mappings().first()
-    in_production = (VERSIONS.c.model == model, VERSIONS.c.stage == "Production")
-    primary = connection.execute(select(VERSIONS.c.version).where(*in_production)).scalar()
-    if row is not None:
-        return replace(_split(row), primary=primary)
-    return Split(
-        model=model,
-        number=0,
-        primary=primary,
-        candidates=(),
-        shadows=(),
-        salt="",
-        columns=(),
-        at=None,
-        by="",
-        why="",
-    )
-
-
-def write(
-    connection: Connection,
-    before: Split,
-    *,
-    candidates: tuple[Share, ...] | None = None,
-    shadows: tuple[Share, ...] | None = None,
-    columns: tuple[str, ...] | None = None,
-    by: str,
-    why: str,
-) -> Split:
-    """Appends a change in the caller's transaction, with its line in the audit and its event."""
-    given = before.candidates if candidates is None else candidates
-    answering = {each.version for each in given}
-    asked = tuple(each for each in (before.shadows if shadows is None else shadows) if each.version not in answering)
-    named = before.columns if columns is None else columns
-    made = replace(
-        before,
-        number=before.number + 1,
-        candidates=given,
-        shadows=asked,
-        columns=named if given else (),
-        salt=_salt(before, given, named),
-        at=now(),
-        by=by,
-        why=why,
-    )
-    values = {
-        "model": made.model,
-        "number": made.number,
-        "champion": made.primary,
-        "candidates": [[each.version, each.weight] for each in made.candidates],
-        "shadows": [[each.version, each.weight] for each in made.shadows],
-        "salt": made.salt,
-        "columns": list(made.columns),
-        "at": made.at,
-        "by": by,
-        "why": why,
-    }
-    try:
-        connection.execute(insert(TRAFFIC).values(**values))
-    except IntegrityError:  # PostgreSQL only: another process inserted its change between our look and our insert
-        raise ConflictError(
-            f"somebody changed the traffic of {made.model} at the same time.",
-            hint=f"headrace traffic show {made.model}",
-        ) from None
-    told: dict[str, Json] = {
-        "split": made.id,
-        "primary": made.primary,
-        "candidates": {str(each.version): each.weight for each in made.candidates},
-        "shadows": {str(each.version): each.weight for each in made.shadows},
-        "by": list(made.columns),
-        "why": why,
-    }
-    record(connection, by, "traffic.changed", made.model, {**told, "salt": made.salt})
-    publish(connection, "traffic.changed", made.model, {**told, "model": made.model, "who": by})
-    return made
-
-
-def follow_move(connection: Connection, version: Version, *, was: int | None, decision: int, by: str) -> None:
-    """What a move of a version does to the split and to a ramp, in the transaction of the move.
-
-    A new version in Production ends the shares of all candidates, which were approved beside the old one; a version that
-    is archived leaves. A ramp is done when its version comes to Production by its decision, and ended by any other move.
-
-    Args:
-        connection: of the transaction, after the move.
-        version: that was moved, as it was before.
-        was: the version that was in Production before.
-        decision: by which it was moved.
-        by: who moved it.
-    """
-    split = current(connection, version.model)
-    changed = split.primary != was
-    why = f"version {split.primary} is in Production" if changed else f"version {version.version} was moved"
-    if changed and split.primary is None:
-        why = "nothing is in Production"
-    gone = {version.version, split.primary} if changed else _archived(connection, version)
-    candidates = () if changed else tuple(each for each in split.candidates if each.version not in gone)
-    shadows = tuple(each for each in split.shadows if each.version not in gone)
-    open_now = select(RAMPS).where(RAMPS.c.model == version.model, RAMPS.c.status == "running")
-    running = connection.execute(open_now).mappings().first()
-    if running is not None and (changed or running["version"] in gone):
-        done = changed and (running["version"], running["decision"]) == (split.primary, decision)
-        values = {"status": "done" if done else "ended", "ended": now(), "why": why}
-        connection.execute(RAMPS.update().where(RAMPS.c.id == running["id"]).values(**values))
-        told: dict[str, Json] = {"ramp": running["id"], "why": why, "model": version.model}
-        subject = f"{version.model}/{running['version']}"
-        record(connection, by, f"ramp.{values['status']}", subject, told)
-        publish(connection, f"ramp.{values['status']}", subject, told)
-    if (candidates, shadows) != (split.candidates, split.shadows):
-        write(connection, split, candidates=candidates, shadows=shadows, by=by, why=why)
-
-
-def _archived(connection: Connection, version: Version) -> set[int | None]:
-    here = (VERSIONS.c.model == version.model, VERSIONS.c.version == version.version)
-    stage = connection.execute(select(VERSIONS.c.stage).where(*here)).scalar_one()
-    return {version.version} if stage == "Archived" else set()
-
-
 def _refuse_while_a_ramp_runs(connection: Connection, model: str) -> None:
     ramp = connection.execute(
         select(RAMPS.c.version).where(RAMPS.c.model == model, RAMPS.c.status == "running")
@@ -388,7 +304,7 @@ def _refuse_while_a_ramp_runs(connection: Connection, model: str) -> None:
 
 
 def _expected(connection: Connection, model: str, expect: int) -> Split:
-    found = current(connection, model)
+    found = split.current(connection, model)
     if found.number != expect:
         raise ConflictError(
             f"the traffic of {model} was changed meanwhile, by {found.by}: {found.why} ({found.id}).",
@@ -412,19 +328,19 @@ def _check_unmoved(connection: Connection, version: Version) -> None:
         )
 
 
-def _check_unspent(connection: Connection, decision: Decision, split: Split) -> None:
+def _check_unspent(connection: Connection, decision: Decision, before: Split) -> None:
     """What was looked at before the transaction still holds in it."""
     status = connection.execute(select(REQUESTS.c.status).where(REQUESTS.c.id == decision.request)).scalar_one()
     if status == "replaced":
         raise ConflictError(
             f"request {decision.request} was replaced meanwhile: other gates are declared.",
-            hint=f"headrace run deploy --model {split.model} --version {decision.version}",
+            hint=f"headrace run deploy --model {before.model} --version {decision.version}",
         )
     spent = connection.execute(select(DECISIONS.c.spent).where(DECISIONS.c.id == decision.id)).scalar_one()
-    if spent is not None or decision.expires <= now() or decision.against != split.primary:
+    if spent is not None or decision.expires <= now() or decision.against != before.primary:
         raise ConflictError(
             f"the decision on request {decision.request} does not hold any more: somebody moved a version meanwhile.",
-            hint=f"headrace model history {split.model}",
+            hint=f"headrace model history {before.model}",
         )
 
 
@@ -442,14 +358,6 @@ def _check_weights(candidates: Mapping[int, float]) -> None:
         )
 
 
-def _salt(before: Split, candidates: tuple[Share, ...], columns: tuple[str, ...]) -> str:
-    """That of before while one of its candidates stays, on the same entities; another experiment has another one."""
-    if not candidates:
-        return ""
-    stay = {each.version for each in before.candidates} & {each.version for each in candidates}
-    return before.salt if stay and columns == before.columns else secrets.token_hex(8)
-
-
 def _goes_on(earlier: Split, later: Split) -> bool:
     """Whether a later split has what an earlier one began: its candidates (the salt says so), or else its shadows."""
     if later.candidates or not later.shadows:
@@ -459,21 +367,3 @@ def _goes_on(earlier: Split, later: Split) -> bool:
 
 def _through_the_gates(version: Version) -> str:
     return f"Through its gates: headrace run deploy --model {version.model} --version {version.version}"
-
-
-def _split(row: RowMapping) -> Split:
-    def shares(kept: Sequence[tuple[int, float]]) -> tuple[Share, ...]:
-        return tuple(Share(version=version, weight=weight) for version, weight in kept)
-
-    return Split(
-        model=row["model"],
-        number=row["number"],
-        primary=row["champion"],
-        candidates=shares(row["candidates"]),
-        shadows=shares(row["shadows"]),
-        salt=row["salt"],
-        columns=tuple(row["columns"]),
-        at=row["at"],
-        by=row["by"],
-        why=row["why"],
-    )
