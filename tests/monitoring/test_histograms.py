@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from headrace.lakehouse.sql import column
 from headrace.monitoring import blocks, grid, histograms, windows
-from headrace.monitoring.grid import Bins, Categories, MonitoredColumn, make_grids
+from headrace.monitoring.blocks import MonitoredColumn
+from headrace.monitoring.grid import Bins, Categories, make_grids
 from headrace.monitoring.histograms import Histograms, collect, merge
 
 VALUES = st.one_of(st.none(), st.floats(), st.sampled_from([0.0, -0.5, math.nan, math.inf, -math.inf]))

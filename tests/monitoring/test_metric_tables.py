@@ -9,8 +9,9 @@ import pytest
 from headrace.lakehouse.commit import Append
 from headrace.lakehouse.lakehouse import Lakehouse
 from headrace.lakehouse.sql import quoted
+from headrace.monitoring.blocks import MonitoredColumn
 from headrace.monitoring.drift import compare
-from headrace.monitoring.grid import MonitoredColumn, make_grids
+from headrace.monitoring.grid import make_grids
 from headrace.monitoring.histograms import Histograms, collect
 from headrace.monitoring.metric_tables import Written, keep
 from headrace.monitoring.profile import profiles

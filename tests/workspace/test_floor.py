@@ -12,7 +12,7 @@ from headrace.access import identity
 from headrace.core.errors import ConfigError, RefusedError
 from headrace.core.ownership import only_reading
 from headrace.core.state import State
-from headrace.workspace import floor, stores
+from headrace.workspace import floor, stores, takeover
 from headrace.workspace.doctor import examine
 from headrace.workspace.reset import reset
 from headrace.workspace.workspace import open_workspace
@@ -400,8 +400,8 @@ def test_a_store_that_was_not_used_before_is_refused_until_an_admin_takes_it_ove
                 ask(workspace)
             assert workspace.store(kind)[1].owner() is None  # it is not marked either
             with pytest.raises(ConfigError, match="no reason"):
-                stores.take_over(workspace, kind, reason=" ")
-            stores.take_over(workspace, kind, reason="it moved")
+                takeover.take_over(workspace, kind, reason=" ")
+            takeover.take_over(workspace, kind, reason="it moved")
         with shop.open() as workspace:
             ask(workspace)
             assert actions(workspace)[0] == "store.taken_over"
@@ -413,7 +413,7 @@ def test_the_mark_of_another_store_of_the_same_state_does_not_do(shop, tmp_path,
         _ = workspace.lakehouse
     monkeypatch.setenv("HEADRACE_ENV__prod__lakehouse", str(tmp_path / "second"))
     with shop.open() as workspace:
-        stores.take_over(workspace, "lakehouse", reason="try")
+        takeover.take_over(workspace, "lakehouse", reason="try")
     monkeypatch.delenv("HEADRACE_ENV__prod__lakehouse")
     with shop.open() as workspace, pytest.raises(RefusedError, match="is not the one that 'prod' has used"):
         _ = workspace.lakehouse

@@ -115,14 +115,14 @@ def stores(take_over: Kind | None, reason: str, env: str | None, as_json: bool) 
 
     The first that is used is remembered, and another one is refused until an admin takes it over.
     """
-    from headrace.workspace import stores
+    from headrace.workspace import stores, takeover
     from headrace.workspace.workspace import open_workspace
 
     if reason and not take_over:
         raise ConfigError("--reason is why something is taken over.", hint="Add --take-over KIND.")
     with open_workspace(env) as workspace:
         if take_over:
-            stores.take_over(workspace, take_over, reason=reason)
+            takeover.take_over(workspace, take_over, reason=reason)
         known, mine = stores.remembered(workspace.state), workspace.configured
     where = {"lakehouse": mine.lakehouse_root, "tracking": mine.tracking, "online": mine.online}
     rows: list[dict[str, object]] = [

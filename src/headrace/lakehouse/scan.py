@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pyarrow.dataset import Dataset
 
-    from headrace.lakehouse.snapshot import Snapshot
+    from headrace.lakehouse.table_version import TableVersion
 
 DATASET_FEATURES = frozenset({"timestampNtz"})  # reader features under which a Parquet file is still what it seems
 OURS = (
@@ -44,7 +44,7 @@ FIRST_ROWS = 1000  # where most columns have a value, so that only the others ar
 
 
 def connect(
-    snapshots: Sequence[Snapshot], arrow: Mapping[str, pa.Table] | None = None, *, threads: int | None = None
+    snapshots: Sequence[TableVersion], arrow: Mapping[str, pa.Table] | None = None, *, threads: int | None = None
 ) -> duckdb.DuckDBPyConnection:
     """A private in-memory DuckDB with each snapshot as the view `"schema"."table"`, shut off from everything else.
 
@@ -67,7 +67,7 @@ def connect(
 
 
 def ask(
-    snapshots: Sequence[Snapshot],
+    snapshots: Sequence[TableVersion],
     work: Callable[[duckdb.DuckDBPyConnection], T],
     *,
     threads: int | None = None,
@@ -114,7 +114,7 @@ def ask(
         return confinement.run(inside, stop=stop, writable=[spill.folder()] if kept else None, seconds=seconds)
 
 
-def to_arrow(snapshot: Snapshot, columns: Sequence[str] | None, where: str | None) -> pa.Table:
+def to_arrow(snapshot: TableVersion, columns: Sequence[str] | None, where: str | None) -> pa.Table:
     """Rows of a snapshot in the types of its Delta schema.
 
     Raises:
@@ -132,7 +132,7 @@ def to_arrow(snapshot: Snapshot, columns: Sequence[str] | None, where: str | Non
     return rows.select([]) if not chosen else rows.cast(pa.schema([schema.field(name) for name in chosen]))
 
 
-def count(snapshot: Snapshot) -> int:
+def count(snapshot: TableVersion) -> int:
     """How many rows a snapshot has: from the statistics in the log where each file has them, else by reading."""
     if _is_plain(snapshot):
         known = data_files(snapshot.table)
@@ -144,7 +144,7 @@ def count(snapshot: Snapshot) -> int:
     return int(found[0]) if found else 0
 
 
-def without_values(snapshot: Snapshot, names: Sequence[str]) -> frozenset[str]:
+def without_values(snapshot: TableVersion, names: Sequence[str]) -> frozenset[str]:
     """Those of these columns in which no row has a value."""
     if not names:
         return frozenset()
@@ -205,7 +205,7 @@ class _View:
     rows: Dataset | pa.Table | None = None
 
 
-def _view(snapshot: Snapshot, alias: str) -> _View:
+def _view(snapshot: TableVersion, alias: str) -> _View:
     """The quickest way that is right for the table."""
     files = _local_files(snapshot)
     if files is None:
@@ -214,7 +214,7 @@ def _view(snapshot: Snapshot, alias: str) -> _View:
     return _View(name=snapshot.name, schema=snapshot.schema, alias=alias, files=files, rows=rows)
 
 
-def _through_arrow(view: _View, snapshot: Snapshot) -> _View:
+def _through_arrow(view: _View, snapshot: TableVersion) -> _View:
     """The way in which DuckDB opens no file."""
     return replace(view, files=None, rows=_arrow(snapshot)) if view.files else view
 
@@ -258,7 +258,7 @@ def _add_view(connection: duckdb.DuckDBPyConnection, view: _View) -> None:
 
 
 @contextmanager
-def _reading(snapshot: Snapshot) -> Generator[duckdb.DuckDBPyConnection]:
+def _reading(snapshot: TableVersion) -> Generator[duckdb.DuckDBPyConnection]:
     """A connection for a statement of ours, which only fails if a file of the table does.
 
     Raises:
@@ -274,7 +274,7 @@ def _reading(snapshot: Snapshot) -> Generator[duckdb.DuckDBPyConnection]:
 
 
 @contextmanager
-def _complete(snapshots: Sequence[Snapshot]) -> Generator[None]:
+def _complete(snapshots: Sequence[TableVersion]) -> Generator[None]:
     """Says which files are gone where reading fails for that.
 
     Raises:
@@ -306,7 +306,7 @@ class _DamagedError(Exception):
         self.table = table
 
 
-def _check_complete(snapshots: Sequence[Snapshot]) -> None:
+def _check_complete(snapshots: Sequence[TableVersion]) -> None:
     """Refuses to read a version that lost files.
 
     Raises:
@@ -345,7 +345,7 @@ def _list(values: Sequence[str]) -> str:
 # ---------------------------------------------------------------------------------------------- files
 
 
-def _is_plain(snapshot: Snapshot) -> bool:
+def _is_plain(snapshot: TableVersion) -> bool:
     """Whether the rows of the table are the rows of its files, no more and no fewer columns hidden in paths."""
     features = set(snapshot.table.protocol().reader_features or ())
     metadata = snapshot.table.metadata()
@@ -353,7 +353,7 @@ def _is_plain(snapshot: Snapshot) -> bool:
     return features <= DATASET_FEATURES and not mapped and not metadata.partition_columns
 
 
-def _local_files(snapshot: Snapshot) -> list[str] | None:
+def _local_files(snapshot: TableVersion) -> list[str] | None:
     """The files of a plain table on this machine, in the order they were written; None for any other table."""
     folder = snapshot.place.folder
     if folder is None or not _is_plain(snapshot):
@@ -364,7 +364,7 @@ def _local_files(snapshot: Snapshot) -> list[str] | None:
     return [str(folder / path) for path in own] if len(own) == len(paths) else None
 
 
-def _arrow(snapshot: Snapshot) -> Dataset | pa.Table:
+def _arrow(snapshot: TableVersion) -> Dataset | pa.Table:
     table = snapshot.table
     features = set(table.protocol().reader_features or ())
     mapped = table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none"

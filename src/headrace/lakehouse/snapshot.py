@@ -2,83 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from headrace.lakehouse import log, scan
+from headrace.lakehouse import scan
+from headrace.lakehouse.table_version import TableVersion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from deltalake import DeltaTable
-
-    from headrace.core.ids import Json
-    from headrace.lakehouse.storage import Place
-
-OURS = "headrace."  # the table properties that Headrace writes and reads start so
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """A table at a version.
-
-    Attributes:
-        name: `schema.table`.
-        env: the environment whose table it is.
-        place: where it lies.
-        table: delta-rs's view of this version. It is loaded at that version and never moved to another.
-    """
-
-    name: str
-    env: str
-    place: Place = field(repr=False)
-    table: DeltaTable = field(repr=False, compare=False)
-
-    @cached_property
-    def version(self) -> int:
-        """The version's number."""
-        return self.table.version()
-
-    @property
-    def path(self) -> str:
-        """The folder or URL of the table."""
-        return self.place.path
-
-    @cached_property
-    def data_version(self) -> int:
-        """The last version up to this one that changed rows or columns."""
-        return log.data_version(self.place, self.version)
-
-    @cached_property
-    def schema(self) -> pa.Schema:
-        """The columns in Delta's order and types."""
-        return pa.schema(self.table.schema().to_arrow())
-
-    @cached_property
-    def properties(self) -> dict[str, str]:
-        """The table properties whose names start with `headrace.`."""
-        return {key: value for key, value in self.table.metadata().configuration.items() if key.startswith(OURS)}
-
-    @cached_property
-    def id(self) -> str:
-        """The table's own id: one that was removed and made anew has another."""
-        return str(self.table.metadata().id)
-
-    @property
-    def content(self) -> list[Json]:
-        """What a step that reads the table is told apart by: whose it is, which one, and the last version that changed it.
-
-        A table that was dropped and made anew counts its versions from the beginning, and has another id.
-        """
-        return [self.env, self.id, self.data_version]
-
-    def at(self, version: int) -> Snapshot | None:
-        """An earlier version; None where the log no longer has it."""
-        table = self.place.open(version)
-        return None if table is None else Snapshot(name=self.name, env=self.env, place=self.place, table=table)
+class Snapshot(TableVersion):
+    """A table at a version, with its rows."""
 
     def rows(self) -> int:
         """How many rows there are."""

@@ -1,9 +1,10 @@
-"""Columns of a relation, several at a time: each is read once, and one of them alone may be larger than a block."""
+"""The columns of a relation that are watched, read several at a time: each is read once, and one of them alone may be larger than a block."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +12,26 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from headrace.monitoring.grid import MonitoredColumn
-
 VALUES_AT_ONCE = 2**23  # 64 MB of numbers
+
+Kind = Literal["number", "string"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitoredColumn:
+    """A column to watch.
+
+    Attributes:
+        name: as it is reported.
+        expression: SQL over the relation, quoted.
+        kind: of its values.
+        feature: what the feature is called where it is declared; None for what is no feature.
+    """
+
+    name: str
+    expression: str
+    kind: Kind
+    feature: str | None = None
 
 
 def read_blocks(

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from headrace.core.errors import NotFoundError
 from headrace.lakehouse.sql import column
-from headrace.monitoring.grid import MonitoredColumn
+from headrace.monitoring.blocks import MonitoredColumn
 from headrace.scoring.columns import FEATURES, key_columns
 from headrace.training.declarations import Multiclass
 from headrace.training.metrics import PREFIX
@@ -23,7 +23,7 @@ from headrace.training.output import kind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from headrace.monitoring.grid import Kind
+    from headrace.monitoring.blocks import Kind
     from headrace.training.declarations import Task
 
 TABLE = ":table"  # the row about all columns together

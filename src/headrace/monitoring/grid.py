@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from headrace.core.ids import Json
+    from headrace.monitoring.blocks import MonitoredColumn
 
 INNER = 1022
 UNDER, OVER, NAN, MINUS_INFINITY, PLUS_INFINITY = 0, INNER + 1, INNER + 2, INNER + 3, INNER + 4
@@ -36,26 +37,8 @@ LISTED = 1_000  # values of such a column that have
 
 LARGEST = sys.float_info.max
 
-Kind = Literal["number", "string"]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Places = np.ndarray[Any, np.dtype[np.intp]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MonitoredColumn:
-    """A column to watch.
-
-    Attributes:
-        name: as it is reported.
-        expression: SQL over the relation, quoted.
-        kind: of its values.
-        feature: what the feature is called where it is declared; None for what is no feature.
-    """
-
-    name: str
-    expression: str
-    kind: Kind
-    feature: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

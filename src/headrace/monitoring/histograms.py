@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from headrace.monitoring.grid import Grid, MonitoredColumn
+    from headrace.monitoring.blocks import MonitoredColumn
+    from headrace.monitoring.grid import Grid
     from headrace.training.slices import Codes
 
 SCHEMA = pa.schema(

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from headrace.jobs.run import Run, StepContext
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.monitoring.alerts import Alert, Alerts
+    from headrace.monitoring.blocks import MonitoredColumn
     from headrace.monitoring.declarations import AlertRule
-    from headrace.monitoring.grid import Grid, MonitoredColumn
+    from headrace.monitoring.grid import Grid
     from headrace.monitoring.histograms import Histograms
     from headrace.registry.records import Version
 

@@ -66,6 +66,8 @@ class Regression:
 
 
 Task = Binary | Multiclass | Regression
+TaskKind = Literal["Binary", "Multiclass", "Regression"]
+Class = int | str  # a label of Multiclass
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import numpy as np
 
 from headrace.core.errors import UserCodeError
 from headrace.features.matrix import user_frames
+from headrace.training.difference import told_difference
 from headrace.training.extras import need
 from headrace.training.onnx import FILE as GRAPH
 from headrace.training.onnx import Graph
@@ -31,13 +32,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from headrace.training.output import Class, TaskKind
+    from headrace.training.declarations import Class, TaskKind
+    from headrace.training.difference import Numbers
 
 Format = Literal["lightgbm", "xgboost", "onnx", "pickle"]
-Numbers = np.ndarray[Any, np.dtype[np.float64]]
-CLOSE = 1e-5  # of the largest number: XGBoost adds up trees in float32, whose last bit is 6e-8 of a sum
 COMPARED = 500  # fitting rows
-SHOWN = 3  # rows in a message
 BOOSTERS = ("lightgbm.Booster", "xgboost.Booster")
 FACES = ("lightgbm.LGBMClassifier", "lightgbm.LGBMRegressor", "xgboost.XGBClassifier", "xgboost.XGBRegressor")
 
@@ -371,13 +370,6 @@ def match_classes(known: Sequence[object] | None, classes: Sequence[Class]) -> t
     )
 
 
-def unlike(ours: Numbers, theirs: Numbers) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which rows of two predictions differ by more than rounding."""
-    largest = float(np.nanmax(np.abs(theirs), initial=0.0))
-    same = np.asarray(np.isclose(ours, theirs, rtol=0.0, atol=CLOSE * largest, equal_nan=True))
-    return ~same if same.ndim == 1 else ~np.asarray(same.all(axis=1))
-
-
 def _form(fitted: object, name: str, order: tuple[int, ...] | None) -> Estimator:
     given, settings = cast("Any", fitted), Settings(order=order)
     if name == "onnx.ModelProto":
@@ -423,15 +415,6 @@ def _difference(
     except Exception as error:  # noqa: BLE001  # whatever a library says of a booster without its face
         return f"it raised {type(error).__name__}: {error}"
     return told_difference(ours, theirs)
-
-
-def told_difference(ours: Numbers, theirs: Numbers) -> str:
-    """How many rows of two predictions differ, and the first of them; empty where none does."""
-    places = np.flatnonzero(unlike(ours, theirs))
-    if not len(places):
-        return ""
-    shown = "; ".join(f"row {place}: {ours[place].tolist()} for {theirs[place].tolist()}" for place in places[:SHOWN])
-    return f"{len(places)} of {len(theirs)} rows differ ({shown})"
 
 
 def _predicted(estimator: Estimator, X: pd.DataFrame, task: TaskKind, classes: Sequence[Class]) -> Numbers:  # noqa: N803

@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from headrace.features.matrix import Categories
     from headrace.tracking.tracking import TrackedRun
     from headrace.training.calibration import Calibration
-    from headrace.training.declarations import Model, Params, TrainingData
+    from headrace.training.declarations import Class, Model, Params, TaskKind, TrainingData
     from headrace.training.estimator import Estimator
     from headrace.training.load_check import Answered
-    from headrace.training.output import Class, TaskKind
     from headrace.training.package import Origin, Written
     from headrace.training.training_set import TrainingSet
 

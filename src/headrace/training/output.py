@@ -5,24 +5,21 @@ Binary: `probability`, calibrated. Regression: `prediction`. Multiclass: `predic
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from headrace.core.errors import DataError, UserCodeError
 from headrace.training.declarations import Binary, Multiclass
-from headrace.training.estimator import told_difference
+from headrace.training.difference import told_difference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from headrace.training.calibration import Calibration
-    from headrace.training.declarations import Task
+    from headrace.training.declarations import Class, Task, TaskKind
     from headrace.training.estimator import Estimator
-
-TaskKind = Literal["Binary", "Multiclass", "Regression"]
-Class = int | str
 
 
 def kind(task: Task) -> TaskKind:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from headrace.features.matrix import Categories, Value
+    from headrace.training.declarations import Class, TaskKind
     from headrace.training.estimator import Estimator, Format
-    from headrace.training.output import Class, TaskKind
 
 FOLDER = "package"
 EXPECTED = "expected.json"

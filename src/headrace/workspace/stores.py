@@ -13,20 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import Column, MetaData, String, Table, Text, delete, insert, select
 
-from headrace.access.audit import AUDIT, record
-from headrace.access.rights import roles
 from headrace.core import ownership
 from headrace.core.clock import now
-from headrace.core.errors import ConfigError, RefusedError
+from headrace.core.errors import RefusedError
 from headrace.core.state import Instant
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from headrace.core.ids import Json
     from headrace.core.ownership import Marked, Owner
     from headrace.core.state import State
-    from headrace.workspace.workspace import Workspace
 
 Kind = Literal["lakehouse", "tracking", "online"]  # as `headrace.toml` names it
 KINDS: tuple[Kind, ...] = ("lakehouse", "tracking", "online")
@@ -54,13 +50,13 @@ def check(state: State, owner: Owner, kind: Kind, what: str, store: Marked, *, p
     Raises:
         RefusedError: it belongs to another state database, or is another store.
     """
-    known, mark = _known(state, kind), store.owner()
+    known, mark = known_id(state, kind), store.owner()
     if not ownership.reads_only() and (known is None or mark is None):
         with state.begin() as connection:
             row = connection.execute(select(STORES).where(STORES.c.kind == kind)).one_or_none()
             known, mark = row and row.id, store.owner()
             if row is None or (mark is None and place and row.place == place):
-                _take(connection, owner, kind, what, store, place)
+                take(connection, owner, kind, what, store, place)
                 return
     if mark is None and known is None:
         return
@@ -71,31 +67,6 @@ def check(state: State, owner: Owner, kind: Kind, what: str, store: Marked, *, p
             hint=f"Is it what [env.{name}] or HEADRACE_ENV__{name}__{kind} should name? If it was made anew, an admin takes "
             f"it over: headrace env stores --env {name} --take-over {kind} --reason …",
         )
-
-
-def take_over(workspace: Workspace, kind: Kind, *, reason: str) -> None:
-    """The store that is configured now becomes the one of the environment.
-
-    Raises:
-        RefusedError: whoever runs this is no admin, or the store belongs to another state database.
-        ConfigError: no reason is given, or the store cannot be marked.
-    """
-    state, name = workspace.state, workspace.configured.name
-    me = workspace.access.me()
-    me.require(*roles("env stores --take-over"), to=f"change the stores of {name}")
-    if not reason.strip():
-        raise ConfigError(
-            "there is no reason.", hint=f"headrace env stores --env {name} --take-over {kind} --reason 'why'"
-        )
-    what, store, place = workspace.store(kind)
-    before = _known(state, kind)
-    state.create(AUDIT)
-    with state.begin() as connection:
-        after = _take(connection, workspace.owner, kind, what, store, place)
-        if after is None:
-            raise ConfigError(f"{what} cannot be written, so it cannot be marked.", hint="Who may write there?")
-        details: dict[str, Json] = {"what": what, "before": before, "after": after, "reason": reason.strip()}
-        record(connection, me.name, "store.taken_over", kind, details)
 
 
 def remembered(state: State) -> dict[str, dict[str, Any]]:
@@ -113,12 +84,13 @@ def forget(state: State) -> None:
         connection.execute(delete(STORES))
 
 
-def _known(state: State, kind: Kind) -> str | None:
+def known_id(state: State, kind: Kind) -> str | None:
+    """The id of the store that is known; None before one is."""
     found = state.one(select(STORES.c.id).where(STORES.c.kind == kind), STORES)
     return None if found is None else found.id
 
 
-def _take(connection: Connection, owner: Owner, kind: Kind, what: str, store: Marked, place: str) -> str | None:
+def take(connection: Connection, owner: Owner, kind: Kind, what: str, store: Marked, place: str) -> str | None:
     """Marks and remembers a store; gives its id, None where it has no mark and cannot be written."""
     mark = store.claim(owner.mark())
     if mark is None:
