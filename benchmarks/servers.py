@@ -191,7 +191,8 @@ def constant(kind: str, port: int) -> None:
     said = b'{"predictions":[{"probability":0.5}]}'
 
     async def ours() -> None:
-        from headrace.serving.connection import Answer, Limits, Listener
+        from headrace.serving.connection import Limits, Listener
+        from headrace.serving.messages import Answer
 
         class App:
             def admit(self, request: object) -> None:

@@ -7,9 +7,10 @@ import click
 import pytest
 
 from headrace.access.rights import OPERATIONS, ROLES, roles
+from headrace.cli.commands import Commands
 from headrace.cli.guard import guarded
 from headrace.cli.main import cli
-from headrace.cli.output import Commands, env_option, wrong
+from headrace.cli.output import env_option, wrong
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "access.md"
 

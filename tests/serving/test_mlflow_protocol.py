@@ -15,7 +15,7 @@ from mlflow.types.schema import Array, Object, Property
 
 from headrace.serving.app import App
 from headrace.serving.bare import load_bare
-from headrace.serving.connection import Request
+from headrace.serving.messages import Request
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of MLflow: integer columns, pickles
 CSV = "text/csv"

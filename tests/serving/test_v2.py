@@ -24,7 +24,7 @@ from tritonclient.utils import InferenceServerException
 
 from headrace.serving.app import App
 from headrace.serving.bare import load_bare
-from headrace.serving.connection import Request
+from headrace.serving.messages import Request
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of MLflow: integer columns, pickles; of geventhttpclient
 INFER = "/v2/models/echo/infer"

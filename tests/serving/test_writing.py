@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from headrace.scoring.spool import Spool, segments
-from headrace.serving.connection import Answer
 from headrace.serving.log import Log
+from headrace.serving.messages import Answer
 from headrace.serving.telling import Counters
 from headrace.serving.writing import MOST, Writing
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.output import Commands, bold, emit, env_option, facts, json_option, put, say, table
+from headrace.cli.commands import Commands
+from headrace.cli.output import bold, emit, env_option, facts, json_option, put, say, table
 from headrace.core.errors import HeadraceError
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from headrace.cli.output import Commands, bold, emit, env_option, facts, heading, json_option, put, say, table
+from headrace.cli.commands import Commands
+from headrace.cli.output import bold, emit, env_option, facts, heading, json_option, put, say, table
 
 if TYPE_CHECKING:
     from headrace.monitoring.alerts import Alert

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.output import Commands, ask, emit, env_option, json_option, say, table
+from headrace.cli.commands import Commands
+from headrace.cli.output import ask, emit, env_option, json_option, say, table
 from headrace.core import credentials
 from headrace.core.errors import ConfigError, RefusedError
 

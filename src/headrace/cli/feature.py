@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headrace.cli.output import Commands, emit, env_option, facts, json_option, put, table
+from headrace.cli.commands import Commands
+from headrace.cli.output import emit, env_option, facts, json_option, put, table
 
 if TYPE_CHECKING:
     from headrace.environments.project import Project

@@ -9,7 +9,8 @@ from importlib import import_module
 
 import click
 
-from headrace.cli.output import Commands, complain, misused, wrong
+from headrace.cli.commands import Commands
+from headrace.cli.output import complain, misused, wrong
 from headrace.core import vault
 from headrace.core.errors import HeadraceError
 from headrace.core.system import PRIVATE

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from headrace.cli.commands import Commands
 from headrace.cli.following import bring_along, tell_people
-from headrace.cli.output import Commands, bold, emit, env_option, facts, heading, json_option, put, say, table
+from headrace.cli.output import bold, emit, env_option, facts, heading, json_option, put, say, table
 from headrace.core.errors import NotFoundError
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from headrace.cli.output import Commands, Story, bold, emit, env_option, json_option, say, table, wrong
+from headrace.cli.commands import Commands
+from headrace.cli.output import Story, bold, emit, env_option, json_option, say, table, wrong
 from headrace.core.clock import instant
 from headrace.core.errors import ConfigError, DeclarationError
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from headrace.cli.output import Commands, confirm, emit, env_option, facts, json_option, put, say, table
+from headrace.cli.commands import Commands
+from headrace.cli.output import confirm, emit, env_option, facts, json_option, put, say, table
 from headrace.core.errors import RefusedError
 
 

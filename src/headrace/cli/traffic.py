@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from headrace.cli.commands import Commands
 from headrace.cli.following import bring_along, tell_people
-from headrace.cli.output import Commands, bold, emit, env_option, heading, json_option, put, say, show, table, wrong
+from headrace.cli.output import bold, emit, env_option, heading, json_option, put, say, show, table, wrong
 from headrace.core.clock import instant
 from headrace.core.errors import ConfigError, HeadraceError
 from headrace.core.text import percent

@@ -9,7 +9,7 @@ import orjson
 
 from headrace.core.system import release
 from headrace.serving import openapi
-from headrace.serving.connection import Answer
+from headrace.serving.messages import Answer
 from headrace.serving.protocols import v2
 from headrace.serving.protocols.asked import RefusedRequestError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from headrace.serving.app import App
-    from headrace.serving.connection import Request
+    from headrace.serving.messages import Request
     from headrace.serving.traffic import Traffic
 
 TEXT = b"text/plain; version=0.0.4"

@@ -22,8 +22,8 @@ from headrace.serving.caller import said
 from headrace.serving.terminal import tell
 
 if TYPE_CHECKING:
-    from headrace.serving.connection import Answer, Request
-    from headrace.serving.observer import Observation
+    from headrace.serving.messages import Answer, Request
+    from headrace.serving.observation import Observation
     from headrace.serving.telling import Counters
 
 STDOUT = 1

@@ -21,10 +21,10 @@ from headrace.core.ids import new_id
 from headrace.serving.about import VITAL, about, pinned
 from headrace.serving.caller import said
 from headrace.serving.codec import BadRequestError
-from headrace.serving.connection import Answer, refusal
 from headrace.serving.engine import Engine
 from headrace.serving.inflate import CODED, inflated
 from headrace.serving.log import Log
+from headrace.serving.messages import Answer, refusal
 from headrace.serving.protocols import mlflow, native, v2
 from headrace.serving.protocols.asked import Part, RefusedRequestError
 from headrace.serving.routes import METHODS, OTHER, PLAIN, route
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from headrace.serving.connection import Coming, Request
-    from headrace.serving.observer import Observation
+    from headrace.serving.messages import Coming, Request
+    from headrace.serving.observation import Observation
     from headrace.serving.shadow import Shadows
     from headrace.serving.tokens import Tokens
     from headrace.serving.traffic import Traffic
@@ -119,7 +119,7 @@ class App:
         return self._engine.lasts() > duration(traffic.manifest.serve.timeout).total_seconds()
 
     def admit(self, request: Request) -> Answer | None:
-        """See connection.Answering."""
+        """See messages.Answering."""
         path, began = request.path, time.perf_counter()
         infers = path.startswith("/v2/models/") and path.endswith("/infer")
         try:
@@ -140,20 +140,20 @@ class App:
         return None
 
     def answer(self, request: Request) -> Answer | Coming:
-        """See connection.Answering."""
+        """See messages.Answering."""
         try:
             return self._predict(request) if request.predicts else about(self, request)
         except Exception as error:  # noqa: BLE001  # whatever happens, the server stays
             return _failed(error, request.path)
 
     def answered(self, path: str, method: str, status: int) -> None:
-        """See connection.Answering."""
+        """See messages.Answering."""
         key = path if path in PLAIN else route(path), method if method in METHODS else OTHER, status
         http = self.counters.http
         http[key] = http.get(key, 0) + 1
 
     def vital(self, path: str) -> bool:
-        """See connection.Answering."""
+        """See messages.Answering."""
         return path in VITAL
 
     # ------------------------------------------------------------------------------------------ predictions

@@ -15,42 +15,24 @@ from collections import deque
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 import httptools
-import orjson
 
 from headrace.serving import caller
-from headrace.serving.observer import Observation
+from headrace.serving.messages import Answer, Answering, Coming, Request, refusal
+from headrace.serving.observation import Observation
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from headrace.serving.cors import Cors
     from headrace.serving.observer import Observer
 
-JSON = b"application/json"
 STATUS = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
-AGAIN = b"retry-after: 1\r\n"
 CLOSE = b"connection: close\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-CODES = {
-    400: "BAD_REQUEST",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    405: "METHOD_NOT_ALLOWED",
-    408: "TOO_SLOW",
-    413: "TOO_LARGE",
-    415: "UNSUPPORTED_MEDIA_TYPE",
-    422: "MISSING_FEATURES",
-    429: "TOO_MANY_REQUESTS",
-    431: "TOO_LARGE",
-    500: "INTERNAL_ERROR",
-    503: "TEMPORARILY_UNAVAILABLE",
-    504: "TIMED_OUT",
-}
 ENCODINGS = (b"identity", b"gzip", b"x-gzip", b"deflate")  # of bodies; an app inflates them
 LOOK = 0.25  # seconds between looks at connections that take too long
 LAST_CALL = 0.05  # seconds for what was sent before its caller could know
@@ -59,78 +41,6 @@ TRICKLE = 1.0  # seconds in which a head must have come, when others wait for th
 LINGER = 2.0  # seconds in which a caller may read why it was refused, while it still sends
 SMALL = 2**16  # bytes of a body that is read to its end though it is refused, and for which there is always room
 TOGETHER = 8  # of the largest bodies may be kept at the same time
-
-
-class Request:
-    """A request. Names of headers are in small letters.
-
-    Attributes:
-        body: empty until all of it is there.
-        predicts: it asks for predictions; the body of another one is not kept. Said when it is let in.
-        seen: what is kept of it for those who watch; None while nobody does.
-        token: the name of its caller's token; None where none is needed. Said when it is let in.
-    """
-
-    __slots__ = ("body", "headers", "method", "path", "predicts", "query", "seen", "token")
-
-    def __init__(self, method: str, path: str, query: str, headers: Mapping[bytes, bytes], body: bytes = b"") -> None:
-        self.method, self.path, self.query, self.headers, self.body = method, path, query, headers, body
-        self.predicts = False
-        self.token: str | None = None
-        self.seen: Observation | None = None
-
-
-class Answer(NamedTuple):
-    """What is sent back.
-
-    Attributes:
-        headers: whole lines, each with its line end.
-    """
-
-    status: int
-    body: bytes
-    kind: bytes = JSON
-    headers: bytes = b""
-
-
-class Coming(Protocol):
-    """An answer that comes later; an `asyncio.Future` is one."""
-
-    def add_done_callback(self, told: Callable[[Any], object], /) -> None:
-        """To be called once, with this, when the answer is there."""
-        ...
-
-    def result(self) -> Answer:
-        """The answer."""
-        ...
-
-    def cancelled(self) -> bool:
-        """Whether there is none."""
-        ...
-
-    def cancel(self) -> object:
-        """Nobody waits for it any more."""
-        ...
-
-
-class Answering(Protocol):
-    """Requests to answers."""
-
-    def admit(self, request: Request) -> Answer | None:
-        """Lets a request in by its head, before its body comes; else the answer that says why not. Never raises."""
-        ...
-
-    def answer(self, request: Request) -> Answer | Coming:
-        """The answer to one that was let in, or one that comes later. Never raises."""
-        ...
-
-    def answered(self, path: str, method: str, status: int) -> None:
-        """An answer, or a refusal, has left. The method is empty where the request's could not be read."""
-        ...
-
-    def vital(self, path: str) -> bool:
-        """Whether a path is answered also when all connections are taken."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,15 +67,6 @@ class Limits:
     def bodies(self) -> int:
         """Bytes of all bodies that are kept at the same time; small ones beyond are still taken."""
         return TOGETHER * self.body
-
-
-def refusal(status: int, message: str, headers: bytes = b"", *, path: str = "") -> Answer:
-    """An answer that says why there is no other, in the shape of the protocol to which the path belongs."""
-    if path == "/v2" or path.startswith("/v2/"):
-        body = orjson.dumps({"error": message})
-    else:
-        body = orjson.dumps({"error_code": CODES.get(status, "BAD_REQUEST"), "message": message})
-    return Answer(status, body, JSON, headers + AGAIN if status in (429, 503) else headers)
 
 
 class Listener:

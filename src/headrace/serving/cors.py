@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.serving.connection import Answer
+from headrace.serving.messages import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from headrace.serving.connection import Request
+    from headrace.serving.messages import Request
 
 ORIGIN, METHOD = b"origin", b"access-control-request-method"
 ANY = "*"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from headrace.serving.connection import Request
+from headrace.serving.messages import Request
 from headrace.serving.protocols.asked import RefusedRequestError
 
 CODED = b"content-encoding"

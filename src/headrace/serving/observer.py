@@ -1,61 +1,12 @@
-"""What is kept of a request for those who watch requests: the access log and traces. Nothing, while nobody does."""
+"""Who watches requests: the access log, and traces."""
 
 from __future__ import annotations
 
-import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from headrace.serving.connection import Answer, Request
-
-
-class Call(NamedTuple):
-    """A call of a model, with what it waited for the calls before it.
-
-    Attributes:
-        began: by the monotonic clock, in nanoseconds.
-        ended: by the same clock.
-    """
-
-    version: int
-    tier: str
-    rows: int
-    began: int
-    ended: int
-
-
-@dataclass(slots=True)
-class Observation:
-    """A request, from its first byte to its answer.
-
-    Attributes:
-        began: when its first byte came, by the monotonic clock, in seconds.
-        size: bytes of its body.
-        id: that the inference log has; empty for one that asks for no prediction, or could not be read.
-        model: that was asked.
-        versions: that answered.
-        calls: of the model.
-    """
-
-    began: float
-    size: int = 0
-    id: str = ""
-    model: str = ""
-    versions: list[int] = field(default_factory=list[int])
-    calls: list[Call] = field(default_factory=list[Call])
-
-    @contextmanager
-    def call(self, version: int, tier: str, rows: int) -> Generator[None]:
-        """Notes a call of a model, also one that fails."""
-        began = time.monotonic_ns()
-        try:
-            yield
-        finally:
-            self.calls.append(Call(version, tier, rows, began, time.monotonic_ns()))
+    from headrace.serving.messages import Answer, Request
+    from headrace.serving.observation import Observation
 
 
 class Observer(Protocol):

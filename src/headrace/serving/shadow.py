@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
-    from headrace.serving.connection import Request
     from headrace.serving.log import Log
     from headrace.serving.manifest import Manifest, Served
+    from headrace.serving.messages import Request
     from headrace.serving.telling import Counters
     from headrace.serving.traffic import Traffic
 
@@ -143,8 +143,8 @@ def _tell(log: Log, counters: Counters, manifest: Manifest, ended: Event) -> Non
 
 
 def _answer(traffic: Traffic, log: Log, counters: Counters, head: dict[str, Any], body: bytes, began: float) -> int:
-    from headrace.serving.connection import Request
     from headrace.serving.inflate import CODED, inflated
+    from headrace.serving.messages import Request
     from headrace.serving.protocols import mlflow, native, v2
     from headrace.serving.protocols.asked import Part
 

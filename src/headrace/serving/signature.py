@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from headrace.features.plan import Kind
-    from headrace.serving.predictors import Row
+    from headrace.serving.predictors.base import Row
 
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(("boolean", "integer", "long", "float", "double"), "number"),

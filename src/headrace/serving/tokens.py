@@ -13,7 +13,7 @@ from headrace.serving.terminal import tell
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from headrace.serving.connection import Request
+    from headrace.serving.messages import Request
 
 OPEN = ("/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready")
 

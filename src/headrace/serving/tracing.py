@@ -25,8 +25,8 @@ from headrace.serving.terminal import tell
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from headrace.serving.connection import Answer, Request
-    from headrace.serving.observer import Observation
+    from headrace.serving.messages import Answer, Request
+    from headrace.serving.observation import Observation
 
 PREFIX = "OTEL_"
 LOCAL = "http://localhost:4318"  # where OpenTelemetry looks for a collector unless said

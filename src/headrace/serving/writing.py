@@ -9,14 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from headrace.scoring.spool import SpoolFullError
-from headrace.serving.connection import refusal
+from headrace.serving.messages import refusal
 from headrace.serving.protocols.asked import RefusedRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from headrace.serving.connection import Answer
     from headrace.serving.log import Log
+    from headrace.serving.messages import Answer
     from headrace.serving.telling import Counters
 
 TOGETHER = 0.05  # seconds that records for which no answer waits may gather

@@ -11,7 +11,7 @@ from headrace.serving.protocols.asked import RefusedRequestError, params_of
 
 if TYPE_CHECKING:
     from headrace.serving.codec import Codec
-    from headrace.serving.connection import Request
+    from headrace.serving.messages import Request
     from headrace.serving.predictors import Row
     from headrace.serving.protocols.asked import Part
     from headrace.serving.version import Serving

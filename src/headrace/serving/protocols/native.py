@@ -21,7 +21,7 @@ from headrace.serving.traffic import unit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from headrace.serving.connection import Request
+    from headrace.serving.messages import Request
     from headrace.serving.protocols.asked import Keys, Known
     from headrace.serving.traffic import Assigned, Traffic
     from headrace.serving.version import Serving

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import orjson
 
 from headrace.serving.codec import BadRequestError, document, listed, named
-from headrace.serving.connection import JSON, Answer
+from headrace.serving.messages import JSON, Answer
 from headrace.serving.protocols.asked import RefusedRequestError, params_of
 from headrace.serving.protocols.tensors import DATATYPES, check_size, from_binary, from_json, to_binary
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from headrace.serving.connection import Request
+    from headrace.serving.messages import Request
     from headrace.serving.predictors import Row
     from headrace.serving.protocols.asked import Part
     from headrace.serving.version import Serving
