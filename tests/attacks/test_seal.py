@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from headrace.core.errors import DataError
+from headrace.serving.loading import load
 from headrace.serving.manifest import beside_digest
-from headrace.serving.version import load
 
 EVIL = "from pathlib import Path\nPath({!r}).touch()\n"
 

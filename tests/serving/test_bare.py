@@ -22,7 +22,7 @@ from sklearn.linear_model import LinearRegression
 
 from headrace.core.errors import DataError
 from headrace.serving.app import App
-from headrace.serving.bare import load_bare
+from headrace.serving.flavours.load import load_bare
 from headrace.serving.messages import Request
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of MLflow: integer columns, pickles

@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression
 from tests.support.s3 import KEY, SECRET
 
 from headrace.core.errors import DataError
-from headrace.serving.bare import load_bare
+from headrace.serving.flavours.load import load_bare
 
 
 @pytest.fixture

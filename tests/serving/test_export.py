@@ -20,7 +20,7 @@ from tests.serving.test_server import ROW
 
 from headrace.deployment.targets import kubernetes, tree
 from headrace.serving import about
-from headrace.serving.process import DRAIN
+from headrace.serving.options import DRAIN
 
 TARGETS = ("container", "kubernetes", "sagemaker")
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import Array, Object, Property
 
 from headrace.serving.app import App
-from headrace.serving.bare import load_bare
+from headrace.serving.flavours.load import load_bare
 from headrace.serving.messages import Request
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of MLflow: integer columns, pickles

@@ -23,7 +23,7 @@ from tests.serving.open_inference import SCHEMAS
 from tritonclient.utils import InferenceServerException
 
 from headrace.serving.app import App
-from headrace.serving.bare import load_bare
+from headrace.serving.flavours.load import load_bare
 from headrace.serving.messages import Request
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of MLflow: integer columns, pickles; of geventhttpclient

@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score
 
 from headrace.lakehouse.lakehouse import Lakehouse
 from headrace.serving.app import App
-from headrace.serving.bare import load_bare
+from headrace.serving.flavours.load import load_bare
 from headrace.serving.messages import Request
 
 TOML = '[project]\nname = "loans"\nmodule = "loans"\nas_of = "2024-03-01"\n\n[env.dev]\n'

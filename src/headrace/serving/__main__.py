@@ -9,7 +9,8 @@ from headrace.core import vault
 from headrace.core.errors import HeadraceError
 from headrace.core.shutdown import on_stop
 from headrace.core.system import PRIVATE
-from headrace.serving.process import HOST, PORT, Options, serve
+from headrace.serving.options import HOST, PORT, Options
+from headrace.serving.process import serve
 from headrace.serving.terminal import tell
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 import orjson
@@ -16,8 +16,9 @@ from headrace.serving.protocols.asked import RefusedRequestError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from headrace.serving.app import App
     from headrace.serving.messages import Request
+    from headrace.serving.telling import Counters
+    from headrace.serving.tokens import Tokens
     from headrace.serving.traffic import Traffic
 
 TEXT = b"text/plain; version=0.0.4"
@@ -33,7 +34,47 @@ KNOWN = (
 )
 
 
-def about(app: App, request: Request) -> Answer:
+class Server(Protocol):
+    """What is told of a server; see App."""
+
+    @property
+    def traffic(self) -> Traffic | None:
+        """The versions at work."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Why the latest `serving.json` is not followed."""
+        ...
+
+    @property
+    def tokens(self) -> Tokens | None:
+        """Who may ask."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        ...
+
+    def ready(self) -> bool:
+        """Whether requests are answered with predictions."""
+        ...
+
+    def features(self) -> dict[str, str] | None:
+        """When each table was published."""
+        ...
+
+    def status(self, features: Mapping[str, str] | None) -> str:
+        """`ready`, or why not."""
+        ...
+
+    def counted(self) -> Counters:
+        """What all processes at the port have counted."""
+        ...
+
+
+def about(app: Server, request: Request) -> Answer:
     """The answer to a request that asks for no prediction.
 
     Raises:
@@ -73,7 +114,7 @@ def about(app: App, request: Request) -> Answer:
     return _model(app, traffic, path)
 
 
-def _ready(app: App) -> Answer:
+def _ready(app: Server) -> Answer:
     traffic, features = app.traffic, app.features()
     status = app.status(features)
     told = {
@@ -133,7 +174,7 @@ def _below(traffic: Traffic, path: str) -> list[str]:
     return rest
 
 
-def _model(app: App, traffic: Traffic, path: str) -> Answer:
+def _model(app: Server, traffic: Traffic, path: str) -> Answer:
     rest = _below(traffic, path)
     if rest == ["ready"]:
         return _json({"name": traffic.manifest.model, "ready": app.ready()}, 200 if app.ready() else 503)

@@ -56,6 +56,6 @@ def _load(place: str, held: ExitStack) -> Traffic:
     from headrace.tracking import store
 
     store.load()  # without telemetry, errors only on stderr
-    from headrace.serving.bare import load_bare
+    from headrace.serving.flavours.load import load_bare
 
     return load_bare(place, held=held)

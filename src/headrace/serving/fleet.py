@@ -18,7 +18,7 @@ from headrace.serving.terminal import tell
 
 if TYPE_CHECKING:
     from headrace.core.processes import Process
-    from headrace.serving.process import Options
+    from headrace.serving.options import Options
 
 LOOK = 0.2  # seconds
 SOON = 5.0  # seconds: a process that ends so soon would end again; it is not started at once

@@ -17,11 +17,11 @@ from headrace.serving.app import NOTHING
 from headrace.serving.cors import Cors
 from headrace.serving.declarations import milliseconds
 from headrace.serving.latency import Latency
+from headrace.serving.loading import load
 from headrace.serving.manifest import FILE
 from headrace.serving.observers import Observers
 from headrace.serving.shadow import Shadows
 from headrace.serving.terminal import tell
-from headrace.serving.version import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -97,11 +97,11 @@ def _asked(request_id: str, served: Served) -> bool:
 def main(home: Path, version: int) -> None:
     """Answers what comes on the standard input, into the log, until it is closed."""
     from headrace.scoring.spool import Spool
+    from headrace.serving.loading import load_served
     from headrace.serving.log import Log
     from headrace.serving.manifest import FILE, read_manifest
     from headrace.serving.telling import Counters, Kind
     from headrace.serving.traffic import Traffic
-    from headrace.serving.version import load_served
 
     os.nice(10)
     file = home / FILE

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from headrace.deployment.targets import container
 from headrace.deployment.targets.tree import USER, Target, image, name, template
-from headrace.serving.process import DRAIN
+from headrace.serving.options import DRAIN
 
 if TYPE_CHECKING:
     from pathlib import Path

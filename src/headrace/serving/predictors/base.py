@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 Row = list[Any]
+Shape = Literal["records", "values", "lists", "columns", "whole"]  # of an output, as MLflow's scoring server writes it
 Answer = list[Any]
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -6,7 +6,6 @@ as through MLflow, to the last bit. `pyfunc`: MLflow's `predict`.
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -14,16 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 
 from headrace.core.errors import DataError
-from headrace.serving.predictors.base import UnfitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from headrace.serving.predictors.base import Answer, Row
-    from headrace.serving.signature import Signature
+    from headrace.serving.flavours.signature import Signature
+    from headrace.serving.predictors.base import Answer, Row, Shape
 
 PREDICTION = "prediction"
-Shape = Literal["records", "values", "lists", "columns", "whole"]
 """What a model gives, as MLflow's scoring server writes it: a DataFrame, a list, a matrix, lists by name; or it writes it itself."""
 
 
@@ -70,21 +67,6 @@ class Flavour:
         if self.columns and len(columns) != len(self.columns):
             raise RuntimeError(f"the model gives {len(columns)} columns; it gave {len(self.columns)} before")
         return answers
-
-
-def own(model: Any) -> Callable[[Any, Mapping[str, Any]], Any]:
-    """The `predict` of a flavour, past MLflow's checks.
-
-    Raises:
-        UnfitError: it cannot be had.
-    """
-    predict = getattr(model, "_predict_fn", None)
-    if predict is None:
-        raise UnfitError("this MLflow keeps the flavour's predict() elsewhere")
-    takes = inspect.signature(predict).parameters.get("params")
-    if takes is not None and takes.kind is not inspect.Parameter.VAR_KEYWORD:
-        return lambda data, params: predict(data, params=dict(params))
-    return lambda data, _: predict(data)
 
 
 def through(model: Any) -> Callable[[Any, Mapping[str, Any]], Any]:

@@ -21,11 +21,12 @@ from headrace.features.online.sqlite import SqliteStore
 from headrace.features.plan import FeaturePlan
 from headrace.serving.codec import Codec
 from headrace.serving.declarations import Serve
+from headrace.serving.flavours.flavour import Flavour, NotByRowError, shape_of, table, through
+from headrace.serving.flavours.signature import Signature, UnknownInputsError
+from headrace.serving.flavours.whole import Whole
 from headrace.serving.manifest import Manifest, Served
 from headrace.serving.predictors import UnfitError, cost
-from headrace.serving.predictors.flavour import Flavour, NotByRowError, own, shape_of, table, through
-from headrace.serving.predictors.whole import Whole
-from headrace.serving.signature import Signature, UnknownInputsError
+from headrace.serving.predictors.pyfunc import own
 from headrace.serving.traffic import Traffic
 from headrace.serving.version import INLINE, Serving
 from headrace.tracking.artifact_store import COPY, ArtifactStore, is_here, repository

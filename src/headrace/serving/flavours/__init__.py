@@ -1,0 +1,1 @@
+"""Models of any MLflow flavour, which Headrace did not package."""
