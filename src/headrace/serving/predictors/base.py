@@ -7,9 +7,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 Row = list[Any]
-Shape = Literal["records", "values", "lists", "columns", "whole"]  # of an output, as MLflow's scoring server writes it
 Answer = list[Any]
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
+Shape = Literal["records", "values", "lists", "columns", "whole"]  # of an output, as MLflow's scoring server writes it
 
 
 class UnfitError(Exception):
