@@ -58,7 +58,7 @@ def test_requests_are_counted_by_path_and_those_of_processes_add_up():
         (each.labels["path"], each.labels["method"], each.labels["status"]): each.value
         for each in found["headrace_http_requests"].samples
     } == {("/predict", "POST", "200"): 5, ("other", "GET", "404"): 1}
-    counts = [each for each in found["headrace_http_request_seconds"].samples if each.name.endswith("_count")]
+    counts = [each for each in found["headrace_http_request_duration_seconds"].samples if each.name.endswith("_count")]
     assert {each.labels["path"]: each.value for each in counts} == {"/invocations": 1, "/predict": 2}
     assert {each.labels["version"]: each.value for each in found["headrace_requests"].samples} == {"1": 3, "2": 1}
     assert [(kind.version, tally.requests) for kind, tally in total.interval()] == [(1, 3), (2, 1)]

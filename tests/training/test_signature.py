@@ -14,6 +14,7 @@ from headrace.lakehouse.lakehouse import Lakehouse
 from headrace.serving.app import App
 from headrace.serving.flavours.load import load_bare
 from headrace.serving.messages import Request
+from headrace.tracking.store import current
 
 TOML = '[project]\nname = "loans"\nmodule = "loans"\nas_of = "2024-03-01"\n\n[env.dev]\n'
 PROGRAM = """\
@@ -97,10 +98,8 @@ def folder(headrace, tmp_path_factory):
 
 @pytest.fixture
 def store(folder):
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{folder}/.headrace/dev/mlflow.db")
-    yield mlflow.MlflowClient()
-    mlflow.set_tracking_uri(before)
+    with current(f"sqlite:///{folder}/.headrace/dev/mlflow.db"):
+        yield mlflow.MlflowClient()
 
 
 @pytest.fixture

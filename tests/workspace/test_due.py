@@ -57,17 +57,34 @@ def test_what_was_missed_is_due_whoever_looks(workspace, monkeypatch):
     assert due(workspace, monkeypatch, days=366, since=366) == ALL  # `up --once`: began when it looked
 
 
+def a_year_ago(workspace):
+    """What ran until now ran then: a moment of the schedule has come since."""
+    with closing(sqlite3.connect(workspace.environment.root / "state.db")) as state:
+        state.execute("update job_runs set started = datetime(started, '-366 days')")
+        state.commit()
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
 def test_what_was_interrupted_is_due_until_somebody_says_otherwise(workspace, monkeypatch, error):
+    run(workspace, "score days")
+    a_year_ago(workspace)
     run(workspace, "score days", error)
-    (record,) = workspace.ledger.runs("score days")
+    record = workspace.ledger.runs("score days")[0]
     assert record.status == "interrupted"
     assert due(workspace, monkeypatch) == ALL
     workspace.ledger.acknowledge(record.id, by="ann", reason="not today")
     assert due(workspace, monkeypatch) == []
 
 
+def test_what_was_interrupted_before_anything_was_due_is_not(workspace, monkeypatch):
+    """Somebody began it by hand, and stopped it."""
+    run(workspace, "score days", KeyboardInterrupt())
+    assert due(workspace, monkeypatch) == []
+
+
 def test_a_run_whose_process_died_is_due(workspace, monkeypatch, folder):
+    run(workspace, "score days")
+    a_year_ago(workspace)
     child = os.fork()
     if child == 0:
         with open_workspace(folder=folder) as mine:
@@ -77,31 +94,41 @@ def test_a_run_whose_process_died_is_due(workspace, monkeypatch, folder):
     assert due(workspace, monkeypatch) == ALL
 
 
-def test_one_that_is_interrupted_each_time_waits(workspace, monkeypatch):
+def test_one_that_is_interrupted_each_time_waits_for_the_next_moment(workspace, monkeypatch):
+    run(workspace, "score days")
+    a_year_ago(workspace)
     for _ in range(3):
+        assert due(workspace, monkeypatch) == ALL
         run(workspace, "score days", KeyboardInterrupt())
-        with closing(sqlite3.connect(workspace.environment.root / "state.db")) as state:
-            state.execute(
-                "update job_runs set swept = 1"
-            )  # as if its process had died: the next attempt is the same run's
-            state.commit()
-    assert workspace.ledger.runs("score days")[0].attempt == 3
     assert due(workspace, monkeypatch) == []
     assert due(workspace, monkeypatch, days=366) == ALL
 
 
-def test_a_refresh_that_failed_is_not_tried_again_and_again(workspace, monkeypatch):
-    later = timedelta(days=366)
+def test_an_interrupted_one_begins_no_later_than_declared(workspace, monkeypatch, folder):
     run(workspace, "score days")
-    with closing(sqlite3.connect(workspace.environment.root / "state.db")) as state:
-        state.execute("update job_runs set started = datetime(started, '-366 days')")
-        state.commit()
+    a_year_ago(workspace)
+    run(workspace, "score days", KeyboardInterrupt())
+    program = folder / "mini.py"
+    program.write_text(program.read_text().replace('"0 0 1 1 *")', '"0 0 1 1 *", misfire_grace="1m")'))
+    with open_workspace(folder=folder) as again:
+        assert due(again, monkeypatch) == []
+
+
+def test_a_refresh_that_failed_is_not_tried_again_and_again(workspace, monkeypatch):
+    run(workspace, "score days")
+    a_year_ago(workspace)
     assert due(workspace, monkeypatch) == ALL
     run(workspace, "refresh", ValueError("the source is gone"))
     assert due(workspace, monkeypatch) == []
-    assert due(workspace, monkeypatch, days=later.days) == ALL
+    assert due(workspace, monkeypatch, days=366) == ALL
     workspace.ledger.acknowledge(workspace.ledger.runs("refresh")[0].id, by="ann", reason="it is back")
     assert due(workspace, monkeypatch) == ALL
+
+
+def test_a_publish_that_failed_long_ago_makes_nothing_due(workspace, monkeypatch):
+    run(workspace, "publish", ValueError("the store is away"))
+    a_year_ago(workspace)
+    assert due(workspace, monkeypatch) == []
 
 
 def test_up_once_makes_up_for_what_was_missed(headrace, folder):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from headrace.cli.output import env_option
-from headrace.core import vault
 from headrace.core.errors import BusyError, ConfigError
 from headrace.core.processes import become
 
@@ -57,7 +56,7 @@ def command(
     environment = _environment(env, needed=mlflow is None)
     secrets = serving.secrets(environment)
     if mlflow is not None:
-        secrets = {**secrets, **({} if environment is None else _reaching(environment)), **vault.credentials()}
+        secrets = {**secrets, **serving.reaching(environment)}
     given = ["--host", host, "--processes", str(processes)]
     for name, value in (("--tls-certificate", tls_certificate), ("--tls-key", tls_key)):
         given += [] if value is None else [name, str(value.absolute())]
@@ -73,15 +72,6 @@ def command(
     if environment is not None and mlflow is None:
         _hold(environment)
     become(started, folder=Path.cwd() if environment is None else _root(environment), secrets=secrets)
-
-
-def _reaching(environment: Environment) -> dict[str, str]:
-    """What a process that downloads from the environment's stores reads: where runs are, and what reaches artifacts."""
-    from headrace.tracking.artifact_store import variables
-
-    options = variables(environment.storage_options) if "://" in environment.artifacts_root else {}
-    given = {name: value for name, value in options.items() if value is not None}
-    return {"MLFLOW_TRACKING_URI": environment.tracking_url, **given}
 
 
 def _root(environment: Environment) -> Path:

@@ -38,7 +38,7 @@ MARK = b"HRSPOOL1"
 HEAD = struct.Struct("<III")
 LENGTH = struct.Struct("<I")
 LONGEST = 2**31  # bytes of one record
-TRIED = b"\xff" * 4096  # the beginning of no frame: what is left of it after a death is a torn end
+NO_FRAME = b"\xff"  # the beginning of none: what is left of it after a death is a torn end
 RECOUNT = 0.1  # seconds between two looks at a full folder
 
 _spools: WeakSet[Spool] = WeakSet()
@@ -139,6 +139,7 @@ class Spool:
         self._size = 0
         self._begun = 0.0  # when the segment's first record came
         self._number = 0
+        self._refused = 1  # bytes that were not taken the last time
         self._others = 0  # bytes of all other segments in the folder, when last counted
         self._counted = 0.0
         _spools.add(self)
@@ -163,21 +164,27 @@ class Spool:
                 self._check_limit(len(frames))
                 self._write(frames)
             except OSError as error:
+                self._refused = len(frames)
                 raise self._full(f"{error.strerror or error}") from error
+            except SpoolFullError:
+                self._refused = len(frames)
+                raise
 
     def check(self) -> None:
-        """Writes as much as a small record has, and takes it back.
+        """Writes as much as was refused the last time, and takes it back.
 
         Raises:
             SpoolFullError: it would not be taken.
         """
         with self._lock:
             try:
+                if self._is_due(self._refused):
+                    self._seal()
                 if self._file is None:
                     self._begin()
-                self._check_limit(len(TRIED))
-                self._write(TRIED)
-                self._size -= len(TRIED)
+                self._check_limit(self._refused)
+                self._write(NO_FRAME * self._refused)
+                self._size -= self._refused
                 self._cut()
             except OSError as error:
                 raise self._full(f"{error.strerror or error}") from error

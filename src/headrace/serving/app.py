@@ -12,7 +12,7 @@ import asyncio
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.core.clock import duration
@@ -34,7 +34,7 @@ from headrace.serving.traffic import named
 from headrace.serving.writing import Writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping
     from contextlib import AbstractContextManager
 
     from headrace.serving.messages import Coming, Request
@@ -190,9 +190,29 @@ class App:
                     )
                 self.writing.behind(records)
         except Exception as error:  # noqa: BLE001  # whatever a model does, the server stays
-            answer = _failed(error, request.path, parts)
+            if isinstance(error, ValueError | TypeError):
+                return asyncio.get_running_loop().create_task(self._explained(error, parts, request.path, began))
+            answer = _failed(error, request.path)
         self._counted(parts, answer.status, began, request.path)
         return answer
+
+    async def _explained(self, error: Exception, parts: list[Part], path: str, began: float) -> Answer:
+        answer = _failed(error, path, await self._without(error, parts))
+        self._counted(parts, answer.status, began, path)
+        return answer
+
+    async def _without(self, error: Exception, parts: list[Part]) -> str:
+        """Which row has missing values that its model does not take; empty where it fails without them, too."""
+        if isinstance(error, ValueError | TypeError):
+            for part in parts:
+                if (place := part.incomplete()) is None:
+                    continue
+                names, filled = part.filled(place)
+                with suppress(Exception):
+                    await self._engine.run(part.serving, [filled])
+                    row = place if part.places is None else part.places[place]
+                    return f"row {row} has no value for {', '.join(map(repr, names))}"
+        return ""
 
     async def _later(self, asked: _Asked, token: str | None) -> Answer:
         limits = asked.traffic.manifest.serve
@@ -206,7 +226,7 @@ class App:
         except TimeoutError:
             answer = refusal(503, f"there was no answer within {limits.timeout}.", path=asked.request.path)
         except Exception as error:  # noqa: BLE001  # whatever a model does, the server stays
-            answer = _failed(error, asked.request.path, asked.parts)
+            answer = _failed(error, asked.request.path, await self._without(error, asked.parts))
         self._counted(asked.parts, answer.status, asked.began, asked.request.path)
         return answer
 
@@ -345,7 +365,7 @@ def _call(seen: Observation, part: Part) -> AbstractContextManager[None]:
     return seen.call(part.serving.served.version, part.serving.predictor.tier, len(part.rows))
 
 
-def _failed(error: Exception, path: str, parts: Sequence[Part] = ()) -> Answer:
+def _failed(error: Exception, path: str, without: str = "") -> Answer:
     if isinstance(error, RefusedRequestError):
         return refusal(error.status, str(error), error.headers, path=path)
     if isinstance(error, BadRequestError):
@@ -356,15 +376,6 @@ def _failed(error: Exception, path: str, parts: Sequence[Part] = ()) -> Answer:
     if isinstance(error, DataError):
         return refusal(400, error.what, path=path)
     tell("".join(traceback.format_exception(error)).rstrip())
-    if isinstance(error, ValueError | TypeError) and (without := next(filter(None, map(_without, parts)), "")):
+    if without:
         return refusal(422, f"{type(error).__name__} in the model; {without}.", path=path)
     return refusal(500, f"{type(error).__name__} in the model; the server's log says more.", path=path)
-
-
-def _without(part: Part) -> str:
-    """The first row that has missing values, which a model need not take; empty where there is none."""
-    for place, row in enumerate(part.rows):
-        names = [repr(name) for name, value in zip(part.serving.codec.names, row, strict=False) if value is None]
-        if names:
-            return f"row {place if part.places is None else part.places[place]} has no value for {', '.join(names)}"
-    return ""

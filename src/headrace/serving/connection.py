@@ -303,6 +303,8 @@ class Connection(asyncio.Protocol):
             self._gone(self._keep[0])
         for request, _, _ in self._waiting:
             self._gone(request)
+        if self._request is not None:  # its body was still to come
+            self._gone(self._request)
         self._waiting.clear()
         self._clear()
         self._release(self._held)

@@ -36,8 +36,3 @@ def route(path: str) -> str:
     if not rest:
         return base
     return f"{base}/{rest[0]}" if rest in (["infer"], ["ready"]) else OTHER
-
-
-def method(name: str) -> str:
-    """A method of HTTP that some path takes, or `other`."""
-    return name if name in METHODS else OTHER

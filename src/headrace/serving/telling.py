@@ -173,7 +173,7 @@ class Counters:
                 ),
                 metric("headrace_http_requests_total", "counter", "Requests of any kind, by path and answer.", http),
                 metric(
-                    "headrace_http_request_seconds",
+                    "headrace_http_request_duration_seconds",
                     "histogram",
                     "Seconds from a whole request for predictions to its answer, by path.",
                     [sample for path, tally in paths for sample in _histogram({**here, "path": path}, tally)],

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from headrace.core import vault
 from headrace.core.errors import ConfigError, MissingExtraError
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
 PREFIX = "OTEL_"
 LOCAL = "http://localhost:4318"  # where OpenTelemetry looks for a collector unless said
 STATE = b"tracestate"
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")  # the first counts
+HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
+HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*=[^=,;]?[^,;]*")
+QUERY = re.compile(r"\?[^\s'\")]+")
 LAST = 1.0  # seconds that the last spans may take
 AGAIN = 60.0  # seconds between two lines about a collector that does not take spans
 
@@ -133,6 +139,30 @@ def check() -> None:
     for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
         if (protocol := variables.get(name, "")) not in ("", "http/protobuf"):
             raise ConfigError(f"{name} is {protocol!r}.", hint="Traces are sent by 'http/protobuf' only.")
+    for name in ENDPOINTS:
+        if variables.get(name) and not _is_address(variables[name]):
+            raise ConfigError(f"{name} is no address.", hint="Write scheme and host: https://collector.example:4318")
+    name, headers = _headers(variables)
+    for pair in filter(str.strip, headers.split(",")):
+        if not HEADER.fullmatch(pair.strip()):
+            raise ConfigError(
+                f"{name} is not a list of headers.",
+                hint="Write key=value, …; a space in a value is %20: authorization=Bearer%20…",
+            )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        found = urlsplit(text)
+        return found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0
+    except ValueError:
+        return False
+
+
+def _headers(variables: Mapping[str, str]) -> tuple[str, str]:
+    """The variable with the headers for the collector, and what it says."""
+    name = next((each for each in HEADERS if variables.get(each)), HEADERS[-1])
+    return name, variables.get(name, "")
 
 
 def _exporter(variables: Mapping[str, str]) -> Any:
@@ -140,10 +170,9 @@ def _exporter(variables: Mapping[str, str]) -> Any:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.util.re import parse_env_headers
 
-    base = variables.get("OTEL_EXPORTER_OTLP_ENDPOINT", LOCAL).rstrip("/")
-    endpoint = variables.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or f"{base}/v1/traces"
-    headers = variables.get("OTEL_EXPORTER_OTLP_TRACES_HEADERS", variables.get("OTEL_EXPORTER_OTLP_HEADERS", ""))
-    return OTLPSpanExporter(endpoint=endpoint, headers=parse_env_headers(headers, liberal=True))
+    base = (variables.get(ENDPOINTS[1]) or LOCAL).rstrip("/")
+    endpoint = variables.get(ENDPOINTS[0]) or f"{base}/v1/traces"
+    return OTLPSpanExporter(endpoint=endpoint, headers=parse_env_headers(_headers(variables)[1], liberal=True))
 
 
 @contextmanager
@@ -190,7 +219,15 @@ class _Telling(logging.Handler):
         now = time.monotonic()
         if now - self._told >= AGAIN:
             self._told = now
-            tell(f"traces are not all taken: {record.getMessage()[:500]}")
+            tell(f"traces are not all taken: {_without_secrets(record.getMessage())[:500]}")
+
+
+def _without_secrets(text: str) -> str:
+    """Without what variables say of headers and addresses, nor the query of any address."""
+    variables = vault.starting(PREFIX)
+    for value in (variables[name] for name in (*HEADERS, *ENDPOINTS) if variables.get(name)):
+        text = text.replace(value, "…")
+    return QUERY.sub("?…", text)
 
 
 def _told_by_us() -> None:

@@ -10,6 +10,7 @@ import os
 import sys
 from contextlib import contextmanager
 from importlib.util import find_spec
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from headrace.core import vault
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 COPY = "headrace-model-"  # how the temporary folder of a downloaded copy begins
 S3 = ("s3://", "s3a://")
+CLIENT = ("boto3", "botocore")
+_one = RLock()  # the variables are of the whole process
 # Options as delta-rs takes them, in small letters and without `aws_`, and the variable that MLflow or boto3 reads.
 VARIABLES = {
     "access_key_id": "AWS_ACCESS_KEY_ID",
@@ -104,11 +107,16 @@ class ArtifactStore:
 
         Raises:
             UnavailableError: the object store does not answer, or refuses.
+            MissingExtraError: its client is not installed.
         """
         given = variables(self._options()) if self._options is not None else {}
-        with vault.lent(), _set(given), self._own_session():
+        with _one, vault.lent(), _set(given), self._own_session():
             try:
                 yield
+            except ModuleNotFoundError as error:
+                if (error.name or "").partition(".")[0] not in CLIENT:
+                    raise
+                raise MissingExtraError("boto3", "s3", f"Artifacts at {self._place}") from None
             except Exception as error:
                 if isinstance(error, _refusals()):
                     raise UnavailableError(

@@ -33,7 +33,7 @@ def follow(workspace: Workspace, *, patient: bool = False) -> Sequence[Trouble]:
         from headrace.registry import projection
 
         projection.repair(workspace.registry)
-    if _serving_here(workspace) not in late:
+    if serving_here(workspace) not in late:
         _repair_serving(workspace)
     return troubles
 
@@ -60,18 +60,32 @@ def _repair_serving(workspace: Workspace) -> None:
 def _own(workspace: Workspace) -> dict[str, Callable[[Event], None]]:
     return {
         "mlflow": lambda event: _alias(workspace, event),
-        _serving_here(workspace): lambda event: _serving(workspace, event),
+        serving_here(workspace): lambda event: _serving(workspace, event),
     }
 
 
-def _serving_here(workspace: Workspace) -> str:
+def serving_here(workspace: Workspace) -> str:
     """The channel of the servers' folder on this machine: another one has another folder, and comes as far by itself."""
     return f"serving on {gethostname()[:64]} {digest(str(workspace.environment.root))[:8]}"
 
 
 def _serving(workspace: Workspace, event: Event) -> None:
-    if event.name in ("stage.changed", "traffic.changed"):
-        serve_current(workspace, str(event.payload["model"]))
+    if event.name not in ("stage.changed", "traffic.changed"):
+        return
+    model = str(event.payload["model"])
+    try:
+        serve_current(workspace, model)
+    except DataError:
+        if _is_copied_here(workspace, model):
+            raise  # otherwise another machine serves it: `headrace run deploy --version N` makes the copy here
+
+
+def _is_copied_here(workspace: Workspace, model: str) -> bool:
+    """Whether this machine has a copy of the version in Production, however damaged."""
+    from headrace.deployment.staged import folder_name
+
+    version = workspace.registry.current(model, "Production")
+    return version is not None and (workspace.home(model) / folder_name(version)).is_dir()
 
 
 def serve_current(workspace: Workspace, model: str) -> bool:

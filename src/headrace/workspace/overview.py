@@ -284,7 +284,11 @@ def _skewed(workspace: Workspace) -> list[Row]:
 
 
 def _channels(workspace: Workspace) -> list[Row]:
-    """Those who are to be told of what happens, and could not be."""
+    """Those who are to be told of what happens, and could not be; servers of another machine are told there."""
+    from headrace.core.events import is_projection
+    from headrace.workspace.follow import serving_here
+
+    here = ("mlflow", serving_here(workspace))
     return [
         {
             "what": f"{channel} could not be told of what happens",
@@ -293,6 +297,7 @@ def _channels(workspace: Workspace) -> list[Row]:
             "next": f"headrace up --once --env {workspace.environment.name}",
         }
         for channel, error in workspace.outbox.stuck().items()
+        if channel in here or not is_projection(channel)
     ]
 
 

@@ -66,6 +66,22 @@ def secrets(environment: Environment | None) -> dict[str, str]:
     return known if value is None else {**known, environment.online.variable: value}
 
 
+def reaching(environment: Environment | None) -> dict[str, str]:
+    """What a process that downloads a model of MLflow's reads: where runs are, and what reaches artifacts.
+
+    An environment's own `storage_options` come before what the shell says, as they do in every command.
+    """
+    known = vault.credentials()
+    if environment is None:
+        return known
+    from headrace.tracking.artifact_store import variables
+
+    options = variables(environment.storage_options) if "://" in environment.artifacts_root else {}
+    kept = {name: value for name, value in known.items() if name not in options}
+    given = {name: value for name, value in options.items() if value is not None}
+    return {**kept, **given, "MLFLOW_TRACKING_URI": environment.tracking_url}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trouble:
     """What a server that runs says is wrong with it.

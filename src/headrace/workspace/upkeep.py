@@ -18,6 +18,7 @@ from headrace.workspace.serving import alarm
 from headrace.workspace.start import verdict_on_retraining
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from headrace.jobs.records import RunRecord
@@ -50,7 +51,7 @@ def due(workspace: Workspace, *, since: datetime) -> list[Due]:
         model = ("--model", deployment.name)
         schedule = deployment.score.every
         if schedule is not None and _is_due(
-            workspace, f"score {deployment.name}", schedule, _promoted(workspace, deployment.name) or since
+            workspace, f"score {deployment.name}", schedule, _promoted(workspace, deployment.name) or since, BEFORE
         ):
             why = f"scoring of {deployment.name} is due: {schedule.expression}"
             found += [Due(arguments=("refresh",), why=why), Due(arguments=("publish",), why=why)]
@@ -92,21 +93,30 @@ def _promoted(workspace: Workspace, model: str) -> datetime | None:
     return min((change.at for change in changes if change.stage == "Production"), default=None)
 
 
-def _is_due(workspace: Workspace, job: str, schedule: Cron, since: datetime) -> bool:
+def _is_due(workspace: Workspace, job: str, schedule: Cron, since: datetime, prepared: Sequence[str] = ()) -> bool:
     """Whether a moment of the schedule came after the last run began, or, before the first one, after another moment.
 
-    A run that was interrupted is due as well; not for ever where each attempt ends so, nor when a person saw that nothing is
-    left to do. Nor is a job due whose preparation failed since: that needs somebody, or the next moment.
+    A run that was interrupted does not count: what it was for is due still. It does when each attempt ends so, or when a
+    person saw that nothing is left to do. A preparation that failed counts, too: that needs somebody, or the next moment.
+
+    Args:
+        workspace: the environment.
+        job: of the ledger.
+        schedule: as declared.
+        since: the other moment.
+        prepared: jobs that come first.
     """
-    last = _last(workspace, job)
-    if last is not None and last.status == "interrupted" and not last.acknowledged_by and last.attempt < ATTEMPTS:
-        return True
-    began = [] if last is None else [last.started]
-    for each in BEFORE:
-        prepared = _last(workspace, each)
-        if prepared is not None and prepared.status == "failed" and not prepared.acknowledged_by:
-            began.append(prepared.started)
-    return schedule.due(max(began, default=since), now())
+    began, attempts = since, 0
+    for run in workspace.ledger.runs(job, limit=ATTEMPTS):
+        attempts += run.attempt
+        if run.status != "interrupted" or run.acknowledged_by or attempts >= ATTEMPTS:
+            began = run.started
+            break
+    for each in prepared:
+        last = _last(workspace, each)
+        if last is not None and last.status == "failed" and not last.acknowledged_by:
+            began = max(began, last.started)
+    return schedule.due(began, now())
 
 
 def _last(workspace: Workspace, job: str) -> RunRecord | None:

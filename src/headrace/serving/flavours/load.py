@@ -27,6 +27,7 @@ from headrace.serving.flavours.whole import Whole
 from headrace.serving.manifest import Manifest, Served
 from headrace.serving.predictors import UnfitError, cost
 from headrace.serving.predictors.pyfunc import own
+from headrace.serving.protocols.asked import NEUTRAL
 from headrace.serving.traffic import Traffic
 from headrace.serving.version import INLINE, Serving
 from headrace.tracking.artifact_store import COPY, ArtifactStore, is_here, repository
@@ -206,8 +207,7 @@ def _answers(predictor: Flavour, rows: list[Row]) -> str:
 
 
 def _made_up(signature: Signature) -> Row:
-    values: Mapping[str, Any] = {"number": 0, "string": "", "timestamp": "2000-01-01T00:00:00"}
-    return [values[column.kind] for column in signature.inputs]
+    return [NEUTRAL[column.kind] for column in signature.inputs]
 
 
 def _whole(manifest: Manifest, model: Any, why: str) -> Serving:

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from headrace.serving.version import Serving
 
 Keys = dict[str, "KeyValue | None"]  # a decision's key, in its declared types; None where a request does not say it
+NEUTRAL: Mapping[str, Any] = {
+    "number": 0.0,
+    "string": "",
+    "timestamp": "2000-01-01T00:00:00",
+    "timestamp_utc": "2000-01-01T00:00:00+00:00",
+}
 Known = dict[str, Any]  # a decision: its keys, at which moment, and by what else its features were looked up
 
 
@@ -100,6 +106,20 @@ class Part:
             for each, row in zip(self.known, full, strict=True):
                 each["by"] = {name: row[name] for name in by}
         self.asked = None
+
+    def incomplete(self) -> int | None:
+        """The first row with a missing value."""
+        return next((place for place, row in enumerate(self.rows) if None in row), None)
+
+    def filled(self, place: int) -> tuple[list[str], Row]:
+        """The inputs that a row has no value for, and the row with some value for each."""
+        codec = self.serving.codec
+        row = [
+            NEUTRAL[kind] if value is None else value
+            for kind, value in zip(codec.kinds, self.rows[place], strict=False)
+        ]
+        named = zip(codec.names, self.rows[place], strict=False)
+        return [name for name, value in named if value is None], [*row, *self.rows[place][len(row) :]]
 
     def _refuse(self, seen: list[Seen]) -> None:
         for place, each in enumerate(seen):

@@ -58,10 +58,10 @@ class KafkaSink:
         """See Sink. A dead letter is cut until it is taken."""
         del ends
         messages = [self._encode(row) for row in rows.to_pylist()] if rows is not None else []
-        refused = self._send_all(messages)
+        refused = self._refused_alone(messages)
         if self._encode is prediction:
             return {place: self._reason(messages[place], error) for place, error in refused.items()}
-        if still := self._send_all([without_value(messages[place]) for place in refused]):
+        if still := self._refused_alone([without_value(messages[place]) for place in refused]):
             why = next(iter(still.values())).str()
             raise ConfigError(
                 f"topic {self._topic!r} refuses a dead letter even without what it holds: {why}.",
@@ -72,6 +72,11 @@ class KafkaSink:
     def close(self) -> None:
         """See Sink."""
         self._producer.flush(PATIENCE)
+
+    def _refused_alone(self, messages: Sequence[Sent]) -> dict[int, KafkaError]:
+        """Sends all of them; gives those that are refused by themselves, too: a broker refuses what came together as one."""
+        found = {place: self._send_all([messages[place]]) for place in self._send_all(messages)}
+        return {place: error for place, told in found.items() for error in told.values()}
 
     def _send_all(self, messages: Sequence[Sent]) -> dict[int, KafkaError]:
         """Sends, and waits until all is acknowledged; gives the places of those that client or broker will never take.
