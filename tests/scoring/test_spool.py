@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.scoring import spool as spooling
-from headrace.scoring.spool import MARK, Spool, SpoolFullError, framed, segments, unframe
+from headrace.scoring.spool import MARK, Spool, SpoolFullError, TooLargeError, framed, segments, unframe
 
 
 def kept(folder):
@@ -317,3 +317,34 @@ def test_a_segment_that_somebody_removed_is_told_once(tmp_path):
     spool.append(b"b")
     spool.close()
     assert kept(tmp_path) == [b"b"]
+
+
+def test_a_full_spool_is_full_until_what_was_refused_fits(tmp_path):
+    spool = Spool(tmp_path, limit_bytes=12_000)
+    spool.append(b"a" * 2_000)
+    with pytest.raises(SpoolFullError):
+        spool.append(b"b" * 11_000)
+    with pytest.raises(SpoolFullError):  # 4,000 would fit
+        spool.check()
+    spool.close()
+    for each in tmp_path.iterdir():  # somebody ingests
+        each.unlink()
+    spool.check()
+    spool.append(b"b" * 11_000)
+    spool.close()
+    (sealed,) = tmp_path.iterdir()
+    assert unframe(sealed.read_bytes()).records == (b"b" * 11_000,)
+
+
+def test_what_can_never_fit_is_told_apart(tmp_path):
+    spool = Spool(tmp_path, limit_bytes=12_000)
+    with pytest.raises(TooLargeError, match="12,000"):
+        spool.append(b"b" * 12_000)
+    spool.append(b"a")
+
+
+def test_what_is_left_of_a_trial_is_a_torn_end(tmp_path):
+    with Spool(tmp_path) as spool:
+        spool.append(b"one")
+        kept = unframe(spool._path.read_bytes() + b"\xff" * 5_000)
+    assert (kept.records, kept.torn, kept.damaged) == ((b"one",), 5_000, ())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import threading
 import time
@@ -211,3 +212,14 @@ def test_what_is_neither_yes_nor_no_is_refused():
     for name in ("access_log", "traces"):
         with pytest.raises(DeclarationError, match=f"{name}='stdout'"):
             Serve(**{name: "stdout"})
+
+
+def test_who_leaves_while_the_body_comes_is_a_line_and_counted(home, tmp_path):
+    out = tmp_path / "out"
+    with out.open("wb") as stdout, serving(home, arguments=("--access-log",), stdout=stdout) as server:
+        head = b"POST /invocations HTTP/1.1\r\nhost: x\r\nx-request-id: left\r\ncontent-length: 50\r\n\r\nabc"
+        with socket.create_connection(("127.0.0.1", server.port)) as caller:
+            caller.sendall(head)
+        counted = 'headrace_http_requests_total{model="late",path="/invocations",method="POST",status="499"} 1'
+        server.until(lambda: counted in server.ask("/metrics")[1])
+        server.until(lambda: [each["status"] for each in lines(out) if each["request_id"] == "left"] == [None])

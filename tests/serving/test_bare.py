@@ -468,3 +468,19 @@ def test_one_answer_for_all_rows_is_found_out_without_an_example(asked, tmp_path
     mlflow.pyfunc.save_model(str(tmp_path / "total"), python_model=Total(), signature=signature, pip_requirements=[])
     status, told = asked(load_bare(str(tmp_path / "total")), {"dataframe_records": [{"a": 1.0}, {"a": 2.0}]})
     assert (status, told["predictions"]) == (200, [3.0])
+
+
+class Spoiled(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        del context, params
+        if (model_input["a"] > 100).any():
+            int("a fault that has nothing to do with missing values")
+        return model_input["a"] * 2
+
+
+def test_a_fault_of_the_model_is_none_of_missing_values(asked, tmp_path):
+    signature = ModelSignature(Schema([ColSpec("double", "a"), ColSpec("string", "note", required=False)]))
+    mlflow.pyfunc.save_model(str(tmp_path / "m"), python_model=Spoiled(), signature=signature, pip_requirements=[])
+    traffic = load_bare(str(tmp_path / "m"))
+    assert asked(traffic, {"dataframe_records": [{"a": 1.0, "note": None}]})[0] == 200
+    assert asked(traffic, {"dataframe_records": [{"a": 200.0, "note": None}]})[0] == 500

@@ -347,7 +347,7 @@ def test_what_goes_wrong_in_the_server_does_not_say_where_its_files_are(home):
     manifest(home, log="required", max_log=1)
     with serving(home) as server:
         status, answer, _ = server.ask("/invocations", {"instances": [list(ROW.values())]})
-        assert status == 503
+        assert status == 413  # no record fits
         assert str(home.parent.parent) not in answer["message"]
         (home / "serving.json").write_text("{")
         told = server.wait(lambda _, told: told["stale"] != "")

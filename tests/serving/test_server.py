@@ -420,3 +420,24 @@ def test_a_full_log_is_told_by_readiness_and_so_is_room(home, policy, ready):
         told = server.wait(lambda status, told: (status, told["status"]) == (200, "ready"))
         assert told["version"] == 1
         server.until(lambda: server.ask("/invocations", body)[0] == 200)
+
+
+def test_what_was_counted_while_the_log_was_full_is_logged_when_there_is_room(home):
+    manifest(home, log="required", max_log=6000)
+    columns, rows, _ = samples(home)
+    body = {"dataframe_split": {"columns": columns, "data": rows[:1]}}
+    with serving(home) as server:
+        server.until(lambda: server.ask("/invocations", body)[0] == 503)
+        time.sleep(6)  # an interval ends meanwhile
+        text = server.ask("/metrics")[1]
+        (refused,) = [
+            float(line.split()[-1])
+            for line in text.splitlines()
+            if line.startswith("headrace_requests_total{") and 'status="503"' in line
+        ]
+        for each in (home.parent.parent / "spool" / "late").glob("*"):
+            each.unlink()
+        server.wait(lambda _, told: told["status"] == "ready")
+        server.end()
+    told = [each for record in records(home) for each in record.get("counted", [])]
+    assert sum(each["requests"] for each in told if each["status"] == 503) == refused

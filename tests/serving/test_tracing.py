@@ -4,6 +4,7 @@ import gzip
 import http.client
 import http.server
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -23,6 +24,9 @@ from tests.serving.test_drain import SLOWLY
 from tests.serving.test_drain import body as slow
 from tests.serving.test_server import ROW
 from tests.serving.test_tokens import made, project  # noqa: F401  # a fixture
+
+from headrace.core.errors import ConfigError
+from headrace.serving import tracing
 
 BODY = {"instances": [list(ROW.values())]}
 SOON = {"OTEL_BSP_SCHEDULE_DELAY": "50"}  # milliseconds until spans are sent
@@ -277,3 +281,44 @@ def asked(connection, method, path, body=None):
         time.sleep(0.05)
         return None
     return answer.status, json.loads(read) if method == "POST" else None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization: Bearer hunter2"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "hunter2"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector-hunter2:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "ftp://hunter2"),
+    ],
+)
+def test_a_variable_that_is_wrong_is_named_and_not_repeated(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=name) as told:
+        tracing.check()
+    assert "hunter2" not in f"{told.value} {told.value.hint}"
+
+
+@pytest.mark.parametrize("value", ["authorization=Bearer%20a", "a=b, c=d", "", "x-key=abc==,", "a="])
+def test_headers_as_opentelemetry_takes_them(monkeypatch, value):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", value)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+    tracing.check()
+
+
+def test_what_the_sdk_says_holds_no_secret(monkeypatch, capsys):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hunter2")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "https://x.example/hunter3")
+    record = logging.LogRecord(
+        "a",
+        logging.WARNING,
+        "",
+        0,
+        "no %s: https://x.example/v1?key=hunter4 authorization=hunter2 https://x.example/hunter3",
+        ("way",),
+        None,
+    )
+    tracing._Telling().emit(record)
+    said = capsys.readouterr().err
+    assert "no way" in said
+    assert "hunter" not in said

@@ -503,7 +503,7 @@ class TestWhatIsTold:
         columns, rows, _ = samples(home)
         with serving(home) as server:
             status, told, _ = server.ask("/v2/models/late/infer", {"inputs": _tensors(columns, rows[:1])})
-            assert (status, list(told)) == (503, ["error"])
+            assert (status, list(told)) == (413, ["error"])
 
     @pytest.mark.parametrize(
         ("path", "body", "status"),

@@ -22,4 +22,7 @@ def test_each_machine_comes_as_far_by_itself(headrace, tmp_path, monkeypatch):
         assert following.follow(workspace) == []
         assert json.loads(serving.read_text())["versions"][0]["version"] == said["versions"][0]["version"]
         assert "serving.repaired" not in [entry.action for entry in workspace.audit.entries()]
-    shutil.rmtree(folder)
+        shutil.rmtree(folder / ".headrace" / "dev" / "serving")  # one that has never served it
+        monkeypatch.setattr(following, "gethostname", lambda: "a third")
+        assert following.follow(workspace) == []
+        assert not serving.exists()

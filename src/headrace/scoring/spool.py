@@ -48,6 +48,10 @@ class SpoolFullError(HeadraceError):
     """The spool cannot take a record: the disk is full or broken, or the spool has reached its limit. It was not kept."""
 
 
+class TooLargeError(SpoolFullError):
+    """Records are larger than all that the spool may have: they never fit."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Contents:
     """What a segment holds.
@@ -149,12 +153,18 @@ class Spool:
 
         Raises:
             SpoolFullError: the disk has no room or failed, or `limit_bytes` are used.
+            TooLargeError: they are more than `limit_bytes` themselves.
             ValueError: a record of 2 GiB or more.
         """
         for record in records:
             if len(record) >= LONGEST:
                 raise ValueError(f"a record of {len(record):,} bytes; the longest is {LONGEST - 1:,}.")
         frames = b"".join([part for record in records for part in _frame(record)])
+        if self.limit_bytes is not None and len(MARK) + len(frames) > self.limit_bytes:
+            raise TooLargeError(
+                f"records of {len(frames):,} bytes: the inference log may have {self.limit_bytes:,} in all.",
+                hint="hr.Serve(max_log=…) is how many; or ask for fewer rows at a time.",
+            )
         with self._lock:
             try:
                 if self._is_due(len(frames)):

@@ -34,6 +34,7 @@ STATUS = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.enc
 CLOSE = b"connection: close\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 ENCODINGS = (b"identity", b"gzip", b"x-gzip", b"deflate")  # of bodies; an app inflates them
+GONE = 499  # what a request is counted as whose caller has gone, as nginx has it
 LOOK = 0.25  # seconds between looks at connections that take too long
 LAST_CALL = 0.05  # seconds for what was sent before its caller could know
 SPARE = 64  # connections beyond the limit that may ask how the server is, and are told why they may not ask more
@@ -520,6 +521,7 @@ class Connection(asyncio.Protocol):
 
     def _gone(self, request: Request) -> None:
         """Its caller did not wait for the answer."""
+        self._app.answered(request.path, request.method, GONE)
         if request.seen is not None:
             self._observed(request, request.seen, None)
 

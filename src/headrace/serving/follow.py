@@ -122,9 +122,15 @@ class Follower:
         self._over("not_followed")
         tell_of(loaded)
 
-    def tell(self) -> None:
-        """Counts of the interval that ends, to the log."""
+    def tell(self, *, last: bool = False) -> None:
+        """Counts of the interval that ends, to the log; while that is full, the interval does not end."""
         app = self.app
+        for file in self._troubles.values():
+            with suppress(OSError):
+                os.utime(file)  # still
+        self._told = time.monotonic()
+        if app.log.trouble and not last:
+            return
         interval = app.counters.interval()
         if app.traffic is not None:
             self._slow_told(self._latency.add(interval, milliseconds(app.traffic.manifest.serve.p95)))
@@ -133,14 +139,11 @@ class Follower:
             record = app.log.counted(model, self._since, interval, app.traffic.split)
             if record is not None:
                 app.writing.behind([record])
-        for file in self._troubles.values():
-            with suppress(OSError):
-                os.utime(file)  # still
-        self._since, self._told = datetime.now(UTC), time.monotonic()
+        self._since = datetime.now(UTC)
 
     def end(self) -> None:
         """The last words, and the log's segment sealed."""
-        self.tell()
+        self.tell(last=True)
         if self.siblings is not None:
             self.siblings.write(self.app.counters)
         if self.app.shadows is not None:

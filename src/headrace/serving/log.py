@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from headrace.scoring.spool import SpoolFullError
+from headrace.scoring.spool import SpoolFullError, TooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,6 +109,8 @@ class Log:
         assert self.spool is not None  # made when the first version that is logged was loaded
         try:
             self.spool.append(*records)
+        except TooLargeError:
+            raise
         except SpoolFullError as error:
             self.trouble = str(error)
             raise

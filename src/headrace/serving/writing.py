@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from headrace.scoring.spool import SpoolFullError
+from headrace.scoring.spool import SpoolFullError, TooLargeError
 from headrace.serving.messages import refusal
 from headrace.serving.protocols.asked import RefusedRequestError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TOGETHER = 0.05  # seconds that records for which no answer waits may gather
 MOST = 16 * 2**20  # bytes of them; what comes beyond is dropped and counted
 LAST = 10.0  # seconds that they may take at the end
+TOO_LARGE = "what would be logged of this request is more than the inference log may have; ask for fewer rows at a time."
 FULL = "the inference log cannot be written, and nothing is answered that is not logged; the server's log says more."
 
 
@@ -89,10 +90,12 @@ class Writing:
         """Writes records of one answer.
 
         Raises:
-            RefusedRequestError: the spool cannot take them.
+            RefusedRequestError: the spool cannot take them, now or ever.
         """
         try:
             self._log.append(records)
+        except TooLargeError as error:
+            raise RefusedRequestError(413, TOO_LARGE) from error
         except SpoolFullError as error:
             raise RefusedRequestError(503, FULL) from error
 
@@ -143,6 +146,8 @@ class Writing:
     def _write_alone(self, held: Held) -> None:
         try:
             self._log.append(held.records)
+        except TooLargeError:
+            held.answer = refusal(413, TOO_LARGE, path=held.path)
         except SpoolFullError:
             held.answer = refusal(503, FULL, path=held.path)
 

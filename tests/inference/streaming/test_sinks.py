@@ -251,6 +251,34 @@ def test_a_prediction_that_is_too_large_is_told_and_the_others_are_written(broke
     assert topic.keys(PREDICTION) == [("p1",), ("p3",)]
 
 
+def test_what_a_broker_refuses_together_is_sent_one_by_one():
+    """A broker refuses a batch as one; the client says so of each message in it."""
+
+    class Batching:
+        def __init__(self):
+            self.batch, self.written = [], []
+
+        def produce(self, _, value, key, *, headers, on_delivery):
+            del headers
+            self.batch.append((key, len(value), on_delivery))
+
+        def poll(self, _):
+            return 0
+
+        def flush(self, _):
+            batch, self.batch = self.batch, []
+            large = sum(size for _, size, _ in batch) > 1000
+            for key, _, told in batch:
+                told(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE) if large else None, None)
+                self.written += [] if large else [key]
+            return 0
+
+    producer = Batching()
+    rows = predictions(*range(20)).append_column("note", pa.array(["a" * 2000 * (each == 7) for each in range(20)]))
+    assert list(KafkaSink(producer, "t", key=PREDICTION).write(rows, {})) == [7]
+    assert producer.written == [f"p{each}".encode() for each in range(20) if each != 7]
+
+
 @pytest.mark.parametrize(
     ("code", "fatal"),
     [(KafkaError.TOPIC_AUTHORIZATION_FAILED, False), (KafkaError.CLUSTER_AUTHORIZATION_FAILED, False), (-1, True)],
