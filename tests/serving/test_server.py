@@ -415,7 +415,7 @@ def test_a_full_log_is_told_by_readiness_and_so_is_room(home, policy, ready):
         )
         told = server.wait(lambda status, told: told["status"] == ("ready" if ready else "log full"))
         assert server.ask("/ready")[0] == (200 if ready else 503)
-        for each in (home.parent.parent / "spool" / "late").glob("*"):  # nobody asks any more: somebody ingests
+        for each in (home.parent.parent / "spool" / "late").glob("*.sealed"):  # nobody asks any more: somebody ingests
             each.unlink()
         told = server.wait(lambda status, told: (status, told["status"]) == (200, "ready"))
         assert told["version"] == 1
@@ -435,7 +435,7 @@ def test_what_was_counted_while_the_log_was_full_is_logged_when_there_is_room(ho
             for line in text.splitlines()
             if line.startswith("headrace_requests_total{") and 'status="503"' in line
         ]
-        for each in (home.parent.parent / "spool" / "late").glob("*"):
+        for each in (home.parent.parent / "spool" / "late").glob("*.sealed"):
             each.unlink()
         server.wait(lambda _, told: told["status"] == "ready")
         server.end()
