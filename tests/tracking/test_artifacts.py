@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 
 import pandas as pd
 import pytest
@@ -15,9 +16,11 @@ from tests.support.s3 import KEY, SECRET
 from headrace.core.errors import ConfigError, DataError, MissingExtraError, UnavailableError
 from headrace.core.folders import folder_digest
 from headrace.core.ownership import Owner
-from headrace.tracking.artifact_store import variables
+from headrace.environments import config
+from headrace.tracking.artifact_store import ArtifactStore, variables
 from headrace.tracking.records import Column
 from headrace.tracking.tracking import Tracking
+from headrace.workspace.serving import reaching
 
 OWNER = Owner(state="s", project="shop", environment="dev")
 OPEN = """
@@ -270,3 +273,52 @@ def test_options_as_delta_takes_them_are_variables_of_mlflows_client():
         "AWS_ROLE_ARN": "a",
     }
     assert variables({"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "token": "t"})["AWS_SESSION_TOKEN"] == "t"
+
+
+def test_two_threads_leave_nothing_behind(monkeypatch):
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "mine")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    kept = ArtifactStore("s3://b", lambda: {"access_key_id": "hidden", "secret_access_key": "hidden"})
+    both, inside = threading.Barrier(2), []
+
+    def reach():
+        both.wait()
+        with kept.reached():
+            inside.append((os.environ["AWS_ACCESS_KEY_ID"], os.environ.get("AWS_SESSION_TOKEN")))
+
+    threads = [threading.Thread(target=reach) for _ in range(2)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert inside == [("hidden", None)] * 2
+    assert (os.environ.get("AWS_ACCESS_KEY_ID"), os.environ["AWS_SESSION_TOKEN"]) == (None, "mine")
+
+
+def test_a_client_that_is_missing_while_artifacts_are_read_is_told():
+    with (
+        pytest.raises(MissingExtraError) as told,
+        ArtifactStore("s3://b", None).reached(),
+    ):
+        raise ModuleNotFoundError("No module named 'boto3'", name="boto3")
+    assert "headrace[s3]" in told.value.hint
+
+
+def test_a_servers_process_reaches_artifacts_by_the_environments_options(monkeypatch, tmp_path):
+    """As each command of the environment does, whatever keys the shell has."""
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "shell"),
+        ("AWS_SESSION_TOKEN", "shell"),
+        ("MLFLOW_S3_ENDPOINT_URL", "http://x"),
+    ):
+        monkeypatch.setenv(name, value)
+    (tmp_path / "headrace.toml").write_text(
+        '[project]\nname = "p"\nmodule = "p"\n\n[env.dev]\nartifacts = "s3://b/a"\n[env.dev.storage_options]\n'
+        'endpoint = "http://env"\naccess_key_id = {secret = "MY_KEY"}\nsecret_access_key = {secret = "MY_SECRET"}\n'
+    )
+    monkeypatch.setenv("MY_KEY", "own")
+    monkeypatch.setenv("MY_SECRET", "own")
+    given = reaching(config.load(tmp_path).environments[0])
+    assert (given["AWS_ACCESS_KEY_ID"], given["MLFLOW_S3_ENDPOINT_URL"]) == ("own", "http://env")
+    assert "AWS_SESSION_TOKEN" not in given
+    assert given["MLFLOW_TRACKING_URI"].startswith("sqlite:///")
