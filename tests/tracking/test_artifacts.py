@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
-from tests.support.s3 import KEY, SECRET
+from tests.support.s3 import KEY, LISTS, SECRET
 
 from headrace.core.errors import ConfigError, DataError, MissingExtraError, UnavailableError
 from headrace.core.folders import folder_digest
@@ -242,6 +242,21 @@ def test_keys_that_are_refused_are_told_with_the_place_and_without_themselves(s3
     assert "storage_options" in str(refused.value)
     assert "a-wrong-one" not in str(refused.value)
     assert tracking.runs("late")[0].status == "FAILED"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"AWS_SECRET_ACCESS_KEY": "a-wrong-one"}, {"AWS_ACCESS_KEY_ID": LISTS}], ids=["unknown", "only lists"]
+)
+def test_keys_that_do_not_read_are_told_as_such_and_not_as_artifacts_that_are_gone(s3, embedded, tmp_path, changes):
+    bucket = f"unread-{len(changes.get('AWS_SECRET_ACCESS_KEY', ''))}"
+    _, uri = log(on_s3(s3, embedded, bucket), tmp_path, "one")
+    options = {**s3.options, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, **changes}
+    refused = Tracking(embedded, f"s3://{bucket}/dev", options=lambda: options)
+
+    with pytest.raises(UnavailableError, match=f"artifacts at s3://{bucket}/dev cannot be reached") as told:
+        refused.digest(uri)
+    assert "storage_options" in told.value.hint
+    assert "backup" not in str(told.value)
 
 
 def test_a_client_that_is_not_installed_is_told_before_anything_is_fitted(embedded, monkeypatch):

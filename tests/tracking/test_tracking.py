@@ -50,6 +50,15 @@ def test_an_error_ends_a_run_as_failed_and_an_interrupt_as_killed(tracking):
         assert another.id != failed.id
 
 
+def test_a_finished_run_that_does_not_hold_any_more_is_followed_by_a_new_one(tracking):
+    with tracking.open_run("late", "step-again") as first:
+        pass
+    with tracking.open_run("late", "step-again", holds=lambda run: run.id != first.id) as second:
+        assert not second.done
+    assert second.id != first.id
+    assert tracking.open_run("late", "step-again", holds=lambda run: run.id != first.id).id == second.id
+
+
 def test_a_run_of_a_process_that_died_is_closed_when_its_step_is_taken_up_again(tracking):
     script = f"""
 import os, signal

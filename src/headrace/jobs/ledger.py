@@ -17,7 +17,7 @@ from headrace.core.state import present
 from headrace.core.text import visible
 from headrace.jobs.owner import Owner
 from headrace.jobs.records import LogLine, RunRecord, StepRecord
-from headrace.jobs.run import Run
+from headrace.jobs.run import UNFINISHED, Run
 from headrace.jobs.tables import LOGS, RUNS, STEPS
 
 if TYPE_CHECKING:
@@ -159,6 +159,21 @@ class Ledger:
         with self.state.read() as connection:
             at = _present(connection)
             return [_run(row) for row in connection.execute(running).mappings() if self._lives(row, at)]
+
+    def cut_off(self) -> set[str]:
+        """The ids under which steps wrote that were begun and did not end well, and that no live process works on."""
+        wanted = (
+            select(STEPS.c.write_id, STEPS.c.status.label("step"), RUNS.c.status, RUNS.c.owner, RUNS.c.heartbeat)
+            .join(RUNS, RUNS.c.id == STEPS.c.run_id)
+            .where(STEPS.c.status.in_(UNFINISHED))
+        )
+        with self.state.read() as connection:
+            at = _present(connection)
+            rows = connection.execute(wanted).mappings().all()
+            alive = {
+                row["write_id"] for row in rows if row["step"] == row["status"] == "running" and self._lives(row, at)
+            }
+        return {row["write_id"] for row in rows} - alive
 
     def runs(self, job: str | None = None, *, limit: int = 50) -> list[RunRecord]:
         """The latest runs, of one job or of all, newest first."""

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
+from headrace.core.errors import DataError, UnavailableError
+from headrace.core.folders import folder_digest
 from headrace.features.plan import on_demand_functions
 from headrace.pipelines.model_inputs import feature_plan, modules, origin, tables
 from headrace.scoring.version import load
 from headrace.tracking.records import Dataset
 from headrace.training import evaluation, training_set
-from headrace.training.logged import fit_and_log, prepare
+from headrace.training.logged import HASH, fit_and_log, prepare
 from headrace.training.train import direction, judge
 from headrace.training.tune import Search, Values, search
 
@@ -178,7 +180,13 @@ class Training:
 
         def do(step: StepContext) -> Output:
             name = f"{self.model.name} as of {self.as_of:%Y-%m-%d}"
-            with self.tracking.open_run(self.model.name, step.key, name=name, tags=self._tags()) as tracked:
+            with self.tracking.open_run(
+                self.model.name,
+                step.key,
+                name=name,
+                tags=self._tags(),
+                holds=lambda run: self._stands(run.model_uri or "", run.summary.tags[HASH]),
+            ) as tracked:
                 tracked.log_inputs(self._datasets())
                 logged = fit_and_log(
                     tracked,
@@ -197,13 +205,14 @@ class Training:
                 "run_id": logged.run_id,
                 "model_uri": logged.model_uri,
                 "artifact_hash": logged.artifact_hash,
+                "logged_hash": self.tracking.digest(logged.model_uri),
                 "params": params,
                 "says": ", ".join(
                     filter(None, (f"MLflow run {logged.run_id[:8]}", _short(found.best.params if found else params)))
                 ),
             }
 
-        return self.run.step("fit", {**self._on_set, "params": params}, do).output
+        return self.run.step("fit", {**self._on_set, "params": params}, do, holds=self._is_logged).output
 
     def evaluate(self, logged: Output) -> dict[str, float | None]:
         """What was logged, loaded back and measured on the test rows."""
@@ -271,6 +280,28 @@ class Training:
     def _is_there(self, was: dict[str, Json]) -> bool:
         table = str(was["table"])
         return self.lakehouse.exists(table, own=True) and self.lakehouse.snapshot(table).id == was["id"]
+
+    def _is_logged(self, was: dict[str, Json]) -> bool:
+        """Whether what was logged is there, as it was: a version of anything else could never be deployed."""
+        return self._stands(
+            str(was["model_uri"]), str(was["artifact_hash"]), cast("str | None", was.get("logged_hash"))
+        )
+
+    def _stands(self, uri: str, artifact_hash: str, logged_hash: str | None = None) -> bool:
+        """Whether a logged model is there with the same package, and, where it is known, with the same files of MLflow's.
+
+        Raises:
+            UnavailableError: the object store does not answer, or refuses: nobody knows.
+        """
+        try:
+            if logged_hash is not None:  # of the package, too
+                return self.tracking.digest(uri) == logged_hash
+            with self.tracking.logged_folder(uri) as folder:
+                return folder_digest(folder) == artifact_hash
+        except UnavailableError:
+            raise
+        except (DataError, OSError):
+            return False
 
     def _datasets(self) -> list[Dataset]:
         made = self.lakehouse.snapshot(self.made["table"], self.made["version"])

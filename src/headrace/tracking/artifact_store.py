@@ -7,6 +7,7 @@ boto3 keeps of them in its default session, and MLflow in its cached clients, is
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -36,6 +37,8 @@ VARIABLES = {
     "allow_invalid_certificates": "MLFLOW_S3_IGNORE_TLS",
 }
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+S3_SAID = re.compile(r"An error occurred \((?P<code>\w+)\) when calling .*")  # as boto3 words it
+MISSING = ("404", "NoSuchKey")  # an answer, not a refusal
 OF_ANOTHER = ("AWS_SESSION_TOKEN", "AWS_PROFILE")  # what the keys of an option do not go with
 
 
@@ -118,12 +121,18 @@ class ArtifactStore:
                     raise
                 raise MissingExtraError("boto3", "s3", f"Artifacts at {self._place}") from None
             except Exception as error:
-                if isinstance(error, _refusals()):
+                if (why := _refusal(error)) is not None:
                     raise UnavailableError(
-                        f"artifacts at {self._place} cannot be reached: {str(error).splitlines()[0][:300]}",
-                        hint="Is the bucket there, and do storage_options in headrace.toml name its endpoint and keys?",
+                        f"artifacts at {self._place} cannot be reached: {why.splitlines()[0][:300]}",
+                        hint=f"Is the bucket there, and do {self._named} name its endpoint and keys?",
                     ) from error
                 raise
+
+    @property
+    def _named(self) -> str:
+        if self._options is None:
+            return "MLFLOW_S3_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        return "storage_options in headrace.toml"
 
     @contextmanager
     def _own_session(self) -> Generator[None]:
@@ -150,6 +159,35 @@ def _forget_clients() -> None:
     clients: Any = sys.modules.get("mlflow.store.artifact.s3_artifact_repo")
     if clients is not None:
         clients._cached_get_s3_client.cache_clear()  # noqa: SLF001
+
+
+def _refusal(error: Exception) -> str | None:
+    """What the object store said when it did not answer, or refused; None where it is something else that happened.
+
+    MLflow raises its own error for what the client of S3 raised, and tells of failed downloads in a text only.
+    """
+    mlflow: Any = sys.modules.get("mlflow.exceptions")
+    refusals = _refusals()
+    if not refusals:
+        return None
+    if isinstance(error, refusals):
+        return str(error)
+    if mlflow is None or not isinstance(error, mlflow.MlflowException):
+        return None
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, refusals) and _code(inner) not in MISSING:
+            return str(inner)
+        for told in S3_SAID.finditer(str(inner)):
+            if told["code"] not in MISSING:
+                return told[0]
+        inner = inner.__cause__ or inner.__context__
+    return None
+
+
+def _code(error: BaseException) -> str:
+    answered: Any = getattr(error, "response", None) or {}
+    return str(answered.get("Error", {}).get("Code", ""))
 
 
 def _refusals() -> tuple[type[Exception], ...]:

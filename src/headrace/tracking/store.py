@@ -32,6 +32,8 @@ OWNER = "headrace.state"  # a tag
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # that MLflow opens by itself
 DEFAULT = store_relocation.DEFAULT
 OPENING = 7_305_612_209  # any number that nobody else takes for an advisory lock
+UNFINISHED = "being-made"  # ends the name of an embedded store that has not all of its tables yet
+BESIDE = ("-journal", "-wal", "-shm")  # files of SQLite that belong to a database
 PATIENCE = 300.0  # seconds that a process waits for others to make or look at MLflow's tables
 
 
@@ -72,6 +74,7 @@ def connect(url: str, artifacts: str | None, *, project: Path | None = None) -> 
     mlflow = load()
     try:
         with _alone(url):
+            _make(url)
             client = mlflow.MlflowClient(tracking_uri=url, registry_uri=url)
             client.search_experiments(max_results=1)  # makes the tables, which two processes must not do together
             store_relocation.settle(url, project=project, artifacts=artifacts)
@@ -83,6 +86,35 @@ def connect(url: str, artifacts: str | None, *, project: Path | None = None) -> 
             hint="tracking = in headrace.toml is sqlite:///…, postgresql+psycopg://…, or the address of a server.",
         ) from error
     return client
+
+
+def _make(url: str) -> None:
+    """Makes an embedded store that is not there yet, under another name until it is whole.
+
+    MLflow makes its tables and migrates them one after the other, and never opens a store again in which that was cut off.
+    What a process that was killed left under the other name is removed; the caller has the lock.
+    """
+    path = store_relocation.file_of(url)
+    if path is None or path.exists():
+        return
+    utils = load("mlflow.store.db.utils")
+    whole, question, options = url.partition("?")
+    unfinished = path.with_name(f"{path.name}.{UNFINISHED}")
+    _remove(unfinished)
+    engine = utils.create_sqlalchemy_engine_with_retry(f"{whole}.{UNFINISHED}{question}{options}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of MLflow's own tables
+            utils._initialize_tables(engine)  # noqa: SLF001
+    finally:
+        engine.dispose()
+    _remove(path)  # a journal of a store that was there once would be taken for one of this
+    unfinished.replace(path)
+
+
+def _remove(database: Path) -> None:
+    for each in (database, *(database.with_name(f"{database.name}{ending}") for ending in BESIDE)):
+        each.unlink(missing_ok=True)
 
 
 def _settle_default(client: Any, artifacts: str) -> None:

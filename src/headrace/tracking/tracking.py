@@ -90,8 +90,16 @@ class Tracking:
         embedded = store_relocation.file_of(self.url) is not None
         return Mark(client=client, whose=owner, artifacts=self._kept, embedded=embedded)
 
-    def open_run(self, model: str, key: str, *, name: str = "", tags: Mapping[str, str] | None = None) -> TrackedRun:
-        """The run of a step: a finished one if there is one (`done`), otherwise a new one.
+    def open_run(
+        self,
+        model: str,
+        key: str,
+        *,
+        name: str = "",
+        tags: Mapping[str, str] | None = None,
+        holds: Callable[[TrackedRun], bool] = lambda _: True,
+    ) -> TrackedRun:
+        """The run of a step: a finished one if there is one that holds (`done`), otherwise a new one.
 
         A run of this key that was left RUNNING belongs to a process that died; it is closed as KILLED first. The caller
         holds the step, so nobody else can be at work on it.
@@ -101,24 +109,39 @@ class Tracking:
             key: of the step; the tag `headrace.step`.
             name: shown in MLflow.
             tags: further tags.
+            holds: whether what a finished one logged still stands.
         """
         experiment = self._experiment(model)
         self.close_orphans([key])
         done = self._search([experiment], f"tags.`{STEP}` = '{key}' and attributes.status = 'FINISHED'")
-        if done:
-            return TrackedRun(self, done[0].info.run_id, done=True)
+        for found in done:
+            if holds(earlier := TrackedRun(self, found.info.run_id, done=True)):
+                return earlier
         made = self._client.create_run(experiment, run_name=name or None, tags={**(tags or {}), STEP: key})
         return TrackedRun(self, made.info.run_id, done=False)
 
-    def close_orphans(self, keys: Collection[str] | None = None) -> list[str]:
+    def running(self) -> dict[str, str]:
+        """The runs of steps that are RUNNING, by id, and the key of each one's step; other people's runs are not among them."""
+        file = store_relocation.file_of(self.url)
+        if file is not None and not file.exists():
+            return {}
+        everywhere = [experiment.experiment_id for experiment in self._client.search_experiments()]
+        found = self._search(everywhere, "attributes.status = 'RUNNING'")
+        return {run.info.run_id: run.data.tags[STEP] for run in found if STEP in run.data.tags}
+
+    def close_orphans(self, keys: Collection[str] | None = None, *, among: Collection[str] | None = None) -> list[str]:
         """Closes runs that are RUNNING as KILLED: those of these steps, or of every step. Gives their ids.
 
         To be called when it is known that no live process works on these steps.
+
+        Args:
+            keys: of the steps; every one unless said.
+            among: ids of the only runs to close: a step may have been taken up again since they were looked at.
         """
-        everywhere = [experiment.experiment_id for experiment in self._client.search_experiments()]
-        left = self._search(everywhere, "attributes.status = 'RUNNING'")
         orphans = [
-            run.info.run_id for run in left if STEP in run.data.tags and (keys is None or run.data.tags[STEP] in keys)
+            run_id
+            for run_id, key in self.running().items()
+            if (keys is None or key in keys) and (among is None or run_id in among)
         ]
         for run_id in orphans:
             self._client.set_terminated(run_id, status="KILLED")

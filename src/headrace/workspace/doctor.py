@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy.exc import SQLAlchemyError
 
 from headrace.core.errors import HeadraceError
+from headrace.workspace.left_running import left_running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +47,7 @@ def examine(workspace: Workspace) -> Iterator[Finding]:
     yield _code(workspace)
     yield from _project(workspace)
     yield _runs(workspace)
+    yield _mlflow_runs(workspace)
 
 
 def _python() -> Finding:
@@ -192,3 +194,18 @@ def _runs(workspace: Workspace) -> Finding:
             way="the same command continues where they stopped.",
         )
     return Finding(check="runs", result="ok", found="none was left by a dead process")
+
+
+def _mlflow_runs(workspace: Workspace) -> Finding:
+    try:
+        left = left_running(workspace)
+    except (HeadraceError, SQLAlchemyError) as error:
+        return _failed("mlflow runs", error)
+    if left:
+        return Finding(
+            check="mlflow runs",
+            result="warning",
+            found=f"left RUNNING by dead processes: {', '.join(sorted(left))}",
+            way="the next `headrace run train` closes them as KILLED.",
+        )
+    return Finding(check="mlflow runs", result="ok", found="none was left RUNNING by a dead process")

@@ -17,6 +17,7 @@ from headrace.scoring.columns import check_predictions
 from headrace.training.declarations import Model, Params
 from headrace.workspace import releases
 from headrace.workspace.in_use import at_work
+from headrace.workspace.left_running import close_left_running
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -75,6 +76,7 @@ def train(
     if alert is not None:
         asked["alert"] = alert
     with open_job(workspace, f"train {model.name}", asked, listen) as run:
+        close_left_running(workspace)
         pipeline.train(
             workspace.project,
             workspace.lakehouse,

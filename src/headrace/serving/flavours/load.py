@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from headrace.core import vault
+from headrace.core import credentials, vault
 from headrace.core.errors import DataError
 from headrace.core.ids import digest
 from headrace.features.online.rows import OnlineFeatures
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from headrace.features.plan import Kind
     from headrace.serving.predictors import Row
+
+ASKED = ("models:/", "runs:/")  # what a tracking server is asked for
 
 
 def load_bare(place: str, *, serve: Serve | None = None, held: ExitStack | None = None) -> Traffic:
@@ -105,15 +107,35 @@ def _folder(place: str, copies: ExitStack) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
+    at = None  # which nobody knows yet
     try:
         with ArtifactStore(place, None).reached():
-            into = None if is_here(repository(place)) else copies.enter_context(TemporaryDirectory(prefix=COPY))
-            return Path(download_artifacts(artifact_uri=place, dst_path=into))
+            kept = repository(place)
+            at = credentials.shown(str(kept.artifact_uri))
+            into = None
+            if not is_here(kept):
+                kept.list_artifacts()  # a store that refuses says so here; a download of `runs:/` hides it
+                into = copies.enter_context(TemporaryDirectory(prefix=COPY))
+            folder = Path(download_artifacts(artifact_uri=place, dst_path=into))
     except (MlflowException, OSError) as error:
-        raise DataError(
-            f"MLflow gives nothing for {place!r}: {_line(error)}.",
-            hint="Set MLFLOW_TRACKING_URI to where the model was logged.",
-        ) from error
+        if at is None and place.startswith(ASKED):
+            raise DataError(
+                f"MLflow gives nothing for {place!r}: {_line(error)}.",
+                hint="Set MLFLOW_TRACKING_URI to where the model was logged.",
+            ) from error
+        raise _missing(place, at or place, _line(error)) from error
+    if not (folder / "MLmodel").is_file():  # an object store gives an empty folder for what is gone
+        there = sorted({each.relative_to(folder).parts[0] for each in folder.rglob("*") if each.is_file()})
+        raise _missing(place, at, f"there is {there}" if there else "nothing is there")
+    return folder
+
+
+def _missing(place: str, at: str, why: str) -> DataError:
+    where = "" if at == place else f" at {at}"
+    return DataError(
+        f"there is no MLmodel for {place!r}{where}: {why}.",
+        hint="Restore the artifacts from a backup, or name another version or folder.",
+    )
 
 
 def _packaged(kept: Any, folder: Path) -> Mapping[str, Kind]:
