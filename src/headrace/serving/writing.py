@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 TOGETHER = 0.05  # seconds that records for which no answer waits may gather
 MOST = 16 * 2**20  # bytes of them; what comes beyond is dropped and counted
 LAST = 10.0  # seconds that they may take at the end
-TOO_LARGE = "what would be logged of this request is more than the inference log may have; ask for fewer rows at a time."
+TOO_LARGE = (
+    "what would be logged of this request is more than the inference log may have; ask for fewer rows at a time."
+)
 FULL = "the inference log cannot be written, and nothing is answered that is not logged; the server's log says more."
 
 
