@@ -100,3 +100,80 @@ def test_metrics_that_every_model_has_may_be_watched():
     deployment = hr.Deployment(model, score=score, gates=[hr.not_worse("roc_auc")], monitor=hr.Monitor(alerts=rules))
 
     assert deployment.name == "late"
+
+
+MISTAKES = [
+    (lambda: hr.cron(5), "5"),
+    (lambda: hr.cron(None), "None"),
+    (lambda: hr.cron("0 4 * * *", misfire_grace=5), "misfire_grace=5"),
+    (lambda: hr.cron("0 4 * * *", misfire_grace="59s"), "misfire_grace='59s'"),
+    (lambda: hr.cron("0 4 * * *", misfire_grace="367d"), "misfire_grace='367d'"),
+    (lambda: hr.cron("0 4 * * *", misfire_grace="999999d"), "misfire_grace='999999d'"),
+    (lambda: hr.Serve(timeout=5), "Serve(timeout=5)"),
+    (lambda: hr.Serve(timeout="5"), "Serve(timeout='5')"),
+    (lambda: hr.Serve(p95=20), "Serve(p95=20)"),
+    (lambda: hr.Serve(max_log="1GB"), "Serve(max_log='1GB')"),
+    (lambda: hr.Serve(max_log=True), "Serve(max_log=True)"),
+    (lambda: hr.Serve(max_log=1.5), "Serve(max_log=1.5)"),
+    (lambda: hr.Serve(max_rows=None), "Serve(max_rows=None)"),
+    (lambda: hr.Serve(max_rows=0), "Serve(max_rows=0)"),
+    (lambda: hr.Serve(max_body=10**30), f"Serve(max_body={10**30})"),
+    (lambda: hr.Serve(queue="3"), "Serve(queue='3')"),
+    (lambda: hr.Serve(sample="a"), "Serve(sample='a')"),
+    (lambda: hr.Serve(sample=float("nan")), "Serve(sample=nan)"),
+    (lambda: hr.Serve(cors=None), "Serve(cors=None)"),
+    (lambda: hr.Serve(redact=None), "Serve(redact=None)"),
+    (lambda: hr.Serve(redact=[5]), "Serve(redact=[5])"),
+    (lambda: hr.Serve(redact="email"), "Serve(redact='email')"),
+    (lambda: hr.Serve(fsync="yes"), "Serve(fsync='yes')"),
+    (lambda: hr.Score(into=5), "Score(into=5)"),
+    (lambda: hr.Score(into="gold.a", rows=True), "Score(rows=True)"),
+    (lambda: hr.Stream(source=hr.kafka("a"), into="gold.a", max_messages="3"), "Stream(max_messages='3')"),
+    (lambda: hr.Stream(source=hr.kafka("a"), into="gold.a", max_wait=100), "Stream(max_wait=100)"),
+    (lambda: hr.Stream(source=hr.kafka("a"), into="gold.a", group=5), "Stream(group=5)"),
+    (lambda: hr.Monitor(min_rows="500"), "Monitor(min_rows='500')"),
+    (lambda: hr.Monitor(slices="carrier"), "Monitor(slices='carrier')"),
+    (lambda: hr.Monitor(alerts=None), "Monitor(alerts=None)"),
+    (lambda: hr.alert("psi", above="a lot"), "alert(above='a lot')"),
+    (lambda: hr.alert("psi", above=0.2, for_=2), "alert(for_=2)"),
+    (lambda: hr.alert("psi", above=0.2, cool_down=1), "alert(cool_down=1)"),
+    (lambda: hr.Retrain(cool_down=7), "Retrain(cool_down=7)"),
+    (lambda: hr.Retrain(cool_down="999999d"), "Retrain(cool_down='999999d')"),
+    (lambda: hr.Retrain(min_coverage="80%"), "Retrain(min_coverage='80%')"),
+    (lambda: hr.Retrain(give_up=None), "Retrain(give_up=None)"),
+    (lambda: hr.Retrain(tune="yes"), "Retrain(tune='yes')"),
+    (lambda: hr.Ramp(every=1), "Ramp(every=1)"),
+    (lambda: hr.Ramp(steps=None), "Ramp(steps=None)"),
+    (lambda: hr.Ramp(stop=None), "Ramp(stop=None)"),
+    (lambda: hr.Ramp(min_requests="many"), "Ramp(min_requests='many')"),
+    (lambda: hr.Ramp(alpha="5%"), "Ramp(alpha='5%')"),
+    (lambda: hr.Ramp(by=None), "Ramp(by=None)"),
+    (lambda: hr.not_worse("roc_auc", margin="1%"), "not_worse(margin='1%')"),
+    (lambda: hr.at_least("roc_auc", "0.7"), "at_least(limit='0.7')"),
+    (lambda: hr.forbid_inputs(5), "forbid_inputs(columns=(5,))"),
+    (lambda: hr.approval(None), "approval(role=None)"),
+    (lambda: hr.stop("roc_auc", worse_by="1%"), "stop(worse_by='1%')"),
+    (lambda: hr.Evaluate(test=30), "Evaluate(test=30)"),
+    (lambda: hr.Evaluate(metrics="rmse"), "Evaluate(metrics='rmse')"),
+    (lambda: hr.Tune(None), "Tune(space=None)"),
+    (lambda: hr.Tune({"depth": hr.integer(2, 8)}, trials="ten"), "Tune(trials='ten')"),
+    (lambda: hr.uniform("0", 1), "(low='0')"),
+    (lambda: hr.FeatureTable("a.b", key="id", time="at", sql="select 1", look_back=2), "look_back=2"),
+    (lambda: hr.Deployment(None, score=score), "Deployment(model=None)"),
+    (lambda: hr.Deployment(model, score=None), "Deployment(score=None)"),
+    (lambda: hr.Deployment(model, score=score, gates=None), "Deployment(gates=None)"),
+    (lambda: hr.Deployment(model, score=score, serve=hr.Serve), "Deployment(serve=<class"),
+]
+
+
+@pytest.mark.parametrize(("make", "says"), MISTAKES, ids=[says for _, says in MISTAKES])
+def test_a_value_of_the_wrong_kind_is_told_with_what_is_possible(make, says):
+    with pytest.raises(DeclarationError) as told:
+        make()
+    assert says in told.value.what
+    assert told.value.hint
+
+
+@pytest.mark.parametrize("grace", ["1m", "366d"])
+def test_the_limits_themselves_are_possible(grace):
+    assert hr.cron("0 4 * * *", misfire_grace=grace).misfire_grace == grace

@@ -8,6 +8,7 @@ from tests.serving.test_tokens import made, project  # noqa: F401  # a fixture
 
 from headrace.inference.ingest import ingest
 from headrace.lakehouse.lakehouse import Lakehouse
+from headrace.serving.caller import said
 
 BODY = {"instances": [list(ROW.values())]}
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -53,6 +54,15 @@ def test_what_is_not_well_formed_is_left_out(home, given):
         assert headers["x-request-id"] == headers["x-headrace-request"]
         assert "traceparent" not in headers
     assert "caller" not in logged(home)[0]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [f"00-{'0' * 32}-00f067aa0ba902b7-01", f"00-4bf92f3577b34da6a3ce929d0e0e4736-{'0' * 16}-01", f"ff{TRACE[2:]}"],
+)
+def test_a_trace_that_w3c_calls_invalid_is_left_out(given):
+    assert said({b"traceparent": given.encode(), b"x-request-id": b"7"}) == {"request": "7"}
+    assert said({b"traceparent": TRACE.encode()}) == {"trace": TRACE}
 
 
 def test_each_of_a_row_of_requests_gets_its_own_and_one_that_is_refused_too(listening):

@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -41,7 +41,8 @@ SOON = 30.0  # seconds: a server that ends so soon, by what it was told, would e
 def command(env: str | None, port: int, once: bool) -> None:
     """Run what is due, serve what is in Production, take over the log, tell who wants to be told; until Ctrl-C.
 
-    A server that ends is started again; one that ends at once, because its port is taken, ends the rest too, exit 1.
+    A server that ends is started again; one that ends at once, because its port is taken, ends the rest too, exit 1. With
+    --once it exits 1, too, when a job failed, or what is due could not be told.
     """
     from headrace.core.clock import now
     from headrace.workspace.workspace import open_workspace
@@ -53,16 +54,17 @@ def command(env: str | None, port: int, once: bool) -> None:
             f"{bold(f'{workspace.config.name} is up in {workspace.environment.name}')}"
             f"{': one round' if once else '; Ctrl-C ends it'}"
         )
-        servers = Servers(workspace, port)
+        servers, done = Servers(workspace, port), Round()
         try:
             if not once:
                 servers.start()
             while not stop.is_set():
-                if not _round(workspace, servers, began, stop) or once or stop.wait(ROUND):
+                done = _round(workspace, servers, began, stop)
+                if not done.serves or once or stop.wait(ROUND):
                     break
         finally:
             servers.end()
-    if servers.failed:
+    if servers.failed or (once and done.failed):
         sys.exit(1)
 
 
@@ -110,18 +112,31 @@ def _alone(workspace: Workspace) -> Generator[None]:
         yield
 
 
-def _round(workspace: Workspace, servers: Servers, began: datetime, stop: threading.Event) -> bool:
-    """What is due, one job after the other; servers and their log are looked after meanwhile. False: a server cannot start.
+class Round(NamedTuple):
+    """What became of a round.
+
+    Attributes:
+        serves: no server is one that cannot start.
+        failed: a job did, or what is due could not be told.
+    """
+
+    serves: bool = True
+    failed: bool = False
+
+
+def _round(workspace: Workspace, servers: Servers, began: datetime, stop: threading.Event) -> Round:
+    """What is due, one job after the other; servers and their log are looked after meanwhile.
 
     When `stop` is set, the job that runs is interrupted, as Ctrl-C does it, and none is begun: each continues next time.
     """
     from headrace.workspace import upkeep
 
+    untold, ended = False, 0
     try:
         due = upkeep.due(workspace, since=began)
     except Exception as error:  # noqa: BLE001  # a registry that is down is no reason to end servers
         wrong(f"what is due cannot be told: {error}")
-        due = []
+        due, untold = [], True
     failed: str | None = None
     for job in due:
         if stop.is_set():
@@ -134,11 +149,12 @@ def _round(workspace: Workspace, servers: Servers, began: datetime, stop: thread
             while (code := _ended(running, stop)) is None:
                 _tend(workspace)
                 servers.tend()
+        ended = ended or code
         failed = job.why if code and job.arguments[0] in ("refresh", "publish", "score") else None
     if stop.is_set():
-        return True
+        return Round()
     _tend(workspace)
-    return servers.tend()
+    return Round(serves=servers.tend(), failed=untold or ended != 0)
 
 
 def _tend(workspace: Workspace) -> None:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from headrace.core.clock import duration
-from headrace.core.declaration import Location, caller
+from headrace.core.declaration import (
+    Location,
+    caller,
+    check,
+    check_durations,
+    check_flags,
+    check_names,
+    check_numbers,
+    check_texts,
+    check_whole,
+)
 from headrace.core.errors import DeclarationError
 from headrace.core.text import share
 from headrace.jobs.schedule import Cron
@@ -102,11 +111,13 @@ def forbid_inputs(*columns: str) -> ForbidInputs:
     """No feature is one of these columns: `hr.forbid_inputs("date_of_birth")`."""
     if not columns:
         raise DeclarationError("forbid_inputs() names no column.")
+    check_names("forbid_inputs", columns=columns)
     return ForbidInputs(columns)
 
 
 def at_least(metric: str, limit: float) -> AtLeast:
     """The metric on the test rows reaches a limit (is at most the limit, where low is good)."""
+    check_numbers("at_least", limit=limit)
     return AtLeast(metric, limit)
 
 
@@ -116,7 +127,9 @@ def not_worse(metric: str, *, margin: float = 0.0, alpha: float = 0.05, min_rows
     Raises:
         DeclarationError: a negative margin, or a level outside 0 to 0.5.
     """
-    if margin < 0 or not 0 < alpha < 0.5 or min_rows < 2:
+    check_numbers("not_worse", margin=margin, alpha=alpha)
+    check_whole("not_worse", 2, min_rows=min_rows)
+    if margin < 0 or not 0 < alpha < 0.5:
         raise DeclarationError(
             f"not_worse({metric!r}, margin={margin}, alpha={alpha}, min_rows={min_rows}) is not possible."
         )
@@ -125,6 +138,7 @@ def not_worse(metric: str, *, margin: float = 0.0, alpha: float = 0.05, min_rows
 
 def approval(role: str) -> Approval:
     """Somebody with this role approves; never the one who asked."""
+    check_texts("approval", 'Write the name of a role: hr.approval("risk").', role=role)
     return Approval(role)
 
 
@@ -153,15 +167,16 @@ class Retrain:
     give_up: int = 2
 
     def __post_init__(self) -> None:
-        duration(self.cool_down)
+        check_durations("Retrain", cool_down=self.cool_down)
+        check_flags("Retrain", tune=self.tune)
+        check_numbers("Retrain", min_coverage=self.min_coverage)
+        check_whole("Retrain", give_up=self.give_up)
         if self.on not in ("alert", "schedule", "manual"):
             raise DeclarationError(f"Retrain(on={self.on!r}) is not known.", hint="'alert', 'schedule' or 'manual'.")
         if (self.on == "schedule") != (self.every is not None):
             raise DeclarationError("Retrain(every=…) and on='schedule' go together.")
-        if not 0 <= self.min_coverage <= 1 or self.give_up < 1:
-            raise DeclarationError(
-                f"Retrain(min_coverage={self.min_coverage}, give_up={self.give_up}) is not possible."
-            )
+        if not 0 <= self.min_coverage <= 1:
+            raise DeclarationError(f"Retrain(min_coverage={self.min_coverage}) is not possible.", hint="From 0 to 1.")
 
 
 @dataclass(frozen=True)
@@ -215,15 +230,15 @@ def stop(
         raise DeclarationError(f"stop({metric!r}, late=True) is not possible: servers count it at once.")
     if metric in LATENCIES:
         return Stop(metric, above=_latency(metric, above))
+    check_flags("stop", late=late)
     limit = next(each for each in (above, below, worse_by) if each is not None)
-    if isinstance(limit, str) or not math.isfinite(limit):
-        raise DeclarationError(f"stop({metric!r}) with a limit of {limit!r} is not possible.", hint="Write a number.")
+    check_numbers("stop", **{"above" if below is worse_by else "below" if above is worse_by else "worse_by": limit})
     if worse_by is not None and worse_by <= 0:
         raise DeclarationError(
             f"stop({metric!r}, worse_by={worse_by}) is not possible.",
             hint="Above 0: two versions that are equal differ by chance.",
         )
-    if metric == ERROR_RATE and (below is not None or not 0 < limit < 1):
+    if metric == ERROR_RATE and (below is not None or isinstance(limit, str) or not 0 < limit < 1):
         raise DeclarationError(f"stop('error_rate') takes above= or worse_by= between 0 and 1, not {limit!r}.")
     return Stop(metric, above=None if above is None else float(above), below=below, worse_by=worse_by, late=late)
 
@@ -264,16 +279,26 @@ class Ramp:
     alpha: float = 0.05
 
     def __post_init__(self) -> None:
+        check("Ramp", lambda steps: isinstance(steps, list | tuple), "Write ('5%', '25%', '50%').", steps=self.steps)
         shares = [share(each) for each in self.steps]
         if not shares or sorted(set(shares)) != shares or shares[-1] >= 1:
             raise DeclarationError(
                 f"Ramp(steps={tuple(self.steps)!r}) is not possible.",
                 hint="Rising shares below 100%, which is Production: ('5%', '25%', '50%').",
             )
-        if isinstance(self.by, str) or not all(isinstance(each, str) for each in self.by):
+        if not isinstance(self.by, list | tuple) or not all(isinstance(each, str) for each in self.by):
             raise DeclarationError(f"Ramp(by={self.by!r}) is no list of columns.", hint='Write by=("customer",).')
-        if self.min_requests < 1 or not 0 < self.alpha < 0.5:
-            raise DeclarationError(f"Ramp(min_requests={self.min_requests}, alpha={self.alpha}) is not possible.")
+        check_whole("Ramp", min_requests=self.min_requests)
+        check_numbers("Ramp", alpha=self.alpha)
+        if not 0 < self.alpha < 0.5:
+            raise DeclarationError(f"Ramp(alpha={self.alpha}) is not possible.", hint="Above 0, and below 0.5.")
+        check(
+            "Ramp",
+            lambda stop: isinstance(stop, list | tuple),
+            'Write [hr.stop("error_rate", above=0.01)].',
+            stop=self.stop,
+        )
+        check_durations("Ramp", every=self.every)
         for rule in self.stop:
             if not isinstance(rule, Stop):
                 raise DeclarationError(f"{rule!r} is no stop.", hint='hr.stop("error_rate", above=0.01)')
@@ -336,9 +361,24 @@ class Deployment:
     where: Location = field(default_factory=caller, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        from headrace.inference.declarations import Score
         from headrace.inference.streaming.declarations import Stream
-        from headrace.monitoring.declarations import EVERY_MODEL, AlertRule
+        from headrace.monitoring.declarations import EVERY_MODEL, AlertRule, Monitor
+        from headrace.serving.declarations import Serve
+        from headrace.training.declarations import Model
 
+        check("Deployment", lambda model: isinstance(model, Model), "Write a model: hr.Model(…).", model=self.model)
+        check(
+            "Deployment", lambda score: isinstance(score, Score), 'hr.Score(into="gold.predictions")', score=self.score
+        )
+        check("Deployment", lambda gates: isinstance(gates, list | tuple), "Write [hr.signature()].", gates=self.gates)
+        for name, kind in {"serve": Serve, "monitor": Monitor, "retrain": Retrain, "ramp": Ramp}.items():
+            check(
+                "Deployment",
+                lambda value, kind=kind: value is None or isinstance(value, kind),
+                f"Write hr.{kind.__name__}(…).",
+                **{name: getattr(self, name)},
+            )
         metrics = METRICS[type(self.model.task).__name__]
         if self.monitor is not None:
             _ = self.score.table  # what is watched is read again

@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from headrace.core.clock import duration
-from headrace.core.declaration import caller
+from headrace.core.declaration import caller, check_durations, check_flags
 from headrace.core.errors import DeclarationError
 from headrace.lakehouse.declarations import Selection, Table, as_columns, check_name
 
@@ -44,7 +44,8 @@ class FeatureTable(Table):
                 hint="Without it a model would learn from rows that were not there yet when it had to decide.",
             )
         if self.look_back is not None:
-            duration(self.look_back)
+            check_durations(f"{self.name!r}", look_back=self.look_back)
+        check_flags(f"{self.name!r}", online=self.online)
 
     @property
     def window(self) -> timedelta | None:

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, get_args
 
 from headrace.core import credentials
+from headrace.core.declaration import check, check_whole
 from headrace.core.errors import DeclarationError
 from headrace.lakehouse.declarations import check_name
 
@@ -112,6 +113,12 @@ class Score:
     processes: int | None = None
 
     def __post_init__(self) -> None:
+        check(
+            "Score",
+            lambda into: isinstance(into, str | Database | Files | list | tuple),
+            'into="gold.predictions"',
+            into=self.into,
+        )
         if not self.destinations:
             raise DeclarationError("Score(into=()) goes nowhere.", hint='into="gold.predictions"')
         for each in self.destinations:
@@ -123,9 +130,9 @@ class Score:
             raise DeclarationError(
                 f"Score(partition={self.partition!r}) is not known.", hint=f"One of {', '.join(get_args(Every))}."
             )
-        for name, value in (("rows", self.rows), ("processes", self.processes)):
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise DeclarationError(f"Score({name}={value!r}) is not possible.", hint="A whole number over 0.")
+        check_whole("Score", rows=self.rows)
+        if self.processes is not None:
+            check_whole("Score", processes=self.processes)
 
     @property
     def destinations(self) -> tuple[Into, ...]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.core.clock import duration
-from headrace.core.errors import ConfigError, DeclarationError
+from headrace.core.declaration import check_durations
+from headrace.core.errors import DeclarationError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,16 +44,19 @@ def cron(expression: str, *, misfire_grace: str | None = None) -> Cron:
 
     Args:
         expression: minute, hour, day of month, month, day of week.
-        misfire_grace: how late a run may begin, `"1h"`: what was missed longer ago is left out. However late, unless said.
+        misfire_grace: how late a run may begin, `"1h"`: what was missed longer ago is left out. From a minute to 366 days; however late,
+            unless said.
 
     Raises:
-        DeclarationError: not a cron expression of five fields, or no duration.
+        DeclarationError: not a cron expression of five fields, or no duration of a minute to 366 days.
     """
     from cronsim import CronSim, CronSimError
 
     from headrace.core.clock import now
 
     hint = "minute hour day month weekday, as in '0 4 * * *'."
+    if not isinstance(expression, str):
+        raise DeclarationError(f"{expression!r} is not a schedule: a text is needed.", hint=hint)
     if len(expression.split()) != 5:
         raise DeclarationError(f"{expression!r} is not a schedule: five fields are needed.", hint=hint)
     try:
@@ -60,8 +64,5 @@ def cron(expression: str, *, misfire_grace: str | None = None) -> Cron:
     except (CronSimError, StopIteration) as error:
         raise DeclarationError(f"{expression!r} is not a schedule: {error}.", hint=hint) from None
     if misfire_grace is not None:
-        try:
-            duration(misfire_grace)
-        except ConfigError as error:
-            raise DeclarationError(f"misfire_grace={misfire_grace!r} is no duration.", hint=error.hint) from None
+        check_durations("cron", "1m", "366d", misfire_grace=misfire_grace)
     return Cron(expression, misfire_grace)

@@ -6,7 +6,7 @@ import re
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from headrace.core.clock import duration
+from headrace.core.declaration import check, check_durations, check_names, check_numbers, check_texts, check_whole
 from headrace.core.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -60,12 +60,14 @@ def alert(
     """
     if (below is None) == (above is None):
         raise DeclarationError(f"alert({metric!r}) needs either below= or above=.")
+    check_numbers("alert", **{name: value for name, value in (("below", below), ("above", above)) if value is not None})
+    check_texts("alert", "Write '2 of 3': two of the last three windows.", for_=for_)
     match = OF.fullmatch(for_)
     if not match or int(match[1]) > int(match[2]):
         raise DeclarationError(
             f"alert(for_={for_!r}) is not possible.", hint="Write '2 of 3': two of the last three windows."
         )
-    duration(cool_down)
+    check_durations("alert", cool_down=cool_down)
     return AlertRule(metric, below, above, int(match[1]), int(match[2]), cool_down)
 
 
@@ -91,3 +93,11 @@ class Monitor:
             raise DeclarationError(
                 f"Monitor(window={self.window!r}) is not possible.", hint=f"One of {', '.join(GRANULARITIES)}."
             )
+        check_whole("Monitor", min_rows=self.min_rows)
+        check_names("Monitor", slices=self.slices)
+        check(
+            "Monitor",
+            lambda alerts: isinstance(alerts, list | tuple),
+            'Write [hr.alert("psi", above=0.2)].',
+            alerts=self.alerts,
+        )

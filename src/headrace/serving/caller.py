@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 REQUEST_ID, TRACE = b"x-request-id", b"traceparent"
 SAYABLE = re.compile(rb"[!-~]{1,128}")
-TRACED = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # https://www.w3.org/TR/trace-context
+# https://www.w3.org/TR/trace-context: a version of ff and ids of zeros only are none
+TRACED = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def said(headers: Mapping[bytes, bytes]) -> dict[str, str]:

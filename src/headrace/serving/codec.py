@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -23,6 +24,9 @@ NUMBERS = {int, float, bool, type(None)}
 TEXTS = {str, type(None)}
 WORDS = {"true": True, "false": False, "nan": None}  # of CSV, for a number
 EASY = {float, type(None)}
+TIME = re.compile(  # what both Python and pandas read of ISO 8601
+    r"\d{4}-?\d\d-?\d\d([T ]\d\d(:?\d\d(:?\d\d(\.\d+)?)?)?(Z|[+-]\d\d(:?\d\d)?)?)?", re.ASCII
+)
 LARGEST = 2**1023  # an integer beyond has no float64
 
 
@@ -90,7 +94,7 @@ class Codec:
             elif type(value) not in TEXTS and not isinstance(value, datetime):
                 raise BadRequestError(f"row {place}: {named(name)} is no {'text' if kind == 'string' else 'time'}.")
             elif kind.startswith("timestamp") and isinstance(value, str):
-                _time(place, name, value)
+                _time(place, name, value, local=kind == "timestamp")
 
     def split(self, data: object) -> list[Row]:
         """`{"columns": […], "data": [[…]]}`; without columns they come in order. An index is not looked at, as pandas adds it."""
@@ -192,11 +196,19 @@ def named(name: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}…'"
 
 
-def _time(place: int, name: str, text: str) -> None:
+def _time(place: int, name: str, text: str, *, local: bool) -> None:
+    wrong = BadRequestError(f"row {place}: {named(name)} is no time in ISO 8601, such as 2024-02-20T11:11:11.")
+    if not TIME.fullmatch(text):
+        raise wrong
     try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        raise BadRequestError(f"row {place}: {named(name)} is no time in ISO 8601.") from None
+        read = datetime.fromisoformat(text)
+        if read.tzinfo is None:
+            return
+        read.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise wrong from None
+    if local:
+        raise BadRequestError(f"row {place}: {named(name)} has a time zone, and is a local time.")
 
 
 def _from_text(place: int, text: str, name: str, kind: Kind) -> Any:

@@ -6,7 +6,15 @@ import re
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
-from headrace.core.clock import duration
+from headrace.core.declaration import (
+    check,
+    check_durations,
+    check_flags,
+    check_names,
+    check_numbers,
+    check_texts,
+    check_whole,
+)
 from headrace.core.errors import DeclarationError
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?")  # as browsers write it
@@ -63,6 +71,7 @@ class Serve:
     traces: bool = False
 
     def __post_init__(self) -> None:
+        check_texts("Serve", "Write milliseconds: '20ms'.", p95=self.p95)
         if not LATENCY.fullmatch(self.p95):
             raise DeclarationError(f"Serve(p95={self.p95!r}) is not a latency.", hint="Write milliseconds: '20ms'.")
         if self.log not in ("required", "best_effort", "none"):
@@ -75,24 +84,20 @@ class Serve:
             raise DeclarationError(
                 f"Serve(p95={self.p95!r}) is more than a second.", hint="What is slower is no service."
             )
-        duration(self.timeout)
+        check_durations("Serve", timeout=self.timeout)
+        check_numbers("Serve", sample=self.sample)
         if not 0 < self.sample <= 1:
             raise DeclarationError(f"Serve(sample={self.sample}) must be more than 0, and at most 1.")
-        if isinstance(self.redact, str):
-            raise DeclarationError(f"Serve(redact={self.redact!r}) is one name.", hint=f"Write [{self.redact!r}].")
+        check_names("Serve", redact=self.redact)
         if isinstance(self.cors, str):
             raise DeclarationError(f"Serve(cors={self.cors!r}) is one origin.", hint=f"Write [{self.cors!r}].")
+        check("Serve", lambda cors: isinstance(cors, list | tuple), 'Write ["https://app.example"].', cors=self.cors)
         for name in ("redact", "cors"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # as it comes back from JSON
         _check_origins(self.cors)
-        for name in ("fsync", "access_log", "traces"):
-            if not isinstance(getattr(self, name), bool):
-                raise DeclarationError(
-                    f"Serve({name}={getattr(self, name)!r}) is neither yes nor no.", hint="Write True or False."
-                )
-        for name in ("max_rows", "max_body", "queue", "concurrency", "max_log"):
-            if getattr(self, name) < 1:
-                raise DeclarationError(f"Serve({name}={getattr(self, name)}) must be at least 1.")
+        check_flags("Serve", fsync=self.fsync, access_log=self.access_log, traces=self.traces)
+        check_whole("Serve", max_rows=self.max_rows, max_body=self.max_body, max_log=self.max_log)
+        check_whole("Serve", queue=self.queue, concurrency=self.concurrency)
 
 
 def _check_origins(origins: tuple[str, ...]) -> None:

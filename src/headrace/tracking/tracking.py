@@ -523,14 +523,7 @@ def _as_path(location: str) -> str:
 def _schema(columns: Sequence[Column]) -> Any:
     from mlflow.types.schema import AnyType, ColSpec, Schema
 
-    return Schema(
-        [
-            ColSpec(AnyType(), column.name, required=False)
-            if column.type == "any"
-            else ColSpec(column.type, column.name)
-            for column in columns
-        ]
-    )
+    return Schema([ColSpec(AnyType() if each.type == "any" else each.type, each.name) for each in columns])
 
 
 def _version(found: Any) -> LoggedVersion:

@@ -7,8 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from headrace.core.clock import duration
-from headrace.core.declaration import Declaration, caller
+from headrace.core.declaration import (
+    Declaration,
+    caller,
+    check,
+    check_durations,
+    check_flags,
+    check_names,
+    check_numbers,
+    check_whole,
+)
 from headrace.core.errors import DeclarationError, NotFoundError
 
 if TYPE_CHECKING:
@@ -91,6 +99,8 @@ Space = Range | Choice
 
 
 def _range(low: float, high: float, *, log: bool, integer: bool) -> Range:
+    check_numbers("a search space", low=low, high=high)
+    check_flags("a search space", log=log)
     if not low < high or (log and low <= 0):
         raise DeclarationError(
             f"{caller()}: a search space from {low} to {high} is empty{' or not positive' if log else ''}."
@@ -136,7 +146,10 @@ class Tune:
     validate: float = 0.25
 
     def __post_init__(self) -> None:
-        if not self.space or self.trials < 1 or not 0 < self.validate < 1:
+        check("Tune", lambda space: isinstance(space, Mapping), 'Write {"depth": hr.integer(2, 8)}.', space=self.space)
+        check_whole("Tune", trials=self.trials)
+        check_numbers("Tune", validate=self.validate)
+        if not self.space or not 0 < self.validate < 1:
             raise DeclarationError(f"{caller()}: Tune needs a space, trials >= 1 and 0 < validate < 1.")
         for name, space in self.space.items():
             if not isinstance(space, Space):  # pyright: ignore[reportUnnecessaryIsInstance]  # the user's program is not checked
@@ -163,7 +176,8 @@ class Evaluate:
     slices: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        duration(self.test)
+        check_durations("Evaluate", test=self.test)
+        check_names("Evaluate", metrics=self.metrics, slices=self.slices)
 
 
 @dataclass(frozen=True)

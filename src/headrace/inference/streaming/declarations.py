@@ -6,6 +6,7 @@ import re
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
+from headrace.core.declaration import check_texts, check_whole
 from headrace.core.errors import DeclarationError
 from headrace.lakehouse.declarations import check_name
 
@@ -102,9 +103,10 @@ class Stream:
             isinstance(self.source, Changes) and self.source.table in (self.into, self.letters)
         ):
             raise DeclarationError(f"a stream would read what it writes: {self.source}.")
-        for name in ("max_messages", "max_bytes"):
-            if getattr(self, name) < 1:
-                raise DeclarationError(f"Stream({name}={getattr(self, name)}) must be at least 1.")
+        check_whole("Stream", max_messages=self.max_messages, max_bytes=self.max_bytes)
+        if self.group is not None:
+            check_texts("Stream", "Write the name of a consumer group.", group=self.group)
+        check_texts("Stream", "Milliseconds: '100ms'.", max_wait=self.max_wait)
         if not WAIT.fullmatch(self.max_wait):
             raise DeclarationError(f"Stream(max_wait={self.max_wait!r}) is no wait.", hint="Milliseconds: '100ms'.")
 
