@@ -1,4 +1,4 @@
-"""`headrace up` when it is stopped while a job runs."""
+"""`headrace up` when it is stopped while a job runs, and what one round of it exits with."""
 
 import os
 import signal
@@ -35,3 +35,32 @@ def test_a_signal_ends_it_whatever_job_runs(tmp_path, how):
 
     assert process.returncode == 0, said
     assert said.count("headrace run refresh") == 1
+
+
+@pytest.mark.parametrize(
+    ("job", "due", "code"),
+    [
+        ("pass", "[upkeep.Due(arguments=('refresh',), why='due')]", 0),
+        ("pass", "[]", 0),
+        ("raise SystemExit(3)", "[upkeep.Due(arguments=('refresh',), why='due')]", 1),
+        ("import sys; sys.exit(sys.argv[1] == 'retrain')", "[upkeep.Due(arguments=(each,), why=each) for each in ('retrain', 'monitor')]", 1),
+        ("pass", "1 / 0", 1),
+    ],
+)  # fmt: skip
+def test_one_round_in_which_something_failed_exits_1(tmp_path, job, due, code):
+    (tmp_path / "headrace.toml").write_text('[project]\nname = "slow"\nmodule = "slow"\n\n[env.dev]\n')
+    (tmp_path / "slow.py").write_text("")
+    (tmp_path / "run.py").write_text(
+        "import sys\n"
+        "from headrace.cli import up\n"
+        "from headrace.cli.main import main\n"
+        "from headrace.workspace import upkeep\n"
+        f"up._command = lambda env, arguments: [sys.executable, '-c', {job!r}, *arguments]\n"
+        f"upkeep.due = lambda *_, **__: {due}\n"
+        "main(['up', '--once'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "run.py"], cwd=tmp_path, capture_output=True, text=True, env=os.environ, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert ("what is due cannot be told" in done.stderr) == (due == "1 / 0")

@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score
 from headrace.lakehouse.lakehouse import Lakehouse
 from headrace.serving.app import App
 from headrace.serving.flavours.load import load_bare
+from headrace.serving.loading import load
 from headrace.serving.messages import Request
 from headrace.tracking.store import current
 
@@ -114,6 +115,13 @@ def test_the_signature_has_the_types_of_the_training_rows(store):
     assert {each["name"]: each["type"] for each in info.signature.outputs.to_dict()} == {"probability": "double"}
 
 
+def test_every_input_is_required_and_may_be_null(store, rows):
+    signature = mlflow.models.get_model_info("models:/repaid/1").signature
+    assert signature.inputs.required_input_names() == list(TYPES)
+    given = rows[list(TYPES)].head(4).assign(now=[None, *rows["now"][1:4]], far=None)
+    assert mlflow.pyfunc.load_model("models:/repaid/1").predict(given)["probability"].between(0, 1).all()
+
+
 def test_mlflow_s_client_predicts_on_rows_of_the_tables(store, rows):
     model = mlflow.pyfunc.load_model("models:/repaid/1")
     given = model.predict(rows[list(TYPES)])
@@ -168,11 +176,77 @@ def test_mlflow_evaluates_the_classes_of_a_version(store, rows):
     assert told.metrics["accuracy_score"] > 0.9
 
 
+def answered(traffic, path, body, kind="application/json"):
+    app = App()
+    app.traffic = traffic
+
+    async def ask():
+        request = Request("POST", path, "", {b"content-type": kind.encode(), "content-type": kind}, body)
+        answer = app.admit(request) or app.answer(request)
+        answer = answer if hasattr(answer, "status") else await answer
+        return answer.status, json.loads(answer.body)
+
+    return asyncio.run(ask())
+
+
+def bodies(row):
+    """A full row in each protocol."""
+    given = json.dumps
+    line = ",".join("" if value is None else str(value) for value in row.values())
+    tensors = [
+        {
+            "name": name,
+            "shape": [1],
+            "datatype": "BYTES" if isinstance(value, str) or name == "job" else "FP64",
+            "data": [value],
+        }
+        for name, value in row.items()
+    ]
+    return {
+        "records": ("/invocations", given({"dataframe_records": [row]}).encode(), "application/json"),
+        "csv": ("/invocations", f"{','.join(row)}\n{line}\n".encode(), "text/csv"),
+        "tensors": ("/v2/models/repaid/infer", given({"inputs": tensors}).encode(), "application/json"),
+        "predict": (
+            "/predict",
+            given({"rows": [{"loan": 1, "asked_at": row["now"], **row}]}).encode(),
+            "application/json",
+        ),
+    }
+
+
+ROW = {
+    "years": 1, "cars": 2, "home": True, "young": None, "income": 1.5, "share": 3, "job": "a", "born": "2024-01-02",
+    "seen": "2024-01-02T10:00:00", "now": "2024-01-02T10:00:00+02:00", "far": "9999-01-01T00:00:00",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def servers(folder):
+    """As `headrace serve` of the project, and as `headrace serve --mlflow` of the same version."""
+    (place,) = folder.glob(".headrace/dev/artifacts/repaid/models/*/artifacts")
+    (manifest,) = folder.glob(".headrace/dev/**/repaid/serving.json")
+    return {"project": load(manifest), "mlflow": load_bare(str(place))}
+
+
+@pytest.mark.parametrize(
+    ("how", "written"),
+    [(how, written) for how in ("project", "mlflow") for written in ("records", "csv", "tensors")]
+    + [("project", "predict")],
+)
+def test_a_zone_of_a_local_time_is_refused_and_its_value_not_told(servers, how, written):
+    status, told = answered(servers[how], *bodies(ROW)[written])
+    assert status == 200, told
+    for name, zone in (("born", "Z"), ("seen", "Z"), ("seen", "+02:00"), ("far", "Z")):
+        status, told = answered(servers[how], *bodies({**ROW, name: f"2024-02-20T11:11:11{zone}"})[written])
+        assert (status, told.get("message", told.get("error"))) == (
+            400,
+            f"row 0: '{name}' has a time zone, and is a local time.",
+        )
+
+
 def test_a_server_without_a_project_answers_with_it(folder, store, rows):
     """`headrace serve --mlflow`: dates and zones as texts, and nulls where the signature has a type for them."""
     (place,) = folder.glob(".headrace/dev/artifacts/repaid/models/*/artifacts")
-    app = App()
-    app.traffic = load_bare(str(place))
     given = json.loads(
         rows[list(TYPES)]
         .head(20)
@@ -181,13 +255,7 @@ def test_a_server_without_a_project_answers_with_it(folder, store, rows):
     )
     body = json.dumps({"dataframe_split": {"columns": given["columns"], "data": given["data"]}}).encode()
 
-    async def ask():
-        request = Request("POST", "/invocations", "", {"content-type": "application/json"}, body)
-        answer = app.admit(request) or app.answer(request)
-        answer = answer if hasattr(answer, "status") else await answer
-        return answer.status, json.loads(answer.body)
-
-    status, told = asyncio.run(ask())
+    status, told = answered(load_bare(str(place)), "/invocations", body)
     assert status == 200, told
     expected = mlflow.pyfunc.load_model(str(place)).predict(rows[list(TYPES)].head(20))
     assert told["predictions"] == expected.to_dict(orient="records")
