@@ -121,6 +121,7 @@ MISTAKES = [
     (lambda: hr.Serve(queue="3"), "Serve(queue='3')"),
     (lambda: hr.Serve(sample="a"), "Serve(sample='a')"),
     (lambda: hr.Serve(sample=float("nan")), "Serve(sample=nan)"),
+    (lambda: hr.Serve(sample=10**400), "Serve(sample=1000"),
     (lambda: hr.Serve(cors=None), "Serve(cors=None)"),
     (lambda: hr.Serve(redact=None), "Serve(redact=None)"),
     (lambda: hr.Serve(redact=[5]), "Serve(redact=[5])"),
@@ -166,7 +167,7 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("make", "says"), MISTAKES, ids=[says for _, says in MISTAKES])
+@pytest.mark.parametrize(("make", "says"), MISTAKES, ids=[says[:60] for _, says in MISTAKES])
 def test_a_value_of_the_wrong_kind_is_told_with_what_is_possible(make, says):
     with pytest.raises(DeclarationError) as told:
         make()

@@ -41,7 +41,7 @@ model = hr.Model(
     features=[asked.select("years", "cars", "home", "young", "income", "share", "job"), moments],
     evaluate=hr.Evaluate(test="20d"),
 )
-delivery = hr.Deployment(model, gates=[hr.signature()], score=hr.Score(into="gold.repaid"), serve=hr.Serve())
+delivery = hr.Deployment(model, gates=[hr.signature()], score=hr.Score(into="gold.repaid"), serve=hr.Serve(log="none"))
 """
 TYPES = {
     "years": "long",
@@ -189,7 +189,7 @@ def answered(traffic, path, body, kind="application/json"):
     return asyncio.run(ask())
 
 
-def bodies(row):
+def bodies(row, model):
     """A full row in each protocol."""
     given = json.dumps
     line = ",".join("" if value is None else str(value) for value in row.values())
@@ -197,7 +197,7 @@ def bodies(row):
         {
             "name": name,
             "shape": [1],
-            "datatype": "BYTES" if isinstance(value, str) or name == "job" else "FP64",
+            "datatype": "BYTES" if isinstance(value, str) else "BOOL" if isinstance(value, bool) else "FP64",
             "data": [value],
         }
         for name, value in row.items()
@@ -205,7 +205,7 @@ def bodies(row):
     return {
         "records": ("/invocations", given({"dataframe_records": [row]}).encode(), "application/json"),
         "csv": ("/invocations", f"{','.join(row)}\n{line}\n".encode(), "text/csv"),
-        "tensors": ("/v2/models/repaid/infer", given({"inputs": tensors}).encode(), "application/json"),
+        "tensors": (f"/v2/models/{model}/infer", given({"inputs": tensors}).encode(), "application/json"),
         "predict": (
             "/predict",
             given({"rows": [{"loan": 1, "asked_at": row["now"], **row}]}).encode(),
@@ -234,10 +234,11 @@ def servers(folder):
     + [("project", "predict")],
 )
 def test_a_zone_of_a_local_time_is_refused_and_its_value_not_told(servers, how, written):
-    status, told = answered(servers[how], *bodies(ROW)[written])
+    model = servers[how].manifest.model
+    status, told = answered(servers[how], *bodies(ROW, model)[written])
     assert status == 200, told
     for name, zone in (("born", "Z"), ("seen", "Z"), ("seen", "+02:00"), ("far", "Z")):
-        status, told = answered(servers[how], *bodies({**ROW, name: f"2024-02-20T11:11:11{zone}"})[written])
+        status, told = answered(servers[how], *bodies({**ROW, name: f"2024-02-20T11:11:11{zone}"}, model)[written])
         assert (status, told.get("message", told.get("error"))) == (
             400,
             f"row 0: '{name}' has a time zone, and is a local time.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from dataclasses import KW_ONLY, dataclass, field
@@ -85,7 +84,7 @@ def check_numbers(of: str, /, **values: object) -> None:
     """That they are finite numbers; True is none. Raises as `check`."""
 
     def possible(value: object) -> bool:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
     check(of, possible, "Write a number.", **values)
 
