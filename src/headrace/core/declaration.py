@@ -104,7 +104,7 @@ def check_names(of: str, /, **values: object) -> None:
 
     def possible(value: object) -> bool:
         return isinstance(value, list | tuple) and all(
-            isinstance(each, str) and each for each in cast("tuple[object]", value)
+            isinstance(each, str) and each for each in cast("tuple[object, ...]", value)
         )
 
     for name, value in values.items():
