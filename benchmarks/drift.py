@@ -122,12 +122,12 @@ class _Watch:
         import pandas as pd  # noqa: F401 - pyarrow loads it when it is given a numpy array; the monitor has it loaded
 
         from headrace.lakehouse.sql import column, quoted
-        from headrace.monitoring import drift, grid, histograms, profile
+        from headrace.monitoring import blocks, drift, grid, histograms, profile
 
         self.drift, self.grid, self.histograms, self.profile = drift, grid, histograms, profile
         self.lakehouse, self.quoted = _lakehouse(folder), quoted
-        numbers = [grid.MonitoredColumn(name=name, expression=column(name), kind="number") for name in NUMBERS]
-        texts = [grid.MonitoredColumn(name=name, expression=column(name), kind="string") for name in TEXTS]
+        numbers = [blocks.MonitoredColumn(name=name, expression=column(name), kind="number") for name in NUMBERS]
+        texts = [blocks.MonitoredColumn(name=name, expression=column(name), kind="string") for name in TEXTS]
         self.columns = [*numbers, *texts]
 
     def reference(self) -> Histograms:

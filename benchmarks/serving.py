@@ -14,6 +14,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -97,7 +98,16 @@ def _package(home: Path, estimator, rows, *, task: str, log: str, keys: bool = F
     from headrace.features.plan import Feature, FeaturePlan, Input, LookUp
     from headrace.scoring.predictor import Predictor
     from headrace.serving.declarations import Serve
-    from headrace.serving.manifest import Manifest, Parity, Served, copy_digest, write_manifest, write_parity
+    from headrace.serving.manifest import (
+        SERVE,
+        Manifest,
+        Parity,
+        Served,
+        beside_digest,
+        copy_digest,
+        write_manifest,
+        write_parity,
+    )
     from headrace.training import package
 
     looked_up = NAMES[:LOOKED_UP] if keys else []
@@ -151,15 +161,18 @@ def _package(home: Path, estimator, rows, *, task: str, log: str, keys: bool = F
             alone=tuple((float(value),) for value in alone),
         ),
     )
+    serve = Serve(log=log)
+    (copy.parent / SERVE).write_text(json.dumps(asdict(serve)), encoding="utf-8")
     served = Served(
         version=1,
         artifact_hash=written.hash,
         logged_hash=copy_digest(copy.parent),
+        copy_hash=beside_digest(copy.parent),
         folder="versions/1-bench",
         promoted_at="2024-01-01T00:00:00+00:00",
     )
     manifest = Manifest(
-        model="bench", versions=(served,), serve=Serve(log=log), online="../../online.db", spool="../../spool"
+        model="bench", versions=(served,), serve=serve, online="../../online.db", spool="../../spool/bench"
     )
     write_manifest(home / "serving.json", manifest)
 

@@ -1,5 +1,7 @@
 """What is promised of the project as a whole."""
 
+import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -132,3 +134,14 @@ def test_the_locks_agree_and_name_no_place():
     assert all(
         line.endswith("\\") for text in texts for line in text.splitlines() if re.match(r"[a-z]", line)
     )  # a hash follows
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_what_a_benchmark_takes_from_headrace_is_there(script):
+    """They run by hand: what moves under them would be found out when somebody wants a figure."""
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "headrace":
+            module = importlib.import_module(node.module)
+            for each in node.names:
+                if not hasattr(module, each.name):
+                    importlib.import_module(f"{node.module}.{each.name}")

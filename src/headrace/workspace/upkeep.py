@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from headrace.jobs.schedule import Cron
     from headrace.workspace.workspace import Workspace
 
-
 ATTEMPTS = 3  # of a run that is interrupted each time
 BEFORE = ("refresh", "publish")  # what a scoring is prepared with
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from headrace.serving.predictors.base import Answer, Row, Shape
 
 PREDICTION = "prediction"
-"""What a model gives, as MLflow's scoring server writes it: a DataFrame, a list, a matrix, lists by name; or it writes it itself."""
 
 
 class NotByRowError(Exception):

@@ -1,7 +1,8 @@
 """Serving a model that MLflow keeps and Headrace did not package: a folder with `MLmodel`, or a URI. Any flavour works.
 
-Its inputs come from its signature (where that says nothing that we know, each body goes to MLflow as it is), samples to check the faster tier with from its input example. There is nothing to look
-up, nothing is logged, and nothing is followed: what was loaded stays until the server ends.
+Its inputs come from its signature (where that says nothing that we know, each body goes to MLflow as it is), samples to check
+the faster tier with from its input example. There is nothing to look up, nothing is logged, and nothing is followed: what was
+loaded stays until the server ends.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ import numpy as np
 Row = list[Any]
 Answer = list[Any]
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
-Shape = Literal["records", "values", "lists", "columns", "whole"]  # of an output, as MLflow's scoring server writes it
+# How MLflow's scoring server writes an output: a DataFrame, a list, a matrix, lists by name; or it writes it itself.
+Shape = Literal["records", "values", "lists", "columns", "whole"]
 
 
 class UnfitError(Exception):
