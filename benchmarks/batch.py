@@ -176,6 +176,7 @@ def headrace(folder: Path, *, joined: bool = False) -> Callable[[], object]:
                     engine=engine,
                     into=[into],
                     id=str(place),
+                    fitted=(START - SPAN, START - SPAN),
                 )
         finally:
             engine.close()

@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 PARTITIONS, RATE, SECONDS = 4, 500, 4
 SIZES = {"quick": 20_000, "full": 200_000}
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 WHO = ("headrace_delta", "headrace_kafka", "bare_consumer")
 
 
@@ -171,6 +173,7 @@ def headrace(bench: Bench, data: Path, *, delta: bool) -> Reading:
         features=OnlineFeatures(SqliteStore(bench.folder / "online.db"), version.plan),
         check=Codec(version.plan.inputs).check,
         types={"id": pa.int64(), "at": pa.timestamp("us", "UTC")},
+        fitted=(LONG_AGO, LONG_AGO),
     )
     properties = {"bootstrap.servers": bench.at}
     lake = Lakehouse("dev", str(bench.folder / "lakehouse"))
