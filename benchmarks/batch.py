@@ -94,10 +94,10 @@ def make(folder: Path) -> None:
 
 def plan(*, joined: bool) -> FeaturePlan:
     """The features as columns of the spine, or looked up."""
-    from headrace.features.plan import Feature, FeaturePlan, Input, LookUp
+    from headrace.features.plan import Feature, FeatureLookup, FeaturePlan, Input
 
     origin = "table" if joined else "spine"
-    look_up = LookUp(
+    look_up = FeatureLookup(
         table=TABLE,
         on=(("id", "id"),),
         time="available_at",
@@ -138,11 +138,11 @@ def lakehouse(folder: Path) -> Lakehouse:
 
 
 def version(folder: Path, name: str) -> LoadedVersion:
-    from headrace.scoring.predictor import Predictor
+    from headrace.scoring.predictor import PackagePredictor
     from headrace.scoring.version import LoadedVersion
 
     package = folder / name / "package"
-    return LoadedVersion("bench", 1, Predictor(package), folder=package)
+    return LoadedVersion("bench", 1, PackagePredictor(package), folder=package)
 
 
 # ---------------------------------------------------------------------------------------------- contestants

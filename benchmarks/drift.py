@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from headrace.lakehouse.lakehouse import Lakehouse
-    from headrace.monitoring.drift import Judged
+    from headrace.monitoring.drift import DriftVerdict
     from headrace.monitoring.histograms import Histograms
     from headrace.monitoring.profile import Profile
 
@@ -122,9 +122,9 @@ class _Watch:
         import pandas as pd  # noqa: F401 - pyarrow loads it when it is given a numpy array; the monitor has it loaded
 
         from headrace.lakehouse.sql import column, quoted
-        from headrace.monitoring import blocks, drift, grid, histograms, profile
+        from headrace.monitoring import binning, blocks, drift, histograms, profile
 
-        self.drift, self.grid, self.histograms, self.profile = drift, grid, histograms, profile
+        self.drift, self.binning, self.histograms, self.profile = drift, binning, histograms, profile
         self.lakehouse, self.quoted = _lakehouse(folder), quoted
         numbers = [blocks.MonitoredColumn(name=name, expression=column(name), kind="number") for name in NUMBERS]
         texts = [blocks.MonitoredColumn(name=name, expression=column(name), kind="string") for name in TEXTS]
@@ -132,10 +132,10 @@ class _Watch:
 
     def reference(self) -> Histograms:
         with self.lakehouse.connect({BEFORE: None}) as connection:
-            grids = self.grid.make_grids(connection, self.quoted(BEFORE), self.columns)
+            grids = self.binning.make_grids(connection, self.quoted(BEFORE), self.columns)
             return self.histograms.collect(connection, self.quoted(BEFORE), grids, self.columns)
 
-    def window(self, before: Histograms) -> tuple[list[Judged], list[Profile]]:
+    def window(self, before: Histograms) -> tuple[list[DriftVerdict], list[Profile]]:
         with self.lakehouse.connect({AFTER: None}) as connection:
             after = self.histograms.collect(connection, self.quoted(AFTER), before.grids, self.columns)
         judged = self.drift.judge(self.drift.compare(before, after), min_rows=500)

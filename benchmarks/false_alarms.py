@@ -92,8 +92,8 @@ class Lottery:
         import numpy as np
         import pyarrow as pa
 
+        from headrace.monitoring.binning import make_grids
         from headrace.monitoring.blocks import MonitoredColumn
-        from headrace.monitoring.grid import make_grids
 
         self.pa, self.draw, self.shape = pa, np.random.default_rng(seed), shape
         self.connection = duckdb.connect(config={"threads": 1, "perfect_ht_threshold": 16})

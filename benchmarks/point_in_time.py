@@ -93,7 +93,7 @@ def headrace(folder: Path) -> Callable[[], pa.Table]:
     from headrace.lakehouse.sql import quoted
 
     lookups = [
-        point_in_time.Lookup(
+        point_in_time.JoinSpec(
             relation=quoted(table),
             on={"entity_id": "entity_id"},
             time="event_ts",

@@ -191,7 +191,7 @@ def constant(kind: str, port: int) -> None:
     said = b'{"predictions":[{"probability":0.5}]}'
 
     async def ours() -> None:
-        from headrace.serving.connection import Limits, Listener
+        from headrace.serving.connection import ConnectionLimits, Listener
         from headrace.serving.messages import Answer
 
         class App:
@@ -205,7 +205,7 @@ def constant(kind: str, port: int) -> None:
             def answered(self, path: str, method: str, status: int) -> None:
                 del path, method, status
 
-        await Listener(App(), Limits()).start("127.0.0.1", port)
+        await Listener(App(), ConnectionLimits()).start("127.0.0.1", port)
         await asyncio.Event().wait()
 
     async def granian() -> None:

@@ -95,8 +95,8 @@ def _bodies(file: Path, bodies: list[object]) -> None:
 
 def _package(home: Path, estimator, rows, *, task: str, log: str, keys: bool = False) -> None:
     """A home as a deployment leaves it."""
-    from headrace.features.plan import Feature, FeaturePlan, Input, LookUp
-    from headrace.scoring.predictor import Predictor
+    from headrace.features.plan import Feature, FeatureLookup, FeaturePlan, Input
+    from headrace.scoring.predictor import PackagePredictor
     from headrace.serving.declarations import Serve
     from headrace.serving.manifest import (
         SERVE,
@@ -120,7 +120,7 @@ def _package(home: Path, estimator, rows, *, task: str, log: str, keys: bool = F
         inputs=tuple(Input(name=name, kind="number", origin=origin[name]) for name in NAMES),
         features=tuple(Feature(name=name, kind="number", origin=origin[name], optional=False) for name in NAMES),
         lookups=(
-            LookUp(
+            FeatureLookup(
                 table="f.t",
                 on=(("key", "key"),),
                 time="at",
@@ -146,7 +146,7 @@ def _package(home: Path, estimator, rows, *, task: str, log: str, keys: bool = F
         params={},
         origin=None,
     )
-    predictor = Predictor(copy / "package")
+    predictor = PackagePredictor(copy / "package")
     answers = predictor.predict(rows)
     name = answers.columns[0]
     alone = [predictor.predict(rows.iloc[[place]])[name].iloc[0] for place in range(20)]

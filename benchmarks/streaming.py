@@ -160,14 +160,14 @@ def headrace(bench: Bench, data: Path, *, delta: bool) -> Reading:
     from headrace.inference.streaming.sinks.delta import DeltaSink
     from headrace.inference.streaming.sinks.kafka import KafkaSink
     from headrace.inference.streaming.sources.kafka import KafkaSource
-    from headrace.inference.streaming.telling import Figures, Telling
+    from headrace.inference.streaming.worker_status import Figures, WorkerStatus
     from headrace.lakehouse.lakehouse import Lakehouse
-    from headrace.scoring.predictor import Predictor
+    from headrace.scoring.predictor import PackagePredictor
     from headrace.scoring.version import LoadedVersion
     from headrace.serving.codec import Codec
 
     (package,) = data.glob("serving/bench/versions/*/data/package")
-    version = LoadedVersion("bench", 1, Predictor(package))
+    version = LoadedVersion("bench", 1, PackagePredictor(package))
     at_work = AtWork(
         version=version,
         features=OnlineFeatures(SqliteStore(bench.folder / "online.db"), version.plan),
@@ -183,7 +183,7 @@ def headrace(bench: Bench, data: Path, *, delta: bool) -> Reading:
             return DeltaSink(lake, table, stream="bench", key=key, within=within)
         return KafkaSink(clients.producer("main", properties), topic, key=key)
 
-    predictions = sink("gold.bench", "out", PREDICTION, "predicted_for")
+    predictions = sink("gold.bench", "out", PREDICTION, "decision_time")
     letters = sink("gold.dead", "dead", LETTER, "offset")
     settled: set[tuple[int, int]] = set()
     source = KafkaSource(
@@ -197,7 +197,7 @@ def headrace(bench: Bench, data: Path, *, delta: bool) -> Reading:
         partitions=range(PARTITIONS),
     )
 
-    class Watched(Telling):
+    class Watched(WorkerStatus):
         """Also notes what was written, and when."""
 
         def wrote(self, batch: Any, scored: Any, version: int, lag: Any) -> None:

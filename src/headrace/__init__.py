@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from headrace.core.schema import Schema
     from headrace.deployment.declarations import (
         Deployment,
-        Ramp,
         Retrain,
+        Rollout,
         approval,
         at_least,
         documented,
         forbid_inputs,
+        guardrail,
         not_worse,
         signature,
-        stop,
     )
-    from headrace.features.declarations import FeatureTable, feature_table, on_demand
+    from headrace.features.declarations import FeatureTable, external_feature_table, on_demand
     from headrace.inference.declarations import Score, database, files
-    from headrace.inference.streaming.declarations import Stream, changes, kafka
+    from headrace.inference.streaming.declarations import Stream, change_feed, kafka
     from headrace.jobs.schedule import cron
     from headrace.lakehouse.declarations import Source, Table, expect, repair, sql_file
     from headrace.monitoring.declarations import Monitor, alert
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 HOMES = {
     "Schema": "headrace.core.schema",
     **dict.fromkeys(("Source", "Table", "expect", "repair", "sql_file"), "headrace.lakehouse.declarations"),
-    **dict.fromkeys(("FeatureTable", "feature_table", "on_demand"), "headrace.features.declarations"),
+    **dict.fromkeys(("FeatureTable", "external_feature_table", "on_demand"), "headrace.features.declarations"),
     **dict.fromkeys(
         (
             "Binary",
@@ -69,7 +69,7 @@ HOMES = {
     **dict.fromkeys(
         (
             "Deployment",
-            "Ramp",
+            "Rollout",
             "Retrain",
             "approval",
             "at_least",
@@ -77,22 +77,60 @@ HOMES = {
             "forbid_inputs",
             "not_worse",
             "signature",
-            "stop",
+            "guardrail",
         ),
         "headrace.deployment.declarations",
     ),
     **dict.fromkeys(("Monitor", "alert"), "headrace.monitoring.declarations"),
     **dict.fromkeys(("Score", "database", "files"), "headrace.inference.declarations"),
-    **dict.fromkeys(("Stream", "changes", "kafka"), "headrace.inference.streaming.declarations"),
+    **dict.fromkeys(("Stream", "change_feed", "kafka"), "headrace.inference.streaming.declarations"),
     "Serve": "headrace.serving.declarations",
     "cron": "headrace.jobs.schedule",
     "open": "headrace.workspace.workspace",
 }
 __all__ = [
-    "Binary", "Deployment", "Evaluate", "FeatureTable", "Model", "Monitor", "Multiclass", "Params", "Ramp", "Regression", "Retrain", "Schema",
-    "Score", "Serve", "Source", "Stream", "Table", "TrainingData", "Tune", "alert", "approval", "at_least", "changes", "choice", "cron", "database", "documented",
-    "expect", "feature_table", "files", "forbid_inputs", "integer", "kafka", "log_uniform", "not_worse", "on_demand", "open", "repair", "signature", "sql_file",
-    "stop", "uniform",
+    "Binary",
+    "Deployment",
+    "Evaluate",
+    "FeatureTable",
+    "Model",
+    "Monitor",
+    "Multiclass",
+    "Params",
+    "Regression",
+    "Retrain",
+    "Rollout",
+    "Schema",
+    "Score",
+    "Serve",
+    "Source",
+    "Stream",
+    "Table",
+    "TrainingData",
+    "Tune",
+    "alert",
+    "approval",
+    "at_least",
+    "change_feed",
+    "choice",
+    "cron",
+    "database",
+    "documented",
+    "expect",
+    "external_feature_table",
+    "files",
+    "forbid_inputs",
+    "guardrail",
+    "integer",
+    "kafka",
+    "log_uniform",
+    "not_worse",
+    "on_demand",
+    "open",
+    "repair",
+    "signature",
+    "sql_file",
+    "uniform",
 ]  # fmt: skip
 
 

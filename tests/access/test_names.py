@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import headrace
-from headrace.access import names, tokens
+from headrace.access import api_keys, names
 from headrace.access.confusables import CLASSES, PROTOTYPES
 from headrace.access.identity import Access
 from headrace.access.refusals import UNKNOWN
 from headrace.core.errors import ConfigError, RefusedError
 from headrace.core.state import State
-from headrace.deployment.ramps import RAMP
+from headrace.deployment.rollouts import ROLLOUT
 from headrace.registry import registry, requests  # noqa: F401  # in this order: they know each other
 
 CYRILLIC_OLGA = "оlga"  # its first letter
@@ -163,16 +163,16 @@ class TestTheSystemsUser:
 
 class TestTokensOfPrograms:
     def test_they_are_called_by_the_same_rules(self, tmp_path):
-        file = tmp_path / "tokens.json"
-        tokens.create(file, "check-out", scopes=("predict",), lasts=None)
+        file = tmp_path / "api-keys.json"
+        api_keys.create(file, "check-out", scopes=("predict",), lasts=None)
         for name in ("Check-Out", "сheck-out", "check\u200b-out", "gates"):
             with pytest.raises(ConfigError):
-                tokens.create(file, name, scopes=("predict",), lasts=None)
-        assert [each.name for each in tokens.read(file)] == ["check-out"]
+                api_keys.create(file, name, scopes=("predict",), lasts=None)
+        assert [each.name for each in api_keys.read(file)] == ["check-out"]
 
 
 def test_every_name_that_the_code_acts_under_is_reserved():
-    assert {requests.GATES, RAMP, UNKNOWN, names.BOOTSTRAP} <= set(names.RESERVED)
+    assert {requests.GATES, ROLLOUT, UNKNOWN, names.BOOTSTRAP} <= set(names.RESERVED)
     acting = set()
     for file in Path(headrace.__file__).parent.rglob("*.py"):
         for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

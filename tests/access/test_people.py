@@ -123,7 +123,9 @@ class TestBootstrap:
                 attempt()
         assert access.me(enrolling=True).roles == {"enroller"}
 
-    @pytest.mark.parametrize("name", ["bootstrap", "Bootstrap", "gates", "ramp", "headrace", "HeadRace", "scheduler"])
+    @pytest.mark.parametrize(
+        "name", ["bootstrap", "Bootstrap", "gates", "rollout", "headrace", "HeadRace", "scheduler"]
+    )
     def test_nobody_takes_its_name_or_another_one_that_acts(self, access, bear, name):
         bear(access.bootstrap())
         with pytest.raises(ConfigError, match="Headrace acts as"):
@@ -149,9 +151,9 @@ class TestBootstrap:
             (ROOT, "role.granted", ROOT),
             (ROOT, "role.granted", ROOT),
             (ROOT, "role.granted", "bootstrap"),
-            (ROOT, "token.made", "bootstrap"),
+            (ROOT, "access_token.created", "bootstrap"),
             ("bootstrap", "role.granted", "olga"),
-            ("bootstrap", "token.made", "olga"),
+            ("bootstrap", "access_token.created", "olga"),
         ]
 
 

@@ -28,7 +28,7 @@ def made(headrace, tmp_path):
         for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "mini"]):
             subprocess.run(["git", *AUTHOR, *arguments], cwd=tmp_path, check=True)
         for name in ("a", "b", "c"):
-            done = headrace.run(tmp_path, "token", "create", name)
+            done = headrace.run(tmp_path, "api-key", "create", name)
             assert (done.code, "not kept" in done.stderr) == (0, False), done.stderr
         return tmp_path
 
@@ -71,7 +71,7 @@ def test_a_record_that_was_written_anew_is_another_one(headrace, made):
     folder = made(ANCHORS["git note"])
     spoil(folder, "delete from audit")
     for name in ("d", "e", "f"):  # as many entries, a whole chain
-        headrace.run(folder, "token", "create", name)
+        headrace.run(folder, "api-key", "create", name)
 
     found = headrace.run(folder, "audit", "--verify", "--json")
     assert found.code == 1
@@ -94,7 +94,7 @@ def test_a_head_that_somebody_kept_by_hand_is_held_against_the_record(headrace, 
     checked = ("audit", "--verify", "--head", head.stdout.strip())
     assert headrace.run(folder, *checked).code == 0
 
-    headrace.run(folder, "token", "create", "later")
+    headrace.run(folder, "api-key", "create", "later")
     assert headrace.run(folder, *checked).code == 0
     spoil(folder, "delete from audit")
     assert headrace.run(folder, "audit", "--verify").code == 0  # it cannot be seen from the inside
@@ -127,7 +127,7 @@ def test_a_server_keeps_the_head_before_it_becomes_another_program(headrace, mad
 
     heads = [json.loads(line)["hash"] for line in kept.read_text().splitlines()]
     entries = headrace.run(folder, "audit", "--json").json()
-    began = next(each for each in entries if each["action"] == "server.began")
+    began = next(each for each in entries if each["action"] == "server.started")
     assert (len(heads) > before, began["hash"] in heads) == (True, True)
 
 
@@ -145,14 +145,14 @@ def test_a_refusal_is_in_the_record_whatever_becomes_of_its_head(headrace, made)
     file.write_text(file.read_text() + "code = 'commit'\n")
     subprocess.run(["git", *AUTHOR, "commit", "-qam", "stricter"], cwd=folder, check=True)
 
-    refused = headrace.run(folder, "token", "create", "d", env={"HEADRACE_TOKEN": "hr_bogus"})
+    refused = headrace.run(folder, "api-key", "create", "d", env={"HEADRACE_TOKEN": "hr_bogus"})
     assert (refused.code, "is not known here" in refused.stderr) == (3, True)
     assert "not in the audit record" not in refused.stderr
     assert headrace.run(folder, "audit", "--json").json()[0]["action"] == "access.refused"
 
     (folder / "kept" / "heads.jsonl").unlink()
     (folder / "kept" / "heads.jsonl").mkdir()
-    done = headrace.run(folder, "token", "create", "e")
+    done = headrace.run(folder, "api-key", "create", "e")
     assert done.code == 0
     assert "the head of the audit record was not kept by file" in done.stderr
     assert "not in the audit record" not in done.stderr
@@ -198,8 +198,8 @@ def test_an_anchor_that_takes_nothing_holds_nothing_up(headrace, made):
     with listening(500) as (url, posted):
         file = folder / "headrace.toml"
         file.write_text(file.read_text() + f'audit = {{webhook = "{url}"}}\n')
-        done = headrace.run(folder, "token", "create", "d")
-        again = headrace.run(folder, "token", "create", "e")
+        done = headrace.run(folder, "api-key", "create", "d")
+        again = headrace.run(folder, "api-key", "create", "e")
 
     assert (done.code, again.code) == (0, 0)
     assert "was not kept by webhook" in done.stderr

@@ -58,7 +58,7 @@ def test_what_a_version_was_fitted_on_is_no_quality(world):
     world.ok("run", "score", "--since", "2024-01-01", *PROD, by="eng")
     scored = rows(world, "answers.late")
     fitted = world.ok("model", "show", "late", "--version", "1", "--json", *PROD).json()
-    inside = (scored.predicted_for >= fitted["fit_from"]) & (scored.predicted_for <= fitted["fit_to"])
+    inside = (scored.decision_time >= fitted["fit_from"]) & (scored.decision_time <= fitted["fit_to"])
     assert inside.any()
     assert (scored.in_sample == inside).all()
     measured = rows(world, "metrics.model_quality")

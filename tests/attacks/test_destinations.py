@@ -50,12 +50,12 @@ def test_rows_that_somebody_chose_are_not_what_production_says(world):
     world.ok("run", "score", "--since", "2024-02-20", *PROD, by="eng")
     before = rows(world, "answers.late")
     forged = "select id, placed_at, 0 as amount, 20 as age from shop.orders where id > 200"
-    for given in (("--from", "forged.csv"), ("--from", "shop.orders"), ("--query", forged)):
+    for given in (("--source", "forged.csv"), ("--source", "shop.orders"), ("--query", forged)):
         for into in ((), ("--into", "answers.late"), ("--into", "scratch.a", "--into", "answers.late")):
             refused = world.refused("run", "score", *given, *into, *PROD, by="eng")
             assert "--into scratch.predictions" in refused.stderr
     assert rows(world, "answers.late").equals(before)
-    world.ok("run", "score", "--from", "forged.csv", "--into", "scratch.a", *PROD, by="eng")
+    world.ok("run", "score", "--source", "forged.csv", "--into", "scratch.a", *PROD, by="eng")
     world.ok("run", "score", "--latest", *PROD, by="eng")
 
 

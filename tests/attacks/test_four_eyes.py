@@ -68,7 +68,7 @@ def test_an_admin_enrols_somebody_under_his_own_name_in_other_letters(world):
         done = world.run("access", "grant", name, "governance", *PROD, by="boss")
         assert done.code == 2, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
-    for name in ("bootstrap", "gates", "ramp", "headrace", "scheduler"):
+    for name in ("bootstrap", "gates", "rollout", "headrace", "scheduler"):
         world.ok("access", "grant", name, "governance", *PROD, by="boss", code=2)
     assert not {"Boss", "gates"} & {each["name"] for each in world.ok("access", "list", *PROD, "--json").json()}
 

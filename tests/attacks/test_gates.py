@@ -55,7 +55,7 @@ def test_an_approval_that_is_added_is_asked_for(world):
 def test_the_gates_of_an_older_release_are_no_way_round(world):
     world.release("v1.1.0", gates=GATES + ', hr.forbid_inputs("age")')
     world.refused("run", "deploy", "--version", "2", "--release", "v1.0.0", *PROD, by="eng")
-    world.refused("run", "retrain", "--by-hand", "--release", "v1.0.0", *PROD, by="eng")
+    world.refused("run", "retrain", "--force", "--release", "v1.0.0", *PROD, by="eng")
     assert world.stages()[2] == "None"
 
 
@@ -123,7 +123,7 @@ def test_who_may_not_sign_does_not_change_what_is_in_force(world):
 def test_a_version_that_other_gates_let_into_staging_is_no_shadow(world):
     deployed(world, code=3)
     world.release("v1.1.0", gates=GATES + ', hr.forbid_inputs("age")')
-    world.refused("traffic", "shadow", "late", "2", "--why", "to see", *PROD, by="eng")
+    world.refused("traffic", "shadow", "late", "2", "--reason", "to see", *PROD, by="eng")
 
 
 def elsewhere(world, folder):

@@ -62,13 +62,13 @@ def shop(headrace, tmp_path):
 
 
 def test_nothing_is_handed_out_that_cannot_be_recorded(shop):
-    shop.run("token", "create", "first")
+    shop.run("api-key", "create", "first")
     shop.run("access", "grant", "eve", "admin")
     shop.fill()
 
     for words in (
-        ["token", "create", "shop"],
-        ["token", "revoke", "first"],
+        ["api-key", "create", "shop"],
+        ["api-key", "revoke", "first"],
         ["access", "token", "eve"],
         ["access", "grant", "mallory", "admin"],
         ["table", "load", "more.csv"],
@@ -78,21 +78,21 @@ def test_nothing_is_handed_out_that_cannot_be_recorded(shop):
         done = shop.run(*words, code=1)
         assert done.stdout == "", words
         assert "recorded" in done.stderr, words
-    assert [each["name"] for each in shop.run("token", "list", "--json").json()] == ["first"]
+    assert [each["name"] for each in shop.run("api-key", "list", "--json").json()] == ["first"]
     assert "mallory" not in shop.run("access", "list").stdout
     assert shop.run("table", "list", "--json").json() == []
 
 
 def test_what_was_recorded_and_then_failed_says_so(shop):
-    shop.run("token", "create", "shop")
-    shop.run("token", "create", "shop", code=1)
+    shop.run("api-key", "create", "shop")
+    shop.run("api-key", "create", "shop", code=1)
     shop.run("model", "export", "late", "--to", "container", "--into", "out", code=2)
 
     told = [(each["action"], each["object"], each["details"].get("operation")) for each in reversed(shop.audit())]
     assert told[-5:] == [
-        ("server_token.made", "shop", None),
-        ("server_token.made", "shop", None),
-        ("command.failed", "shop", "token create"),
+        ("api_key.created", "shop", None),
+        ("api_key.created", "shop", None),
+        ("command.failed", "shop", "api-key create"),
         ("model.exported", "late", None),
         ("command.failed", "late", "model export"),
     ]
@@ -109,18 +109,18 @@ def test_what_was_recorded_and_then_failed_says_so(shop):
     ],
 )
 def test_no_credential_comes_into_the_record(shop, given):
-    shop.run("token", "revoke", given, code=2)
+    shop.run("api-key", "revoke", given, code=2)
     shop.run("env", "policy", "--take-over", "--reason", given, HEADRACE_TOKEN="hr_made_up", code=3)
-    shop.run("token", "revoke", given, HEADRACE_TOKEN="hr_made_up", code=3)
+    shop.run("api-key", "revoke", given, HEADRACE_TOKEN="hr_made_up", code=3)
     shop.run("sql", f"select '{given}' as a", code=0)
 
     entries = shop.audit()
     assert [each["action"] for each in entries][:5] == [
-        "sql.asked",
+        "sql.queried",
         "access.refused",
         "access.refused",
         "command.failed",
-        "server_token.revoked",
+        "api_key.revoked",
     ]
     assert "s3c" not in str(entries)
     assert "r3t" not in str(entries)
@@ -131,11 +131,11 @@ def test_who_asked_what_in_a_higher_environment_is_recorded(shop):
     shop.run("sql", "select 2 as two", env="dev")
     shop.run("table", "list")
 
-    asked = [each for each in shop.audit() if each["action"] == "sql.asked"]
+    asked = [each for each in shop.audit() if each["action"] == "sql.queried"]
     assert [(each["object"], each["details"]["text"][:17], len(each["details"]["text"])) for each in asked] == [
         ("prod", "select 1 as one -", 500)
     ]
-    assert "sql.asked" not in str(shop.audit(env="dev"))
+    assert "sql.queried" not in str(shop.audit(env="dev"))
 
 
 def test_a_server_starts_while_nothing_can_be_recorded_and_says_so(shop):
@@ -159,7 +159,7 @@ def test_nobody_reads_under_a_name_that_headrace_acts_by(shop, monkeypatch, caps
         ["table", "list"],
         ["status"],
         ["sql", "select 1"],
-        ["token", "list"],
+        ["api-key", "list"],
         ["run", "refresh", "--dry-run"],
     ):
         with pytest.raises(SystemExit) as ended:

@@ -23,26 +23,26 @@ CHANGES = {
     "run score": [],
     "run score --version N": ["--version", "2"],
     "run stream": ["--once"],
-    "run rehearse": ["--from", "2024-02-01", "--to", "2024-02-02"],
-    "run backtest": ["--from", "2024-01-01", "--to", "2024-02-01"],
+    "run parity-check": ["--since", "2024-02-01", "--until", "2024-02-02"],
+    "run backtest": ["--since", "2024-01-01", "--until", "2024-02-01"],
     "run deploy": ["--version", "2"],
-    "run log": [],
-    "run log PLACES": ["elsewhere"],
+    "run ingest-log": [],
+    "run ingest-log PLACES": ["elsewhere"],
     "run monitor": [],
     "run retrain": [],
-    "run retrain --by-hand": ["--by-hand"],
+    "run retrain --force": ["--force"],
     "up": ["--once"],
     "serve": ["late"],
     "table load": ["data/orders.csv"],
     "table drop": ["shop.orders", "--yes"],
     "model rollback": ["late", "--reason", "x"],
     "model export": ["late", "--to", "container", "--into", "out"],
-    "traffic set": ["late", "--candidate", "2=10%", "--why", "x"],
-    "traffic shadow": ["late", "2", "--why", "x"],
-    "traffic ramp": ["late", "2", "--why", "x"],
-    "traffic stop": ["late", "--why", "x"],
-    "traffic waive": ["late", "--why", "x"],
-    "traffic tend": [],
+    "traffic set": ["late", "--candidate", "2=10%", "--reason", "x"],
+    "traffic shadow": ["late", "2", "--reason", "x"],
+    "traffic rollout": ["late", "2", "--reason", "x"],
+    "traffic stop": ["late", "--reason", "x"],
+    "traffic waive": ["late", "--reason", "x"],
+    "traffic reconcile": [],
     "request approve": ["1"],
     "request reject": ["1", "--reason", "x"],
     "request reopen": ["1", "--reason", "x"],
@@ -50,13 +50,13 @@ CHANGES = {
     "env policy --take-over": ["--take-over", "--reason", "x"],
     "env stores --take-over": ["--take-over", "lakehouse", "--reason", "x"],
     "env reset": ["--yes"],
-    "job acknowledge": ["0", "--reason", "x"],
+    "runs acknowledge": ["0", "--reason", "x"],
     "access bootstrap": [],
     "access grant": ["guest", "admin"],
     "access revoke": ["boss", "admin"],
     "access token": ["boss"],
-    "token create": ["shop"],
-    "token revoke": ["shop"],
+    "api-key create": ["shop"],
+    "api-key revoke": ["shop"],
 }
 READS = {
     "status": [],
@@ -64,7 +64,7 @@ READS = {
     "table list": [],
     "model list": [],
     "audit": [],
-    "token list": [],
+    "api-key list": [],
     "run deploy --dry-run": ["--dry-run"],
     "access me": [],
 }
@@ -144,7 +144,7 @@ def test_nobody_acts_by_a_token_that_is_made_up_expired_or_revoked(prod):
 
 
 def test_a_role_that_gives_no_right_gives_none(prod):
-    # without a ramp there is nothing to waive, and whose role it takes is its request's: tests/deployment/test_holds.py
+    # without a rollout there is nothing to waive, and whose role it takes is its request's: tests/deployment/test_holds.py
     prod.refuses(
         {name: CHANGES[name] for name in CHANGES if name != "traffic waive"}, prod.world.tokens["guest"], who="guest"
     )
@@ -172,7 +172,7 @@ def test_nobody_does_what_another_role_is_for(prod):
             for words, more in CHANGES.items()
             if not OPERATIONS[words].any_role and role not in OPERATIONS[words].roles
         }
-        assert {"run deploy", "model rollback", "model export", "token create", "access revoke"} <= set(mine)
+        assert {"run deploy", "model rollback", "model export", "api-key create", "access revoke"} <= set(mine)
         prod.refuses(mine, token, who=name)
 
 
@@ -207,8 +207,8 @@ def test_whoever_changes_something_is_in_the_record(prod):
     world = prod.world
     (world.folder / "more.csv").write_text("id\n1\n")
     for arguments in (
-        ["token", "create", "shop"],
-        ["token", "revoke", "shop"],
+        ["api-key", "create", "shop"],
+        ["api-key", "revoke", "shop"],
         ["model", "export", "late", "--to", "container", "--into", "out"],
         ["table", "load", "more.csv"],
         ["run", "refresh"],
@@ -218,9 +218,9 @@ def test_whoever_changes_something_is_in_the_record(prod):
     entries = prod.audit.entries(limit=5)
     assert {entry.who for entry in entries} == {"eng"}
     assert [(entry.action, entry.object) for entry in reversed(entries)] == [
-        ("server_token.made", "shop"),
-        ("server_token.revoked", "shop"),
+        ("api_key.created", "shop"),
+        ("api_key.revoked", "shop"),
         ("model.exported", "late"),
         ("table.loaded", "more.csv"),
-        ("run.began", "refresh"),
+        ("run.started", "refresh"),
     ]

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 OURS = [
     "model", "model_version", "features", "feature_versions", "scored_at", "prediction", "probability", "probability_x",
-    "prediction_id", "predicted_for", "requested_at", "keys", "time", "value", "first", "at", "label", "row", "rows", "known",
+    "prediction_id", "decision_time", "requested_at", "keys", "time", "value", "first", "at", "label", "row", "rows", "known",
     "made", "held", "reason", "count", "log_type", "window_start", "slice", "metric", "_value", "_at", "_key_0", "_start",
     "there", "computed", "filename", "file_row_number",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from headrace.scoring.columns import OUTPUTS, OWN, is_output, key_columns
 
 NAMES = [
     "time", "value", "first", "model", "Model", "model_version", "features", "scored_at", "probability", "prediction",
-    "probability_x", "prediction_id", "predicted_for", "asked_at", "keys", "row", "given", "known", "at", "select", "from",
+    "probability_x", "prediction_id", "decision_time", "requested_at", "keys", "row", "given", "known", "at", "select", "from",
     "order", "a b", "a.b", "a,b", 'a"b', "a'b", "a/b", "$.a", "é", "😀", "label", "_value", "_first", "_at", "_start", "_key_0",
 ]  # fmt: skip
 

@@ -64,7 +64,7 @@ def test_semicolons_separate(headrace, project):
     found = headrace.run(folder, "sql", "--json", "select id, amount, note from bronze.o order by id")
     assert found.json() == [{"id": 1, "amount": 10, "note": "a"}, {"id": 2, "amount": 7, "note": "b"}]
     assert "separator" not in headrace.run(folder, "run", "refresh").stderr
-    loaded = headrace.run(folder, "table", "load", "o.csv", "--into", "bronze.by_hand")
+    loaded = headrace.run(folder, "table", "load", "o.csv", "--into", "bronze.force")
     assert loaded.code == 0
     assert 'separator=";"' in loaded.stderr
 
@@ -88,7 +88,7 @@ def test_rows_to_score_mean_by_their_texts_what_the_source_of_the_spine_means(he
 
     def scored(file, *more):
         done = headrace.run(
-            folder, "run", "score", "--from", file, "--into", f"gold.{Path(file).name.partition('.')[0]}", "--since", "2024-01-01", *more
+            folder, "run", "score", "--source", file, "--into", f"gold.{Path(file).name.partition('.')[0]}", "--since", "2024-01-01", *more
         )  # fmt: skip
         assert done.code == 0, done.stderr
         table = f"gold.{Path(file).name.partition('.')[0]}"

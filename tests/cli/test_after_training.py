@@ -80,7 +80,7 @@ def test_a_request_waits_for_a_person_who_is_not_its_maker(headrace, asked):
         (["access", "revoke", "nobody", "admin"], 2, "nobody"),
         (["run", "monitor"], 2, "headrace run score"),
         (["run", "deploy", "--version", "9"], 2, "no version of days '9'"),
-        (["run", "rehearse", "--from", "2024-02-01", "--to", "2024-02-10"], 1, "is in Production"),
+        (["run", "parity-check", "--since", "2024-02-01", "--until", "2024-02-10"], 1, "is in Production"),
         (["serve", "dayz"], 2, "did you mean 'days'?"),
         (["audit", "--limit", "0"], 2, "--limit"),
     ],
@@ -140,8 +140,8 @@ class TestOnceApproved:
 
     def test_an_alert_needs_a_person_until_one_takes_it(self, headrace, deployed):
         before = ok(headrace, deployed, "status", "--json", code=1).json()["needs_a_person"]
-        ok(headrace, deployed, "alert", "ack", "1", "--note", "known: a mean cannot do better")
-        ok(headrace, deployed, "alert", "ack", "1", "--note", "still known")
+        ok(headrace, deployed, "alert", "ack", "1", "--reason", "known: a mean cannot do better")
+        ok(headrace, deployed, "alert", "ack", "1", "--reason", "still known")
         after = ok(headrace, deployed, "status", "--json").json()["needs_a_person"]
         (alert,) = ok(headrace, deployed, "alert", "list", "--json").json()
 

@@ -68,7 +68,7 @@ def kindly(done, code, *says):
         ),
         (["run", "train", "--model", "day"], ["no model 'day'", "did you mean 'days'?"]),
         (["model", "show", "days"], ["days", "headrace run train"]),
-        (["job", "show", "nothing"], ["no run 'nothing'"]),
+        (["runs", "show", "nothing"], ["no run 'nothing'"]),
         (["run", "train", "--as-of", "yesterday"], ["'yesterday' is not a date or time", "2013-05-01"]),
         (["sql", "select amout from shop.orders"], ["amout", "amount"]),
         (["sql", "select * from shop.ordres"], ["no table 'shop.ordres'", "did you mean 'shop.orders'?"]),
@@ -85,7 +85,7 @@ def kindly(done, code, *says):
         (["table", "load", "nothing.csv"], ["nothing.csv"]),
         (["model", "show", "days", "--version", "0"], ["--version"]),
         (["run", "score"], ["no version of a model called 'days'", "headrace run train"]),
-        (["run", "score", "--from", "2024-02-02", "--to", "2024-02-01"], ["--from", "is not before --to"]),
+        (["run", "score", "--since", "2024-02-02", "--until", "2024-02-01"], ["--source", "is not before --to"]),
         (["run", "refersh"], ["no command 'refersh'", "did you mean 'refresh'?"]),
         (["run", "train", "--asof", "2024-01-01"], ["--asof", "--as-of"]),
         (["tabel", "list"], ["no command 'tabel'", "did you mean 'table'?"]),
@@ -200,7 +200,7 @@ def test_a_table_that_cannot_be_is_refused_and_nothing_is_lost(headrace, mini, t
         ('features.select("orders")', "features", 2, ["mini.py:30", "'stats.customers'", "table.select("]),
         (
             'features.select("orders")',
-            'hr.feature_table("stats.x").select("y")',
+            'hr.external_feature_table("stats.x").select("y")',
             2,
             ["mini.py:30", "no table 'stats.x'"],
         ),
@@ -223,7 +223,7 @@ def test_a_table_that_cannot_be_is_refused_and_nothing_is_lost(headrace, mini, t
 def test_a_model_that_cannot_be_is_refused_and_no_run_is_left(headrace, mini, old, new, code, says):
     edit(mini / "mini.py", old, new)
     kindly(headrace.run(mini, *TRAIN), code, *says)
-    jobs = headrace.run(mini, "job", "list", "--json").json()
+    jobs = headrace.run(mini, "runs", "list", "--json").json()
     assert not [job for job in jobs if job["status"] == "running"]
 
 
@@ -259,8 +259,8 @@ def test_labels_of_after_the_training_moment_are_left_out_and_counted(headrace, 
     known = [at + timedelta(days=1 + number % 5) <= moment for number, at in enumerate(placed)]
     done = headrace.run(mini, *TRAIN, "--as-of", f"{moment:%Y-%m-%d}")
     assert done.code == 0, done.stderr
-    (run, *_) = headrace.run(mini, "job", "list", "--json").json()
-    log = {line["line"] for line in headrace.run(mini, "job", "logs", run["run"], "--json").json()}
+    (run, *_) = headrace.run(mini, "runs", "list", "--json").json()
+    log = {line["line"] for line in headrace.run(mini, "runs", "logs", run["run"], "--json").json()}
     kept = headrace.run(mini, "sql", "select max(id) as last, count(*) as n from training.days", "--json").json()
 
     assert f"not_yet: {known.count(False)}" in log
@@ -300,7 +300,7 @@ def test_a_damaged_table_is_named(headrace, mini):
 def test_a_defect_of_headrace_shows_itself_as_one(headrace, mini):
     with closing(sqlite3.connect(mini / ".headrace" / "dev" / "state.db")) as connection, connection:
         connection.execute("update job_runs set params = '{'")  # nothing but Headrace writes there
-    done = headrace.run(mini, "job", "list")
+    done = headrace.run(mini, "runs", "list")
 
     assert done.code == 70
     assert "Traceback" in done.stderr
@@ -374,7 +374,7 @@ def test_ctrl_c_keeps_what_was_finished_and_the_same_command_goes_on(headrace, t
     assert running.returncode == 130, said
     assert "interrupted" in said
     assert "Traceback" not in said
-    (job,) = headrace.run(folder, "job", "list", "--json").json()
+    (job,) = headrace.run(folder, "runs", "list", "--json").json()
     assert job["status"] == "interrupted"
     assert "refresh interrupted" in headrace.run(folder, "status").stdout.splitlines()[1]
     (folder / "go").touch()

@@ -22,7 +22,7 @@ READS = [
     ["model", "list"],
     ["model", "show", "days"],
     ["sql", "select customer, count(*) as orders from shop.orders group by customer order by customer"],
-    ["job", "list"],
+    ["runs", "list"],
     ["doctor"],
 ]
 
@@ -31,7 +31,7 @@ READS = [
 def ran(headrace, tmp_path_factory):
     folder = write(tmp_path_factory.mktemp("mini") / "mini")
     for pipeline in ("refresh", "train", "score"):
-        done = headrace.run(folder, "run", pipeline, *(["--from", "2024-02-01"] if pipeline == "score" else []))
+        done = headrace.run(folder, "run", pipeline, *(["--since", "2024-02-01"] if pipeline == "score" else []))
         assert done.code == 0, done.stderr
         assert done.stdout == ""
         assert "\x1b" not in done.stderr
@@ -65,10 +65,10 @@ def test_the_answers_are_true(headrace, ran):
 
 
 def test_a_run_its_steps_and_its_log_can_be_looked_at(headrace, ran):
-    jobs = headrace.run(ran, "job", "list", "--json").json()
+    jobs = headrace.run(ran, "runs", "list", "--json").json()
     training = next(job for job in jobs if job["job"] == "train days")
-    shown = headrace.run(ran, "job", "show", training["run"][:14], "--json").json()
-    log = headrace.run(ran, "job", "logs", training["run"], "--json").json()
+    shown = headrace.run(ran, "runs", "show", training["run"][:14], "--json").json()
+    log = headrace.run(ran, "runs", "logs", training["run"], "--json").json()
 
     assert [step["step"] for step in shown["steps"]] == ["training set", "fit", "evaluate", "register"]
     assert {step["status"] for step in shown["steps"]} == {"done"}
@@ -81,12 +81,12 @@ def test_a_dry_run_changes_nothing(headrace, ran, pipeline):
         places = [path for path in (ran / ".headrace" / "dev").rglob("*") if "state.db" not in path.name]
         return {path: path.stat().st_mtime_ns for path in places}
 
-    before = state(), headrace.run(ran, "job", "list", "--json").json()
+    before = state(), headrace.run(ran, "runs", "list", "--json").json()
     done = headrace.run(ran, "run", pipeline, "--dry-run", "--json")
 
     assert done.code == 0, done.stderr
     assert all({"step", "reads", "writes"} == set(step) for step in done.json())
-    assert (state(), headrace.run(ran, "job", "list", "--json").json()) == before
+    assert (state(), headrace.run(ran, "runs", "list", "--json").json()) == before
 
 
 def test_a_file_is_loaded_by_hand_once(headrace, ran, tmp_path):
@@ -132,7 +132,7 @@ def test_an_empty_project_says_what_comes_first(headrace, tmp_path):
     folder = write(tmp_path / "mini")
     for command, way in (
         (["table", "list"], "run refresh"),
-        (["job", "list"], "run refresh"),
+        (["runs", "list"], "run refresh"),
         (["model", "list"], "run train"),
     ):
         done = headrace.run(folder, *command)
@@ -151,13 +151,13 @@ def test_status_says_first_what_needs_a_person_and_how_fresh_tables_are(headrace
 
     (need,) = found["needs_a_person"]
     assert need["what"] == "train days failed"
-    assert "no labelled decision" in need["why"]
+    assert "no labelled decision" in need["reason"]
     assert headrace.run(folder, *need["next"].split()[1:]).code == 0
     assert "needs a person" in told[0]
     assert "train days failed" in told[1]
     assert tables["shop.labels"]["newest"].startswith("2024-03-05T12:00")
     assert tables["shop.orders"]["changed"] is not None
-    listed = headrace.run(folder, "job", "list").stdout
+    listed = headrace.run(folder, "runs", "list").stdout
     assert len(listed.splitlines()) == 3, listed  # an error of several lines takes one
 
 
@@ -212,6 +212,6 @@ def test_nobody_reading_to_the_end_does_not_end_the_work(headrace, tmp_path):
     folder = write(tmp_path / "mini")
     command = f"{sys.executable} -m headrace.cli run refresh 2>&1 | head -1"
     subprocess.run(command, shell=True, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    (job,) = headrace.run(folder, "job", "list", "--json").json()
+    (job,) = headrace.run(folder, "runs", "list", "--json").json()
 
     assert job["status"] == "done"

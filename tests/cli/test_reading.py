@@ -84,13 +84,13 @@ def test_a_program_that_cannot_be_loaded_is_trouble_and_a_typo_can_be_acknowledg
     assert status.code == 1
     needs = status.json()["needs_a_person"]
     assert needs[0]["what"] == "the project cannot be loaded, from working tree (not committed)"
-    assert "not_there" in needs[0]["why"]
+    assert "not_there" in needs[0]["reason"]
     assert needs[1]["what"] == "refresh failed"
     assert status.json()["tables"]
     (project / "mini.py").write_text("print('loading')\n" + right)
-    run = headrace.run(project, "job", "list", "--json").json()[0]["run"]
-    assert headrace.run(project, "job", "acknowledge", run).code == 2
-    done = headrace.run(project, "job", "acknowledge", run, "--reason", "a typo", "--json").json()
+    run = headrace.run(project, "runs", "list", "--json").json()[0]["run"]
+    assert headrace.run(project, "runs", "acknowledge", run).code == 2
+    done = headrace.run(project, "runs", "acknowledge", run, "--reason", "a typo", "--json").json()
     assert (done["note"], done["status"]) == ("a typo", "failed")
     after = headrace.run(project, "status", "--json")
     assert (after.code, after.json()["needs_a_person"]) == (0, [])

@@ -1,4 +1,4 @@
-"""Traffic by the real commands: approved with a ramp, stepwise into Production, stopped, by hand, and what is refused."""
+"""Traffic by the real commands: approved with a rollout, stepwise into Production, stopped, by hand, and what is refused."""
 
 import json
 import shutil
@@ -16,16 +16,16 @@ from .test_after_training import ok
 DEPLOYMENT = """
     gates=[hr.signature(), hr.approval("governance")],
     serve=hr.Serve(),
-    ramp=hr.Ramp(
+    rollout=hr.Rollout(
         steps=("5%", "50%"), every="1s", min_requests=10, by=("customer",),
-        stop=[hr.stop("error_rate", above=0.01), hr.stop("rmse", worse_by=0.5, late=True)],
+        guardrails=[hr.guardrail("error_rate", above=0.01), hr.guardrail("rmse", worse_by=0.5, late=True)],
     ),
 """
 
 
 @pytest.fixture(scope="module")
 def approved(headrace, tmp_path_factory):
-    """Version 1 is in Production, 2 on its ramp since eva approved it, 3 in no stage. Gives the folder and her token."""
+    """Version 1 is in Production, 2 on its rollout since eva approved it, 3 in no stage. Gives the folder and her token."""
     folder = write(tmp_path_factory.mktemp("approved") / "mini", deployment=DEPLOYMENT)
     ok(headrace, folder, "run", "refresh")
     token = enrol(headrace, folder, {"eva": "governance"})["eva"]
@@ -36,7 +36,7 @@ def approved(headrace, tmp_path_factory):
         said.append(ok(headrace, folder, "request", "approve", 2 * number, env={"HEADRACE_TOKEN": token}).stderr)
     ok(headrace, folder, "run", "train", "--as-of", "2024-02-15")
     assert "days version 1 is in Production" in said[0]  # the first one: there is no traffic to divide yet
-    assert "days version 2 is on its ramp" in said[1]
+    assert "days version 2 is on its rollout" in said[1]
     return folder, token
 
 
@@ -73,7 +73,7 @@ def test_servers_are_told_who_answers_what(headrace, approved):
     assert served(folder) == [(1, "primary", 0.95), (2, "candidate", 0.05)]
     assert manifest(folder)["split"] == {"id": "days.1", "salt": found["salt"], "by": ["customer"]}
     assert [(each["version"], each["share"]) for each in found["versions"]] == [(1, 0.95), (2, 0.05)]
-    assert found["ramp"]["step"] == 1
+    assert found["rollout"]["step"] == 1
     assert "0 of 10 requests" in ok(headrace, folder, "status").stdout
     assert "version 2 5 %" in ok(headrace, folder, "traffic", "show", "days").stdout
 
@@ -90,96 +90,96 @@ def test_up_takes_the_steps_and_brings_it_to_production(headrace, folder):
     assert "days version 2 is in Production" in second.stderr
     assert served(folder) == [(2, "primary", 1.0)]
     assert manifest(folder)["split"] is None
-    (ramp,) = ok(headrace, folder, "traffic", "history", "days", "--json").json()["ramps"]
-    assert ramp["status"] == "done"
+    (rollout,) = ok(headrace, folder, "traffic", "history", "days", "--json").json()["rollouts"]
+    assert rollout["status"] == "done"
     assert ok(headrace, folder, "run", "deploy", "--version", "2").code == 0
 
 
 def test_a_stop_needs_a_person_and_begins_again_only_when_asked_for_by_number(headrace, folder):
     count(folder, "days.1", 40, errors=30)
-    stopped = ok(headrace, folder, "traffic", "tend")
+    stopped = ok(headrace, folder, "traffic", "reconcile")
     status = ok(headrace, folder, "status", code=1)
     history = ok(headrace, folder, "traffic", "history", "days")
     shutil.rmtree(folder / ".headrace/dev/lakehouse/metrics/serving")
     again = ok(headrace, folder, "run", "deploy", "--version", "2")
 
     assert "error_rate > 0.01: 30 of 40 requests failed" in stopped.stderr
-    assert "the ramp of days version 2 was stopped at 5 %" in status.stdout
+    assert "the rollout of days version 2 was stopped at 5 %" in status.stdout
     assert "30 of 40 requests failed" in history.stdout
-    assert "on its ramp" in again.stderr
+    assert "on its rollout" in again.stderr
     assert served(folder) == [(1, "primary", 0.95), (2, "candidate", 0.05)]
 
 
 def test_after_a_person_ended_it_deploy_alone_says_so_and_the_same_person_may_begin_it_again(headrace, folder):
-    """The newest version that is not archived is the one whose ramp was ended."""
+    """The newest version that is not archived is the one whose rollout was ended."""
     salt = manifest(folder)["split"]["salt"]
-    ok(headrace, folder, "traffic", "stop", "days", "--why", "enough")
+    ok(headrace, folder, "traffic", "stop", "days", "--reason", "enough")
     with open_workspace("dev", folder=folder) as workspace, workspace.state.begin() as connection:
         connection.exec_driver_sql("delete from model_versions where version = 3")
     refused = ok(headrace, folder, "run", "deploy", code=1)
     assert served(folder) == [(1, "primary", 1.0)]
-    begun = ok(headrace, folder, "traffic", "ramp", "days", "2", "--why", "now")
+    begun = ok(headrace, folder, "traffic", "rollout", "days", "2", "--reason", "now")
 
-    assert "the ramp of days version 2 was stopped; it begins again by headrace run deploy" in refused.stderr
+    assert "the rollout of days version 2 was stopped; it begins again by headrace run deploy" in refused.stderr
     assert "enough" in refused.stderr
     assert "days version 2 has 5 %" in begun.stderr
     assert manifest(folder)["split"]["salt"] != salt
 
 
 def test_by_hand_a_candidate_keeps_its_entities_and_the_copy_that_was_broken_holds_up_nothing(headrace, folder):
-    ok(headrace, folder, "traffic", "stop", "days", "--why", "by hand")
-    ok(headrace, folder, "traffic", "set", "days", "--candidate", "2=10%", "--by", "customer", "--why", "to see")
+    ok(headrace, folder, "traffic", "stop", "days", "--reason", "by hand")
+    ok(headrace, folder, "traffic", "set", "days", "--candidate", "2=10%", "--by", "customer", "--reason", "to see")
     salt = manifest(folder)["split"]["salt"]
-    ok(headrace, folder, "traffic", "set", "days", "--candidate", "2=0.3", "--why", "more")
+    ok(headrace, folder, "traffic", "set", "days", "--candidate", "2=0.3", "--reason", "more")
     after = manifest(folder)
     assert (after["split"]["salt"], after["split"]["by"]) == (salt, ["customer"])
     assert served(folder) == [(1, "primary", 0.7), (2, "candidate", 0.3)]
 
     (copy,) = (folder / ".headrace/dev/serving/days/versions").glob("2-*")
     shutil.rmtree(copy)
-    refused = ok(headrace, folder, "traffic", "set", "days", "--candidate", "2=20%", "--why", "less", code=3)
+    refused = ok(headrace, folder, "traffic", "set", "days", "--candidate", "2=20%", "--reason", "less", code=3)
     assert "the copy of days/2 that servers load is gone or was changed" in refused.stderr
-    ok(headrace, folder, "traffic", "shadow", "days", "1", "--why", "odd", code=3)
+    ok(headrace, folder, "traffic", "shadow", "days", "1", "--reason", "odd", code=3)
     file = folder / ".headrace/dev/serving/days/serving.json"
     file.write_text("{")
-    ok(headrace, folder, "traffic", "tend")
+    ok(headrace, folder, "traffic", "reconcile")
     assert served(folder) == [(1, "primary", 1.0)]
     status = ok(headrace, folder, "status", code=1)
     assert "days/2 has a share of the traffic and cannot be served" in status.stdout
-    ok(headrace, folder, "traffic", "stop", "days", "--why", "broken")
+    ok(headrace, folder, "traffic", "stop", "days", "--reason", "broken")
     assert served(folder) == [(1, "primary", 1.0)]
 
 
-def test_a_rollback_of_production_ends_the_ramp(headrace, folder):
+def test_a_rollback_of_production_ends_the_rollout(headrace, folder):
     count(folder, "days.1", 20)
-    ok(headrace, folder, "traffic", "tend")
+    ok(headrace, folder, "traffic", "reconcile")
     count(folder, "days.2", 21)
-    ok(headrace, folder, "traffic", "tend")
-    ok(headrace, folder, "traffic", "set", "days", "--candidate", "1=20%", "--why", "champion against challenger")
+    ok(headrace, folder, "traffic", "reconcile")
+    ok(headrace, folder, "traffic", "set", "days", "--candidate", "1=20%", "--reason", "champion against challenger")
     assert served(folder) == [(2, "primary", 0.8), (1, "candidate", 0.2)]
     ok(headrace, folder, "model", "rollback", "days", "--reason", "it was better")
     assert served(folder) == [(1, "primary", 1.0)]
     history = ok(headrace, folder, "traffic", "history", "days", "--json").json()
-    assert history["changes"][-1]["why"] == "version 1 is in Production"
+    assert history["changes"][-1]["reason"] == "version 1 is in Production"
 
 
 def test_a_shadow_is_told_to_servers_and_taken_back(headrace, folder):
-    ok(headrace, folder, "traffic", "stop", "days", "--why", "as a shadow first")
-    ok(headrace, folder, "traffic", "shadow", "days", "2", "--share", "20%", "--why", "to see")
+    ok(headrace, folder, "traffic", "stop", "days", "--reason", "as a shadow first")
+    ok(headrace, folder, "traffic", "shadow", "days", "2", "--share", "20%", "--reason", "to see")
     assert served(folder) == [(1, "primary", 1.0), (2, "shadow", 0.2)]
     assert manifest(folder)["split"] is None
-    ok(headrace, folder, "traffic", "shadow", "days", "2", "--share", "0%", "--why", "seen")
+    ok(headrace, folder, "traffic", "shadow", "days", "2", "--share", "0%", "--reason", "seen")
     assert served(folder) == [(1, "primary", 1.0)]
 
 
-def test_killed_when_its_ramp_had_just_begun_the_same_command_goes_on(headrace, folder):
-    ok(headrace, folder, "traffic", "stop", "days", "--why", "again")
+def test_killed_when_its_rollout_had_just_begun_the_same_command_goes_on(headrace, folder):
+    ok(headrace, folder, "traffic", "stop", "days", "--reason", "again")
     command = ("run", "deploy", "--version", "2", "--as-of", "2024-02-10")
-    assert headrace.run(folder, *command, failpoint="ramp.began:days/2").signal == signal.SIGKILL
+    assert headrace.run(folder, *command, failpoint="rollout.started:days/2").signal == signal.SIGKILL
     ok(headrace, folder, *command)
 
-    ramps = ok(headrace, folder, "traffic", "history", "days", "--json").json()["ramps"]
-    assert [each["status"] for each in ramps] == ["ended", "running"]
+    rollouts = ok(headrace, folder, "traffic", "history", "days", "--json").json()["rollouts"]
+    assert [each["status"] for each in rollouts] == ["ended", "running"]
     assert served(folder) == [(1, "primary", 0.95), (2, "candidate", 0.05)]
 
 
@@ -196,7 +196,7 @@ def test_killed_when_its_ramp_had_just_begun_the_same_command_goes_on(headrace, 
         (["set", "days", "--candidate", "9=5%"], 2, "no version of days '9'"),
         (["set", "dayz", "--candidate", "2=5%"], 2, "did you mean 'days'"),
         (["set", "days", "--candidate", "3=5%"], 3, "the copy of days/3"),
-        (["set", "days", "--candidate", "2=5%"], 3, "is on a ramp, which sets the shares"),
+        (["set", "days", "--candidate", "2=5%"], 3, "is on a rollout, which sets the shares"),
         (["set", "days", "--candidate", "2=5%", "--by", "nope"], 3, "have no column 'nope'"),
         (
             ["set", "days", "--candidate", "2=5%", "--expect", "0"],
@@ -206,14 +206,14 @@ def test_killed_when_its_ramp_had_just_begun_the_same_command_goes_on(headrace, 
         (["shadow", "days", "3"], 3, "the copy of days/3"),
         (["shadow", "days", "2"], 3, "answers 5 % itself"),
         (["shadow", "days", "2", "--share", "many"], 2, "'many' is no share"),
-        (["ramp", "days", "3"], 3, "days/3 is not approved for Production"),
+        (["rollout", "days", "3"], 3, "days/3 is not approved for Production"),
         (["stop", "dayz"], 2, "did you mean 'days'"),
     ],
 )
 def test_what_is_not_possible_is_refused_and_changes_nothing(headrace, approved, arguments, code, says):
     folder, _ = approved
     before = manifest(folder)
-    done = ok(headrace, folder, "traffic", *arguments, "--why", "because", code=code)
+    done = ok(headrace, folder, "traffic", *arguments, "--reason", "because", code=code)
 
     assert says in done.stderr
     assert manifest(folder) == before
@@ -225,9 +225,9 @@ def test_it_takes_a_role_and_a_reason(headrace, approved):
         ["set", "days", "--candidate", "2=5%"],
         ["stop", "days"],
         ["shadow", "days", "2"],
-        ["ramp", "days", "2"],
+        ["rollout", "days", "2"],
     ):
-        eva = ok(headrace, folder, "traffic", *command, "--why", "mine", code=3, env={"HEADRACE_TOKEN": token})
+        eva = ok(headrace, folder, "traffic", *command, "--reason", "mine", code=3, env={"HEADRACE_TOKEN": token})
         assert "it takes the role ml_engineer" in eva.stderr
-    for command in (["stop", "days"], ["ramp", "days", "2"]):
-        assert "without a reason" in ok(headrace, folder, "traffic", *command, "--why", " ", code=3).stderr
+    for command in (["stop", "days"], ["rollout", "days", "2"]):
+        assert "without a reason" in ok(headrace, folder, "traffic", *command, "--reason", " ", code=3).stderr

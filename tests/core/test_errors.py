@@ -49,7 +49,7 @@ def test_busy_is_a_kind_of_refused():
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_error_travels_between_processes(kind):
     if kind is NotFoundError:
-        error = kind("run", "ab", ["abc"], hint="See `headrace job list`.")
+        error = kind("run", "ab", ["abc"], hint="See `headrace runs list`.")
     elif kind is MissingExtraError:
         error = kind("sklearn", "train", "Calibration")
     else:

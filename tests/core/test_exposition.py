@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from headrace.core.exposition import Sample, metric
-from headrace.serving.telling import BUCKETS, Counters
+from headrace.serving.metrics import BUCKETS, Counters
 
 TEXTS = st.text(
     st.characters(blacklist_categories=["Cs"], blacklist_characters="\r\x85\u2028\u2029\x0b\x0c\x1c\x1d\x1e"),
@@ -30,7 +30,7 @@ def test_any_text_comes_back(what, label, value):
 
 
 def test_what_a_server_tells():
-    counters = Counters(unlogged=3)
+    counters = Counters(log_dropped=3)
     for seconds in (0.00005, 0.003, 7.0):
         counters.answered((2, "primary", 200), seconds, rows=5)
     counters.answered((0, "", 503), 0.1)
@@ -39,7 +39,7 @@ def test_what_a_server_tells():
     assert {each.type for each in found.values()} == {"gauge", "counter", "histogram"}
     (rows,) = found["headrace_rows"].samples
     assert (rows.labels["model"], rows.value) == ('a "model"\\', 15)
-    histogram = [each for each in found["headrace_request_seconds"].samples if each.labels["version"] == "2"]
+    histogram = [each for each in found["headrace_request_duration_seconds"].samples if each.labels["version"] == "2"]
     buckets = [each.value for each in histogram if each.name.endswith("_bucket")]
     assert len(buckets) == len(BUCKETS) + 1
     assert (buckets[0], buckets[-1]) == (1, 3)

@@ -78,7 +78,7 @@ def test_the_figures_are_those_of_scikit_learn_on_the_tables(demo):
     arrivals = table(folder, "gold.arrivals").to_pandas()
     arrivals = arrivals[arrivals["known_at"] <= "2014-01-03T00:00:00+00:00"]
     joined = predictions.merge(arrivals, on="flight_id", how="left")
-    joined["month"] = joined["predicted_for"].dt.strftime("%Y-%m")
+    joined["month"] = joined["decision_time"].dt.strftime("%Y-%m")
     for month in done.json()["months"]:
         rows = joined[joined["month"] == month["month"]]
         known = rows.dropna(subset="late")
@@ -144,7 +144,7 @@ def test_the_worst_drift_is_the_season(demo):
     edges = np.quantile(temperature, np.linspace(0, 1, 11))
     edges[0], edges[-1] = -np.inf, np.inf
     for month in done.json()["months"][:6]:
-        rows = predictions[predictions["predicted_for"].dt.strftime("%Y-%m") == month["month"]]
+        rows = predictions[predictions["decision_time"].dt.strftime("%Y-%m") == month["month"]]
         now = pd.Series([row["temp"] for row in rows["features"]]).dropna()
         before, after = (np.histogram(values, edges)[0] / len(values) for values in (temperature, now))
         before, after = np.maximum(before, 1e-4), np.maximum(after, 1e-4)
@@ -177,7 +177,7 @@ def test_each_served_answer_is_the_batch_score_and_is_logged_once(demo):
     assert set(served) == {"requests", "instants", "mismatches", "logged"}
     assert served["mismatches"] == 0
     assert served["requests"] == served["logged"] == len(logged) == logged["request_id"].nunique() >= 1000
-    assert served["instants"] == logged["predicted_for"].nunique() >= 3
+    assert served["instants"] == logged["decision_time"].nunique() >= 3
     assert (answers.to_numpy() == scored.loc[logged["prediction_id"], "probability"].to_numpy()).all()
 
 
@@ -289,7 +289,7 @@ def spoiled(headrace, demo, tmp_path, **edits):
 
 def scored(headrace, folder):
     """May to July, as version 1 scores them in dev, by scikit-learn."""
-    done = headrace.run(folder, "run", "score", "--version", "1", "--from", "2013-05-01", "--to", "2013-08-01")
+    done = headrace.run(folder, "run", "score", "--version", "1", "--since", "2013-05-01", "--until", "2013-08-01")
     assert done.code == 0, done.stderr
     predictions, arrivals = (
         table(folder, name, "dev").to_pandas() for name in ("gold.arrival_delay_predictions", "gold.arrivals")

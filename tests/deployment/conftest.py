@@ -8,10 +8,10 @@ import pytest
 from tests.registry.conftest import empty_store, registry  # noqa: F401
 
 import headrace as hr
-from headrace.inference.answered import COLUMNS
+from headrace.inference.inference_record import COLUMNS
 from headrace.lakehouse.commit import Append
 from headrace.lakehouse.lakehouse import Lakehouse
-from headrace.serving.telling import BUCKETS
+from headrace.serving.metrics import BUCKETS
 
 ORDERS = hr.Table("shop.orders", key="id", sql="select 1")
 LABELS = hr.Table("shop.labels", key="id", time="known_at", sql="select 1")
@@ -84,8 +84,8 @@ class World:
                 "request_id": f"{version} {number}",
                 "row": 0,
                 "prediction_id": f"{version} {role} {number}",
-                "asked_at": asked,
-                "predicted_for": asked - timedelta(seconds=1),
+                "requested_at": asked,
+                "decision_time": asked - timedelta(seconds=1),
                 "model": "days",
                 "model_version": version,
                 "path": "/predict",

@@ -6,8 +6,8 @@ import pytest
 
 import headrace as hr
 from headrace.core.errors import DeclarationError, HeadraceError
-from headrace.deployment.ramps import rules
-from headrace.registry.records import RampPlan
+from headrace.deployment.rollouts import rules
+from headrace.registry.records import RolloutPlan
 
 orders = hr.Table("shop.orders", key="id", sql="select 1")
 labels = hr.Table("shop.labels", key="id", time="at", sql="select 1")
@@ -34,44 +34,46 @@ unwatched = hr.Model(
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: hr.Ramp(steps=()), r"steps=\(\)\) is not possible"),
-        (lambda: hr.Ramp(steps=("25%", "5%")), "is not possible"),
-        (lambda: hr.Ramp(steps=("5%", "5%")), "is not possible"),
-        (lambda: hr.Ramp(steps=("50%", "100%")), "is not possible"),
-        (lambda: hr.Ramp(every="3d"), "takes 9 days"),
-        (lambda: hr.Ramp(by="customer"), "no list of columns"),
-        (lambda: hr.Ramp(min_requests=0), "is not possible"),
-        (lambda: hr.Ramp(alpha=0.7), "is not possible"),
-        (lambda: hr.Ramp(stop=["error_rate > 0.01"]), "is no stop"),
-        (lambda: hr.stop("roc_auc"), "needs one of"),
-        (lambda: hr.stop("roc_auc", below=0.6, worse_by=0.1), "needs one of"),
-        (lambda: hr.stop("roc_auc", worse_by=0), "differ by chance"),
-        (lambda: hr.stop("roc_auc", worse_by=float("nan")), "is not possible"),
-        (lambda: hr.stop("error_rate", below=0.1), "above= or worse_by="),
-        (lambda: hr.stop("error_rate", above=1.5), "between 0 and 1"),
-        (lambda: hr.stop("error_rate", above="1%"), "is not possible"),
-        (lambda: hr.stop("p99", above="40ms"), "one of .*25ms, 50ms"),
-        (lambda: hr.stop("p99", above=0.05), "is not possible"),
-        (lambda: hr.stop("p99", worse_by=0.1), "is not possible"),
-        (lambda: hr.Deployment(model, score=score, ramp=hr.Ramp()), "declares no serving"),
-        (lambda: ramped(hr.stop("rmse", worse_by=0.1)), "error_rate, p50, p90, p95, p99, roc_auc"),
-        (lambda: ramped(hr.stop("roc_auc", above=0.9)), "would stop what is good"),
-        (lambda: ramped(hr.stop("brier", below=0.1)), "would stop what is good"),
-        (lambda: ramped(hr.stop("roc_auc", worse_by=0.1), of=unwatched), "has no time="),
+        (lambda: hr.Rollout(steps=()), r"steps=\(\)\) is not possible"),
+        (lambda: hr.Rollout(steps=("25%", "5%")), "is not possible"),
+        (lambda: hr.Rollout(steps=("5%", "5%")), "is not possible"),
+        (lambda: hr.Rollout(steps=("50%", "100%")), "is not possible"),
+        (lambda: hr.Rollout(every="3d"), "takes 9 days"),
+        (lambda: hr.Rollout(by="customer"), "no list of columns"),
+        (lambda: hr.Rollout(min_requests=0), "is not possible"),
+        (lambda: hr.Rollout(alpha=0.7), "is not possible"),
+        (lambda: hr.Rollout(guardrails=["error_rate > 0.01"]), "is no stop"),
+        (lambda: hr.guardrail("roc_auc"), "needs one of"),
+        (lambda: hr.guardrail("roc_auc", below=0.6, worse_by=0.1), "needs one of"),
+        (lambda: hr.guardrail("roc_auc", worse_by=0), "differ by chance"),
+        (lambda: hr.guardrail("roc_auc", worse_by=float("nan")), "is not possible"),
+        (lambda: hr.guardrail("error_rate", below=0.1), "above= or worse_by="),
+        (lambda: hr.guardrail("error_rate", above=1.5), "between 0 and 1"),
+        (lambda: hr.guardrail("error_rate", above="1%"), "is not possible"),
+        (lambda: hr.guardrail("p99", above="40ms"), "one of .*25ms, 50ms"),
+        (lambda: hr.guardrail("p99", above=0.05), "is not possible"),
+        (lambda: hr.guardrail("p99", worse_by=0.1), "is not possible"),
+        (lambda: hr.Deployment(model, score=score, rollout=hr.Rollout()), "declares no serving"),
+        (lambda: on_rollout(hr.guardrail("rmse", worse_by=0.1)), "error_rate, p50, p90, p95, p99, roc_auc"),
+        (lambda: on_rollout(hr.guardrail("roc_auc", above=0.9)), "would stop what is good"),
+        (lambda: on_rollout(hr.guardrail("brier", below=0.1)), "would stop what is good"),
+        (lambda: on_rollout(hr.guardrail("roc_auc", worse_by=0.1), of=unwatched), "has no time="),
     ],
 )
-def test_a_ramp_that_cannot_work_is_refused(make, says):
+def test_a_rollout_that_cannot_work_is_refused(make, says):
     with pytest.raises(HeadraceError, match=says):
         make()
 
 
-def ramped(rule, of=model):
-    return hr.Deployment(of, score=score, serve=hr.Serve(), ramp=hr.Ramp(stop=[rule]))
+def on_rollout(rule, of=model):
+    return hr.Deployment(of, score=score, serve=hr.Serve(), rollout=hr.Rollout(guardrails=[rule]))
 
 
-def test_the_plan_of_a_ramp_survives_being_kept():
-    declared = hr.Ramp(steps=("5%", 0.5), stop=[hr.stop("p99", above="50ms"), hr.stop("roc_auc", worse_by=0.02)])
-    kept = RampPlan.from_json(json.loads(json.dumps(declared.plan.to_json())))
+def test_the_plan_of_a_rollout_survives_being_kept():
+    declared = hr.Rollout(
+        steps=("5%", 0.5), guardrails=[hr.guardrail("p99", above="50ms"), hr.guardrail("roc_auc", worse_by=0.02)]
+    )
+    kept = RolloutPlan.from_json(json.loads(json.dumps(declared.plan.to_json())))
 
     assert kept == declared.plan
     assert (kept.steps, kept.every) == ((0.05, 0.5), 3600.0)
@@ -143,17 +145,17 @@ MISTAKES = [
     (lambda: hr.Retrain(min_coverage="80%"), "Retrain(min_coverage='80%')"),
     (lambda: hr.Retrain(give_up=None), "Retrain(give_up=None)"),
     (lambda: hr.Retrain(tune="yes"), "Retrain(tune='yes')"),
-    (lambda: hr.Ramp(every=1), "Ramp(every=1)"),
-    (lambda: hr.Ramp(steps=None), "Ramp(steps=None)"),
-    (lambda: hr.Ramp(stop=None), "Ramp(stop=None)"),
-    (lambda: hr.Ramp(min_requests="many"), "Ramp(min_requests='many')"),
-    (lambda: hr.Ramp(alpha="5%"), "Ramp(alpha='5%')"),
-    (lambda: hr.Ramp(by=None), "Ramp(by=None)"),
+    (lambda: hr.Rollout(every=1), "Rollout(every=1)"),
+    (lambda: hr.Rollout(steps=None), "Rollout(steps=None)"),
+    (lambda: hr.Rollout(guardrails=None), "Rollout(guardrails=None)"),
+    (lambda: hr.Rollout(min_requests="many"), "Rollout(min_requests='many')"),
+    (lambda: hr.Rollout(alpha="5%"), "Rollout(alpha='5%')"),
+    (lambda: hr.Rollout(by=None), "Rollout(by=None)"),
     (lambda: hr.not_worse("roc_auc", margin="1%"), "not_worse(margin='1%')"),
     (lambda: hr.at_least("roc_auc", "0.7"), "at_least(limit='0.7')"),
     (lambda: hr.forbid_inputs(5), "forbid_inputs(columns=(5,))"),
     (lambda: hr.approval(None), "approval(role=None)"),
-    (lambda: hr.stop("roc_auc", worse_by="1%"), "stop(worse_by='1%')"),
+    (lambda: hr.guardrail("roc_auc", worse_by="1%"), "guardrail(worse_by='1%')"),
     (lambda: hr.Evaluate(test=30), "Evaluate(test=30)"),
     (lambda: hr.Evaluate(metrics="rmse"), "Evaluate(metrics='rmse')"),
     (lambda: hr.Tune(None), "Tune(space=None)"),

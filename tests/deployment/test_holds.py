@@ -1,4 +1,4 @@
-"""Nothing seen is no pass: a rule that sees no labels, or of which nothing can be said, holds the ramp and says so."""
+"""Nothing seen is no pass: a rule that sees no labels, or of which nothing can be said, holds the rollout and says so."""
 
 import json
 from dataclasses import replace
@@ -15,11 +15,11 @@ import headrace as hr
 from headrace.core.errors import NotFoundError, RefusedError
 from headrace.core.events import Outbox
 from headrace.deployment import traffic
-from headrace.deployment.ramps import LOOK, judge, outlook, tend
+from headrace.deployment.rollouts import LOOK, judge, outlook, reconcile
 
 HOUR = timedelta(hours=1, minutes=1)
-LATE = hr.stop("roc_auc", worse_by=0.02, late=True)
-RULE = hr.stop("roc_auc", worse_by=0.02)
+LATE = hr.guardrail("roc_auc", worse_by=0.02, late=True)
+RULE = hr.guardrail("roc_auc", worse_by=0.02)
 
 
 class Scene:
@@ -27,16 +27,16 @@ class Scene:
 
     def __init__(self, registry, world, *rules, min_requests=100):
         self.registry, self.world = registry, world
-        self.plan = hr.Ramp(steps=("50%",), every="1h", min_requests=min_requests, by=("customer",), stop=rules).plan
+        self.plan = hr.Rollout(steps=("50%",), every="1h", min_requests=min_requests, by=("customer",), stop=rules).plan
         self.asked = datetime.now(UTC) + timedelta(seconds=1)
         promote(registry, 1)
         decision = approve(registry, 2, plan=self.plan)
-        registry.ramps.begin(registry.get("days", 2), decision, self.plan, by="ada", why="approved")
+        registry.rollouts.begin(registry.get("days", 2), decision, self.plan, by="ada", reason="approved")
         self.split = registry.traffic.current("days")
 
     @property
-    def ramp(self):
-        return self.registry.ramps.list("days")[0]
+    def rollout(self):
+        return self.registry.rollouts.list("days")[0]
 
     def count(self, *, candidate=500, primary=500, **how):
         self.world.count(1, "primary", self.split.id, primary, **how)
@@ -62,9 +62,9 @@ class Scene:
         }
         self.world.commit("shop.orders", pa.table(rows))
 
-    def tend(self, after=HOUR):
+    def reconcile(self, after=HOUR):
         at = datetime.now(UTC) + after
-        return tend(self.registry, self.world.lakehouse, "days", MODEL, at=at, as_of=at)
+        return reconcile(self.registry, self.world.lakehouse, "days", MODEL, at=at, as_of=at)
 
     def events(self, name):
         return [each for each in Outbox(self.registry.state).events() if each.name == name]
@@ -76,21 +76,21 @@ def scene(registry, world):
 
 
 @pytest.mark.parametrize("rule", [RULE, LATE], ids=["due", "late"])
-def test_labels_that_are_known_and_find_no_answer_hold_the_ramp(scene, rule):
+def test_labels_that_are_known_and_find_no_answer_hold_the_rollout(scene, rule):
     it = scene(rule)
     it.count()
     it.decide()
     it.world.label(range(1000), it.answer(away=1_000_000))
     assert it.tend(after=timedelta(minutes=2)) is None  # it is told at once, not at the end
-    (said,) = it.ramp.held.values()
+    (said,) = it.rollout.held.values()
     assert said.startswith(
         "roc_auc worse by 0.02: it sees 0 labels of 500 answers, while 1,000 labels of 1,000 decisions"
     )
     assert it.tend() is None
-    assert it.ramp.status == "running"
-    (event,) = it.events("ramp.held")
+    assert it.rollout.status == "running"
+    (event,) = it.events("rollout.held")
     assert event.payload["rules"] == ["roc_auc worse by 0.02"]
-    assert said in outlook(it.registry, it.world.lakehouse, it.ramp, datetime.now(UTC) + HOUR)
+    assert said in outlook(it.registry, it.world.lakehouse, it.rollout, datetime.now(UTC) + HOUR)
 
 
 def test_labels_that_only_the_primary_finds_hold_it(scene):
@@ -99,7 +99,7 @@ def test_labels_that_only_the_primary_finds_hold_it(scene):
     labels = it.answer()
     it.world.label(range(500, 1000), labels[500:])
     assert it.tend() is None
-    assert "0 labels of 500 answers, while 500 of 500 of the version in Production" in it.ramp.held[LATE.name]
+    assert "0 labels of 500 answers, while 500 of 500 of the version in Production" in it.rollout.held[LATE.name]
 
 
 def test_labels_that_come_late_to_both_hold_nothing_that_is_declared_so(scene):
@@ -117,20 +117,20 @@ def test_a_rule_that_saw_no_label_holds_the_end_until_somebody_who_could_approve
     it.answer()
     it.world.label([9_999], [1])
     assert it.tend(after=timedelta(minutes=2)) is None
-    assert it.ramp.held == {}  # not before the end
+    assert it.rollout.held == {}  # not before the end
     assert it.tend() is None
-    assert "0 labelled answers of the candidate and 0" in it.ramp.held[RULE.name]
+    assert "0 labelled answers of the candidate and 0" in it.rollout.held[RULE.name]
     for who, says in ((ADA, "four eyes"), (GUEST, "it takes the role governance")):
         with pytest.raises(RefusedError, match=says):
-            traffic.waive(it.registry, "days", (), identity=who, why="labels come next month")
+            traffic.waive(it.registry, "days", (), identity=who, reason="labels come next month")
     with pytest.raises(RefusedError, match="without a reason"):
-        traffic.waive(it.registry, "days", (), identity=OLGA, why=" ")
+        traffic.waive(it.registry, "days", (), identity=OLGA, reason=" ")
     with pytest.raises(NotFoundError, match="brier"):
-        traffic.waive(it.registry, "days", ("brier",), identity=OLGA, why="labels come next month")
-    traffic.waive(it.registry, "days", (), identity=OLGA, why="labels come next month")
-    assert it.events("ramp.waived")[0].payload["who"] == "olga"
+        traffic.waive(it.registry, "days", ("brier",), identity=OLGA, reason="labels come next month")
+    traffic.waive(it.registry, "days", (), identity=OLGA, reason="labels come next month")
+    assert it.events("rollout.waived")[0].payload["who"] == "olga"
     with pytest.raises(RefusedError, match="no rule holds"):
-        traffic.waive(it.registry, "days", (), identity=OLGA, why="again")
+        traffic.waive(it.registry, "days", (), identity=OLGA, reason="again")
     assert "is in Production" in it.tend()
     assert stages(it.registry)[1] == "Production"
 
@@ -140,12 +140,12 @@ def test_a_rule_that_was_waived_still_stops(scene):
     it.count()
     labels = it.answer(candidate=lambda labels: 0.7 - 0.4 * labels)
     it.tend()
-    traffic.waive(it.registry, "days", (), identity=OLGA, why="labels come next month")
+    traffic.waive(it.registry, "days", (), identity=OLGA, reason="labels come next month")
     it.world.label(range(1000), labels)
     assert "was stopped at 50 %: roc_auc worse by 0.02" in it.tend()
 
 
-@pytest.mark.parametrize("rule", [RULE, hr.stop("roc_auc", below=0.7)], ids=["worse", "below"])
+@pytest.mark.parametrize("rule", [RULE, hr.guardrail("roc_auc", below=0.7)], ids=["worse", "below"])
 def test_one_that_answers_the_same_to_everybody_is_stopped(scene, rule):
     it = scene(rule)
     it.count()
@@ -166,7 +166,7 @@ def test_labels_of_one_class_say_nothing_of_a_metric_that_compares_two(scene):
     it.answer()
     it.world.label(range(1000), [0] * 1000)
     assert it.tend() is None
-    assert "nothing can be said by 500 labelled answers" in it.ramp.held[LATE.name]
+    assert "nothing can be said by 500 labelled answers" in it.rollout.held[LATE.name]
 
 
 def test_labels_that_are_none_hold_it_and_are_told(scene):
@@ -175,41 +175,41 @@ def test_labels_that_are_none_hold_it_and_are_told(scene):
     it.answer()
     it.world.label(range(1000), [7] * 1000)
     assert it.tend() is None
-    assert "neither true nor false" in it.ramp.held[RULE.name]
+    assert "neither true nor false" in it.rollout.held[RULE.name]
 
 
 def test_a_metric_that_the_model_does_not_have_any_more_holds_it(scene):
     it = scene(RULE)
-    plan = replace(it.plan, stop=({"metric": "rmse", "worse_by": 0.1},))
-    found = judge(it.registry, it.world.lakehouse, replace(it.ramp, plan=plan), MODEL, as_of=datetime.now(UTC))
-    assert [hold.why for hold in found.holds if not hold.at_the_end] == [
+    plan = replace(it.plan, guardrails=({"metric": "rmse", "worse_by": 0.1},))
+    found = judge(it.registry, it.world.lakehouse, replace(it.rollout, plan=plan), MODEL, as_of=datetime.now(UTC))
+    assert [hold.reason for hold in found.holds if not hold.at_the_end] == [
         "rmse worse by 0.1 cannot be told: days is declared without such a metric now"
     ]
 
 
 def test_a_rule_against_a_primary_that_counted_nothing_holds_the_end(scene):
-    rule = hr.stop("error_rate", worse_by=0.01)
+    rule = hr.guardrail("error_rate", worse_by=0.01)
     it = scene(rule)
     it.count(primary=0)
     assert it.tend() is None
-    assert "servers counted 500 and 0 requests, which says nothing" in it.ramp.held[rule.name]
+    assert "servers counted 500 and 0 requests, which says nothing" in it.rollout.held[rule.name]
     it.count()
     assert it.tend() is None  # it was looked at just now
     assert "is in Production" in it.tend(after=HOUR + LOOK)
 
 
 def test_a_server_whose_clock_is_behind_is_counted_by_its_split(scene):
-    it = scene(hr.stop("error_rate", above=0.01))
+    it = scene(hr.guardrail("error_rate", above=0.01))
     it.count(at=datetime.now(UTC) - timedelta(hours=2), errors=100)
     assert "200 of 1,000" not in (said := it.tend(after=timedelta(minutes=2)))
     assert "100 of 500 requests failed" in said
 
 
 def test_a_sample_ratio_that_is_off_stops_it(scene):
-    it = scene(hr.stop("error_rate", above=0.01))
+    it = scene(hr.guardrail("error_rate", above=0.01))
     it.count()
     it.world.answer(1, "primary", it.split.id, range(600), [0.5] * 600)
     it.world.answer(2, "candidate", it.split.id, range(600, 860), [0.5] * 260)
     assert "sample ratio: version 2 has 260 of 860 entities, 50 % asked" in it.tend(after=timedelta(minutes=2))
-    assert it.ramp.status == "stopped"
-    assert json.loads(json.dumps(it.events("ramp.stopped")[0].payload))["why"] == it.ramp.why
+    assert it.rollout.status == "stopped"
+    assert json.loads(json.dumps(it.events("rollout.stopped")[0].payload))["reason"] == it.rollout.reason

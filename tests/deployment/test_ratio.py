@@ -53,7 +53,7 @@ class TestOfALog:
         with registry.state.begin() as connection:
             return write(
                 connection, registry.traffic.current("days"), candidates=(Share(version=2, weight=0.5),),
-                columns=("customer",), by="ada", why="to see",
+                columns=("customer",), by="ada", reason="to see",
             )  # fmt: skip
 
     def told(self, world, split):

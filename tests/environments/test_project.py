@@ -78,7 +78,7 @@ def test_a_module_of_the_project_that_is_imported_whole_counts(folder):
 
 def test_one_feature_table_may_be_selected_from_twice(folder):
     folder.write("shop/tables.py", TABLES)
-    twice = "*(hr.feature_table('other.weather').select('x', prefix=p) for p in 'ab')"
+    twice = "*(hr.external_feature_table('other.weather').select('x', prefix=p) for p in 'ab')"
     folder.write("shop/project.py", MODEL.format(more="", feature=twice))
 
     assert names(project_of(folder), hr.Model) == ["late"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import headrace as hr
 from headrace.core.errors import DataError, UserCodeError
-from headrace.features.matrix import check_alone, compute, encode, learn, matrix, read
+from headrace.features.matrix import check_rowwise, compute, encode, fit_categories, matrix, read
 from headrace.features.plan import on_demand_functions, plan
 
 orders = hr.Table("silver.orders", key="order_id")
@@ -57,7 +57,7 @@ ROWS = pd.DataFrame(
 def test_numbers_are_float64_and_texts_are_learned_categories():
     made, functions = planned(calendar, age)
     computed = compute(made, functions, read(made, ROWS))
-    categories = learn(made, computed)
+    categories = fit_categories(made, computed)
     assert categories == {"country": ["de", "nl"], "part": ["evening", "morning"]}
     X = encode(made, categories, computed)
     assert list(X) == ["country", "amount", "hour", "part", "age"]
@@ -186,9 +186,9 @@ def test_a_function_that_looks_at_other_rows_is_found_out():
 
     made, functions = planned(centred)
     with pytest.raises(UserCodeError, match=r"centred\(\) gives centred = .* alone"):
-        check_alone(made, functions, read(made, ROWS))
+        check_rowwise(made, functions, read(made, ROWS))
     made, functions = planned(calendar, age)
-    check_alone(made, functions, read(made, ROWS))
+    check_rowwise(made, functions, read(made, ROWS))
 
 
 @given(

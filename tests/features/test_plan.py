@@ -92,7 +92,7 @@ def test_a_time_is_no_feature_unless_an_on_demand_function_takes_it():
 
 
 def test_a_table_by_name_is_resolved():
-    by_name = hr.feature_table("features.shops").select("sales", prefix="shop_")
+    by_name = hr.external_feature_table("features.shops").select("sales", prefix="shop_")
     assert planned(by_name, resolve=lambda name: shops).names == ("shop_sales",)
     with pytest.raises(NotFoundError, match=r"no feature table 'features.shops'"):
         planned(by_name)

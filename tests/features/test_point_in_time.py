@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.features import point_in_time
-from headrace.features.point_in_time import Lookup, join
+from headrace.features.point_in_time import JoinSpec, join
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 MOMENTS = st.none() | st.integers(0, 12).map(lambda hours: START + timedelta(hours=hours))
@@ -125,7 +125,7 @@ def assert_as_the_slow_loop(decisions, rows, look_back):
             ]
         ),
     )
-    lookup = Lookup(
+    lookup = JoinSpec(
         relation="features",
         on={"key": "k", "group": "g"},
         time="time",
@@ -143,7 +143,7 @@ def assert_as_the_slow_loop(decisions, rows, look_back):
 def one(spine_at, times, look_back):
     spine = pa.table({"k": ["x"], "at": pa.array([spine_at], UTC_US)})
     features = pa.table({"k": ["x"] * len(times), "t": pa.array(times, UTC_US), "v": list(range(len(times)))})
-    lookup = Lookup(relation="features", on={"k": "k"}, time="t", columns={"v": "v"}, look_back=look_back)
+    lookup = JoinSpec(relation="features", on={"k": "k"}, time="t", columns={"v": "v"}, look_back=look_back)
     with connect(spine=spine, features=features) as connection:
         return join(connection, "spine", at="at", lookups=[lookup], keep=[]).column("v").to_pylist()[0]
 
@@ -166,7 +166,7 @@ def test_one_table_is_looked_up_twice_under_hostile_names():
     spine = pa.table({"from": ["a", "b"], "to": ["b", "c"], "at": pa.array([START] * 2, UTC_US)})
     places = pa.table({"place": ["a", "b"], "time": pa.array([START] * 2, UTC_US), odd: [1, 2]})
     lookups = [
-        Lookup(relation="places", on={"place": side}, time="time", columns={odd: f"{side}_{odd}"}, look_back=None)
+        JoinSpec(relation="places", on={"place": side}, time="time", columns={odd: f"{side}_{odd}"}, look_back=None)
         for side in ("from", "to")
     ]
     with connect(spine=spine, places=places) as connection:
@@ -181,7 +181,7 @@ def test_ties_without_a_time_of_writing_do_not_depend_on_the_order_of_rows():
     found = set()
     for values in ([1, 3, 2], [3, 2, 1], [2, 1, 3]):
         features = pa.table({"k": ["x"] * 3, "t": pa.array(times, UTC_US), "v": values})
-        lookup = Lookup(relation="features", on={"k": "k"}, time="t", columns={"v": "v"}, look_back=None)
+        lookup = JoinSpec(relation="features", on={"k": "k"}, time="t", columns={"v": "v"}, look_back=None)
         with connect(spine=spine, features=features) as connection:
             found.add(join(connection, "spine", at="at", lookups=[lookup], keep=[]).column("v").to_pylist()[0])
 
@@ -198,7 +198,7 @@ def test_the_order_of_a_large_spine_is_kept_and_no_row_is_lost_or_doubled():
             "t": pa.array([START + timedelta(seconds=n * 17) for n in range(5000)], UTC_US),
         }
     ).append_column("v", pa.array(range(5000)))
-    lookup = Lookup(relation="features", on={"k": "k"}, time="t", columns={"v": "v"}, look_back=None)
+    lookup = JoinSpec(relation="features", on={"k": "k"}, time="t", columns={"v": "v"}, look_back=None)
     with connect(spine=spine, features=features) as connection:
         found = join(connection, "(from spine)", at="at", lookups=[lookup], keep=["n"])
 
@@ -217,7 +217,7 @@ def test_times_without_a_zone_are_those_of_the_connection_on_either_side(spine_t
     times = ["2024-03-30 00:00:00", "2024-04-01 00:00:00"]
     spine = pa.table({"k": [1, 1], "at": pa.array(at).cast(NAIVE).cast(spine_type)})
     features = pa.table({"k": [1, 1], "t": pa.array(times).cast(NAIVE).cast(table_type), "v": ["old", "new"]})
-    lookup = Lookup(relation="features", on={"k": "k"}, time="t", columns={"v": "v"}, look_back=look_back)
+    lookup = JoinSpec(relation="features", on={"k": "k"}, time="t", columns={"v": "v"}, look_back=look_back)
     with connect(spine=spine, features=features) as connection:
         found = join(connection, "spine", at="at", lookups=[lookup], keep=["at"])
 
@@ -238,7 +238,7 @@ def test_infinite_moments_come_before_and_after_all_others(look_back, expected):
     features = pa.table(
         {"k": [1] * 3, "t": pa.array([LONG_AGO, now, NEVER]).cast(UTC_US), "v": ["long ago", "now", "never"]}
     )
-    lookup = Lookup(relation="features", on={"k": "k"}, time="t", columns={"v": "v"}, look_back=look_back)
+    lookup = JoinSpec(relation="features", on={"k": "k"}, time="t", columns={"v": "v"}, look_back=look_back)
     with connect(spine=spine, features=features) as connection:
         assert join(connection, "spine", at="at", lookups=[lookup], keep=[]).column("v").to_pylist() == expected
 
@@ -246,7 +246,7 @@ def test_infinite_moments_come_before_and_after_all_others(look_back, expected):
 def test_an_empty_spine_and_an_empty_table_keep_the_types():
     types = {"v": pa.list_(pa.string()), "d": pa.decimal128(10, 2)}
     features = pa.schema([("k", pa.string()), ("t", UTC_US), *types.items()]).empty_table()
-    lookup = Lookup(relation="features", on={"k": "k"}, time="t", columns={"v": "v", "d": "d"}, look_back=None)
+    lookup = JoinSpec(relation="features", on={"k": "k"}, time="t", columns={"v": "v", "d": "d"}, look_back=None)
     for at in ([], [START]):
         spine = pa.table({"k": pa.array(["x"] * len(at), pa.string()), "at": pa.array(at, UTC_US)})
         with connect(spine=spine, features=features) as connection:
@@ -269,7 +269,7 @@ def test_nested_values_come_through_and_ties_among_them_are_broken():
         }
     )
     spine = pa.table({"k": [2, 1, 3], "at": pa.array([START] * 3, UTC_US)})
-    lookup = Lookup(relation="features", on={"k": "k"}, time="t", columns={"v": "v"}, look_back=None, written="w")
+    lookup = JoinSpec(relation="features", on={"k": "k"}, time="t", columns={"v": "v"}, look_back=None, written="w")
     with connect(spine=spine, features=features) as connection:
         found = join(connection, "spine", at="at", lookups=[lookup], keep=["k"])
 
@@ -281,7 +281,7 @@ def test_nothing_is_left_behind_even_after_an_error():
     spine = pa.table({"k": [1], "at": pa.array([START], UTC_US)})
     features = pa.table({"k": [1], "t": pa.array([START], UTC_US), "v": [1]})
     good, bad = (
-        Lookup(relation="features", on={"k": "k"}, time="t", columns={name: "v"}, look_back=None)
+        JoinSpec(relation="features", on={"k": "k"}, time="t", columns={name: "v"}, look_back=None)
         for name in ("v", "absent")
     )
     with connect(spine=spine, features=features) as connection:
@@ -305,7 +305,7 @@ def test_neither_the_order_of_rows_nor_the_size_of_batches_matters(monkeypatch):
     features = pa.table({"k": [n % 7 for n in range(count)], "t": pa.array(times, UTC_US), "v": list(range(count))})
     at = [START + timedelta(seconds=n * 97) for n in range(110)]
     spine = pa.table({"k": [n % 8 for n in range(110)], "at": pa.array(at, UTC_US)})
-    lookup = Lookup(relation="features", on={"k": "k"}, time="t", columns={"v": "v"}, look_back=timedelta(minutes=1))
+    lookup = JoinSpec(relation="features", on={"k": "k"}, time="t", columns={"v": "v"}, look_back=timedelta(minutes=1))
     found = []
     for batch, rows in ((2**20, features.sort_by("t")), (1, features), (1, features.sort_by([("t", "descending")]))):
         monkeypatch.setattr(point_in_time, "BATCH", batch)

@@ -62,7 +62,7 @@ def test_a_row_says_what_was_asked_when_and_what_was_answered(tmp_path, lakehous
         ("r0", 1, "p0.1"),
         ("r1", 0, "p1.0"),
     ]
-    assert [(row["asked_at"], row["predicted_for"]) for row in rows] == [(at, before), (at, before), (at, at)]
+    assert [(row["requested_at"], row["decision_time"]) for row in rows] == [(at, before), (at, before), (at, at)]
     assert [(row["model"], row["model_version"], row["path"]) for row in rows[1:]] == [
         ("m", 3, "/predict"),
         ("m", 3, "/invocations"),
@@ -124,8 +124,8 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("broken", "why"), BAD, ids=[why for _, why in BAD])
-def test_a_record_that_cannot_be_read_is_kept_told_and_in_nobodys_way(tmp_path, lakehouse, broken, why):
+@pytest.mark.parametrize(("broken", "reason"), BAD, ids=[reason for _, reason in BAD])
+def test_a_record_that_cannot_be_read_is_kept_told_and_in_nobodys_way(tmp_path, lakehouse, broken, reason):
     folder = spool(tmp_path, record(1), broken, record(2))
     done = ingest(lakehouse, folder, INTO)
     assert (done.segments, done.rows, done.bad) == (1, 2, 1)
@@ -134,7 +134,7 @@ def test_a_record_that_cannot_be_read_is_kept_told_and_in_nobodys_way(tmp_path, 
     assert done.set_aside == (str(file),)
     (kept,) = map(json.loads, file.read_text(encoding="ascii").splitlines())
     assert kept["record"].encode(errors="surrogateescape") == broken
-    assert why in kept["why"]
+    assert reason in kept["reason"]
     assert ingest(lakehouse, folder, INTO).segments == 0
 
 

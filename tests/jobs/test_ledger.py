@@ -18,7 +18,7 @@ from headrace.core.state import State
 from headrace.jobs import ledger as ledger_module
 from headrace.jobs import run as run_module
 from headrace.jobs.ledger import Ledger
-from headrace.jobs.owner import Owner
+from headrace.jobs.owner import ProcessOwner
 from headrace.jobs.tables import RUNS
 
 OPENING = """
@@ -38,8 +38,8 @@ else:
     print("open", run.id, flush=True)
     sys.stdin.readline()
 """
-GHOST = replace(Owner.current(), user="ghost", started="1")  # this very number, of a process that is gone
-ELSEWHERE = replace(Owner.current(), user="anna", host="elsewhere", boot="other", namespace="", pid=7)
+GHOST = replace(ProcessOwner.current(), user="ghost", started="1")  # this very number, of a process that is gone
+ELSEWHERE = replace(ProcessOwner.current(), user="anna", host="elsewhere", boot="other", namespace="", pid=7)
 
 
 def nothing(_):
@@ -80,13 +80,13 @@ def test_of_processes_that_open_a_job_at_once_one_wins_and_the_others_hear_who(u
     answers = {process: process.stdout.readline().strip() for process in processes}
     (winner,) = [process for process, answer in answers.items() if answer.startswith("open")]
     run_id = answers[winner].split()[1]
-    owner = replace(Owner.current(), pid=winner.pid)
+    owner = replace(ProcessOwner.current(), pid=winner.pid)
     for process, answer in answers.items():
         if process is not winner:
             assert answer.startswith(f"busy refresh is being run by {owner}, since 2")
             assert f"(run {run_id})" in answer
             assert f"kill {winner.pid}" in answer
-            assert f"headrace job show {run_id}" in answer
+            assert f"headrace runs show {run_id}" in answer
     for process in processes:
         process.communicate()
 
@@ -123,7 +123,7 @@ def test_a_dead_owners_run_goes_on_under_its_id_with_the_new_owner_and_code(stat
         assert run.step("b", {}, nothing).state == "done"
     record = ledger.run(dead.id)
     assert (record.status, record.attempt, record.code) == ("done", 2, "newer")
-    assert record.owner == str(Owner.current())
+    assert record.owner == str(ProcessOwner.current())
     assert [(step.name, step.status, step.attempt) for step in ledger.steps(dead.id)] == [
         ("a", "done", 1),
         ("b", "done", 2),
@@ -314,7 +314,7 @@ def test_a_run_is_found_by_the_beginning_of_its_id(state, ledger, opened):
     with pytest.raises(NotFoundError, match="single run"):
         ledger.run("0")
     for absent in ("zz", "%", "_" * 20):
-        with pytest.raises(NotFoundError, match=r"headrace job list"):
+        with pytest.raises(NotFoundError, match=r"headrace runs list"):
             ledger.run(absent)
 
 

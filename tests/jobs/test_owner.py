@@ -11,7 +11,7 @@ import pytest
 
 from headrace.core.clock import now
 from headrace.jobs import owner as module
-from headrace.jobs.owner import Owner
+from headrace.jobs.owner import ProcessOwner
 
 LEASE = timedelta(seconds=60)
 AGES_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -20,7 +20,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 @pytest.fixture
 def me():
-    return Owner.current()
+    return ProcessOwner.current()
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def child():
 
 def test_an_owner_is_a_person_a_machine_and_a_process(me):
     assert str(me).endswith(f"@{me.host}, pid {os.getpid()}")
-    assert Owner.load(me.dump()) == me == Owner.current()
+    assert ProcessOwner.load(me.dump()) == me == ProcessOwner.current()
 
 
 def test_a_process_of_this_machine_lives_however_silent_it_is(me, child):

@@ -7,7 +7,7 @@ import pytest
 
 from headrace.core.errors import LimitError, SqlError
 from headrace.lakehouse import adhoc, confinement
-from headrace.lakehouse.adhoc import Limits, ask
+from headrace.lakehouse.adhoc import QueryLimits, ask
 from headrace.lakehouse.commit import Append
 from headrace.lakehouse.lakehouse import Lakehouse
 
@@ -34,17 +34,17 @@ def test_a_question_is_answered(lake, monkeypatch, confined):
 def test_a_question_without_end_is_stopped(lake):
     begun = time.monotonic()
     with pytest.raises(LimitError, match=r"longer than 0.3 seconds.\n.*--timeout") as stopped:
-        ask(lake, ENDLESS, Limits(seconds=0.3))
+        ask(lake, ENDLESS, QueryLimits(seconds=0.3))
     assert time.monotonic() - begun < 5
     assert stopped.value.exit_code == 1
 
 
 def test_an_answer_without_end_is_stopped(lake):
     with pytest.raises(LimitError, match=r"more than 1,000 rows.\n.*--max-rows"):
-        ask(lake, "select i from range(1_000_000_000_000) r(i)", Limits(rows=1000))
-    assert ask(lake, "select i from range(1000) r(i)", Limits(rows=1000)).num_rows == 1000
+        ask(lake, "select i from range(1_000_000_000_000) r(i)", QueryLimits(rows=1000))
+    assert ask(lake, "select i from range(1000) r(i)", QueryLimits(rows=1000)).num_rows == 1000
     with pytest.raises(LimitError, match=r"larger than 1 MiB, after [\d,]+ rows"):
-        ask(lake, "select repeat('x', 1000) as x from range(1_000_000) r(i)", Limits(bytes=2**20))
+        ask(lake, "select repeat('x', 1000) as x from range(1_000_000) r(i)", QueryLimits(bytes=2**20))
 
 
 def test_a_question_that_needs_too_much_memory_is_stopped(lake, monkeypatch):

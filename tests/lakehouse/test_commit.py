@@ -15,7 +15,7 @@ from headrace.core.errors import ConflictError, DataError, DeclarationError, Not
 from headrace.lakehouse import commit as committing
 from headrace.lakehouse.commit import Append, Overwrite, Upsert
 from headrace.lakehouse.lakehouse import Lakehouse
-from headrace.lakehouse.rows import Stream
+from headrace.lakehouse.rows import BatchStream
 
 T = "silver.t"
 NEW_YEAR = dt.datetime.fromisoformat("2020-01-01")
@@ -390,7 +390,7 @@ def test_rows_that_nobody_takes_are_no_longer_made():
             made.append(each)
             yield pa.record_batch({"k": [each]})
 
-    stream = Stream(batches(), pa.schema([("k", pa.int64())]))
+    stream = BatchStream(batches(), pa.schema([("k", pa.int64())]))
     assert stream.reader.read_next_batch().to_pydict() == {"k": [0]}
     stream.close()
     assert len(made) < 10

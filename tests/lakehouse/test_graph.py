@@ -33,7 +33,7 @@ def test_inputs_come_first_and_otherwise_the_declared_order_holds():
 def test_a_table_made_elsewhere_has_no_inputs_and_may_be_read():
     shared = Table("shared.weather", key="airport")
     assert names(order([table("silver.a", "shared.weather"), shared])) == ["shared.weather", "silver.a"]
-    assert names(order([table("silver.a", "loaded.by_hand")], elsewhere=["loaded.by_hand"])) == ["silver.a"]
+    assert names(order([table("silver.a", "loaded.force")], elsewhere=["loaded.force"])) == ["silver.a"]
     assert inputs(shared, {"shared.weather"}) == ()
 
 

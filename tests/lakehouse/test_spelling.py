@@ -82,7 +82,7 @@ def test_what_a_column_is(texts, kind):
 
 
 @pytest.mark.parametrize(
-    ("texts", "why"),
+    ("texts", "reason"),
     [
         (["20095", "01067"], "leading zeros"),
         (["89014103211118510720"], "more digits"),
@@ -95,11 +95,11 @@ def test_what_a_column_is(texts, kind):
         (["1.2.3"], ""),
     ],
 )
-def test_why_numbers_stay_text_is_told(texts, why):
+def test_why_numbers_stay_text_is_told(texts, reason):
     found = told(*texts)
-    assert found.why.startswith(why) if not why else why in found.why
+    assert found.reason.startswith(reason) if not reason else reason in found.reason
     assert found.example in ("", *texts)
-    assert bool(found.example) == bool(why)
+    assert bool(found.example) == bool(reason)
 
 
 def test_numbers_of_a_float_column_may_have_any_exponent_but_no_leading_zero():

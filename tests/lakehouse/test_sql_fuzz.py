@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from headrace.core.errors import LimitError, SqlError
-from headrace.lakehouse.adhoc import Limits, ask
+from headrace.lakehouse.adhoc import QueryLimits, ask
 from headrace.lakehouse.commit import Append
 from headrace.lakehouse.declarations import Sql
 from headrace.lakehouse.lakehouse import Lakehouse
@@ -170,7 +170,7 @@ def test_what_passes_is_one_select_over_tables_that_may_be_read_and_changes_no_f
         assert _scanned(json.loads(plan[0][1])) <= set(query.inputs)
     before = _files(root)
     try:
-        ask(lake, text, Limits(seconds=2, rows=1000))
+        ask(lake, text, QueryLimits(seconds=2, rows=1000))
     except (SqlError, LimitError):
         event("does not run")
     assert _files(root) == before

@@ -124,7 +124,7 @@ def test_however_late_labels_change_the_past_an_alert_holds_exactly_when_the_win
     for alert in alerts.list():  # of each alert it is told in turn that it opened and that it closed
         names = [name for name, number in told(alerts) if number == alert.id]
         assert names == (["alert.opened", "alert.closed"] * len(names))[: len(names)]
-        assert alert.living == (names[-1] == "alert.opened")
+        assert alert.active == (names[-1] == "alert.opened")
     state.close()
 
 
@@ -178,8 +178,8 @@ def test_models_versions_and_rules_do_not_share_alerts(alerts):
         (alert,) = alerts.evaluate(model, version, rule, days("xx"))
         assert (alert.model, alert.version, alert.rule) == (model, version, rule.name)
 
-    assert len(alerts.living("late")) == 3
-    assert len(alerts.living()) == 4
+    assert len(alerts.active("late")) == 3
+    assert len(alerts.active()) == 4
 
 
 def test_what_is_not_judged_any_more_is_closed_and_opens_again_when_it_is(alerts):

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from headrace.lakehouse.sql import column
+from headrace.monitoring.binning import make_grids
 from headrace.monitoring.blocks import MonitoredColumn
 from headrace.monitoring.drift import compare, judge
-from headrace.monitoring.grid import make_grids
 from headrace.monitoring.histograms import collect
 
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.lakehouse.sql import column
-from headrace.monitoring import blocks, grid, histograms, windows
+from headrace.monitoring import binning, blocks, histograms, windows
+from headrace.monitoring.binning import Bins, Categories, make_grids
 from headrace.monitoring.blocks import MonitoredColumn
-from headrace.monitoring.grid import Bins, Categories, make_grids
 from headrace.monitoring.histograms import Histograms, collect, merge
 
 VALUES = st.one_of(st.none(), st.floats(), st.sampled_from([0.0, -0.5, math.nan, math.inf, -math.inf]))
@@ -143,8 +143,8 @@ class TestCategories:
         assert (found.missing, found.others, found.shortest, found.longest, found.length) == (1, 0, 0, 6, 9)
 
     def test_of_too_many_values_the_frequent_ones_have(self, connection, monkeypatch):
-        monkeypatch.setattr(grid, "VALUES", 50)
-        monkeypatch.setattr(grid, "LISTED", 3)
+        monkeypatch.setattr(binning, "VALUES", 50)
+        monkeypatch.setattr(binning, "LISTED", 3)
         values = [f"id'{place}" for place in range(200)] + ["id'7"] * 9 + ["id'8"] * 8 + ["id'9"] * 7
         kept = self.collected(connection, values)
         assert kept.grids["c"].values == ("id'7", "id'8", "id'9")
@@ -168,7 +168,7 @@ def test_bins_survive_the_ledger():
         Categories(column="c"),
         Categories(column="c", values=("a", "b")),
     ):
-        again = grid.from_json(json.loads(json.dumps(each.to_json())))
+        again = binning.from_json(json.loads(json.dumps(each.to_json())))
         assert again == each
         assert again.id == each.id
 

@@ -9,11 +9,11 @@ import pytest
 from headrace.lakehouse.commit import Append
 from headrace.lakehouse.lakehouse import Lakehouse
 from headrace.lakehouse.sql import quoted
+from headrace.monitoring.binning import make_grids
 from headrace.monitoring.blocks import MonitoredColumn
 from headrace.monitoring.drift import compare
-from headrace.monitoring.grid import make_grids
 from headrace.monitoring.histograms import Histograms, collect
-from headrace.monitoring.metric_tables import Written, keep
+from headrace.monitoring.metric_tables import ProfiledModel, keep
 from headrace.monitoring.profile import profiles
 
 TABLE = "gold.answers"
@@ -56,7 +56,7 @@ def read(lakehouse, name, where="true"):
 
 
 def put(lakehouse, day, made, drifts=(), version=1, id=None):  # noqa: A002
-    about = Written(table=TABLE, model="late", version=version, granularity="1d")
+    about = ProfiledModel(table=TABLE, model="late", version=version, granularity="1d")
     start = START + DAY * day
     beside = [("BASELINE", None, None, drifts)] if drifts else []
     keep(lakehouse, about, start, start + DAY, made, beside, id=id or f"{version} {day}")

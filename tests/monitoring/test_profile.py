@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.lakehouse.sql import column
+from headrace.monitoring.binning import make_grids
 from headrace.monitoring.blocks import MonitoredColumn
-from headrace.monitoring.grid import make_grids
 from headrace.monitoring.histograms import collect
 from headrace.monitoring.profile import QUANTILES, profiles
 

@@ -63,7 +63,7 @@ def predicted(frame, version=1, **columns):
         {
             "prediction_id": [f"{version}/{name}" for name in frame["order_id"]],
             "order_id": pa.array(frame["order_id"].tolist()),
-            "predicted_for": pa.array(frame["at"].tolist(), UTC_US),
+            "decision_time": pa.array(frame["at"].tolist(), UTC_US),
             "model": ["late"] * len(frame),
             "model_version": pa.array([version] * len(frame), pa.int64()),
             "probability": pa.array(frame["p"].to_numpy()),
@@ -171,7 +171,7 @@ def test_a_window_with_few_labels_is_shown_and_not_judged(lakehouse, frame):
     found = report.windows[0].value("roc_auc")
     assert not found.judged
     assert found.value is not None
-    assert found.why == "120 labelled rows; 121 are needed (hr.Monitor(min_rows=…))"
+    assert found.reason == "120 labelled rows; 121 are needed (hr.Monitor(min_rows=…))"
 
 
 def test_a_window_without_labels_has_no_value(lakehouse):
@@ -182,7 +182,7 @@ def test_a_window_without_labels_has_no_value(lakehouse):
     window = look(lakehouse, START + 30 * DAY).windows[1]
 
     assert (window.rows, window.labelled, window.coverage, window.label_mean) == (120, 0, 0, None)
-    assert (window.value("roc_auc").value, window.value("roc_auc").why) == (None, "no label is known")
+    assert (window.value("roc_auc").value, window.value("roc_auc").reason) == (None, "no label is known")
     assert not window.value("roc_auc").judged
 
 
@@ -194,7 +194,7 @@ def test_one_class_only_has_a_log_loss_and_no_area(lakehouse):
 
     (window,) = look(lakehouse, START + 2 * DAY).windows
 
-    assert (window.value("roc_auc").value, window.value("roc_auc").why) == (None, "all 120 labels are 0")
+    assert (window.value("roc_auc").value, window.value("roc_auc").reason) == (None, "all 120 labels are 0")
     assert window.value("log_loss").judged
 
 
@@ -322,8 +322,8 @@ def test_the_log_of_a_server_is_measured_by_its_keys_and_each_decision_once(lake
     poor = pa.array(np.random.default_rng(3).random(len(frame)))
     earlier = logged.set_column(logged.schema.get_field_index("probability"), "probability", poor)
     for name, rows, asked in (("log 1", earlier, first), ("log 2", logged, second)):
-        asked_at = pa.array([asked] * len(frame), UTC_US)
-        add(lakehouse, "inference.late", rows.append_column("asked_at", asked_at), name)
+        requested_at = pa.array([asked] * len(frame), UTC_US)
+        add(lakehouse, "inference.late", rows.append_column("requested_at", requested_at), name)
 
     batch = look(lakehouse, START + 7 * DAY)
     online = quality.realised(
@@ -420,7 +420,17 @@ def test_an_estimate_that_was_made_stands_though_labels_show_later_that_it_shoul
 def told(window):
     """A window without what depends on when it was looked at."""
     return [
-        (window.start, window.state, window.mature, each.metric, each.value, each.low, each.high, each.judged, each.why)
+        (
+            window.start,
+            window.state,
+            window.mature,
+            each.metric,
+            each.value,
+            each.low,
+            each.high,
+            each.judged,
+            each.reason,
+        )
         for each in window.measures
     ]
 

@@ -56,7 +56,7 @@ class TestGates:
     def test_without_a_living_version_it_says_so(self, headrace, refused):
         done = run(headrace, refused[0], 2, "deploy")
 
-        assert "no living version of model 'days'." in done.stderr
+        assert "no active version of model 'days'." in done.stderr
         assert "headrace run train" in done.stderr
 
     def test_asked_for_by_number_it_is_checked_again_and_not_let_through(self, headrace, refused, tmp_path):
@@ -222,7 +222,7 @@ class TestRetraining:
 
     def test_by_a_person_it_is_held_to_the_declared_margin_only(self, headrace, alarmed, tmp_path):
         folder = shutil.copytree(alarmed, tmp_path / "mini")
-        run(headrace, folder, 0, "retrain", "--by-hand", "--as-of", ENDED)
+        run(headrace, folder, 0, "retrain", "--force", "--as-of", ENDED)
 
         assert stages(headrace, folder)[-2:] == [(1, "Archived"), (2, "Production")]
         again = run(headrace, folder, 0, "monitor", "--as-of", ENDED)
@@ -248,7 +248,7 @@ class TestRetraining:
 
     def test_there_is_no_way_back_to_a_version_that_servers_cannot_start_from(self, headrace, alarmed, tmp_path):
         folder = shutil.copytree(alarmed, tmp_path / "mini")
-        run(headrace, folder, 0, "retrain", "--by-hand", "--as-of", ENDED)
+        run(headrace, folder, 0, "retrain", "--force", "--as-of", ENDED)
         (weights,) = (folder / ".headrace/dev/serving/days/versions").glob("1-*/MLmodel")
         weights.write_text(weights.read_text() + "# better\n")
         back = headrace.run(folder, "model", "rollback", "days", "--reason", "odd scores")
@@ -261,7 +261,7 @@ class TestRetraining:
 
     def test_back_and_forward_by_a_person_of_the_right_role(self, headrace, alarmed, tmp_path):
         folder = shutil.copytree(alarmed, tmp_path / "mini")
-        run(headrace, folder, 0, "retrain", "--by-hand", "--as-of", ENDED)
+        run(headrace, folder, 0, "retrain", "--force", "--as-of", ENDED)
         back = headrace.run(folder, "model", "rollback", "days", "--reason", "odd scores")
         forward = headrace.run(folder, "model", "rollback", "days", "--to", "2", "--reason", "was not it")
         same = headrace.run(folder, "model", "rollback", "days", "--to", "2", "--reason", "again")
@@ -274,7 +274,7 @@ class TestRetraining:
 class TestAnotherVersion:
     def test_made_from_other_features_it_scores_into_the_same_table(self, headrace, made, tmp_path):
         folder = made(tmp_path, "")
-        scoring = ["score", "--from", "2024-02-01", "--to", "2024-02-10", "--as-of", ENDED]
+        scoring = ["score", "--since", "2024-02-01", "--until", "2024-02-10", "--as-of", ENDED]
         run(headrace, folder, 0, *scoring, "--version", "1")
         program = folder / "mini.py"
         program.write_text(

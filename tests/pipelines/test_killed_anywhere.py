@@ -17,9 +17,9 @@ LOOP = (  # job, arguments, exit code
     ("refresh", ["refresh"], 0),
     ("train delivery_days", ["train", "--as-of", "2024-04-01"], 0),
     ("deploy delivery_days", ["deploy", "--as-of", "2024-04-01"], 0),
-    ("score delivery_days", ["score", "--as-of", "2024-06-15", "--to", "2024-05-28"], 0),
+    ("score delivery_days", ["score", "--as-of", "2024-06-15", "--until", "2024-05-28"], 0),
     ("publish", ["publish", "--as-of", "2024-05-01"], 0),
-    ("serve delivery_days", ["rehearse", "--from", "2024-04-01", "--to", "2024-05-01", "--rows", "4"], 0),
+    ("serve delivery_days", ["parity-check", "--since", "2024-04-01", "--until", "2024-05-01", "--rows", "4"], 0),
     ("monitor delivery_days", ["monitor", "--as-of", "2024-06-01"], 1),
     (
         "retrain delivery_days",
@@ -221,7 +221,7 @@ def test_the_audit_tells_the_same_and_is_whole(killed, undisturbed, headrace):
 
     # a run within a run that ended just before the outer one could note it is begun again, and finds everything done
     began, others = (
-        [[entry for entry in of if (entry[0] == "run.began") == wanted] for of in told] for wanted in (True, False)
+        [[entry for entry in of if (entry[0] == "run.started") == wanted] for of in told] for wanted in (True, False)
     )
     assert others[0] == others[1]
     assert set(began[0]) == set(began[1])

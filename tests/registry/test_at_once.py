@@ -40,7 +40,7 @@ def registry(url, tmp_path, empty_store):
         folder = logged(tmp_path, number)
         hashes = {"artifact_hash": folder_digest(folder / "data" / "package"), "logged_hash": folder_digest(folder)}
         made.register("days", step_key=f"k{number}", model_uri=str(folder), **{**WHAT, **hashes})
-    for each in ("requests", "ramps", "policies", "traffic"):
+    for each in ("requests", "rollouts", "policies", "traffic"):
         getattr(made, each)  # they make their tables at first use
     yield made
     made.state.close()
@@ -139,19 +139,19 @@ def test_one_request_is_asked_for_twice_at_once(registry):
     assert one == other
 
 
-def test_a_ramp_that_begins_while_other_gates_are_declared_is_ended(registry):
+def test_a_rollout_that_begins_while_other_gates_are_declared_is_ended(registry):
     plan = {"plan": PLAN.to_json()}
     request = ask(registry, roles=(), evidence=plan)
     decision = registry.requests.by_gates(request.id, approved=True, reason="green")
     version = registry.get("days", 1)
-    other = {"gates": ["at_least"], "roles": ["legal"], "ramp": None, "code": "c2", "by": "ada"}
+    other = {"gates": ["at_least"], "roles": ["legal"], "rollout": None, "code": "c2", "by": "ada"}
     at_once(
         registry.state,
-        lambda: registry.ramps.begin(version, decision, PLAN, by="ada", why="approved"),
+        lambda: registry.rollouts.begin(version, decision, PLAN, by="ada", reason="approved"),
         lambda: registry.policies.declare("days", **other),
     )
     assert registry.requests.get(request.id).status == "replaced"
-    assert [each.status for each in registry.ramps.list("days")] == ["ended"]
+    assert [each.status for each in registry.rollouts.list("days")] == ["ended"]
 
 
 def test_nothing_is_required_of_nobody():

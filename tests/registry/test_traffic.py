@@ -15,15 +15,15 @@ from headrace.core.errors import ConflictError, DataError, HeadraceError, NotFou
 from headrace.core.events import Outbox
 from headrace.core.ids import digest
 from headrace.registry import tables
-from headrace.registry.records import RampPlan, Share, Split
+from headrace.registry.records import RolloutPlan, Share, TrafficSplit
 from headrace.registry.split import _salt
 
-PLAN = RampPlan(steps=(0.05, 0.25, 0.5), every=1.0, min_requests=10, stop=(), alpha=0.05, by=("customer",))
+PLAN = RolloutPlan(steps=(0.05, 0.25, 0.5), every=1.0, min_requests=10, guardrails=(), alpha=0.05, by=("customer",))
 
 
 def approve(registry, version, *, against=1, plan=None, key=None):
     found = registry.get("days", version)
-    evidence = {**EVIDENCE, **({"ramp": plan.to_json()} if plan else {})}
+    evidence = {**EVIDENCE, **({"rollout": plan.to_json()} if plan else {})}
     request = registry.requests.ask(
         found,
         "Production",
@@ -52,14 +52,14 @@ def archive(registry, version):
     registry.move(found, "Archived", expect=found.stage, decision=decision, by="ada")
 
 
-def divide(registry, candidates, *, columns=(), by="ada", why="to see"):
+def divide(registry, candidates, *, columns=(), by="ada", reason="to see"):
     expect = registry.traffic.current("days").number
-    return registry.traffic.divide("days", candidates, columns=columns, expect=expect, by=by, why=why)
+    return registry.traffic.divide("days", candidates, columns=columns, expect=expect, by=by, reason=reason)
 
 
 def shadow(registry, version, share=1.0):
     expect = registry.traffic.current("days").number
-    return registry.traffic.shadow("days", version, share, expect=expect, by="ada", why="to see")
+    return registry.traffic.shadow("days", version, share, expect=expect, by="ada", reason="to see")
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ class TestTheRightToAnswer:
 
         assert registry.traffic.current("days") == made == registry.traffic.history("days")[0]
         assert (made.id, made.primary, made.primary_weight, made.columns) == ("days.1", 1, 0.9, ("customer",))
-        assert (made.by, made.why) == ("ada", "to see")
+        assert (made.by, made.reason) == ("ada", "to see")
         entry = Audit(registry.state).entries()[0]
         assert (entry.action, entry.who, entry.details["split"]) == ("traffic.changed", "ada", "days.1")
         event = Outbox(registry.state).events()[-1]
@@ -164,10 +164,10 @@ class TestTheRightToAnswer:
         with pytest.raises(RefusedError, match="100 % together"):
             divide(registry, {2: 0.5, 3: 0.5})
 
-    def test_an_approved_ramp_is_the_most_that_may_be_given_by_hand(self, registry):
+    def test_an_approved_rollout_is_the_most_that_may_be_given_by_hand(self, registry):
         promote(registry, 1)
         approve(registry, 2, plan=PLAN)
-        with pytest.raises(RefusedError, match="a ramp of up to 50 %, not 60 %"):
+        with pytest.raises(RefusedError, match="a rollout of up to 50 %, not 60 %"):
             divide(registry, {2: 0.6})
         assert divide(registry, {2: 0.5}).weight(2) == 0.5
 
@@ -206,7 +206,7 @@ class TestTwoAtOnce:
         def change(weight):
             own = open_registry(tmp_path)
             try:
-                return own.traffic.divide("days", {2: weight}, expect=0, by=f"at {weight}", why="mine")
+                return own.traffic.divide("days", {2: weight}, expect=0, by=f"at {weight}", reason="mine")
             except ConflictError as error:
                 return error
             finally:
@@ -215,7 +215,7 @@ class TestTwoAtOnce:
         with ThreadPoolExecutor(2) as pool:
             found = list(pool.map(change, (0.1, 0.2)))
         (lost,) = [each for each in found if isinstance(each, ConflictError)]
-        (won,) = [each for each in found if isinstance(each, Split)]
+        (won,) = [each for each in found if isinstance(each, TrafficSplit)]
         assert f"by {won.by}" in str(lost)
         assert registry.traffic.history("days") == [won]
 
@@ -223,7 +223,7 @@ class TestTwoAtOnce:
         registry, _ = approved
         divide(registry, {2: 0.1})
         with pytest.raises(ConflictError, match="to see"):
-            registry.traffic.divide("days", {2: 0.3}, expect=0, by="piet", why="more")
+            registry.traffic.divide("days", {2: 0.3}, expect=0, by="piet", reason="more")
 
     def test_a_version_that_comes_to_production_meanwhile_keeps_no_share_beside_itself(self, approved, monkeypatch):
         registry, decision = approved
@@ -245,7 +245,7 @@ class TestTheSplitFollows:
         split = registry.traffic.current("days")
 
         assert (split.number, split.primary, split.candidates, split.salt) == (2, 2, (), "")
-        assert split.why == "version 2 is in Production"
+        assert split.reason == "version 2 is in Production"
         assert Audit(registry.state).verify() is None
 
     def test_one_that_is_archived_leaves_and_the_others_stay(self, approved):
@@ -301,8 +301,8 @@ class TestSalts:
         st.dictionaries(st.integers(2, 6), st.floats(0.01, 0.15)),
     )
     def test_as_a_law(self, before, after):
-        split = Split(
-            model="m", number=1, primary=1, shadows=(), salt="s", columns=(), at=None, by="", why="",
+        split = TrafficSplit(
+            model="m", number=1, primary=1, shadows=(), salt="s", columns=(), at=None, by="", reason="",
             candidates=tuple(Share(version=v, weight=w) for v, w in before.items()),
         )  # fmt: skip
         salt = _salt(split, tuple(Share(version=v, weight=w) for v, w in after.items()), ())
@@ -311,101 +311,101 @@ class TestSalts:
         assert (salt == "") == (not after)
 
 
-class TestRamps:
+class TestRollouts:
     @pytest.fixture
-    def ramping(self, registry):
+    def rolling_out(self, registry):
         promote(registry, 1)
         decision = approve(registry, 2, plan=PLAN)
         version = registry.get("days", 2)
-        return registry, decision, registry.ramps.begin(version, decision, PLAN, by="ada", why="approved")
+        return registry, decision, registry.rollouts.begin(version, decision, PLAN, by="ada", reason="approved")
 
-    def test_each_step_is_a_change_of_the_split_and_the_entities_stay(self, ramping):
-        registry, decision, ramp = ramping
-        assert registry.ramps.advance(ramp, by="ramp", why="well") is True
+    def test_each_step_is_a_change_of_the_split_and_the_entities_stay(self, rolling_out):
+        registry, decision, rollout = rolling_out
+        assert registry.rollouts.advance(rollout, by="rollout", reason="well") is True
         splits = registry.traffic.history("days")
 
         assert [split.weight(2) for split in splits] == [0.05, 0.25]
         assert splits[0].salt == splits[1].salt
         assert splits[1].columns == ("customer",)
         assert registry.traffic.experiment("days") == splits
-        assert registry.ramps.begin(registry.get("days", 2), decision, PLAN, by="ada", why="again").step == 1
+        assert registry.rollouts.begin(registry.get("days", 2), decision, PLAN, by="ada", reason="again").step == 1
 
-    def test_of_two_steps_at_once_one_is_taken(self, ramping):
-        registry, _, ramp = ramping
-        assert registry.ramps.advance(ramp, by="one", why="well") is True
-        assert registry.ramps.advance(ramp, by="two", why="well") is False
-        assert registry.ramps.stop(ramp, by="two", why="bad") is False
-        assert registry.ramps.running("days").step == 1
+    def test_of_two_steps_at_once_one_is_taken(self, rolling_out):
+        registry, _, rollout = rolling_out
+        assert registry.rollouts.advance(rollout, by="one", reason="well") is True
+        assert registry.rollouts.advance(rollout, by="two", reason="well") is False
+        assert registry.rollouts.stop(rollout, by="two", reason="bad") is False
+        assert registry.rollouts.running("days").step == 1
 
-    def test_production_comes_at_its_end_and_not_before(self, ramping):
-        registry, decision, ramp = ramping
+    def test_production_comes_at_its_end_and_not_before(self, rolling_out):
+        registry, decision, rollout = rolling_out
         version = registry.get("days", 2)
         with pytest.raises(RefusedError, match="is at 5 %, step 1 of 3"):
             registry.move(version, "Production", expect="None", decision=decision, by="ada")
         for _ in range(2):
-            registry.ramps.advance(registry.ramps.running("days"), by="ramp", why="well")
-        registry.move(version, "Production", expect="None", decision=decision, by="ramp")
-        registry.move(version, "Production", expect="None", decision=decision, by="ramp")  # again, after a crash
+            registry.rollouts.advance(registry.rollouts.running("days"), by="rollout", reason="well")
+        registry.move(version, "Production", expect="None", decision=decision, by="rollout")
+        registry.move(version, "Production", expect="None", decision=decision, by="rollout")  # again, after a crash
 
         assert stages(registry) == ["Archived", "Production", "None"]
-        assert registry.ramps.list("days")[0].status == "done"
+        assert registry.rollouts.list("days")[0].status == "done"
         assert registry.traffic.current("days").candidates == ()
-        assert ramp.began <= registry.ramps.list("days")[0].ended
+        assert rollout.started <= registry.rollouts.list("days")[0].ended
 
-    def test_without_its_ramp_the_decision_moves_nothing(self, registry):
+    def test_without_its_rollout_the_decision_moves_nothing(self, registry):
         promote(registry, 1)
         decision = approve(registry, 2, plan=PLAN)
-        with pytest.raises(RefusedError, match="approved with a ramp, which has not begun"):
+        with pytest.raises(RefusedError, match="approved with a rollout, which has not begun"):
             registry.move(registry.get("days", 2), "Production", expect="None", decision=decision, by="ada")
 
-    def test_a_stop_leaves_the_version_in_production_alone(self, ramping):
-        registry, decision, ramp = ramping
-        assert registry.ramps.stop(ramp, by="ramp", why="error_rate 0.2") is True
+    def test_a_stop_leaves_the_version_in_production_alone(self, rolling_out):
+        registry, decision, rollout = rolling_out
+        assert registry.rollouts.stop(rollout, by="rollout", reason="error_rate 0.2") is True
         split = registry.traffic.current("days")
 
-        assert (split.candidates, split.why) == ((), "ramp stopped: error_rate 0.2")
-        assert registry.ramps.of(decision).status == "stopped"
-        assert registry.ramps.advance(ramp, by="ramp", why="well") is False
-        event = next(each for each in Outbox(registry.state).events() if each.name == "ramp.stopped")
-        assert (event.subject, event.payload["why"]) == ("days/2", "error_rate 0.2")
+        assert (split.candidates, split.reason) == ((), "rollout stopped: error_rate 0.2")
+        assert registry.rollouts.of(decision).status == "stopped"
+        assert registry.rollouts.advance(rollout, by="rollout", reason="well") is False
+        event = next(each for each in Outbox(registry.state).events() if each.name == "rollout.stopped")
+        assert (event.subject, event.payload["reason"]) == ("days/2", "error_rate 0.2")
 
-    def test_while_it_runs_nothing_else_sets_shares(self, ramping):
-        registry, _, _ = ramping
+    def test_while_it_runs_nothing_else_sets_shares(self, rolling_out):
+        registry, _, _ = rolling_out
         other = approve(registry, 3, plan=PLAN)
-        with pytest.raises(RefusedError, match="version 2 of days is on a ramp, at 5 %"):
-            registry.ramps.begin(registry.get("days", 3), other, PLAN, by="ada", why="me too")
-        with pytest.raises(RefusedError, match="is on a ramp, which sets the shares"):
+        with pytest.raises(RefusedError, match="version 2 of days is on a rollout, at 5 %"):
+            registry.rollouts.begin(registry.get("days", 3), other, PLAN, by="ada", reason="me too")
+        with pytest.raises(RefusedError, match="is on a rollout, which sets the shares"):
             divide(registry, {2: 0.2})
-        assert registry.ramps.end("days", by="ada", why="enough").version == 2
-        assert registry.ramps.running("days") is None
+        assert registry.rollouts.end("days", by="ada", reason="enough").version == 2
+        assert registry.rollouts.running("days") is None
         assert divide(registry, {2: 0.2}).weight(2) == 0.2
         with pytest.raises(RefusedError, match="has a share of the traffic, set by ada"):
-            registry.ramps.begin(registry.get("days", 3), other, PLAN, by="ada", why="now")
+            registry.rollouts.begin(registry.get("days", 3), other, PLAN, by="ada", reason="now")
 
-    def test_another_version_in_production_ends_it(self, ramping):
-        registry, decision, ramp = ramping
+    def test_another_version_in_production_ends_it(self, rolling_out):
+        registry, decision, rollout = rolling_out
         promote(registry, 3, against=1, key="other")
 
-        ended = registry.ramps.list("days")[0]
-        assert (ended.status, ended.why) == ("ended", "version 3 is in Production")
+        ended = registry.rollouts.list("days")[0]
+        assert (ended.status, ended.reason) == ("ended", "version 3 is in Production")
         assert registry.traffic.current("days").candidates == ()
-        assert registry.ramps.advance(ramp, by="ramp", why="well") is False
+        assert registry.rollouts.advance(rollout, by="rollout", reason="well") is False
         with pytest.raises(HeadraceError, match="does not hold any more"):
-            registry.ramps.begin(registry.get("days", 2), decision, PLAN, by="ada", why="again")
+            registry.rollouts.begin(registry.get("days", 2), decision, PLAN, by="ada", reason="again")
 
-    def test_when_its_version_is_archived_it_ends(self, ramping):
-        registry, _, _ = ramping
+    def test_when_its_version_is_archived_it_ends(self, rolling_out):
+        registry, _, _ = rolling_out
         archive(registry, 2)
 
-        assert registry.ramps.list("days")[0].status == "ended"
+        assert registry.rollouts.list("days")[0].status == "ended"
         assert registry.traffic.current("days").candidates == ()
 
     def test_with_nothing_to_end_it_says_so(self, approved):
-        with pytest.raises(NotFoundError, match="candidate, shadow or ramp"):
-            approved[0].ramps.end("days", by="ada", why="enough")
+        with pytest.raises(NotFoundError, match="candidate, shadow or rollout"):
+            approved[0].rollouts.end("days", by="ada", reason="enough")
 
-    def test_a_forged_end_is_not_the_end(self, ramping):
-        registry, decision, _ = ramping
+    def test_a_forged_end_is_not_the_end(self, rolling_out):
+        registry, decision, _ = rolling_out
         forged = replace(decision, evidence_hash="0" * 32)
         with pytest.raises(RefusedError, match="not the one that is kept"):
             registry.move(registry.get("days", 2), "Production", expect="None", decision=forged, by="ada")

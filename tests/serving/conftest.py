@@ -30,13 +30,13 @@ as_of = "2024-03-01"
 PROGRAM = """\
 import headrace as hr
 
-raw = hr.Source("raw.rides", files="data/*.csv", schema=hr.Schema(asked_at="timestamp_utc", back_at="timestamp_utc"))
-asked = hr.Table("city.asked", key="ride", sql="select ride, station, kind, asked_at, battery from raw.rides")
+raw = hr.Source("raw.rides", files="data/*.csv", schema=hr.Schema(requested_at="timestamp_utc", back_at="timestamp_utc"))
+asked = hr.Table("city.asked", key="ride", sql="select ride, station, kind, requested_at, battery from raw.rides")
 back = hr.Table("city.back", key="ride", time="back_at", sql="select ride, back_at, late from raw.rides")
 busy = hr.FeatureTable(
     "stats.busy", key="station", time="at", look_back="3d", online=True,
-    sql="select station, asked_at as at, count(*) over w as rides, avg(battery) over w as charge from raw.rides "
-    "window w as (partition by station order by asked_at)",
+    sql="select station, requested_at as at, count(*) over w as rides, avg(battery) over w as charge from raw.rides "
+    "window w as (partition by station order by requested_at)",
 )
 
 
@@ -47,7 +47,7 @@ def fit(data, params):
 
 
 model = hr.Model(
-    "late", fit=fit, task=hr.Binary(label=back["late"], calibrate="isotonic"), spine=asked.at("asked_at"),
+    "late", fit=fit, task=hr.Binary(label=back["late"], calibrate="isotonic"), spine=asked.at("requested_at"),
     features=[asked.select("kind", "battery"), busy.select("rides", "charge")],
     params={"n_estimators": 20, "min_child_samples": 10, "seed": 0}, evaluate=hr.Evaluate(test="10d"),
 )
@@ -59,7 +59,7 @@ def write(folder):
     (folder / "data").mkdir(parents=True)
     (folder / "headrace.toml").write_text(TOML)
     (folder / "bikes.py").write_text(PROGRAM)
-    lines = ["ride,station,kind,asked_at,back_at,battery,late"]
+    lines = ["ride,station,kind,requested_at,back_at,battery,late"]
     for ride in range(1200):
         at = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=1.2 * ride)
         battery = (ride * 37) % 101 / 10

@@ -9,10 +9,10 @@ from urllib.parse import parse_qs
 
 import uvloop
 
-from headrace.serving.connection import Limits, Listener
+from headrace.serving.connection import ConnectionLimits, Listener
 from headrace.serving.messages import Answer, refusal
 
-QUICK = Limits(body=10_000, head=4_000, connections=20, read=0.6, idle=0.9, write=0.8)
+QUICK = ConnectionLimits(body=10_000, head=4_000, connections=20, read=0.6, idle=0.9, write=0.8)
 
 
 class Echo:

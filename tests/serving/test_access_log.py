@@ -17,7 +17,7 @@ from tests.serving.test_tokens import made, project  # noqa: F401  # a fixture
 from headrace.core.errors import DeclarationError
 from headrace.serving.access_log import MOST, AccessLog
 from headrace.serving.declarations import Serve
-from headrace.serving.telling import Counters
+from headrace.serving.metrics import Counters
 
 BODY = {"instances": [list(ROW.values())]}
 NAMES = [
@@ -71,7 +71,7 @@ def test_a_version_may_declare_it_and_without_either_there_is_none(home, tmp_pat
         manifest(home, access_log=True)
         server.until(lambda: server.ask("/health") and out.stat().st_size)
         manifest(home, access_log=False)
-        server.until(lambda: server.counted("swaps") == 2)
+        server.until(lambda: server.counted("model_reloads") == 2)
         time.sleep(0.1)  # what was noted before is written by now
         size = out.stat().st_size
         server.ask("/invocations", BODY)

@@ -75,7 +75,7 @@ def test_a_version_that_cannot_be_loaded_is_an_event_once_for_each_time(headrace
         assert GOES_ON in needs()
         (alarm,) = alarms()
         assert alarm["subject"] == alarm["payload"]["model"] == "late"
-        assert "which is not there" in alarm["payload"]["why"]
+        assert "which is not there" in alarm["payload"]["reason"]
         assert server.ask("/invocations", {"instances": [list(ROW.values())]})[0] == 200
 
         server.wait(lambda _, said: said["stale"] == "")  # the same round has mended the file
@@ -85,7 +85,7 @@ def test_a_version_that_cannot_be_loaded_is_an_event_once_for_each_time(headrace
         file.write_text("{")
         server.wait(lambda _, said: said["stale"] != "")
         first, second = alarms()
-        assert "cannot be read" in second["payload"]["why"]
+        assert "cannot be read" in second["payload"]["reason"]
         assert second["payload"]["since"] > first["payload"]["since"]
 
 
@@ -97,17 +97,17 @@ def test_a_webhook_that_takes_long_keeps_nothing_else(project):
     file.write_text(good.replace('"version": 1', '"version": 7'))
     state = State(f"sqlite:///{folder / '.headrace' / 'dev' / 'state.db'}")
     with state.begin() as connection:
-        publish(connection, "alert.opened", "late", {"why": "a test"})
+        publish(connection, "alert.opened", "late", {"reason": "a test"})
     hook.free.clear()
-    command = [sys.executable, "-m", "headrace.cli", "traffic", "tend"]
+    command = [sys.executable, "-m", "headrace.cli", "traffic", "reconcile"]
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as tending:
         try:
-            while "no step of a ramp is due" not in (line := tending.stderr.readline()):
+            while "no step of a rollout is due" not in (line := tending.stderr.readline()):
                 assert line
             assert json.loads(file.read_text())["versions"][0]["version"] == 1
             assert hook.told == []
         finally:
             hook.free.set()
         assert tending.wait(60) == 0
-    assert [each["payload"] for each in hook.told if each["name"] == "alert.opened"] == [{"why": "a test"}]
+    assert [each["payload"] for each in hook.told if each["name"] == "alert.opened"] == [{"reason": "a test"}]
     state.close()

@@ -12,10 +12,10 @@ from tests.serving.listening import connected, one, told, until
 from tests.serving.test_server import ROW
 from tests.serving.test_soak import memory
 
-from headrace.serving.connection import SMALL, Connection, Limits
+from headrace.serving.connection import SMALL, Connection, ConnectionLimits
 
 MB = 2**20
-LARGE = Limits(body=MB, read=20.0)
+LARGE = ConnectionLimits(body=MB, read=20.0)
 
 
 def head(path, length, more=""):

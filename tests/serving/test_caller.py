@@ -39,8 +39,8 @@ def test_it_is_logged_and_becomes_columns(home, project, tmp_path):  # noqa: F81
     assert second["caller"] == {"token": "check-out"}
     lakehouse = Lakehouse("dev", str(tmp_path / "lake"))
     ingest(lakehouse, home.parent.parent / "spool" / "late", into="inference.late")
-    rows = lakehouse.snapshot("inference.late").to_arrow().sort_by("asked_at").to_pylist()
-    assert [[row[name] for name in ("caller_request_id", "traceparent", "token")] for row in rows] == [
+    rows = lakehouse.snapshot("inference.late").to_arrow().sort_by("requested_at").to_pylist()
+    assert [[row[name] for name in ("client_request_id", "traceparent", "token")] for row in rows] == [
         ["order-7/a", TRACE, "check-out"],
         [None, None, "check-out"],
     ]

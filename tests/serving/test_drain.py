@@ -45,7 +45,7 @@ def answered(connection):
 def in_flight(server, count):
     for _ in range(6000):
         lines = server.ask("/metrics")[1].splitlines()
-        (line,) = [each for each in lines if each.startswith("headrace_in_flight{")]
+        (line,) = [each for each in lines if each.startswith("headrace_requests_in_flight{")]
         if line.endswith(f" {count}"):
             return
         time.sleep(0.01)

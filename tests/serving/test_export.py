@@ -19,7 +19,7 @@ from tests.serving.conftest import Server, samples
 from tests.serving.test_server import ROW
 
 from headrace.deployment.targets import kubernetes, tree
-from headrace.serving import about
+from headrace.serving import info_routes
 from headrace.serving.options import DRAIN
 
 TARGETS = ("container", "kubernetes", "sagemaker")
@@ -100,11 +100,11 @@ def tokens(image, project, headrace, *scopes):
     folder.mkdir()
     for name in ("headrace.toml", "bikes.py"):
         shutil.copy(project / name, folder)
-    done = headrace.run(folder, "token", "create", "caller", *[word for each in scopes for word in ("--scope", each)])
+    done = headrace.run(folder, "api-key", "create", "caller", *[word for each in scopes for word in ("--scope", each)])
     assert done.code == 0, done.stderr
     where = image.at(image.given[image.given.index("--tokens") + 1])
     where.parent.mkdir(parents=True)
-    shutil.copy(folder / ".headrace" / "dev" / "tokens.json", where)
+    shutil.copy(folder / ".headrace" / "dev" / "api-keys.json", where)
     return {"authorization": f"Bearer {done.stdout.strip()}"}
 
 
@@ -272,7 +272,7 @@ def check(folder):
     assert {each["name"] for each in server["volumeMounts"]} == {each["name"] for each in pod["volumes"]}
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         asked = server[probe]["httpGet"]
-        assert asked["path"] in about.GETS
+        assert asked["path"] in info_routes.GETS
         assert asked["port"] in {each["name"] for each in server["ports"]}
     waited = int(server["lifecycle"]["preStop"]["exec"]["command"][1])
     assert pod["terminationGracePeriodSeconds"] > waited + DRAIN

@@ -7,7 +7,7 @@ from tests.serving.test_drain import SLOWLY, body
 from headrace.core.errors import DeclarationError
 from headrace.serving.declarations import Serve
 from headrace.serving.latency import INTERVALS, Latency
-from headrace.serving.telling import Counters
+from headrace.serving.metrics import Counters
 from headrace.workspace.serving import troubles
 
 
@@ -57,7 +57,7 @@ def test_a_server_says_so(home):
         for _ in range(100):
             assert server.ask("/invocations", body(0.06))[0] == 200
         (told,) = server.until(lambda: troubles(home))
-        assert (told.what, "took longer than 50 ms, p95=50 ms is declared" in told.why) == ("slow", True)
+        assert (told.what, "took longer than 50 ms, p95=50 ms is declared" in told.reason) == ("slow", True)
         said = server.end()[1]
     assert said.count("slow: ") == 1
     assert troubles(home) == []

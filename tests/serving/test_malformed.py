@@ -7,7 +7,7 @@ from tests.serving.conftest import manifest, serving
 
 ROW = {"kind": "city", "battery": 3.5, "rides": 4, "charge": 5.0}
 NAMES = list(ROW)
-KEYED = {"ride": 7, "kind": "city", "battery": 3.5, "station": "s1", "asked_at": "2024-02-24T12:00:00Z"}
+KEYED = {"ride": 7, "kind": "city", "battery": 3.5, "station": "s1", "requested_at": "2024-02-24T12:00:00Z"}
 SECRET = "s3cret-value"
 
 
@@ -285,11 +285,11 @@ class TestKeys:
             ({"ride": 2**64}, "'ride' is int64; a number that it cannot hold was given"),
             ({"station": 7}, "'station' is string"),
             ({"station": [SECRET]}, "'station' is string"),
-            ({"asked_at": SECRET}, "'asked_at' is no time"),
-            ({"asked_at": 7}, "'asked_at' is no time"),
-            ({"asked_at": []}, "'asked_at' is no time"),
-            ({"asked_at": "9999-12-31T23:59:59-14:00"}, "'asked_at' is out of range"),
-            ({"asked_at": "0001-01-01T00:00:00+14:00"}, "'asked_at' is out of range"),
+            ({"requested_at": SECRET}, "'requested_at' is no time"),
+            ({"requested_at": 7}, "'requested_at' is no time"),
+            ({"requested_at": []}, "'requested_at' is no time"),
+            ({"requested_at": "9999-12-31T23:59:59-14:00"}, "'requested_at' is out of range"),
+            ({"requested_at": "0001-01-01T00:00:00+14:00"}, "'requested_at' is out of range"),
             ({"battery": SECRET}, "'battery' is no number"),
             ({"kind": 7}, "'kind' is no text"),
             ({"colour": SECRET}, "'colour' is not an input of this model"),
@@ -304,7 +304,7 @@ class TestKeys:
         row = {name: value for name, value in KEYED.items() if name != missing}
         refused(live, "/predict", {"rows": [KEYED, row]}, "row 1", f"'{missing}' is missing")
 
-    @pytest.mark.parametrize("change", [{"ride": 2**63 - 1}, {"ride": -1.0}, {"station": None}, {"asked_at": None}])
+    @pytest.mark.parametrize("change", [{"ride": 2**63 - 1}, {"ride": -1.0}, {"station": None}, {"requested_at": None}])
     def test_that_are_odd_are_answered(self, live, change):
         status, answer, _ = live.ask("/predict", {"rows": [{**KEYED, **change}]})
         assert status == 200, answer

@@ -7,7 +7,7 @@ import pytest
 
 from headrace.core.errors import DataError
 from headrace.serving.declarations import Serve
-from headrace.serving.manifest import SERVE, Manifest, Served, Split, read_manifest, read_serve, write_manifest
+from headrace.serving.manifest import SERVE, Manifest, Served, ServedSplit, read_manifest, read_serve, write_manifest
 
 VERSION = Served(
     version=1,
@@ -20,7 +20,7 @@ VERSION = Served(
 SOUND = Manifest(
     model="late",
     versions=(VERSION,),
-    split=Split(id="1", salt="s", by=("ride",)),
+    split=ServedSplit(id="1", salt="s", by=("ride",)),
     serve=Serve(redact=("battery",)),
     online="sqlite:///../../online.db",
     spool="../../spool/late",

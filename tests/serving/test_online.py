@@ -20,7 +20,7 @@ AT = "2024-02-25T01:00:00+00:00"
 
 
 def asked(ride, station, **more):
-    return {"ride": ride, "station": station, "kind": "city", "battery": 5.5, "asked_at": AT, **more}
+    return {"ride": ride, "station": station, "kind": "city", "battery": 5.5, "requested_at": AT, **more}
 
 
 @pytest.fixture
@@ -33,14 +33,14 @@ def redis():
 
 
 def test_who_asks_is_told_how_fresh_each_feature_is(bikes, home):
-    rides = pd.read_csv(bikes / "data" / "rides.csv", parse_dates=["asked_at"])
-    rides = rides[rides["asked_at"] <= pd.Timestamp(PUBLISHED, tz="UTC")]
+    rides = pd.read_csv(bikes / "data" / "rides.csv", parse_dates=["requested_at"])
+    rides = rides[rides["requested_at"] <= pd.Timestamp(PUBLISHED, tz="UTC")]
     with serving(home) as server:
         body = {"rows": [asked(1, "s1"), asked(2, "nowhere"), asked(3, "s2")], "features": True}
         told = server.ask("/predict", body)[1]["predictions"]
         quiet = server.ask("/predict", {**body, "features": False})[1]["predictions"]
     for each, station in zip(told, ("s1", "nowhere", "s2"), strict=True):
-        newest = rides[rides["station"] == station]["asked_at"].max()
+        newest = rides[rides["station"] == station]["requested_at"].max()
         expected = None if pd.isna(newest) else newest.isoformat()
         assert each["fresh"] == {"stats.busy": expected}
         assert (each["features"]["rides"] is None) == (expected is None)
@@ -52,7 +52,7 @@ def test_a_row_without_features_is_refused_where_that_was_declared(home):
     with serving(home) as server:
         assert server.ask("/predict", {"rows": [asked(1, "s1")]})[0] == 200
         for station, at in (("nowhere", AT), (None, AT), ("s1", "2024-03-20T00:00:00+00:00")):
-            rows = [asked(1, "s1"), asked(2, station, asked_at=at)]
+            rows = [asked(1, "s1"), asked(2, station, requested_at=at)]
             status, told, _ = server.ask("/predict", {"rows": rows})
             assert (status, told["error_code"]) == (422, "MISSING_FEATURES")
             assert told["message"].startswith("row 1: stats.busy has nothing")

@@ -10,9 +10,9 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 from tests.serving.conftest import serving
 
-from headrace.serving.about import GETS
+from headrace.serving.api_keys import OPEN
 from headrace.serving.app import PREDICTING
-from headrace.serving.tokens import OPEN
+from headrace.serving.info_routes import GETS
 
 MODELS = ("/v2/models/late", "/v2/models/late/versions/1")
 POSTS = {*PREDICTING, *(f"{path}/infer" for path in MODELS)}
@@ -92,8 +92,8 @@ def test_what_is_asked_is_answered_as_it_says(schema, path, mode):
 def test_tokens_are_in_it_where_they_are_needed(bikes, home, tmp_path, headrace):
     for name in ("headrace.toml", "bikes.py"):
         (tmp_path / name).write_text(Path(bikes / name).read_text())
-    token = headrace.run(tmp_path, "token", "create", "x").stdout.strip()
-    with serving(home, arguments=["--tokens", tmp_path / ".headrace" / "dev" / "tokens.json"]) as server:
+    token = headrace.run(tmp_path, "api-key", "create", "x").stdout.strip()
+    with serving(home, arguments=["--tokens", tmp_path / ".headrace" / "dev" / "api-keys.json"]) as server:
         shown = {"authorization": f"Bearer {token}"}
         paths = server.ask("/openapi.json", headers=shown)[1]["paths"]
         for path, methods in paths.items():

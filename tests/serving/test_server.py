@@ -12,7 +12,7 @@ import pytest
 from deltalake import DeltaTable
 from tests.serving.conftest import manifest, samples, serving
 
-from headrace.inference.answered import unfolded
+from headrace.inference.inference_record import unfolded
 from headrace.scoring.spool import segments
 from headrace.serving.manifest import beside_digest
 
@@ -61,7 +61,7 @@ def test_full_rows_are_answered_as_mlflow_does_to_the_last_bit(home):
 
 def test_sagemaker_finds_what_it_asks_for(home, tmp_path):
     """It starts a container with the word `serve`, asks `/ping` without a token, and sends rows to `/invocations`."""
-    tokens = tmp_path / "tokens.json"
+    tokens = tmp_path / "api-keys.json"
     tokens.write_text('{"tokens": []}')
     with serving(home, arguments=["--tokens", str(tokens), "serve"]) as server:
         status, told, _ = server.ask("/ping")
@@ -109,7 +109,7 @@ def test_a_tier_that_differs_from_mlflow_is_not_taken(home, tier, monkeypatch):
 def test_keys_are_answered_from_the_online_store_as_the_batch_was(headrace, bikes, tmp_path):
     folder = shutil.copytree(bikes, tmp_path / "bikes")  # the rehearsal logs what it asked
     done = headrace.run(
-        folder, "run", "rehearse", "--from", "2024-02-15", "--to", "2024-02-25", "--rows", "60", "--json"
+        folder, "run", "parity-check", "--since", "2024-02-15", "--until", "2024-02-25", "--rows", "60", "--json"
     )
     assert done.code == 0, done.stderr
     told = done.json()
@@ -130,7 +130,7 @@ def test_a_planted_skew_fails_the_rehearsal(headrace, bikes, tmp_path):
     program = folder / "bikes.py"
     program.write_text(program.read_text().replace("avg(battery) over w", "avg(battery) over w + 5"))
     assert headrace.run(folder, "run", "refresh").code == 0
-    done = headrace.run(folder, "run", "rehearse", "--from", "2024-02-15", "--to", "2024-02-25", "--rows", "60")
+    done = headrace.run(folder, "run", "parity-check", "--since", "2024-02-15", "--until", "2024-02-25", "--rows", "60")
     assert done.code == 1
     assert "answers differ from the batch scores" in done.stderr
     assert (folder / ".headrace" / "dev" / "lakehouse").is_dir()
@@ -198,8 +198,8 @@ def test_a_missing_value_is_allowed_and_a_value_that_was_not_learned_is_missing(
         ({"rows": [5]}, "row 0 is no object"),
         ({"row": [{}]}, "needs one list"),
         (
-            {"rows": [{"ride": 1, "kind": "city", "battery": 1.0, "station": "s1", "asked_at": "soon"}]},
-            "'asked_at' is no time",
+            {"rows": [{"ride": 1, "kind": "city", "battery": 1.0, "station": "s1", "requested_at": "soon"}]},
+            "'requested_at' is no time",
         ),
         ({"rows": [{"ride": 1, "kind": "city", "battery": 1.0}]}, "'station' is missing"),
     ],
@@ -376,11 +376,11 @@ def test_a_log_that_is_full_does_what_was_declared(home, policy, expected):
         assert statuses[0] == 200
         assert statuses[-1] == expected
         if policy == "best_effort":
-            server.until(lambda: server.counted("unlogged_answers") > 0)
-            (told,) = server.until(lambda: list((home / "trouble").glob("*-unlogged.json")))
-            assert "2,000 bytes" in json.loads(told.read_text())["why"]
+            server.until(lambda: server.counted("log_dropped") > 0)
+            (told,) = server.until(lambda: list((home / "trouble").glob("*-log_dropped.json")))
+            assert "2,000 bytes" in json.loads(told.read_text())["reason"]
         else:
-            assert server.counted("unlogged_answers") == 0
+            assert server.counted("log_dropped") == 0
 
 
 def test_a_port_in_use_is_told(home):
@@ -418,7 +418,7 @@ def test_a_full_log_is_told_by_readiness_and_so_is_room(home, policy, ready):
     body = {"dataframe_split": {"columns": columns, "data": rows[:1]}}
     with serving(home) as server:
         server.until(
-            lambda: server.ask("/invocations", body)[0] == 503 or "unlogged" in str(list(home.glob("trouble/*")))
+            lambda: server.ask("/invocations", body)[0] == 503 or "log_dropped" in str(list(home.glob("trouble/*")))
         )
         told = server.wait(lambda status, told: told["status"] == ("ready" if ready else "log full"))
         assert server.ask("/ready")[0] == (200 if ready else 503)

@@ -31,7 +31,7 @@ def ask(folder, rows):
 
 
 def row(ride, station, at=PUBLISHED + HOUR):
-    return {"ride": ride, "station": station, "kind": "city", "battery": 5.5, "asked_at": at.isoformat()}
+    return {"ride": ride, "station": station, "kind": "city", "battery": 5.5, "requested_at": at.isoformat()}
 
 
 def monitor(headrace, folder, **options):
@@ -134,9 +134,9 @@ def found_online(folder):
 
 
 def test_what_is_not_yet_published_is_behind_and_no_skew(headrace, project):
-    rides = pd.read_csv(project / "data" / "rides.csv", parse_dates=["asked_at"])
+    rides = pd.read_csv(project / "data" / "rides.csv", parse_dates=["requested_at"])
     at = PUBLISHED + timedelta(days=2)
-    later = rides[(rides["asked_at"] > PUBLISHED) & (rides["asked_at"] <= at)]
+    later = rides[(rides["requested_at"] > PUBLISHED) & (rides["requested_at"] <= at)]
     assert set(later["station"]) == {f"s{number}" for number in range(5)}
     ask(project, [row(number, f"s{number % 5}", at) for number in range(10)])
     monitor(headrace, project)
@@ -159,7 +159,7 @@ def test_killed_between_telling_and_keeping_it_is_told_again_and_kept_once(headr
     before = found_online(project)
     online(project, "update {table} set packed = ? where key = ?", before[2][1], before[1][0])
     ask(project, [row(number, f"s{number % 5}") for number in range(5)])
-    killed = headrace.run(project, "run", "monitor", "--as-of", "2024-02-28", failpoint="skew.told")
+    killed = headrace.run(project, "run", "monitor", "--as-of", "2024-02-28", failpoint="skew.reported")
     assert killed.signal == 9
     for _ in range(2):
         monitor(headrace, project)

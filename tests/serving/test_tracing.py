@@ -130,7 +130,7 @@ def test_a_version_may_declare_them_refusals_are_spans_and_nothing_else_is(home,
         assert server.ask("/nowhere", {})[0] == 404
         assert server.ask("/invocations", BODY, headers={"traceparent": TRACE[:-2] + "00"})[0] == 200  # not sampled
         manifest(home, traces=False)
-        server.until(lambda: server.counted("swaps") == 1)
+        server.until(lambda: server.counted("model_reloads") == 1)
         assert server.ask("/invocations", BODY)[0] == 200
         assert server.end()[0] == 0
     assert {path for path, *_ in collector.requests} == {"/here"}

@@ -18,7 +18,7 @@ from tests.serving.test_server import ROW, _second, logged, records
 from headrace.serving.manifest import beside_digest
 from headrace.serving.traffic import MISSING, entity, named, share, unit
 
-ASKED = {"kind": "city", "battery": 3.5, "station": "s1", "asked_at": "2024-02-24T12:00:00Z"}
+ASKED = {"kind": "city", "battery": 3.5, "station": "s1", "requested_at": "2024-02-24T12:00:00Z"}
 SPLIT = {"id": "change-7", "salt": "pepper", "by": []}
 
 
@@ -154,7 +154,7 @@ def test_requests_without_an_entity_do_not_follow_one_coin_and_the_log_says_so(h
     divide(home, (2, "candidate", 0.5), split={**SPLIT, "by": ["kind"]})
     nothing = ["", None, "NaN", "null"]
     with serving(home) as server:
-        what = ASKED if form == "keys" else {**ROW, "asked_at": ASKED["asked_at"]}
+        what = ASKED if form == "keys" else {**ROW, "requested_at": ASKED["requested_at"]}
         rows = [{"ride": ride, **what, "kind": nothing[ride % 4]} for ride in range(400)]
         status, answer, _ = server.ask("/predict", {"rows": rows})
         assert status == 200, answer

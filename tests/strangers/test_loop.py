@@ -144,7 +144,7 @@ def test_regression_scores_and_their_quality_are_what_sklearn_says(ran_shop, sho
 
     last = shop_facts.labels[shop_facts.labels["known_at"] <= NOW].sort_values("known_at").groupby(level=0).last()
     joined = predictions.join(last, how="inner")
-    april = joined[joined["predicted_for"].dt.strftime("%Y-%m") == "2024-04"]
+    april = joined[joined["decision_time"].dt.strftime("%Y-%m") == "2024-04"]
     kept = table(ran_shop, "metrics.model_quality")
     rmse = kept[(kept["window_start"] == "2024-04-01") & (kept["metric"] == "rmse")].iloc[0]
 
@@ -181,8 +181,8 @@ def live(headrace, folder, *arguments, **options):
 
 def rehearsed(headrace, folder, model):
     """Real servers are asked by key what was scored in batch."""
-    window = ["--from", "2024-04-01", "--to", "2024-05-01", "--rows", "15"]
-    done = live(headrace, folder, "run", "rehearse", "--model", model, *window, "--json")
+    window = ["--since", "2024-04-01", "--until", "2024-05-01", "--rows", "15"]
+    done = live(headrace, folder, "run", "parity-check", "--model", model, *window, "--json")
     assert done.code == 0, done.stderr
     return done.json()
 
@@ -222,7 +222,7 @@ def test_every_window_is_profiled_and_a_broken_rule_is_an_alert(which, table_nam
     folder = request.getfixturevalue(f"ran_{which}")
     predictions = table(folder, table_name)
     starts = (
-        predictions["predicted_for"]
+        predictions["decision_time"]
         .dt.tz_localize(None)
         .dt.to_period({"1mo": "M", "1w": "W-SUN"}[window])
         .dt.start_time

@@ -18,7 +18,7 @@ from headrace.core.folders import folder_digest
 from headrace.core.ownership import Owner
 from headrace.environments import config
 from headrace.tracking.artifact_store import ArtifactStore, variables
-from headrace.tracking.records import Column
+from headrace.tracking.records import SignatureColumn
 from headrace.tracking.tracking import Tracking
 from headrace.workspace.serving import reaching
 
@@ -88,8 +88,8 @@ def log(tracking, folder, key, model="late"):
         uri = run.log_model(
             package,
             loader="json",
-            inputs=[Column(name="a", type="any")],
-            outputs=[Column(name="p", type="double")],
+            inputs=[SignatureColumn(name="a", type="any")],
+            outputs=[SignatureColumn(name="p", type="double")],
             requirements=["numpy"],
             example=pd.DataFrame({"a": [1]}),
         )

@@ -9,7 +9,7 @@ import pytest
 
 from headrace.core.errors import NotFoundError
 from headrace.tracking.autolog import fitted_params
-from headrace.tracking.records import Column
+from headrace.tracking.records import SignatureColumn
 from headrace.tracking.tracking import Tracking
 
 
@@ -120,8 +120,8 @@ def test_a_model_is_logged_and_one_version_is_made_however_often_it_is_asked(tra
         uri = run.log_model(
             tmp_path / "model",
             loader="json",
-            inputs=[Column(name="a", type="any"), Column(name="b", type="any")],
-            outputs=[Column(name="probability", type="double")],
+            inputs=[SignatureColumn(name="a", type="any"), SignatureColumn(name="b", type="any")],
+            outputs=[SignatureColumn(name="probability", type="double")],
             requirements=["numpy"],
             example=pd.DataFrame({"a": [1, None], "b": ["x", None]}),
         )

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from headrace.environments.importing import load_tree, namespace
-from headrace.features.matrix import compute, encode, learn, read
+from headrace.features.matrix import compute, encode, fit_categories, read
 from headrace.features.plan import on_demand_functions, plan
 from headrace.training import code, distributions, load_check, package
 from headrace.training.code import pinned
@@ -74,7 +74,7 @@ def ask(tmp_path):
         planned = plan(model.spine, model.features, {"s.t": SPINE})
         inputs = read(planned, pd.DataFrame({"a": np.arange(20.0)}))
         computed = compute(planned, functions, inputs)
-        categories = learn(planned, computed)
+        categories = fit_categories(planned, computed)
         X = encode(planned, categories, computed)
         estimator = adopt(module.Fitted(), task="Regression", classes=(), X=X, y=pd.Series(np.zeros(len(X))))
         top = namespace(version)

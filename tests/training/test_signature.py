@@ -37,7 +37,7 @@ def fit(data, params):
 
 
 model = hr.Model(
-    "repaid", fit=fit, task=hr.Binary(label=known["repaid"]), spine=asked.at("asked_at"),
+    "repaid", fit=fit, task=hr.Binary(label=known["repaid"]), spine=asked.at("requested_at"),
     features=[asked.select("years", "cars", "home", "young", "income", "share", "job"), moments],
     evaluate=hr.Evaluate(test="20d"),
 )
@@ -65,7 +65,7 @@ def loans(count=400):
     return pa.table(
         {
             "loan": pa.array(range(count), pa.int64()),
-            "asked_at": pa.array(at, instant),
+            "requested_at": pa.array(at, instant),
             "known_at": pa.array([each + timedelta(hours=1) for each in at], instant),
             "years": pa.array([each % 40 for each in range(count)], pa.int32()),
             "cars": pa.array([None if each % 7 == 0 else each % 3 for each in range(count)], pa.int64()),
@@ -208,7 +208,7 @@ def bodies(row, model):
         "tensors": (f"/v2/models/{model}/infer", given({"inputs": tensors}).encode(), "application/json"),
         "predict": (
             "/predict",
-            given({"rows": [{"loan": 1, "asked_at": row["now"], **row}]}).encode(),
+            given({"rows": [{"loan": 1, "requested_at": row["now"], **row}]}).encode(),
             "application/json",
         ),
     }

@@ -50,7 +50,7 @@ def attach(decisions, labels, *, task, as_of):
         return known_labels.attach(connection, rows.schema, given, task=task, at="at", as_of=as_of)
 
 
-def by_hand(decisions, labels):
+def force(decisions, labels):
     """id → label and part, one decision after the other."""
     found = {}
     for row in decisions.itertuples():
@@ -64,7 +64,7 @@ def by_hand(decisions, labels):
 @given(decisions_and_labels(), st.booleans())
 def test_parts_are_what_is_found_by_hand(given_data, calibrate):
     decisions, labels = given_data
-    expected = by_hand(decisions, labels)
+    expected = force(decisions, labels)
     found = attach(decisions, labels, task=TASK, as_of=AS_OF)
     try:
         made = split(decisions["at"], decisions[["id"]], found, as_of=AS_OF, test=TEST, calibrate=calibrate)

@@ -40,7 +40,7 @@ AUDIT = Table(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class AuditEntry:
     """One thing that was done.
 
     Attributes:
@@ -73,11 +73,11 @@ class Audit:
         self.state = state
         state.create(AUDIT)
 
-    def entries(self, *, limit: int | None = None) -> list[Entry]:
+    def entries(self, *, limit: int | None = None) -> list[AuditEntry]:
         """The entries, the latest first."""
         with self.state.read() as connection:
             rows = connection.execute(select(AUDIT).order_by(AUDIT.c.id.desc()).limit(limit)).mappings()
-            return [Entry(**dict(row)) for row in rows]
+            return [AuditEntry(**dict(row)) for row in rows]
 
     def head(self) -> Head:
         """How many entries there are, and the hash of the last one."""
@@ -92,7 +92,7 @@ class Audit:
             known = {BEGINNING, *connection.execute(select(AUDIT.c.hash)).scalars()}
         return [each for each in heads if each not in known]
 
-    def verify(self) -> Entry | None:
+    def verify(self) -> AuditEntry | None:
         """The first entry that was changed, or that does not follow the one before; None when the chain is whole.
 
         What was cut off at the end cannot be seen from the inside: `missing` tells of heads that were kept elsewhere.

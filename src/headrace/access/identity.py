@@ -235,7 +235,7 @@ class Access:
         with self.state.begin() as connection:
             mine = update(TOKENS).where(TOKENS.c.name == name, TOKENS.c.revoked.is_(None))
             ended = connection.execute(mine.values(revoked=now())).rowcount
-            record(connection, me.name, "tokens.revoked", name, {"tokens": ended})
+            record(connection, me.name, "access_token.revoked", name, {"tokens": ended})
         return ended
 
 
@@ -321,5 +321,5 @@ def _token(
         "expires": at + life,
     }
     connection.execute(insert(TOKENS).values(**values))
-    record(connection, me.name, "token.made", name, {"expires": (at + life).isoformat(), **told})
+    record(connection, me.name, "access_token.created", name, {"expires": (at + life).isoformat(), **told})
     return made

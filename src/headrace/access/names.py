@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 BOOTSTRAP = "bootstrap"
-RESERVED = (BOOTSTRAP, "gates", "headrace", "ramp", "scheduler", "unknown")  # who acts where no person does
+RESERVED = (BOOTSTRAP, "gates", "headrace", "rollout", "scheduler", "unknown")  # who acts where no person does
 LONGEST = 200
 MARKS = ".@+-_"
 DIGITS = "0123456789"  # those of other scripts have look-alikes among letters, too

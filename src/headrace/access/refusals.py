@@ -38,7 +38,7 @@ def record_refusal(
         refused: why not.
         details: what else is known.
     """
-    told: dict[str, Json] = {"operation": operation, "why": credentials.hidden(visible(refused.what)), **details}
+    told: dict[str, Json] = {"operation": operation, "reason": credentials.hidden(visible(refused.what)), **details}
     token = vault.read(VARIABLE)
     with state.begin() as connection:
         if who is None and token is not None:

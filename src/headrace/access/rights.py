@@ -78,8 +78,8 @@ def _changes(
     return Right(does="changes", roles=roles, lowest=lowest, entry=entry, unread=unread, anew=anew)
 
 
-# "run retrain": the command. "run retrain --by-hand": with this option it takes this right, too. "run score --version N":
-# with this option as a number. "run log PLACES": with this argument. A dry run reads.
+# "run retrain": the command. "run retrain --force": with this option it takes this right, too. "run score --version N":
+# with this option as a number. "run ingest-log PLACES": with this argument. A dry run reads.
 OPERATIONS = {
     "demo": LOCAL,
     "doctor": LOCAL,  # tells who acts as a finding
@@ -88,17 +88,17 @@ OPERATIONS = {
     "run train": _changes(ENGINEER, ADMIN, lowest=(SCIENTIST,)),
     "run score": _changes(ENGINEER, ADMIN, DATA_ENGINEER, SERVICE, lowest=(SCIENTIST,)),
     "run score --version N": _changes(ENGINEER, ADMIN, lowest=(SCIENTIST,)),
-    "run stream": _changes(ENGINEER, ADMIN, SERVICE, entry="stream.began"),
-    "run rehearse": _changes(ENGINEER, ADMIN, lowest=(SCIENTIST,)),
+    "run stream": _changes(ENGINEER, ADMIN, SERVICE, entry="stream.started"),
+    "run parity-check": _changes(ENGINEER, ADMIN, lowest=(SCIENTIST,)),
     "run backtest": _changes(ENGINEER, ADMIN, lowest=(SCIENTIST,)),
     "run deploy": _changes(ENGINEER, ADMIN),
-    "run log": _changes(ENGINEER, ADMIN, SERVICE),
-    "run log PLACES": _changes(ENGINEER, ADMIN),
+    "run ingest-log": _changes(ENGINEER, ADMIN, SERVICE),
+    "run ingest-log PLACES": _changes(ENGINEER, ADMIN),
     "run monitor": _changes(ENGINEER, ADMIN, SERVICE, lowest=(SCIENTIST,)),
     "run retrain": _changes(ENGINEER, ADMIN, SERVICE),  # its guards, its gates and its approvers decide
-    "run retrain --by-hand": _changes(ENGINEER, ADMIN),
-    "up": _changes(ENGINEER, ADMIN, SERVICE, entry="scheduler.began"),
-    "serve": _changes(ENGINEER, ADMIN, SERVICE, entry="server.began", unread=True),
+    "run retrain --force": _changes(ENGINEER, ADMIN),
+    "up": _changes(ENGINEER, ADMIN, SERVICE, entry="scheduler.started"),
+    "serve": _changes(ENGINEER, ADMIN, SERVICE, entry="server.started", unread=True),
     "status": READS,
     "table list": READS,
     "table show": READS,
@@ -117,12 +117,12 @@ OPERATIONS = {
     "traffic history": READS,
     "traffic set": _changes(ENGINEER, ADMIN),
     "traffic shadow": _changes(ENGINEER, ADMIN),
-    "traffic ramp": _changes(ENGINEER, ADMIN),
+    "traffic rollout": _changes(ENGINEER, ADMIN),
     "traffic stop": _changes(ENGINEER, ADMIN),
     "traffic waive": Right(
         does="changes", roles=(ENGINEER, ADMIN), any_role=True
-    ),  # those of the ramp's request where it took one, else these
-    "traffic tend": _changes(ENGINEER, ADMIN, SERVICE, entry="ramps.tended"),
+    ),  # those of the rollout's request where it took one, else these
+    "traffic reconcile": _changes(ENGINEER, ADMIN, SERVICE, entry="rollouts.reconciled"),
     "request list": READS,
     "request show": READS,
     "request approve": SIGNS,
@@ -136,11 +136,11 @@ OPERATIONS = {
     "env stores": READS,
     "env stores --take-over": _changes(ADMIN),
     "env reset": _changes(ADMIN, entry="environment.reset", unread=True, anew=True),
-    "sql": Right(does="reads", entry="sql.asked"),
-    "job list": READS,
-    "job show": READS,
-    "job logs": READS,
-    "job acknowledge": _changes(ENGINEER, ADMIN, DATA_ENGINEER),
+    "sql": Right(does="reads", entry="sql.queried"),
+    "runs list": READS,
+    "runs show": READS,
+    "runs logs": READS,
+    "runs acknowledge": _changes(ENGINEER, ADMIN, DATA_ENGINEER),
     "audit": READS,
     "access me": READS,
     "access list": READS,
@@ -148,9 +148,9 @@ OPERATIONS = {
     "access grant": _changes(ADMIN, ENROLLER),
     "access revoke": _changes(ADMIN),
     "access token": _changes(ADMIN, ENROLLER),
-    "token create": _changes(ENGINEER, ADMIN, entry="server_token.made"),
-    "token list": READS,
-    "token revoke": _changes(ENGINEER, ADMIN, entry="server_token.revoked"),
+    "api-key create": _changes(ENGINEER, ADMIN, entry="api_key.created"),
+    "api-key list": READS,
+    "api-key revoke": _changes(ENGINEER, ADMIN, entry="api_key.revoked"),
 }
 
 

@@ -28,7 +28,7 @@ def list_(everything: bool, env: str | None, as_json: bool) -> None:
 
     with open_workspace(env) as workspace:
         alerts = workspace.alerts
-        rows = [_row(each) for each in (alerts.list() if everything else alerts.living())]
+        rows = [_row(each) for each in (alerts.list() if everything else alerts.active())]
     if as_json:
         emit(rows)
         return
@@ -55,20 +55,20 @@ def show(alert: int, env: str | None, as_json: bool) -> None:
     windows = cast("dict[str, Any]", found.evidence)["windows"]
     table(windows, ("start", "value", "low", "high", "broken", "significant", "told"))
     if found.status == "open":
-        say(f"Next: {bold(f'headrace alert ack {alert} --note …')}, headrace run retrain, or headrace model rollback")
+        say(f"Next: {bold(f'headrace alert ack {alert} --reason …')}, headrace run retrain, or headrace model rollback")
 
 
 @command.command()
 @click.argument("alert", type=click.IntRange(1))
-@click.option("--note", default="", help="What you are going to do.")
+@click.option("--reason", default="", help="What you are going to do.")
 @env_option
 @json_option
-def ack(alert: int, note: str, env: str | None, as_json: bool) -> None:
+def ack(alert: int, reason: str, env: str | None, as_json: bool) -> None:
     """You have seen it and take care."""
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
-        found = workspace.alerts.ack(alert, by=workspace.access.me().name, note=note)
+        found = workspace.alerts.ack(alert, by=workspace.access.me().name, reason=reason)
     if as_json:
         emit(_row(found))
     else:

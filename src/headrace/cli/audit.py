@@ -12,8 +12,8 @@ from headrace.cli.output import emit, env_option, json_option, put, say, table, 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from headrace.access.audit import Entry, Head
-    from headrace.workspace.anchoring import Found, Kept
+    from headrace.access.audit import AuditEntry, Head
+    from headrace.workspace.anchoring import AnchorReport, Kept
     from headrace.workspace.workspace import Workspace
 
 
@@ -95,7 +95,7 @@ def _verify(workspace: Workspace, head: str | None, limit: int, *, as_json: bool
         say(f"the record is whole{kept}.")
 
 
-def _tell(last: Head, broken: Entry | None, found: Found, lost: list[str]) -> None:
+def _tell(last: Head, broken: AuditEntry | None, found: AnchorReport, lost: list[str]) -> None:
     if broken is not None:
         wrong(f"entry {broken.id} of {broken.at:%Y-%m-%d %H:%M:%S} UTC ({broken.action}) was changed afterwards.")
     for each in lost:

@@ -176,7 +176,7 @@ def report(workspace: Workspace, show: dict[str, Any], replay: Replay, story: St
                 "stage": change.stage,
                 "at": change.at,
                 "by": change.by,
-                "why": change.why,
+                "reason": change.reason,
                 "decision": change.decision,
             }
             for change in registry.history(show["model"])
@@ -264,7 +264,7 @@ def close(found: dict[str, Any], show: dict[str, Any], folder: Path) -> None:
     say(f"{sum(found['seconds'].values()):.0f} s, {found['peak_rss_mb']:,} MB at most. Next:")
     say(f"  cd {folder}")
     for step in show["next"]:
-        say(f"  {step['type']}{'   # ' + step['why'] if 'why' in step else ''}")
+        say(f"  {step['type']}{'   # ' + step['reason'] if 'reason' in step else ''}")
 
 
 def _current(found: dict[str, Any]) -> str:

@@ -49,7 +49,7 @@ def reset(yes: bool, lost_state: str | None, env: str | None, as_json: bool) -> 
     for each in gone:
         say(f"✓ removed {each}")
     for each in left:
-        say(f"· not removed: {each.what} at {each.where}: {each.why}")
+        say(f"· not removed: {each.what} at {each.where}: {each.reason}")
     if not gone:
         say(f"· there was nothing of {environment.name} on this machine")
     say(f"Next: headrace run refresh --env {environment.name}")

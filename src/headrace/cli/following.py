@@ -9,7 +9,7 @@ from headrace.cli.output import wrong
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from headrace.core.events import Trouble
+    from headrace.core.events import DeliveryFailure
     from headrace.workspace.workspace import Workspace
 
 
@@ -27,6 +27,6 @@ def tell_people(workspace: Workspace) -> None:
     _late(tell(workspace))
 
 
-def _late(troubles: Iterable[Trouble]) -> None:
+def _late(troubles: Iterable[DeliveryFailure]) -> None:
     for trouble in troubles:
         wrong(f"{trouble.channel} was not told yet: {trouble.error.rstrip('.')}; it is tried again.")

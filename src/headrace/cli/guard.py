@@ -78,7 +78,7 @@ def taken(name: str, ctx: click.Context) -> dict[str, Right]:
 
 
 def _given(said: str, ctx: click.Context) -> bool:
-    """Whether an option or an argument was given: `--by-hand`, `--version N` (a number), `PLACES`."""
+    """Whether an option or an argument was given: `--force`, `--version N` (a number), `PLACES`."""
     option, _, number = said.partition(" ")
     for each in ctx.command.params:
         if option in each.opts or option == each.human_readable_name:
@@ -240,9 +240,9 @@ def _begun(workspace: Workspace, me: Identity, right: Right, name: str, ctx: cli
 
 def _failed(workspace: Workspace, me: Identity, name: str, error: BaseException, ctx: click.Context) -> None:
     """What was recorded, and then was not done, or not wholly."""
-    why = error.what if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
+    reason = error.what if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
     with _told("that it failed"):
-        _record(workspace, me, "command.failed", ctx, {"operation": name, "why": _text(why)})
+        _record(workspace, me, "command.failed", ctx, {"operation": name, "reason": _text(reason)})
 
 
 def _again(workspace: Workspace, me: Identity, entry: str, ctx: click.Context) -> None:

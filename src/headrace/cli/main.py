@@ -17,22 +17,22 @@ from headrace.core.system import PRIVATE
 
 COMMANDS = {
     "demo": "the shipped example: a year of flights through the loop",
-    "run": "run a pipeline: refresh, publish, train, deploy, score, stream, log, monitor, retrain, rehearse, backtest",
+    "run": "run a pipeline: refresh, publish, train, deploy, score, stream, ingest-log, monitor, retrain, parity-check, backtest",
     "up": "scheduler and serving on this machine",
     "serve": "answer questions over HTTP",
     "status": "what is there and what needs a person",
     "table": "tables: list, show, history, load a file, drop",
     "feature": "feature tables: list, show",
     "model": "models and their versions: list, show, history, compare, rollback, export",
-    "traffic": "who answers: show, set, shadow, ramp, waive, stop, history, tend",
+    "traffic": "who answers: show, set, shadow, rollout, waive, stop, history, reconcile",
     "request": "requests to move a version: list, show, approve, reject, reopen",
     "alert": "alerts: list, show, ack",
     "env": "environments: what may run in one, policy; reset, for dev",
     "sql": "ask the lakehouse",
-    "job": "runs of pipelines: list, show, logs, acknowledge",
+    "runs": "runs of pipelines: list, show, logs, acknowledge",
     "audit": "what was done by whom",
     "access": "who may do what: me, list, bootstrap, grant, revoke, token",
-    "token": "tokens of programs that ask a server: create, list, revoke",
+    "api-key": "keys of programs that call a server: create, list, revoke",
     "doctor": "check this installation and this project",
 }
 DEFECT = 70  # sysexits.h: an internal software error
@@ -49,7 +49,7 @@ class Lazy(Commands):
         """Imports the command's module."""
         if cmd_name not in COMMANDS:
             return None
-        return import_module(f"headrace.cli.{cmd_name}").command
+        return import_module(f"headrace.cli.{cmd_name.replace('-', '_')}").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Lists the commands without importing them."""

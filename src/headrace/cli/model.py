@@ -55,7 +55,7 @@ def show(name: str, version: int | None, env: str | None, as_json: bool) -> None
         versions = registry.versions(name)
         record = registry.get(name, version or versions[-1].version)
         stages = [
-            {"at": entry.at, "stage": entry.stage, "by": entry.by, "why": entry.why}
+            {"at": entry.at, "stage": entry.stage, "by": entry.by, "reason": entry.reason}
             for entry in registry.history(name, record.version)
         ]
         rejected = [vars(each) for each in registry.requests.rejections(name, record.version)]
@@ -108,15 +108,15 @@ def history(name: str, env: str | None, as_json: bool) -> None:
         }
         for row in rows
     ]
-    table(shown, ("at", "version", "stage", "by", "why", "decision", "decided by"))
+    table(shown, ("at", "version", "stage", "by", "reason", "decision", "decided by"))
 
 
 def _rejected(told: Rejection) -> dict[str, object]:
     """A rejection as a line of the history: the version came to no stage."""
-    why = f"request {told.request} rejected: {told.reason}"
+    reason = f"request {told.request} rejected: {told.reason}"
     if told.reopened_by:
-        why += f"; re-opened by {told.reopened_by}: {told.because}"
-    line = {"at": told.at, "version": told.version, "stage": None, "by": told.by, "why": why}
+        reason += f"; re-opened by {told.reopened_by}: {told.because}"
+    line = {"at": told.at, "version": told.version, "stage": None, "by": told.by, "reason": reason}
     return {**line, "decision": None, "rejected": told.to}
 
 

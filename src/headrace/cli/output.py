@@ -25,7 +25,7 @@ import click
 from headrace.core.text import visible
 
 if TYPE_CHECKING:
-    from headrace.jobs.run import Outcome
+    from headrace.jobs.run import StepOutcome
 
 Function = TypeVar("Function", bound=Callable[..., object])
 Row = Mapping[str, object]
@@ -318,7 +318,7 @@ class Story:
         if not self.quiet:
             say(_styled(pipeline, BOLD) if colourful(sys.stderr) else pipeline)
 
-    def tell(self, outcome: Outcome) -> None:
+    def tell(self, outcome: StepOutcome) -> None:
         """One step."""
         self.settle()
         step = f"{self.pipeline}: {outcome.name}"

@@ -14,7 +14,7 @@ from headrace.core.text import percent
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from headrace.registry.records import Decision, Request
+    from headrace.registry.records import Decision, TransitionRequest
     from headrace.workspace.workspace import Workspace
 
 
@@ -85,11 +85,11 @@ def show(request: int, env: str | None, as_json: bool) -> None:
         put()
         heading("Evidence")
         for finding in evidence["findings"]:
-            put(f"  {finding['gate']} {finding['result']}: {finding['why']}")
+            put(f"  {finding['gate']} {finding['result']}: {finding['reason']}")
     if evidence.get("gates"):
         put(f"  gates: {', '.join(evidence['gates'])}")
-    if evidence.get("ramp"):
-        put(f"  ramp: {', '.join(percent(each) for each in evidence['ramp']['steps'])}")
+    if evidence.get("rollout"):
+        put(f"  rollout: {', '.join(percent(each) for each in evidence['rollout']['steps'])}")
     if evidence.get("waived"):
         put(f"  {evidence['waived']}")
     if earlier:
@@ -115,7 +115,7 @@ def show(request: int, env: str | None, as_json: bool) -> None:
 @env_option
 @json_option
 def approve(request: int, reason: str, env: str | None, as_json: bool) -> None:
-    """Sign a request that somebody else made. With the last signature the version moves, or begins its ramp."""
+    """Sign a request that somebody else made. With the last signature the version moves, or begins its rollout."""
     from headrace.workspace.policies import declare_for
     from headrace.workspace.workspace import open_workspace
 
@@ -126,29 +126,29 @@ def approve(request: int, reason: str, env: str | None, as_json: bool) -> None:
             declare_for(workspace, asked.model, by=me.name)  # an approval is one of the gates of now
         decision = workspace.registry.requests.approve(request, me, reason=reason)
         found = workspace.registry.requests.get(request)
-        ramped = decision is not None and _bring(workspace, decision, me.name)
+        on_rollout = decision is not None and _bring(workspace, decision, me.name)
         if as_json:
-            emit({**_row(found), "decided": decision is not None, "ramped": ramped})
+            emit({**_row(found), "decided": decision is not None, "on_rollout": on_rollout})
         elif decision is None:
             say(f"signed. Missing: {', '.join(found.missing)}.")
         else:
-            model, where = found.model, "on its ramp" if ramped else f"in {found.to}"
-            look = f"headrace traffic show {model}" if ramped else f"headrace model history {model}"
+            model, where = found.model, "on its rollout" if on_rollout else f"in {found.to}"
+            look = f"headrace traffic show {model}" if on_rollout else f"headrace model history {model}"
             say(f"{model} version {found.version} is {where}. Next: {bold(look)}")
         tell_people(workspace)
 
 
 def _bring(workspace: Workspace, decision: Decision, by: str) -> bool:
-    """Moves a version by a decision, or begins the ramp that it was approved with; gives whether it was that."""
-    from headrace.deployment import ramps
+    """Moves a version by a decision, or begins the rollout that it was approved with; gives whether it was that."""
+    from headrace.deployment import rollouts
 
     registry = workspace.registry
     version, plan = registry.get(decision.model, decision.version), registry.traffic.plan(decision)
     if plan is None:
         registry.move(version, decision.to, expect=version.stage, decision=decision, by=by)
     else:
-        home, why = workspace.home(version.model), f"request {decision.request} approved"
-        ramps.begin(registry, version, decision, plan, home=home, by=by, why=why)
+        home, reason = workspace.home(version.model), f"request {decision.request} approved"
+        rollouts.begin(registry, version, decision, plan, home=home, by=by, reason=reason)
     bring_along(workspace)
     return plan is not None
 
@@ -205,7 +205,7 @@ def _labelled(row: dict[str, object], simulated: Collection[str]) -> dict[str, o
     return {**row, "by": label(by, simulated) if isinstance(by, str) else [label(each, simulated) for each in by]}
 
 
-def _row(request: Request) -> dict[str, object]:
+def _row(request: TransitionRequest) -> dict[str, object]:
     return {
         "request": request.id,
         "model": request.model,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from headrace.inference.declarations import Into
     from headrace.jobs.run import Run
-    from headrace.pipelines.deploy import Delivered
+    from headrace.pipelines.deploy import DeploymentResult
     from headrace.workspace.workspace import Workspace
 
 
@@ -62,7 +62,7 @@ as_of_option = click.option(
     default=None,
     help="What is known by then counts; the project's as_of or the present unless said.",
 )
-EXITS = {"in production": 0, "on a ramp": 0, "waits for approval": 3, "rejected": 3}
+EXITS = {"in production": 0, "on a rollout": 0, "waits for approval": 3, "rejected": 3}
 dry_option = click.option("--dry-run", is_flag=True, help="Print the plan, do nothing.")
 
 
@@ -147,10 +147,9 @@ def train(
     help="The version that scores; then: the one in Production at each decision's moment; Production unless said.",
 )
 @click.option("--since", type=instant, default=None, help="First moment; the version's training moment unless said.")
-@click.option("--until", "--to", type=instant, default=None, help="First moment left out; --as-of unless said.")
+@click.option("--until", type=instant, default=None, help="First moment left out; --as-of unless said.")
 @click.option(
-    "--from",
-    "source",
+    "--source",
     default=None,
     metavar="TABLE|FILE",
     help="Score these rows instead of the spine: a table, or a .parquet, .csv or .json file. (A moment: --since.)",
@@ -190,10 +189,7 @@ def score(
     from headrace.workspace import start
     from headrace.workspace.workspace import open_workspace
 
-    said = "--since"
-    if source is not None and (moment := _moment(source)) is not None:  # as it was written before there was --since
-        since, source, said = since or moment, None, "--from"
-    _check_score(since=since, until=until, said=said, source=source, query=query, latest=latest, version=version)
+    _check_score(since=since, until=until, source=source, query=query, latest=latest, version=version)
     with open_workspace(env, release=release) as workspace:
         if dry_run:
             from headrace.pipelines.score import outline
@@ -232,28 +228,19 @@ def _check_score(
     *,
     since: datetime | None,
     until: datetime | None,
-    said: str,
     source: str | None,
     query: str | None,
     latest: bool,
     version: int | Literal["then"] | None,
 ) -> None:
     if since and until and since >= until:
-        end = "--until" if said == "--since" else "--to"
-        raise click.UsageError(f"{said} {since:%Y-%m-%dT%H:%M} is not before {end} {until:%Y-%m-%dT%H:%M}.")
+        raise click.UsageError(f"--since {since:%Y-%m-%dT%H:%M} is not before --until {until:%Y-%m-%dT%H:%M}.")
     if source is not None and query is not None:
-        raise click.UsageError("--from and --query both say which rows to score: give one.")
+        raise click.UsageError("--source and --query both say which rows to score: give one.")
     if latest and (since or until or version == "then"):
         raise click.UsageError(
             "--latest takes one moment for every row: --since, --until and --version then do not go with it."
         )
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return instant(text)
-    except ConfigError:
-        return None
 
 
 @command.command()
@@ -319,13 +306,13 @@ def stream(
 @env_option
 @release_option
 @model_option
-@click.option("--from", "since", type=instant, required=True, help="First moment to ask for.")
-@click.option("--to", "until", type=instant, required=True, help="First moment left out.")
+@click.option("--since", type=instant, required=True, help="First moment to ask for.")
+@click.option("--until", type=instant, required=True, help="First moment left out.")
 @click.option(
     "--rows", type=click.IntRange(1), default=1000, show_default=True, help="Ask for at least so many decisions."
 )
 @json_option
-def rehearse(
+def parity_check(
     env: str | None, release: str | None, model: str | None, since: datetime, until: datetime, rows: int, as_json: bool
 ) -> None:
     """Ask a real server what batch scoring has answered, with the lakehouse renamed away; exit 1 when an answer differs."""
@@ -345,8 +332,8 @@ def rehearse(
 @env_option
 @release_option
 @model_option
-@click.option("--from", "since", type=instant, required=True, help="Beginning of the first month.")
-@click.option("--to", "until", type=instant, required=True, help="First moment left out.")
+@click.option("--since", type=instant, required=True, help="Beginning of the first month.")
+@click.option("--until", type=instant, required=True, help="First moment left out.")
 @as_of_option
 @json_option
 def backtest(
@@ -363,7 +350,7 @@ def backtest(
     from headrace.workspace.workspace import open_workspace
 
     if since >= until:
-        raise click.UsageError(f"--from {since:%Y-%m-%dT%H:%M} is not before --to {until:%Y-%m-%dT%H:%M}.")
+        raise click.UsageError(f"--since {since:%Y-%m-%dT%H:%M} is not before --until {until:%Y-%m-%dT%H:%M}.")
     with open_workspace(env, release=release) as workspace:
         story = _story(workspace, "backtest", as_json=as_json)
         run = start.backtest(workspace, model, since=since, until=until, as_of=as_of, listen=story.tell)
@@ -424,7 +411,9 @@ def deploy(
 @release_option
 @model_option
 @json_option
-def log(places: tuple[Path, ...], env: str | None, release: str | None, model: str | None, as_json: bool) -> None:
+def ingest_log(
+    places: tuple[Path, ...], env: str | None, release: str | None, model: str | None, as_json: bool
+) -> None:
     """Take over what servers have answered; and PLACES: spools of other machines, files with a JSON record a line."""
     from headrace.workspace import start
     from headrace.workspace.workspace import open_workspace
@@ -474,10 +463,10 @@ def monitor(
 @release_option
 @model_option
 @as_of_option
-@click.option("--by-hand", is_flag=True, help="Train without an alert, whatever the cool-down says.")
+@click.option("--force", is_flag=True, help="Train without an alert, whatever the cool-down says.")
 @json_option
 def retrain(
-    env: str | None, release: str | None, model: str | None, as_of: datetime | None, by_hand: bool, as_json: bool
+    env: str | None, release: str | None, model: str | None, as_of: datetime | None, force: bool, as_json: bool
 ) -> None:
     """Train again when an alert or the schedule asks for it and no guard stands in the way; then the same gates."""
     from headrace.workspace import start
@@ -485,7 +474,7 @@ def retrain(
 
     with open_workspace(env, release=release) as workspace:
         story = _story(workspace, "retrain", as_json=as_json)
-        verdict, found = start.retrain(workspace, model, as_of=as_of, by_hand=by_hand, listen=story.tell)
+        verdict, found = start.retrain(workspace, model, as_of=as_of, force=force, listen=story.tell)
         name = start.one_deployment(workspace.project, model).name
         if as_json:
             emit({"model": name, **vars(verdict), "delivered": vars(found) if found else None})
@@ -499,7 +488,7 @@ def retrain(
         sys.exit(3)
 
 
-def _told(workspace: Workspace, model: str, found: Delivered) -> None:
+def _told(workspace: Workspace, model: str, found: DeploymentResult) -> None:
     from headrace.deployment.rollback import before
 
     env = workspace.environment.name
@@ -514,11 +503,11 @@ def _told(workspace: Workspace, model: str, found: Delivered) -> None:
         say(f"Next, as somebody else: {bold(f'headrace request approve {found.request} --env {env}')}")
         if advice := workspace.access.advice(found.missing[0], asked_by=workspace.access.me().name):
             say(advice)
-    elif found.ending == "on a ramp":
-        say(f"{said} is on its ramp. Next: {bold(f'headrace traffic show {model} --env {env}')}")
-    elif found.ending == "ramp stopped":
+    elif found.ending == "on a rollout":
+        say(f"{said} is on its rollout. Next: {bold(f'headrace traffic show {model} --env {env}')}")
+    elif found.ending == "rollout stopped":
         again = f"headrace run deploy --model {model} --version {found.version} --env {env}"
-        wrong(f"the ramp of {said} was stopped; it begins again by {bold(again)}:")
+        wrong(f"the rollout of {said} was stopped; it begins again by {bold(again)}:")
     elif found.ending == "rejected":
         wrong(f"{said} stays in Staging:")
     elif found.ending == "no decision":

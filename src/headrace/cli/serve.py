@@ -47,7 +47,7 @@ def command(
     """Answer questions over HTTP with the version in Production; a new one takes over without a pause.
 
     The server starts from its own copy: it needs neither the registry nor the lakehouse. What it answers is logged first.
-    Where `headrace token create` has made tokens, callers need one.
+    Where `headrace api-key create` has made tokens, callers need one.
     """
     from headrace.workspace import serving
 

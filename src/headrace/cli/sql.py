@@ -33,7 +33,7 @@ CATALOG = re.compile(  # what other databases' shells answer about their tables
 @json_option
 def command(text: str, timeout: float, max_rows: int, env: str | None, as_json: bool) -> None:
     """Ask the lakehouse: one SELECT over every table that may be read from here."""
-    from headrace.lakehouse.adhoc import Limits, ask
+    from headrace.lakehouse.adhoc import QueryLimits, ask
     from headrace.lakehouse.values import rows_of
     from headrace.workspace.workspace import open_workspace
 
@@ -42,7 +42,7 @@ def command(text: str, timeout: float, max_rows: int, env: str | None, as_json: 
         said = f"headrace table show {name}" if name else "headrace table list"
         raise ConfigError(f"{text.strip()!r} is not a SELECT.", hint=f"Type: {said}{f' --env {env}' if env else ''}")
     with open_workspace(env) as workspace:
-        answer = ask(workspace.lakehouse, text, Limits(seconds=timeout, rows=max_rows))
+        answer = ask(workspace.lakehouse, text, QueryLimits(seconds=timeout, rows=max_rows))
     if as_json:
         emit(rows_of(answer), data=True)
         return

@@ -37,13 +37,13 @@ def _show(found: dict[str, list[dict[str, object]]], project: str, name: str) ->
     needs = found["needs_a_person"]
     heading(f"{project} in {name}: {_needs(len(needs))}")
     for need in needs:
-        put(f"  {need['what']}, {show(need['since'])}: {need['why']}")
+        put(f"  {need['what']}, {show(need['since'])}: {need['reason']}")
         put(f"    {need['next']}")
     for event in found["lately"]:
         put(f"  lately: {event['what']}, {show(event['at'])}")
     for part in found["traffic"]:
         share = percent(float(str(part["share"])))
-        put(f"  {part['model']} version {part['version']} is {part['role']} with {share}: {part['why']}")
+        put(f"  {part['model']} version {part['version']} is {part['role']} with {share}: {part['reason']}")
     put()
     table(found["tables"], empty=f"no tables yet. Next: headrace run refresh --env {name}")
     for part in ("jobs", "streams", "models"):

@@ -1,4 +1,4 @@
-"""`headrace traffic show|set|shadow|ramp|waive|stop|history|tend`."""
+"""`headrace traffic show|set|shadow|rollout|waive|stop|history|reconcile`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from headrace.core.text import share as read_share
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from headrace.deployment.experiment import Arm, Compared, Experiment
+    from headrace.deployment.experiment import Arm, ComparedMetric, Experiment
     from headrace.deployment.ratio import Ratio
-    from headrace.registry.records import Ramp, Split
+    from headrace.registry.records import RolloutState, TrafficSplit
     from headrace.training.declarations import Model
     from headrace.workspace.workspace import Workspace
 
-why_option = click.option("--why", required=True, help="Kept with the change.")
+reason_option = click.option("--reason", required=True, help="Kept with the change.")
 expect_option = click.option(
     "--expect",
     type=click.IntRange(0),
@@ -47,18 +47,18 @@ def show_(model: str, since: datetime | None, env: str | None, as_json: bool) ->
     """Each version with its share: requests, errors, latency, metrics, better or worse than Production."""
     from headrace.core.clock import now
     from headrace.deployment.experiment import experiment
-    from headrace.deployment.ramps import judge, outlook
+    from headrace.deployment.rollouts import judge, outlook
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
         registry, at = workspace.registry, now()
         declared, as_of = _declared(workspace, model)
         found = experiment(registry, workspace.lakehouse, model, declared, at=at, as_of=as_of or at, since=since)
-        ramp = registry.ramps.running(model)
+        rollout = registry.rollouts.running(model)
         waits = None
-        if ramp is not None:
-            found_now = judge(registry, workspace.lakehouse, ramp, declared, as_of=as_of or at)
-            waits = outlook(registry, workspace.lakehouse, ramp, at, judgement=found_now)
+        if rollout is not None:
+            found_now = judge(registry, workspace.lakehouse, rollout, declared, as_of=as_of or at)
+            waits = outlook(registry, workspace.lakehouse, rollout, at, judgement=found_now)
     if as_json:
         emit(
             {
@@ -67,11 +67,11 @@ def show_(model: str, since: datetime | None, env: str | None, as_json: bool) ->
                 "versions": [vars(each) for each in found.arms],
                 "compared": [vars(each) for each in found.compared],
                 "sample_ratio": [_ratio(each) for each in found.ratios],
-                "ramp": _ramp(ramp, waits) if ramp else None,
+                "rollout": _rollout(rollout, waits) if rollout else None,
             }
         )
         return
-    _print(model, found, ramp, waits)
+    _print(model, found, rollout, waits)
 
 
 @command.command(name="set")
@@ -80,7 +80,7 @@ def show_(model: str, since: datetime | None, env: str | None, as_json: bool) ->
 @click.option(
     "--by", "columns", multiple=True, help="Column of a request that names the entity; the decision's key unless said."
 )
-@why_option
+@reason_option
 @expect_option
 @env_option
 @json_option
@@ -88,7 +88,7 @@ def set_(
     model: str,
     candidates: tuple[str, ...],
     columns: tuple[str, ...],
-    why: str,
+    reason: str,
     expect: int | None,
     env: str | None,
     as_json: bool,
@@ -109,7 +109,7 @@ def set_(
             home=workspace.home(model),
             expect=expect,
             identity=workspace.access.me(),
-            why=why,
+            reason=reason,
         )
         bring_along(workspace)
         _told(split, as_json=as_json)
@@ -120,11 +120,13 @@ def set_(
 @click.argument("model")
 @click.argument("version", type=click.IntRange(1))
 @click.option("--share", default="100%", show_default=True, help="Of the requests; 0% ends it.")
-@why_option
+@reason_option
 @expect_option
 @env_option
 @json_option
-def shadow(model: str, version: int, share: str, why: str, expect: int | None, env: str | None, as_json: bool) -> None:
+def shadow(
+    model: str, version: int, share: str, reason: str, expect: int | None, env: str | None, as_json: bool
+) -> None:
     """Ask a version too; its answers are only logged."""
     from headrace.deployment import traffic
     from headrace.workspace.policies import declare_for
@@ -141,7 +143,7 @@ def shadow(model: str, version: int, share: str, why: str, expect: int | None, e
             home=workspace.home(model),
             expect=expect,
             identity=workspace.access.me(),
-            why=why,
+            reason=reason,
         )
         bring_along(workspace)
         _told(split, as_json=as_json)
@@ -151,35 +153,35 @@ def shadow(model: str, version: int, share: str, why: str, expect: int | None, e
 @command.command()
 @click.argument("model")
 @click.argument("version", type=click.IntRange(1))
-@why_option
+@reason_option
 @env_option
 @json_option
-def ramp(model: str, version: int, why: str, env: str | None, as_json: bool) -> None:
-    """Begin the ramp of a version that was approved for Production, also after it was stopped."""
+def rollout(model: str, version: int, reason: str, env: str | None, as_json: bool) -> None:
+    """Begin the rollout of a version that was approved for Production, also after it was stopped."""
     from headrace.access.rights import roles
     from headrace.core.errors import RefusedError
-    from headrace.deployment import ramps
+    from headrace.deployment import rollouts
     from headrace.workspace.policies import declare_for
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
         registry, me = workspace.registry, workspace.access.me()
-        me.require(*roles("traffic ramp"), to=f"change the traffic of {model}")
-        if not why.strip():
-            raise RefusedError("a ramp without a reason.", hint="Say why: --why, for whoever reads the record.")
+        me.require(*roles("traffic rollout"), to=f"change the traffic of {model}")
+        if not reason.strip():
+            raise RefusedError("a rollout without a reason.", hint="Say why: --reason, for whoever reads the record.")
         found = registry.get(model, version)
         declare_for(workspace, model, by=me.name)
-        decision = registry.traffic.licence(found)
+        decision = registry.traffic.authorization(found)
         plan = None if decision is None else registry.traffic.plan(decision)
         if decision is None or plan is None:
             raise RefusedError(
-                f"{found.name} was not approved with a ramp.",
-                hint="Declare one, hr.Deployment(…, ramp=hr.Ramp()), and ask again: headrace run deploy",
+                f"{found.name} was not approved with a rollout.",
+                hint="Declare one, hr.Deployment(…, rollout=hr.Rollout()), and ask again: headrace run deploy",
             )
-        begun = ramps.begin(registry, found, decision, plan, home=workspace.home(model), by=me.name, why=why)
+        begun = rollouts.begin(registry, found, decision, plan, home=workspace.home(model), by=me.name, reason=reason)
         bring_along(workspace)
         if as_json:
-            emit(_ramp(begun, None))
+            emit(_rollout(begun, None))
         else:
             say(f"{model} version {version} has {percent(begun.share)}. Next: {bold(f'headrace traffic show {model}')}")
         tell_people(workspace)
@@ -187,38 +189,38 @@ def ramp(model: str, version: int, why: str, env: str | None, as_json: bool) -> 
 
 @command.command()
 @click.argument("model")
-@click.option("--rule", "rules", multiple=True, help="That holds the ramp; all of those unless said.")
-@why_option
+@click.option("--rule", "rules", multiple=True, help="That holds the rollout; all of those unless said.")
+@reason_option
 @env_option
 @json_option
-def waive(model: str, rules: tuple[str, ...], why: str, env: str | None, as_json: bool) -> None:
-    """Let a ramp go on without a rule that nothing can be said of; it takes who could approve."""
+def waive(model: str, rules: tuple[str, ...], reason: str, env: str | None, as_json: bool) -> None:
+    """Let a rollout go on without a rule that nothing can be said of; it takes who could approve."""
     from headrace.deployment import traffic
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
-        held = traffic.waive(workspace.registry, model, rules, identity=workspace.access.me(), why=why)
+        held = traffic.waive(workspace.registry, model, rules, identity=workspace.access.me(), reason=reason)
     waived = rules or tuple(held.held)
     if as_json:
-        emit({"ramp": held.id, "model": model, "version": held.version, "waived": list(waived)})
+        emit({"rollout": held.id, "model": model, "version": held.version, "waived": list(waived)})
     else:
         say(
-            f"{model} version {held.version} goes on without {', '.join(waived)}. Next: {bold('headrace traffic tend')}"
+            f"{model} version {held.version} goes on without {', '.join(waived)}. Next: {bold('headrace traffic reconcile')}"
         )
 
 
 @command.command()
 @click.argument("model")
-@why_option
+@reason_option
 @env_option
 @json_option
-def stop(model: str, why: str, env: str | None, as_json: bool) -> None:
-    """All traffic to the version in Production at once: ends shares, shadows and a ramp."""
+def stop(model: str, reason: str, env: str | None, as_json: bool) -> None:
+    """All traffic to the version in Production at once: ends shares, shadows and a rollout."""
     from headrace.deployment import traffic
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
-        traffic.stop(workspace.registry, model, identity=workspace.access.me(), why=why)
+        traffic.stop(workspace.registry, model, identity=workspace.access.me(), reason=reason)
         split = workspace.registry.traffic.current(model)
         bring_along(workspace)
         _told(split, as_json=as_json)
@@ -230,34 +232,34 @@ def stop(model: str, why: str, env: str | None, as_json: bool) -> None:
 @env_option
 @json_option
 def history(model: str, env: str | None, as_json: bool) -> None:
-    """Every change of the traffic and every ramp: when, by whom, why."""
+    """Every change of the traffic and every rollout: when, by whom, why."""
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
         changes = [_row(each) for each in workspace.registry.traffic.history(model)]
-        ramps = [_ramp(each, None) for each in reversed(workspace.registry.ramps.list(model))]
+        rollouts = [_rollout(each, None) for each in reversed(workspace.registry.rollouts.list(model))]
     if as_json:
-        emit({"changes": changes, "ramps": ramps})
+        emit({"changes": changes, "rollouts": rollouts})
         return
     rows = [{**each, **{name: _shown(each[name]) for name in ("candidates", "shadows")}} for each in changes]
-    columns = ("at", "split", "primary", "candidates", "shadows", "changed_by", "why")
+    columns = ("at", "split", "primary", "candidates", "shadows", "changed_by", "reason")
     table(rows, columns, empty=f"the traffic of {model} has never been divided.")
-    for each in ramps:
+    for each in rollouts:
         where = f"{each['status']} at {percent(float(str(each['share'])))}"
-        put(f"ramp {each['ramp']} of version {each['version']}, {where}, by {each['by']}: {each['why']}")
+        put(f"rollout {each['rollout']} of version {each['version']}, {where}, by {each['by']}: {each['reason']}")
 
 
 @command.command()
 @env_option
 @json_option
-def tend(env: str | None, as_json: bool) -> None:
-    """Take the steps of ramps that are due, as each round of `headrace up` does."""
+def reconcile(env: str | None, as_json: bool) -> None:
+    """Take the steps of rollouts that are due, as each round of `headrace up` does."""
     from headrace.workspace import upkeep
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
         troubles = upkeep.tend(workspace)
-        done, more = upkeep.ramps(workspace)
+        done, more = upkeep.rollouts(workspace)
         if as_json:
             emit({"done": done, "troubles": [*troubles, *more]})
         else:
@@ -266,7 +268,7 @@ def tend(env: str | None, as_json: bool) -> None:
             for trouble in (*troubles, *more):
                 wrong(trouble)
             if not done:
-                say("no step of a ramp is due.")
+                say("no step of a rollout is due.")
         tell_people(workspace)
 
 
@@ -294,24 +296,24 @@ def _declared(workspace: Workspace, model: str) -> tuple[Model | None, datetime 
     return found.get(model), workspace.project.as_of
 
 
-def _told(split: Split, *, as_json: bool) -> None:
+def _told(split: TrafficSplit, *, as_json: bool) -> None:
     if as_json:
         emit(_row(split))
     else:
         say(f"{_said(split)}. Next: {bold(f'headrace traffic show {split.model}')}")
 
 
-def _said(split: Split) -> str:
+def _said(split: TrafficSplit) -> str:
     parts = [] if split.primary is None else [f"version {split.primary} answers {percent(split.primary_weight)}"]
     parts += [f"version {each.version} {percent(each.weight)}" for each in split.candidates]
     parts += [f"version {each.version} is asked {percent(each.weight)} as a shadow" for each in split.shadows]
     return f"{split.model}: {', '.join(parts) or 'nothing is in Production'}"
 
 
-def _print(model: str, found: Experiment, ramp: Ramp | None, waits: str | None) -> None:
+def _print(model: str, found: Experiment, rollout: RolloutState | None, waits: str | None) -> None:
     heading(f"{_said(found.split)}, since {show(found.since)}")
-    if ramp is not None:
-        put(f"  on a ramp, step {ramp.step + 1} of {len(ramp.plan.steps)}: {waits}")
+    if rollout is not None:
+        put(f"  on a rollout, step {rollout.step + 1} of {len(rollout.plan.steps)}: {waits}")
     table([_arm(each) for each in found.arms], empty=f"nothing of {model} is in Production.")
     if found.compared:
         put()
@@ -358,7 +360,7 @@ def _ms(seconds: float | None) -> str | None:
     return None if seconds is None else f"{1000 * seconds:.3g} ms"
 
 
-def _compared(each: Compared) -> dict[str, object]:
+def _compared(each: ComparedMetric) -> dict[str, object]:
     return {
         "version": each.version,
         "role": each.role,
@@ -383,7 +385,7 @@ def _shown(shares: object) -> list[str]:
     return [f"{version}={percent(weight)}" for version, weight in kept.items()]
 
 
-def _row(split: Split) -> dict[str, object]:
+def _row(split: TrafficSplit) -> dict[str, object]:
     return {
         "split": split.id if split.number else None,
         "number": split.number,
@@ -396,23 +398,23 @@ def _row(split: Split) -> dict[str, object]:
         "salt": split.salt,
         "at": split.at,
         "changed_by": split.by,
-        "why": split.why,
+        "reason": split.reason,
     }
 
 
-def _ramp(ramp: Ramp, waits: str | None) -> dict[str, object]:
+def _rollout(rollout: RolloutState, waits: str | None) -> dict[str, object]:
     return {
-        "ramp": ramp.id,
-        "version": ramp.version,
-        "status": ramp.status,
-        "step": ramp.step + 1,
-        "steps": len(ramp.plan.steps),
-        "share": ramp.share,
-        "began": ramp.began,
-        "ended": ramp.ended,
-        "by": ramp.by,
-        "why": ramp.why,
-        "held": dict(ramp.held),
-        "waived": {rule: dict(said) for rule, said in ramp.waived.items()},
+        "rollout": rollout.id,
+        "version": rollout.version,
+        "status": rollout.status,
+        "step": rollout.step + 1,
+        "steps": len(rollout.plan.steps),
+        "share": rollout.share,
+        "started": rollout.started,
+        "ended": rollout.ended,
+        "by": rollout.by,
+        "reason": rollout.reason,
+        "held": dict(rollout.held),
+        "waived": {rule: dict(said) for rule, said in rollout.waived.items()},
         "waits": waits,
     }

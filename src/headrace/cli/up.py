@@ -141,16 +141,16 @@ def _round(workspace: Workspace, servers: Servers, began: datetime, stop: thread
     for job in due:
         if stop.is_set():
             break
-        if job.why == failed:
+        if job.reason == failed:
             wrong(f"headrace run {' '.join(job.arguments)} is left out: the job before it failed")
             continue
-        say(f"{job.why}: headrace run {' '.join(job.arguments)}")
+        say(f"{job.reason}: headrace run {' '.join(job.arguments)}")
         with _job(workspace, job.arguments) as running:
             while (code := _ended(running, stop)) is None:
                 _tend(workspace)
                 servers.tend()
         ended = ended or code
-        failed = job.why if code and job.arguments[0] in ("refresh", "publish", "score") else None
+        failed = job.reason if code and job.arguments[0] in ("refresh", "publish", "score") else None
     if stop.is_set():
         return Round()
     _tend(workspace)
@@ -161,7 +161,7 @@ def _tend(workspace: Workspace) -> None:
     from headrace.workspace import upkeep
 
     troubles = upkeep.tend(workspace)
-    done, more = upkeep.ramps(workspace)
+    done, more = upkeep.rollouts(workspace)
     for line in done:
         say(line)
     for trouble in (*troubles, *more):

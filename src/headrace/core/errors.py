@@ -142,5 +142,5 @@ class MissingExtraError(HeadraceError):
 
     exit_code = 2
 
-    def __init__(self, module: str, extra: str, why: str) -> None:
-        super().__init__(f"{why} needs {module!r}, which is not installed.", hint=f"pip install 'headrace[{extra}]'")
+    def __init__(self, module: str, extra: str, reason: str) -> None:
+        super().__init__(f"{reason} needs {module!r}, which is not installed.", hint=f"pip install 'headrace[{extra}]'")

@@ -69,7 +69,7 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trouble:
+class DeliveryFailure:
     """A channel that did not take its next event."""
 
     channel: str
@@ -99,7 +99,9 @@ class Outbox:
         with self.state.read() as connection:
             return [Event(**dict(row)) for row in connection.execute(wanted).mappings()]
 
-    def deliver(self, channels: Mapping[str, Callable[[Event], None]], *, patient: bool = True) -> list[Trouble]:
+    def deliver(
+        self, channels: Mapping[str, Callable[[Event], None]], *, patient: bool = True
+    ) -> list[DeliveryFailure]:
         """Hands each channel the events that it has not taken yet. Channels must not mind getting one twice.
 
         Args:
@@ -121,7 +123,7 @@ class Outbox:
         with self.state.read() as connection:
             return {row.channel: row.error or "" for row in connection.execute(failed)}
 
-    def _deliver(self, channel: str, take: Callable[[Event], None], *, patient: bool) -> Trouble | None:
+    def _deliver(self, channel: str, take: Callable[[Event], None], *, patient: bool) -> DeliveryFailure | None:
         known = self._known(channel)
         while events := self.events(after=known["delivered"]):
             for event in events:
@@ -129,13 +131,13 @@ class Outbox:
                     continue
                 if patient and known["again"] is not None and known["again"] > now():
                     told = {name: known[name] for name in ("attempts", "error", "again")}
-                    return Trouble(channel=channel, event=event, **told)
+                    return DeliveryFailure(channel=channel, event=event, **told)
                 if (trouble := self._hand(channel, take, event, known["attempts"] + 1)) is not None:
                     return trouble
                 known = self._known(channel)
         return None
 
-    def _hand(self, channel: str, take: Callable[[Event], None], event: Event, attempts: int) -> Trouble | None:
+    def _hand(self, channel: str, take: Callable[[Event], None], event: Event, attempts: int) -> DeliveryFailure | None:
         """One event to one channel."""
         try:
             take(event)
@@ -143,7 +145,7 @@ class Outbox:
             again = now() + min(FIRST_WAIT * 2 ** min(attempts - 1, 20), LONGEST_WAIT)
             text = (str(error) if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}")[:2000]
             self._note(channel, event, attempts=attempts, again=again, error=text)
-            return Trouble(channel=channel, event=event, attempts=attempts, error=text, again=again)
+            return DeliveryFailure(channel=channel, event=event, attempts=attempts, error=text, again=again)
         self._note(channel, event, delivered=event.id, attempts=0, again=None, error=None)
         return None
 

@@ -89,7 +89,7 @@ def copy_folder(source: Path, target: Path, *, without: Container[str] = ()) -> 
     try:
         shutil.copytree(source, target, symlinks=True, ignore=left_out)
     except shutil.Error as error:
-        told = [str(why) for *_, why in error.args[0]]
+        told = [str(reason) for *_, reason in error.args[0]]
         raise DataError(f"{str(source)!r} cannot be copied: {told[0]}", findings=told[1:]) from error
 
 

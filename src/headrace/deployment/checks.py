@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headrace.core.text import counted
-from headrace.deployment.declarations import AtLeast, Documented, ForbidInputs, Signature
-from headrace.deployment.findings import Finding
+from headrace.deployment.declarations import AtLeast, Documented, ForbidInputs, SignatureGate
+from headrace.deployment.findings import GateFinding
 from headrace.training.declarations import METRICS
 from headrace.training.output import kind
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from headrace.deployment.declarations import Gate
-    from headrace.deployment.staged import Staged
+    from headrace.deployment.serving_bundle import Staged
     from headrace.features.plan import FeaturePlan
     from headrace.registry.records import Version
     from headrace.training.declarations import Model
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def comply(
     gates: Sequence[Gate], model: Model, version: Version, staged: Staged, described: Mapping[str, str]
-) -> list[Finding]:
+) -> list[GateFinding]:
     """The findings of the gates that look at one version alone, in declared order.
 
     Args:
@@ -37,9 +37,9 @@ def comply(
 
 def _findings(
     gates: Sequence[Gate], model: Model, version: Version, staged: Staged, described: Mapping[str, str]
-) -> Iterator[Finding]:
+) -> Iterator[GateFinding]:
     for gate in gates:
-        if isinstance(gate, Signature):
+        if isinstance(gate, SignatureGate):
             yield _signature(staged)
         elif isinstance(gate, Documented):
             yield _documented(model, described)
@@ -49,48 +49,54 @@ def _findings(
             yield _at_least(gate, model, version)
 
 
-def _signature(staged: Staged) -> Finding:
+def _signature(staged: Staged) -> GateFinding:
     expected, found = list(staged.plan_inputs), list(staged.signature_inputs)
     if expected != found:
         stray = sorted(set(expected) ^ set(found)) or found
-        why = f"the logged signature is not that of the features: {', '.join(stray)}"
+        reason = f"the logged signature is not that of the features: {', '.join(stray)}"
     elif staged.mismatches:
-        why = f"{staged.mismatches} of {staged.samples} samples differ between MLflow's pyfunc and ours"
+        reason = f"{staged.mismatches} of {staged.samples} samples differ between MLflow's pyfunc and ours"
     elif staged.samples == 0:
-        return Finding(gate="signature", result="no decision", value=0, limit=1, why="there are no rows to try it on")
+        return GateFinding(
+            gate="signature", result="no decision", value=0, limit=1, reason="there are no rows to try it on"
+        )
     else:
-        why = f"{len(found)} inputs; {staged.samples} samples answered alike to the last bit"
-        return Finding(gate="signature", result="passed", value=0, limit=0, why=why)
-    return Finding(gate="signature", result="failed", value=staged.mismatches, limit=0, why=why)
+        reason = f"{len(found)} inputs; {staged.samples} samples answered alike to the last bit"
+        return GateFinding(gate="signature", result="passed", value=0, limit=0, reason=reason)
+    return GateFinding(gate="signature", result="failed", value=staged.mismatches, limit=0, reason=reason)
 
 
-def _documented(model: Model, described: Mapping[str, str]) -> Finding:
+def _documented(model: Model, described: Mapping[str, str]) -> GateFinding:
     things = {f"model {model.name}": model.description, **described}
     silent = [name for name, text in things.items() if not text.strip()]
-    why = f"no description: {', '.join(silent)}" if silent else counted(len(things), "description")
-    return Finding(gate="documented", result="failed" if silent else "passed", value=len(silent), limit=0, why=why)
+    reason = f"no description: {', '.join(silent)}" if silent else counted(len(things), "description")
+    return GateFinding(
+        gate="documented", result="failed" if silent else "passed", value=len(silent), limit=0, reason=reason
+    )
 
 
-def _forbidden(gate: ForbidInputs, plan: FeaturePlan) -> Finding:
+def _forbidden(gate: ForbidInputs, plan: FeaturePlan) -> GateFinding:
     sources = {
         *plan.spine_columns,
         *(column for lookup in plan.lookups for pair in lookup.columns for column in pair),
         *(column for call in plan.calls for column in call.inputs),
     }
     used = [name for name in gate.columns if name in sources]
-    why = f"features are made from {', '.join(used)}" if used else f"none of {', '.join(gate.columns)} is used"
-    return Finding(
-        gate="forbid_inputs", result="failed" if used else "passed", value=", ".join(used), limit="none", why=why
+    reason = f"features are made from {', '.join(used)}" if used else f"none of {', '.join(gate.columns)} is used"
+    return GateFinding(
+        gate="forbid_inputs", result="failed" if used else "passed", value=", ".join(used), limit="none", reason=reason
     )
 
 
-def _at_least(gate: AtLeast, model: Model, version: Version) -> Finding:
+def _at_least(gate: AtLeast, model: Model, version: Version) -> GateFinding:
     value = version.metrics.get(gate.metric)
     said = f"{gate.metric} on the test rows"
     if value is None:
-        why = f"{said} was not measured" if gate.metric not in version.metrics else f"{said} has no value"
-        return Finding(gate="at_least", result="no decision", value=None, limit=gate.limit, why=why)
+        reason = f"{said} was not measured" if gate.metric not in version.metrics else f"{said} has no value"
+        return GateFinding(gate="at_least", result="no decision", value=None, limit=gate.limit, reason=reason)
     high_is_good = METRICS[kind(model.task)][gate.metric] == "maximize"
     good = value >= gate.limit if high_is_good else value <= gate.limit
-    why = f"{said} is {value:.4f}, {'at least' if high_is_good else 'at most'} {gate.limit:g} is asked for"
-    return Finding(gate="at_least", result="passed" if good else "failed", value=value, limit=gate.limit, why=why)
+    reason = f"{said} is {value:.4f}, {'at least' if high_is_good else 'at most'} {gate.limit:g} is asked for"
+    return GateFinding(
+        gate="at_least", result="passed" if good else "failed", value=value, limit=gate.limit, reason=reason
+    )

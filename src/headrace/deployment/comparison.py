@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from headrace.core.clock import duration, instant
 from headrace.core.errors import DataError
-from headrace.deployment.findings import Finding
+from headrace.deployment.findings import GateFinding
 from headrace.features.rows import full_rows
 from headrace.lakehouse.commit import Upsert
 from headrace.training import labels as known_labels
@@ -38,7 +38,7 @@ INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
+class ComparedRows:
     """Labelled decisions with the outputs of both.
 
     Attributes:
@@ -63,7 +63,7 @@ def gather(
     champion: tuple[Version, LoadedVersion] | None,
     *,
     as_of: datetime,
-) -> Compared:
+) -> ComparedRows:
     """Decisions after everything that either was fitted on, less what either was calibrated on.
 
     Args:
@@ -100,7 +100,7 @@ def gather(
             )
         other = champion[1].predict(theirs[usable])
     known = moments[usable]
-    return Compared(
+    return ComparedRows(
         y=y,
         champion=other,
         challenger=given,
@@ -110,8 +110,8 @@ def gather(
 
 
 def judge(
-    gate: NotWorse, model: Model, compared: Compared, *, champion: Version | None, must_help: bool = False
-) -> Finding:
+    gate: NotWorse, model: Model, compared: ComparedRows, *, champion: Version | None, must_help: bool = False
+) -> GateFinding:
     """Whether "worse by more than the margin" can be ruled out on these rows.
 
     Args:
@@ -124,26 +124,26 @@ def judge(
     against = f"version {champion.version}" if champion else "a constant prediction"
     rows = len(compared.y)
     if rows < gate.min_rows:
-        why = f"{rows:,} labelled decisions that neither has seen; {gate.min_rows:,} are needed (hr.not_worse(min_rows=…))"
-        return Finding(gate="not_worse", result="no decision", value=None, limit=-gate.margin, why=why)
+        reason = f"{rows:,} labelled decisions that neither has seen; {gate.min_rows:,} are needed (hr.not_worse(min_rows=…))"
+        return GateFinding(gate="not_worse", result="no decision", value=None, limit=-gate.margin, reason=reason)
     found = difference(model.task, gate.metric, compared.y, compared.champion, compared.challenger)
     if found is None or not math.isfinite(found.error):
-        why = f"{gate.metric} has no meaning on these {rows:,} decisions"
-        return Finding(gate="not_worse", result="no decision", value=None, limit=-gate.margin, why=why)
+        reason = f"{gate.metric} has no meaning on these {rows:,} decisions"
+        return GateFinding(gate="not_worse", result="no decision", value=None, limit=-gate.margin, reason=reason)
     passed = found.not_worse(gate.margin, alpha=gate.alpha)
     helps = found.better(alpha=gate.alpha)
-    why = (
+    reason = (
         f"{gate.metric} {found.challenger:.4f} against {found.champion:.4f} of {against} on {rows:,} decisions: "
         f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
     )
     if must_help and passed and not helps:
-        why += "; it was trained to answer an alert, and does not help"
-    return Finding(
+        reason += "; it was trained to answer an alert, and does not help"
+    return GateFinding(
         gate="not_worse",
         result="passed" if passed and (helps or not must_help) else "failed",
         value=found.value,
         limit=0.0 if must_help else -gate.margin,
-        why=why,
+        reason=reason,
         details={
             "metric": gate.metric,
             "champion": champion.version if champion else None,
@@ -159,7 +159,7 @@ def judge(
     )
 
 
-def keep(lakehouse: Lakehouse, version: Version, findings: list[Finding], *, id: str) -> None:  # noqa: A002
+def keep(lakehouse: Lakehouse, version: Version, findings: list[GateFinding], *, id: str) -> None:  # noqa: A002
     """Writes findings into `metrics.comparisons`, one row each."""
     rows = [
         {
@@ -170,7 +170,7 @@ def keep(lakehouse: Lakehouse, version: Version, findings: list[Finding], *, id:
             "result": finding.result,
             "value": finding.value,
             "limit": finding.limit,
-            "why": finding.why,
+            "reason": finding.reason,
             **{name: (finding.details or {}).get(name) for name in DETAILS},
         }
         for place, finding in enumerate(findings)
@@ -209,7 +209,7 @@ SCHEMA = pa.schema(
         ("result", pa.string()),
         ("value", pa.float64()),
         ("limit", pa.float64()),
-        ("why", pa.string()),
+        ("reason", pa.string()),
         ("metric", pa.string()),
         ("champion", pa.int64()),
         ("champion_value", pa.float64()),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from headrace.inference.declarations import Score
     from headrace.inference.streaming.declarations import Stream
     from headrace.monitoring.declarations import Monitor
-    from headrace.registry.records import RampPlan
+    from headrace.registry.records import RolloutPlan
     from headrace.serving.declarations import Serve
     from headrace.training.declarations import Direction, Model
 
@@ -38,7 +38,7 @@ LATENCIES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}  # the share of t
 
 
 @dataclass(frozen=True)
-class Signature:
+class SignatureGate:
     """The artifact is whole, its signature is that of the plan, and it predicts its own samples as MLflow's pyfunc does."""
 
     name: ClassVar[str] = "signature"
@@ -94,12 +94,12 @@ class Approval:
     role: str
 
 
-Gate = Signature | Documented | ForbidInputs | AtLeast | NotWorse | Approval
+Gate = SignatureGate | Documented | ForbidInputs | AtLeast | NotWorse | Approval
 
 
-def signature() -> Signature:
+def signature() -> SignatureGate:
     """The version is what was registered and predicts its samples to the last bit as MLflow's pyfunc does."""
-    return Signature()
+    return SignatureGate()
 
 
 def documented() -> Documented:
@@ -180,8 +180,8 @@ class Retrain:
 
 
 @dataclass(frozen=True)
-class Stop:
-    """What ends a ramp.
+class Guardrail:
+    """What ends a rollout.
 
     Attributes:
         metric: `error_rate` (answers with a status of 500 or more), a latency (`p50`, `p90`, `p95`, `p99`, seconds), or a
@@ -189,7 +189,7 @@ class Stop:
         above: the most that is accepted.
         below: the least that is accepted.
         worse_by: how much worse than the version in Production, in the same period, is accepted.
-        late: labels come after the ramp, which ends without them.
+        late: labels come after the rollout, which ends without them.
     """
 
     metric: str
@@ -208,55 +208,57 @@ class Stop:
         return f"{self.metric} > {self.above:g}" if self.above is not None else f"{self.metric} < {self.below:g}"
 
 
-def stop(
+def guardrail(
     metric: str,
     *,
     above: float | str | None = None,
     below: float | None = None,
     worse_by: float | None = None,
     late: bool = False,
-) -> Stop:
-    """A rule that ends a ramp and leaves Production as it is: `hr.stop("p99", above="50ms")`.
+) -> Guardrail:
+    """A rule that ends a rollout and leaves Production as it is: `hr.guardrail("p99", above="50ms")`.
 
     A rule fires when chance can be ruled out, however often it is looked at. One that nothing could be said of by the end of
-    the ramp holds it there; with `late=True`, for labels that come later than the ramp ends, the ramp ends without it.
+    the rollout holds it there; with `late=True`, for labels that come later than the rollout ends, the rollout ends without it.
 
     Raises:
         DeclarationError: not exactly one limit, one that is not possible, or a latency that is not counted.
     """
     if [above, below, worse_by].count(None) != 2:
-        raise DeclarationError(f"stop({metric!r}) needs one of above=, below= and worse_by=.")
+        raise DeclarationError(f"guardrail({metric!r}) needs one of above=, below= and worse_by=.")
     if late and (metric == ERROR_RATE or metric in LATENCIES):
-        raise DeclarationError(f"stop({metric!r}, late=True) is not possible: servers count it at once.")
+        raise DeclarationError(f"guardrail({metric!r}, late=True) is not possible: servers count it at once.")
     if metric in LATENCIES:
-        return Stop(metric, above=_latency(metric, above))
-    check_flags("stop", late=late)
+        return Guardrail(metric, above=_latency(metric, above))
+    check_flags("guardrail", late=late)
     limit = next(each for each in (above, below, worse_by) if each is not None)
-    check_numbers("stop", **{"above" if below is worse_by else "below" if above is worse_by else "worse_by": limit})
+    check_numbers(
+        "guardrail", **{"above" if below is worse_by else "below" if above is worse_by else "worse_by": limit}
+    )
     if worse_by is not None and worse_by <= 0:
         raise DeclarationError(
-            f"stop({metric!r}, worse_by={worse_by}) is not possible.",
+            f"guardrail({metric!r}, worse_by={worse_by}) is not possible.",
             hint="Above 0: two versions that are equal differ by chance.",
         )
     if metric == ERROR_RATE and (below is not None or isinstance(limit, str) or not 0 < limit < 1):
-        raise DeclarationError(f"stop('error_rate') takes above= or worse_by= between 0 and 1, not {limit!r}.")
-    return Stop(metric, above=None if above is None else float(above), below=below, worse_by=worse_by, late=late)
+        raise DeclarationError(f"guardrail('error_rate') takes above= or worse_by= between 0 and 1, not {limit!r}.")
+    return Guardrail(metric, above=None if above is None else float(above), below=below, worse_by=worse_by, late=late)
 
 
 def _latency(metric: str, above: float | str | None) -> float:
-    from headrace.serving.telling import BUCKETS
+    from headrace.serving.metrics import BUCKETS
 
     known = {f"{1000 * bound:g}ms": bound for bound in BUCKETS}
     if not isinstance(above, str) or above not in known:
         raise DeclarationError(
-            f"stop({metric!r}, above={above!r}) is not possible: servers count latencies up to certain bounds.",
+            f"guardrail({metric!r}, above={above!r}) is not possible: servers count latencies up to certain bounds.",
             hint=f"above= one of {', '.join(known)}.",
         )
     return known[above]
 
 
 @dataclass(frozen=True)
-class Ramp:
+class Rollout:
     """The way of an approved version into Production: a growing share of the entities, as long as no rule stops it.
 
     Without one, an approved version comes to Production at once; so does the first version, and a rollback.
@@ -264,7 +266,7 @@ class Ramp:
     Args:
         steps: shares, rising; after the last one comes Production.
         every: how long each step takes at least.
-        stop: what ends it: `hr.stop("error_rate", above=0.01)`.
+        guardrails: what ends it: `hr.guardrail("error_rate", above=0.01)`.
         min_requests: that the candidate must have answered in each step.
         by: columns of a request that name the entity, which stays with its version; the key of the decision unless said.
         alpha: the probability that a version which breaks no rule is stopped, over all rules and looks together.
@@ -273,53 +275,53 @@ class Ramp:
     _: KW_ONLY
     steps: Sequence[str | float] = ("5%", "25%", "50%")
     every: str = "1h"
-    stop: Sequence[Stop] = field(default_factory=tuple)
+    guardrails: Sequence[Guardrail] = field(default_factory=tuple)
     min_requests: int = 500
     by: Sequence[str] = field(default_factory=tuple)
     alpha: float = 0.05
 
     def __post_init__(self) -> None:
-        check("Ramp", lambda steps: isinstance(steps, list | tuple), "Write ('5%', '25%', '50%').", steps=self.steps)
+        check("Rollout", lambda steps: isinstance(steps, list | tuple), "Write ('5%', '25%', '50%').", steps=self.steps)
         shares = [share(each) for each in self.steps]
         if not shares or sorted(set(shares)) != shares or shares[-1] >= 1:
             raise DeclarationError(
-                f"Ramp(steps={tuple(self.steps)!r}) is not possible.",
+                f"Rollout(steps={tuple(self.steps)!r}) is not possible.",
                 hint="Rising shares below 100%, which is Production: ('5%', '25%', '50%').",
             )
         if not isinstance(self.by, list | tuple) or not all(isinstance(each, str) for each in self.by):
-            raise DeclarationError(f"Ramp(by={self.by!r}) is no list of columns.", hint='Write by=("customer",).')
-        check_whole("Ramp", min_requests=self.min_requests)
-        check_numbers("Ramp", alpha=self.alpha)
+            raise DeclarationError(f"Rollout(by={self.by!r}) is no list of columns.", hint='Write by=("customer",).')
+        check_whole("Rollout", min_requests=self.min_requests)
+        check_numbers("Rollout", alpha=self.alpha)
         if not 0 < self.alpha < 0.5:
-            raise DeclarationError(f"Ramp(alpha={self.alpha}) is not possible.", hint="Above 0, and below 0.5.")
+            raise DeclarationError(f"Rollout(alpha={self.alpha}) is not possible.", hint="Above 0, and below 0.5.")
         check(
-            "Ramp",
-            lambda stop: isinstance(stop, list | tuple),
-            'Write [hr.stop("error_rate", above=0.01)].',
-            stop=self.stop,
+            "Rollout",
+            lambda given: isinstance(given, list | tuple),
+            'Write [hr.guardrail("error_rate", above=0.01)].',
+            guardrails=self.guardrails,
         )
-        check_durations("Ramp", every=self.every)
-        for rule in self.stop:
-            if not isinstance(rule, Stop):
-                raise DeclarationError(f"{rule!r} is no stop.", hint='hr.stop("error_rate", above=0.01)')
+        check_durations("Rollout", every=self.every)
+        for rule in self.guardrails:
+            if not isinstance(rule, Guardrail):
+                raise DeclarationError(f"{rule!r} is no guardrail.", hint='hr.guardrail("error_rate", above=0.01)')
         if duration(self.every) * len(shares) >= VALID:
             raise DeclarationError(
-                f"Ramp(every={self.every!r}) with {len(shares)} steps takes {duration(self.every) * len(shares)}.",
+                f"Rollout(every={self.every!r}) with {len(shares)} steps takes {duration(self.every) * len(shares)}.",
                 hint=f"An approval is good for {VALID.days} days, and the last step must be over by then.",
             )
 
     @property
-    def plan(self) -> RampPlan:
+    def plan(self) -> RolloutPlan:
         """As evidence of a request for Production keeps it."""
-        from headrace.registry.records import RampPlan
+        from headrace.registry.records import RolloutPlan
 
-        return RampPlan(
+        return RolloutPlan(
             steps=tuple(share(each) for each in self.steps),
             every=duration(self.every).total_seconds(),
             min_requests=self.min_requests,
-            stop=tuple(
+            guardrails=tuple(
                 {name: value for name, value in vars(each).items() if value is not None and value is not False}
-                for each in self.stop
+                for each in self.guardrails
             ),
             alpha=self.alpha,
             by=tuple(self.by),
@@ -340,7 +342,7 @@ class Deployment:
         gates: what a version must pass on its way to Production. Without any, whoever may promote promotes.
         serve: answering over HTTP.
         stream: scoring decisions as they come in.
-        ramp: how an approved version comes into Production; at once unless said.
+        rollout: how an approved version comes into Production; at once unless said.
         monitor: watching its predictions.
         retrain: training again.
         owner: who is told.
@@ -354,7 +356,7 @@ class Deployment:
     gates: Sequence[Gate] = field(default_factory=tuple)
     serve: Serve | None = None
     stream: Stream | None = None
-    ramp: Ramp | None = None
+    rollout: Rollout | None = None
     monitor: Monitor | None = None
     retrain: Retrain | None = None
     owner: str = ""
@@ -372,7 +374,7 @@ class Deployment:
             "Deployment", lambda score: isinstance(score, Score), 'hr.Score(into="gold.predictions")', score=self.score
         )
         check("Deployment", lambda gates: isinstance(gates, list | tuple), "Write [hr.signature()].", gates=self.gates)
-        for name, kind in {"serve": Serve, "monitor": Monitor, "retrain": Retrain, "ramp": Ramp}.items():
+        for name, kind in {"serve": Serve, "monitor": Monitor, "retrain": Retrain, "rollout": Rollout}.items():
             check(
                 "Deployment",
                 lambda value, kind=kind: value is None or isinstance(value, kind),
@@ -395,32 +397,32 @@ class Deployment:
         if self.stream is not None and not isinstance(self.stream, Stream):  # pyright: ignore[reportUnnecessaryIsInstance]
             hint = 'hr.Stream(source=hr.kafka("topic"), into="gold.predictions")'
             raise DeclarationError(f"stream={self.stream!r} is no stream.", hint=hint)
-        self._check_ramp(metrics)
+        self._check_rollout(metrics)
         for schedule in (self.score.every, self.retrain.every if self.retrain else None):
             if schedule is not None and not isinstance(schedule, Cron):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise DeclarationError(f"every={schedule!r} is no schedule.", hint='hr.cron("0 4 * * *")')
 
-    def _check_ramp(self, metrics: Mapping[str, Direction]) -> None:
-        if self.ramp is None:
+    def _check_rollout(self, metrics: Mapping[str, Direction]) -> None:
+        if self.rollout is None:
             return
         if self.serve is None:
             raise DeclarationError(
-                f"the ramp of {self.model.name} has no traffic to divide: the deployment declares no serving.",
+                f"the rollout of {self.model.name} has no traffic to divide: the deployment declares no serving.",
                 hint="Add serve=hr.Serve().",
             )
-        for rule in self.ramp.stop:
+        for rule in self.rollout.guardrails:
             if rule.metric == ERROR_RATE or rule.metric in LATENCIES:
                 continue
             if rule.metric not in metrics:
-                raise _no_metric(f"stop({rule.metric!r})", self.model.name, (ERROR_RATE, *LATENCIES, *metrics))
+                raise _no_metric(f"guardrail({rule.metric!r})", self.model.name, (ERROR_RATE, *LATENCIES, *metrics))
             wrong = "above" if metrics[rule.metric] == "maximize" else "below"
             if getattr(rule, wrong) is not None:
                 raise DeclarationError(
-                    f"stop({rule.metric!r}, {wrong}=…) would stop what is good.", hint="Use the other."
+                    f"guardrail({rule.metric!r}, {wrong}=…) would stop what is good.", hint="Use the other."
                 )
             if self.model.task.label.table.time is None:
                 raise DeclarationError(
-                    f"stop({rule.metric!r}) needs to know when labels came: {self.model.task.label.table.name!r} has no time=."
+                    f"guardrail({rule.metric!r}) needs to know when labels came: {self.model.task.label.table.name!r} has no time=."
                 )
 
     @property

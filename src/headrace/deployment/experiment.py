@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
-from headrace.deployment import observed, ratio, sequential
+from headrace.deployment import ratio, sequential, traffic_metrics
 from headrace.deployment.declarations import ERROR_RATE
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from headrace.deployment.observed import Counted, Gap, Key
     from headrace.deployment.ratio import Ratio
+    from headrace.deployment.traffic_metrics import Counted, Gap, Key
     from headrace.lakehouse.lakehouse import Lakehouse
-    from headrace.registry.records import Split
+    from headrace.registry.records import TrafficSplit
     from headrace.registry.registry import Registry
     from headrace.training.declarations import Model
 
@@ -56,7 +56,7 @@ class Arm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
+class ComparedMetric:
     """A figure of a version beside that of the version in Production, in the same splits.
 
     Attributes:
@@ -88,10 +88,10 @@ class Experiment:
         ratios: whether entities are divided as asked, in each split that divided any.
     """
 
-    split: Split
+    split: TrafficSplit
     since: datetime
     arms: tuple[Arm, ...]
-    compared: tuple[Compared, ...]
+    compared: tuple[ComparedMetric, ...]
     ratios: tuple[Ratio, ...] = ()
 
 
@@ -119,7 +119,7 @@ def experiment(
     split = registry.traffic.current(name)
     began = [each.at for each in registry.traffic.experiment(name) if each.at]
     start = since or (began[0] if began else at - WITHOUT_SPLIT)
-    counts = observed.counted(lakehouse, name, since=start)
+    counts = traffic_metrics.counted(lakehouse, name, since=start)
     arms = [_arm(counts, *each) for each in _roles(split)]
     beside = [arm for arm in arms if arm.role != "primary"]
     compared = [_errors(counts, arm, split.primary) for arm in beside if split.primary is not None]
@@ -129,14 +129,14 @@ def experiment(
     return Experiment(split=split, since=start, arms=tuple(arms), compared=tuple(compared), ratios=tuple(ratios))
 
 
-def _roles(split: Split) -> list[tuple[int, str, float]]:
+def _roles(split: TrafficSplit) -> list[tuple[int, str, float]]:
     found = [] if split.primary is None else [(split.primary, "primary", split.primary_weight)]
     found += [(each.version, "candidate", each.weight) for each in split.candidates]
     return found + [(each.version, "shadow", each.weight) for each in split.shadows]
 
 
 def _arm(counts: Mapping[Key, Counted], version: int, role: str, share: float) -> Arm:
-    mine = observed.total(counts, version, role)
+    mine = traffic_metrics.total(counts, version, role)
     return Arm(
         version=version,
         role=role,
@@ -150,32 +150,32 @@ def _arm(counts: Mapping[Key, Counted], version: int, role: str, share: float) -
     )
 
 
-def _errors(counts: Mapping[Key, Counted], arm: Arm, primary: int) -> Compared:
-    gap = observed.error_gap(counts, arm.version, primary, role=arm.role)
+def _errors(counts: Mapping[Key, Counted], arm: Arm, primary: int) -> ComparedMetric:
+    gap = traffic_metrics.error_gap(counts, arm.version, primary, role=arm.role)
     return _compared(arm, ERROR_RATE, arm.error_rate, None, arm.requests, gap, better=-1)
 
 
 def _metrics(
-    lakehouse: Lakehouse, model: Model, split: Split, arms: list[Arm], since: datetime, as_of: datetime
-) -> list[Compared]:
+    lakehouse: Lakehouse, model: Model, split: TrafficSplit, arms: list[Arm], since: datetime, as_of: datetime
+) -> list[ComparedMetric]:
     if model.task.label.table.time is None:
         return []
     known: dict[tuple[int, str], pd.DataFrame] = {}
     for arm in arms:
-        rows = observed.answers(
+        rows = traffic_metrics.answers(
             lakehouse, model, arm.version, role=arm.role, as_of=as_of, since=since, entity=split.columns
         )
         if rows is not None:
             known[arm.version, arm.role] = rows
-    found: list[Compared] = []
+    found: list[ComparedMetric] = []
     for metric in model.metrics:
-        up = 1 if observed.direction(model, metric) == "maximize" else -1
+        up = 1 if traffic_metrics.direction(model, metric) == "maximize" else -1
         for arm in arms:
             rows, other = known.get((arm.version, arm.role)), known.get((split.primary or 0, "primary"))
             if rows is None or other is None:
                 continue
-            estimate = observed.estimate(model, metric, rows)
-            gap = None if arm.role == "primary" else observed.gap(model, metric, rows, other)
+            estimate = traffic_metrics.estimate(model, metric, rows)
+            gap = None if arm.role == "primary" else traffic_metrics.gap(model, metric, rows, other)
             variance = None if estimate is None else estimate.variance
             value = None if estimate is None else estimate.value
             found.append(_compared(arm, metric, value, variance, len(rows), gap, better=up))
@@ -184,7 +184,7 @@ def _metrics(
 
 def _compared(
     arm: Arm, metric: str, value: float | None, variance: float | None, rows: int, gap: Gap | None, *, better: int
-) -> Compared:
+) -> ComparedMetric:
     scale = SCALES.get(metric, SCALE) or PART * abs(value or 1.0)
     own = None if variance is None else sequential.radius(variance, scale=scale, alpha=ALPHA)
     around = None if gap is None else sequential.radius(gap.variance, scale=scale, alpha=ALPHA)
@@ -193,7 +193,7 @@ def _compared(
     verdict: Verdict = "not told yet"
     if low is not None and high is not None and (low > 0 or high < 0):
         verdict = "better" if (low > 0) == (better > 0) else "worse"
-    return Compared(
+    return ComparedMetric(
         version=arm.version,
         role=arm.role,
         metric=metric,

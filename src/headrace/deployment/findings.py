@@ -14,7 +14,7 @@ Result = Literal["passed", "failed", "no decision"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class GateFinding:
     """One gate's answer.
 
     Attributes:
@@ -22,7 +22,7 @@ class Finding:
         result: `no decision` is no pass.
         value: what was measured.
         limit: what was asked for.
-        why: one sentence for a person.
+        reason: one sentence for a person.
         details: the figures behind it.
     """
 
@@ -30,7 +30,7 @@ class Finding:
     result: Result
     value: float | str | None
     limit: float | str | None
-    why: str
+    reason: str
     details: dict[str, Json] | None = None
 
     def to_json(self) -> dict[str, Json]:
@@ -38,7 +38,7 @@ class Finding:
         return cast("dict[str, Json]", asdict(self))
 
 
-def together(findings: Sequence[Finding]) -> Result:
+def together(findings: Sequence[GateFinding]) -> Result:
     """The answer of all gates: one that failed fails, one without a decision leaves it open."""
     results = {finding.result for finding in findings}
     return "failed" if "failed" in results else "no decision" if "no decision" in results else "passed"

@@ -1,8 +1,8 @@
-"""What a ramp cannot be judged by: rules that see nothing. Nothing seen is no pass; the ramp waits, and says for what.
+"""What a rollout cannot be judged by: rules that see nothing. Nothing seen is no pass; the rollout waits, and says for what.
 
 * A rule on labels that finds none, or far fewer than there should be, where labels are there: those of the version in
   Production in the same split, or of the decisions of that time in the spine. It holds every step.
-* A rule that nothing could be said of by the end of the last step. It holds the ramp there, until there is enough, or a
+* A rule that nothing could be said of by the end of the last step. It holds the rollout there, until there is enough, or a
   person waives the rule; unless it was declared with `late=True` and no labels came.
 """
 
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.core.text import counted as many
-from headrace.deployment import observed
+from headrace.deployment import traffic_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from headrace.deployment.declarations import Stop
-    from headrace.deployment.observed import Answered, Seen
+    from headrace.deployment.declarations import Guardrail
+    from headrace.deployment.traffic_metrics import AnsweredBy, Seen
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.training.declarations import Model
 
@@ -34,16 +34,16 @@ class Hold:
 
     Attributes:
         rule: its name.
-        why: for a person.
+        reason: for a person.
         at_the_end: holds the last step only.
     """
 
     rule: str
-    why: str
+    reason: str
     at_the_end: bool = False
 
 
-def unseen(lakehouse: Lakehouse, model: Model, mine: Answered, other: Answered, *, as_of: datetime) -> str | None:
+def unseen(lakehouse: Lakehouse, model: Model, mine: AnsweredBy, other: AnsweredBy, *, as_of: datetime) -> str | None:
     """Why labels do not seem to find a candidate's answers; None where they do, or where there are none to find.
 
     Args:
@@ -63,7 +63,7 @@ def unseen(lakehouse: Lakehouse, model: Model, mine: Answered, other: Answered, 
 
     def there(split: str) -> Seen | None:
         seen = mine.seen[split]
-        return observed.labels_there(lakehouse, model, first=seen.first, last=seen.last, as_of=as_of)
+        return traffic_metrics.labels_there(lakehouse, model, first=seen.first, last=seen.last, as_of=as_of)
 
     spine = {split: found for split in mine.seen if (found := there(split)) is not None}
     if _too_few(labelled, _expected(mine.seen, spine.get)):
@@ -76,7 +76,7 @@ def unseen(lakehouse: Lakehouse, model: Model, mine: Answered, other: Answered, 
     return None
 
 
-def empty(mine: Answered, other: Answered) -> tuple[int, int, float]:
+def empty(mine: AnsweredBy, other: AnsweredBy) -> tuple[int, int, float]:
     """A candidate's answers that hold nothing, of how many, and the share that is accepted: twice that of Production."""
     theirs = sum(seen.answers for seen in other.seen.values())
     share = sum(seen.empty for seen in other.seen.values()) / max(theirs, 1)
@@ -84,15 +84,19 @@ def empty(mine: Answered, other: Answered) -> tuple[int, int, float]:
     return nothing, answers, min(max(0.01, 2 * share), 0.99)
 
 
-def untold(rule: Stop, mine: Answered | None, other: Answered | None) -> Hold | None:
-    """Holds the end of a ramp for a rule on labels of which nothing could be said; None for one that may go without."""
+def untold(rule: Guardrail, mine: AnsweredBy | None, other: AnsweredBy | None) -> Hold | None:
+    """Holds the end of a rollout for a rule on labels of which nothing could be said; None for one that may go without."""
     counts = [0 if each is None else len(each.labelled) for each in (mine, other)]
-    enough = min(counts) >= observed.FEWEST_ROWS if rule.worse_by is not None else counts[0] >= observed.FEWEST_ROWS
+    enough = (
+        min(counts) >= traffic_metrics.FEWEST_ROWS
+        if rule.worse_by is not None
+        else counts[0] >= traffic_metrics.FEWEST_ROWS
+    )
     if rule.late and not enough:
         return None
     labels = f"{many(counts[0], 'labelled answer')} of the candidate and {counts[1]:,} of the version in Production"
-    why = f"nothing can be said by {labels}; it takes {observed.FEWEST_ROWS} of {observed.FEWEST_GROUPS} entities of each in one split"
-    return Hold(rule=rule.name, why=f"{rule.name}: {why}", at_the_end=True)
+    reason = f"nothing can be said by {labels}; it takes {traffic_metrics.FEWEST_ROWS} of {traffic_metrics.FEWEST_GROUPS} entities of each in one split"
+    return Hold(rule=rule.name, reason=f"{rule.name}: {reason}", at_the_end=True)
 
 
 def _expected(mine: Mapping[str, Seen], reference: Callable[[str], Seen | None]) -> float:

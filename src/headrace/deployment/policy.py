@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from headrace.deployment.declarations import Deployment
-    from headrace.registry.records import Policy
+    from headrace.registry.records import PromotionPolicy
     from headrace.registry.registry import Registry
 
 
@@ -25,7 +25,7 @@ def roles(deployment: Deployment, also: Sequence[str] = ()) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*named, *also]))
 
 
-def declare(registry: Registry, deployment: Deployment, *, roles: Sequence[str], code: str, by: str) -> Policy:
+def declare(registry: Registry, deployment: Deployment, *, roles: Sequence[str], code: str, by: str) -> PromotionPolicy:
     """Puts what a deployment says in force: what was asked for and approved under other gates is replaced.
 
     Args:
@@ -39,7 +39,7 @@ def declare(registry: Registry, deployment: Deployment, *, roles: Sequence[str],
         deployment.name,
         gates=gates(deployment),
         roles=roles,
-        ramp=None if deployment.ramp is None else deployment.ramp.plan.to_json(),
+        rollout=None if deployment.rollout is None else deployment.rollout.plan.to_json(),
         code=code,
         by=by,
     )

@@ -11,21 +11,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.core.text import percent
-from headrace.deployment import observed, sequential
+from headrace.deployment import sequential, traffic_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from headrace.lakehouse.lakehouse import Lakehouse
-    from headrace.registry.records import Split
+    from headrace.registry.records import TrafficSplit
 
 ALPHA = 0.001  # that entities which are divided as asked are told not to be, over all splits and looks of an experiment
 HEAVY = 0.1  # of a version's rows, from which on one entity is named
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class ShareReceived:
     """What a version got of a split.
 
     Attributes:
@@ -51,7 +51,7 @@ class Ratio:
     """
 
     split: str
-    parts: tuple[Part, ...]
+    parts: tuple[ShareReceived, ...]
     evidence: float
     needed: float
 
@@ -75,7 +75,7 @@ class Ratio:
         )
 
 
-def ratios(lakehouse: Lakehouse, model: str, splits: Sequence[Split], *, since: datetime) -> list[Ratio]:
+def ratios(lakehouse: Lakehouse, model: str, splits: Sequence[TrafficSplit], *, since: datetime) -> list[Ratio]:
     """The test of each split of an experiment that divided anything, oldest first.
 
     Each is tested by itself, for an entity that is asked again falls where it fell before; the k-th has the k(k+1)-th part of
@@ -90,7 +90,7 @@ def ratios(lakehouse: Lakehouse, model: str, splits: Sequence[Split], *, since: 
     divided = [each for each in splits if each.candidates and each.primary is not None]
     if not divided:
         return []
-    found = observed.units(lakehouse, model, since=since, entity=divided[-1].columns)
+    found = traffic_metrics.units(lakehouse, model, since=since, entity=divided[-1].columns)
     made: list[Ratio] = []
     for number, split in enumerate(divided, start=1):
         shares = [
@@ -104,9 +104,9 @@ def ratios(lakehouse: Lakehouse, model: str, splits: Sequence[Split], *, since: 
     return made
 
 
-def _part(found: observed.Units | None, version: int, share: float) -> Part:
+def _part(found: traffic_metrics.Units | None, version: int, share: float) -> ShareReceived:
     if found is None:
-        return Part(version=version, share=share, entities=0, rows=0, heaviest=0.0)
-    return Part(
+        return ShareReceived(version=version, share=share, entities=0, rows=0, heaviest=0.0)
+    return ShareReceived(
         version=version, share=share, entities=found.units, rows=found.rows, heaviest=found.most / max(found.rows, 1)
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class RetrainDecision:
     """May it be trained again?
 
     Attributes:
@@ -47,8 +47,8 @@ def may_retrain(
     refreshes: Sequence[RunRecord],
     coverage: float | None,
     as_of: datetime,
-    by_hand: bool = False,
-) -> Verdict:
+    force: bool = False,
+) -> RetrainDecision:
     """The guards of a training that begins by itself.
 
     Args:
@@ -59,14 +59,14 @@ def may_retrain(
         refreshes: runs of the refresh, the latest first.
         coverage: the share of the latest judged decisions whose label is known; None when none was judged.
         as_of: the training moment.
-        by_hand: a person asks; cool-down and giving up do not bind a person.
+        force: a person asks; cool-down and giving up do not bind a person.
     """
-    alert = None if by_hand or declared.on != "alert" else _of_current(alerts, versions)
-    because = f"alert {alert.id}: {alert.rule}" if alert else _because(declared, versions, as_of=as_of, by_hand=by_hand)
+    alert = None if force or declared.on != "alert" else _of_current(alerts, versions)
+    because = f"alert {alert.id}: {alert.rule}" if alert else _because(declared, versions, as_of=as_of, force=force)
     against = [*_data(declared, refreshes, coverage)]
-    if not by_hand:
+    if not force:
         against += [*_cool_down(declared, versions, as_of), *_gives_up(declared, versions, history)]
-    return Verdict(because=because, against=tuple(against), alert=alert.id if alert else None)
+    return RetrainDecision(because=because, against=tuple(against), alert=alert.id if alert else None)
 
 
 def _of_current(alerts: Sequence[Alert], versions: Sequence[Version]) -> Alert | None:
@@ -75,8 +75,8 @@ def _of_current(alerts: Sequence[Alert], versions: Sequence[Version]) -> Alert |
     return next((alert for alert in alerts if current and alert.version == current.version), None)
 
 
-def _because(declared: Retrain, versions: Sequence[Version], *, as_of: datetime, by_hand: bool) -> str:
-    if by_hand:
+def _because(declared: Retrain, versions: Sequence[Version], *, as_of: datetime, force: bool) -> str:
+    if force:
         return "asked for"
     if declared.every is not None and versions:
         due = declared.every.after(instant(versions[-1].as_of))
@@ -113,5 +113,5 @@ def _gives_up(declared: Retrain, versions: Sequence[Version], history: Sequence[
             break
         useless += 1
     if useless >= declared.give_up:
-        return [f"the last {useless} trainings did not help: find out why before another one (--by-hand trains anyway)"]
+        return [f"the last {useless} trainings did not help: find out why before another one (--force trains anyway)"]
     return []

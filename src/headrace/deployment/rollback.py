@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from headrace.access.rights import roles
 from headrace.core.errors import NotFoundError, RefusedError
 from headrace.core.ids import new_id
-from headrace.deployment.staged import folder_name, is_whole
+from headrace.deployment.serving_bundle import folder_name, is_whole
 
 ROLLBACK = "rollback"  # begins the key of its request
 

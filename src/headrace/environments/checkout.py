@@ -29,7 +29,7 @@ ABANDONED = 3600  # seconds after which a half-written folder belongs to nobody
 
 
 @dataclass(frozen=True)
-class Entry:
+class TreeEntry:
     """One file of a tree: mode as git writes it, and the id of its content."""
 
     mode: str
@@ -62,7 +62,7 @@ def checkout(repository: Path, tree: str, cache: Path) -> Path:
     return target
 
 
-def holds(folder: Path, entries: dict[str, Entry]) -> bool:
+def holds(folder: Path, entries: dict[str, TreeEntry]) -> bool:
     """Whether the folder contains these files with these contents, and no other; read from disk."""
     found: set[str] = set()
     if folder.is_symlink():
@@ -77,18 +77,18 @@ def holds(folder: Path, entries: dict[str, Entry]) -> bool:
     return found == {name for name, entry in entries.items() if entry.mode != SUBMODULE}
 
 
-def _entries(repository: Path, tree: str) -> dict[str, Entry]:
-    entries: dict[str, Entry] = {}
+def _entries(repository: Path, tree: str) -> dict[str, TreeEntry]:
+    entries: dict[str, TreeEntry] = {}
     for line in git.lines(repository, "ls-tree", "-r", "-z", "--full-tree", tree):
         about, _, name = line.partition("\t")
         mode, _, blob = about.split(" ")
         if any(part in {"", ".", "..", ".git"} for part in name.split("/")):
             raise RefusedError(f"the commit contains the path {name!r}, which leads out of its folder.")
-        entries[name] = Entry(mode, blob)
+        entries[name] = TreeEntry(mode, blob)
     return entries
 
 
-def _is(path: Path, entry: Entry) -> bool:
+def _is(path: Path, entry: TreeEntry) -> bool:
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:  # another process is replacing it
@@ -122,7 +122,7 @@ def _ready(cache: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _replace(repository: Path, entries: dict[str, Entry], target: Path) -> None:
+def _replace(repository: Path, entries: dict[str, TreeEntry], target: Path) -> None:
     """Puts the tree where it belongs, whole or not at all."""
     made = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
     try:
@@ -138,7 +138,7 @@ def _replace(repository: Path, entries: dict[str, Entry], target: Path) -> None:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _write(repository: Path, entries: dict[str, Entry], folder: Path) -> None:
+def _write(repository: Path, entries: dict[str, TreeEntry], folder: Path) -> None:
     """Files first, links last: nothing is ever written through a link."""
     links = {name: entry for name, entry in entries.items() if entry.mode == LINK}
     with processes.start(
@@ -164,7 +164,7 @@ def _write(repository: Path, entries: dict[str, Entry], folder: Path) -> None:
     _no_way_out(folder, links)
 
 
-def _object(objects: processes.Process, name: str, entry: Entry) -> bytes:
+def _object(objects: processes.Process, name: str, entry: TreeEntry) -> bytes:
     asked, answers = cast("IO[bytes]", objects.stdin), cast("IO[bytes]", objects.stdout)
     asked.write(f"{entry.blob}\n".encode())
     asked.flush()
@@ -181,7 +181,7 @@ def _object(objects: processes.Process, name: str, entry: Entry) -> bytes:
     return content
 
 
-def _no_way_out(folder: Path, links: dict[str, Entry]) -> None:
+def _no_way_out(folder: Path, links: dict[str, TreeEntry]) -> None:
     top = folder.resolve()
     for name in links:
         path = folder / name

@@ -119,10 +119,10 @@ def names(config: Config, code: Code) -> frozenset[str] | None:
 
 
 def _not_committed(config: Config, env: Environment, *, in_git: bool) -> RefusedError:
-    why = "has no commit yet" if in_git else "is not in a git repository (or git is not installed)"
+    reason = "has no commit yet" if in_git else "is not in a git repository (or git is not installed)"
     tag = " && git tag v0.1.0" if env.code == "release" else ""
     return RefusedError(
-        f"{env.name} runs {'releases' if env.code == 'release' else 'committed code'} only, and {str(config.folder)!r} {why}.",
+        f"{env.name} runs {'releases' if env.code == 'release' else 'committed code'} only, and {str(config.folder)!r} {reason}.",
         hint=(COMMIT_FIRST if not in_git else COMMIT_FIRST.removeprefix("git init && ")) + tag,
     )
 

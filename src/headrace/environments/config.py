@@ -21,7 +21,7 @@ from headrace.core import credentials, vault
 from headrace.core.channels import Email, Webhook
 from headrace.core.clock import instant
 from headrace.core.errors import ConfigError, NotFoundError
-from headrace.environments.toml import Source, Table, described, is_private, suggest
+from headrace.environments.toml import Table, TomlFile, described, is_private, suggest
 
 if TYPE_CHECKING:
     from headrace.core.events import Event
@@ -138,7 +138,7 @@ class Anchors:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Policy:
+class EnvironmentPolicy:
     """What may happen in an environment; see `Environment`.
 
     Attributes:
@@ -194,9 +194,9 @@ class Environment:
     audit: Anchors = field(default_factory=Anchors)
 
     @property
-    def policy(self) -> Policy:
+    def policy(self) -> EnvironmentPolicy:
         """What may happen here."""
-        return Policy(
+        return EnvironmentPolicy(
             code=self.code,
             releases=self.releases,
             reads=self.reads,
@@ -348,7 +348,7 @@ def load(folder: Path | None = None) -> Config:
         ConfigError: no `headrace.toml` in it or above it, or one that is malformed.
     """
     home = find(folder or Path.cwd())
-    source = Source.read(home / FILE)
+    source = TomlFile.read(home / FILE)
     project = _project(source)
     return Config(
         folder=home,
@@ -359,7 +359,7 @@ def load(folder: Path | None = None) -> Config:
     )
 
 
-def read_policy(source: Source, name: str) -> Policy | None:
+def read_policy(source: TomlFile, name: str) -> EnvironmentPolicy | None:
     """What a version of `headrace.toml` says may happen in an environment; None where it does not know it.
 
     Other keys are not looked at: an old version of the file may have had others.
@@ -381,7 +381,7 @@ def load_project(folder: Path) -> ProjectTable:
     Raises:
         ConfigError: there is no `headrace.toml`, or it is malformed.
     """
-    return _project(Source.read(folder / FILE))
+    return _project(TomlFile.read(folder / FILE))
 
 
 def find(start: Path) -> Path:
@@ -400,7 +400,7 @@ def find(start: Path) -> Path:
     )
 
 
-def _project(source: Source) -> ProjectTable:
+def _project(source: TomlFile) -> ProjectTable:
     source.only(source.table, ("project", "env"), "")
     if "project" not in source.table:
         raise source.error(
@@ -415,7 +415,7 @@ def _project(source: Source) -> ProjectTable:
     )
 
 
-def _text(source: Source, table: Table, key: str, *, shape: re.Pattern[str], said: str) -> str:
+def _text(source: TomlFile, table: Table, key: str, *, shape: re.Pattern[str], said: str) -> str:
     if key not in table:
         raise source.error(f"[project] has no {key!r}.", section="project", hint=f"{key} is {said}.")
     value = table[key]
@@ -426,7 +426,7 @@ def _text(source: Source, table: Table, key: str, *, shape: re.Pattern[str], sai
     return value
 
 
-def _instant(source: Source, value: object) -> datetime | None:
+def _instant(source: TomlFile, value: object) -> datetime | None:
     """A moment in UTC, from a text or from TOML's own dates and times."""
     if value is None:
         return None
@@ -444,7 +444,7 @@ def _instant(source: Source, value: object) -> datetime | None:
     )
 
 
-def _written(source: Source) -> tuple[Table, list[str]]:
+def _written(source: TomlFile) -> tuple[Table, list[str]]:
     """The tables of environments, and their names from the lowest to the highest."""
     written = source.section("env", source.table.get("env", {})) or {name: {} for name in DEFAULT_ENVIRONMENTS}
     names = list(written)
@@ -459,7 +459,7 @@ def _written(source: Source) -> tuple[Table, list[str]]:
     return written, names
 
 
-def _environments(source: Source, folder: Path) -> tuple[Environment, ...]:
+def _environments(source: TomlFile, folder: Path) -> tuple[Environment, ...]:
     written, names = _written(source)
     given = _variables(names)
     made: list[Environment] = []
@@ -496,7 +496,7 @@ def _variables(names: list[str]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _no_credentials(source: Source, section: str, table: Table, inside: str = "") -> None:
+def _no_credentials(source: TomlFile, section: str, table: Table, inside: str = "") -> None:
     """Refuses a credential anywhere in an environment's table: it would be committed with it. It is not repeated."""
     for key, value in table.items():
         name = f"{inside}{key}"
@@ -540,7 +540,7 @@ def _texts(value: object) -> list[str]:
 class _Reader:
     """One environment's keys, checked as they are asked for."""
 
-    source: Source
+    source: TomlFile
     folder: Path
     section: str
     table: Table
@@ -572,10 +572,10 @@ class _Reader:
             audit=self.anchors(),
         )
 
-    def policy(self, name: str, names: list[str]) -> Policy:
+    def policy(self, name: str, names: list[str]) -> EnvironmentPolicy:
         lowest, highest = names[0], names[-1]
         usual = "any" if name == lowest else "release" if name == highest else "commit"
-        return Policy(
+        return EnvironmentPolicy(
             code=cast("Runs", self.one_of("code", RUNS, usual)),
             releases=self.text("releases", "v*"),
             reads=self.reads(name, names, () if name == highest else (highest,)),
@@ -589,11 +589,11 @@ class _Reader:
             return ConfigError(f"{VARIABLE}{self.section.removeprefix('env.')}__{key}: {what}", hint=hint)
         return self.source.error(f"{key}: {what}", section=self.section, key=key, hint=hint, excerpt=excerpt)
 
-    def wrong(self, key: str, value: object, why: str, *, hint: str = "") -> ConfigError:
+    def wrong(self, key: str, value: object, reason: str, *, hint: str = "") -> ConfigError:
         """An error about a value. A variable's is not repeated: it is where secrets are. Nor is who is told."""
         unsaid = key in self.given or is_private(self.section, key)
         said = "its value" if unsaid else described(value)
-        return self.error(key, f"{said} {why}", hint=hint, excerpt=said == repr(value))
+        return self.error(key, f"{said} {reason}", hint=hint, excerpt=said == repr(value))
 
     def text(self, key: str, usual: str) -> str:
         value = self.table.get(key, usual)
@@ -843,7 +843,7 @@ def _said(value: Value) -> str:
     return value
 
 
-def _apart(source: Source, environments: list[Environment]) -> None:
+def _apart(source: TomlFile, environments: list[Environment]) -> None:
     """Refuses two environments whose stores are the same place, or one inside the other: a write would reach both."""
     for i, one in enumerate(environments):
         for other in environments[i + 1 :]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from headrace.core.errors import NotFoundError, RefusedError
 from headrace.environments import code, git
-from headrace.environments.config import FILE, RUNS, Environment, Policy, read_policy
-from headrace.environments.toml import Source
+from headrace.environments.config import FILE, RUNS, Environment, EnvironmentPolicy, read_policy
+from headrace.environments.toml import TomlFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ class Floor:
     order: tuple[str, ...]
 
     @staticmethod
-    def of(policy: Policy) -> Floor:
+    def of(policy: EnvironmentPolicy) -> Floor:
         """The floor that a policy would be."""
         return Floor(code=policy.code, releases=policy.releases, approvals=policy.approvals, order=policy.order)
 
@@ -49,8 +49,8 @@ class Ruling:
         changed: in what it differs so that nothing may run until an admin has taken it over: a line each.
     """
 
-    policy: Policy
-    committed: Policy | None
+    policy: EnvironmentPolicy
+    committed: EnvironmentPolicy | None
     floor: Floor | None
     looser: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
@@ -115,7 +115,7 @@ def rule(folder: Path, environment: Environment, floor: Floor | None, *, release
     )
 
 
-def committed(folder: Path, revision: str, name: str) -> Policy | None:
+def committed(folder: Path, revision: str, name: str) -> EnvironmentPolicy | None:
     """What a revision's `headrace.toml` says of an environment; None where it says nothing, or there is no git.
 
     Raises:
@@ -129,7 +129,7 @@ def committed(folder: Path, revision: str, name: str) -> Policy | None:
     except RefusedError:
         git.inside(folder)  # raises where git would not look; otherwise there is nothing to look at
         return None
-    return read_policy(Source.parse(folder / f"{FILE} of {revision.removeprefix('refs/tags/')}", content), name)
+    return read_policy(TomlFile.parse(folder / f"{FILE} of {revision.removeprefix('refs/tags/')}", content), name)
 
 
 def strictest(*kinds: Runs) -> Runs:
@@ -137,7 +137,7 @@ def strictest(*kinds: Runs) -> Runs:
     return max(kinds, key=RUNS.index)
 
 
-def _released(folder: Path, name: str, pattern: str, wanted: str | None) -> Policy | None:
+def _released(folder: Path, name: str, pattern: str, wanted: str | None) -> EnvironmentPolicy | None:
     """What the release that runs says of its environment."""
     try:
         tag = code.find_release(folder, name, pattern, wanted)
@@ -146,7 +146,13 @@ def _released(folder: Path, name: str, pattern: str, wanted: str | None) -> Poli
     return committed(folder, f"refs/tags/{tag}", name)
 
 
-def _raised(head: Policy, before: Floor | None, policy: Policy, remembered: Floor, governs: Policy) -> Floor:
+def _raised(
+    head: EnvironmentPolicy,
+    before: Floor | None,
+    policy: EnvironmentPolicy,
+    remembered: Floor,
+    governs: EnvironmentPolicy,
+) -> Floor:
     """What is to be remembered: what is only written in the folder is not.
 
     A role is once the code that runs and HEAD both ask for it: what an admin took over, the last release may still ask for.
@@ -159,7 +165,7 @@ def _raised(head: Policy, before: Floor | None, policy: Policy, remembered: Floo
     return Floor(code=kind, releases=policy.releases, approvals=approvals, order=remembered.order)
 
 
-def _looser(head: Policy, governs: Policy, floor: Floor) -> tuple[str, ...]:
+def _looser(head: EnvironmentPolicy, governs: EnvironmentPolicy, floor: Floor) -> tuple[str, ...]:
     found: list[str] = []
     if RUNS.index(head.code) < RUNS.index(floor.code):
         found.append(f"code: {floor.code!r} holds, not the committed {head.code!r}")
@@ -169,7 +175,7 @@ def _looser(head: Policy, governs: Policy, floor: Floor) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _changed(name: str, head: Policy, floor: Floor) -> tuple[str, ...]:
+def _changed(name: str, head: EnvironmentPolicy, floor: Floor) -> tuple[str, ...]:
     found: list[str] = []
     if floor.code == "release" and head.releases != floor.releases:
         found.append(f"releases: tagged {floor.releases!r} until now, committed is {head.releases!r}")

@@ -20,7 +20,7 @@ UNSHOWN = ("notify", "webhook", "email", "audit")  # their URLs and addresses ar
 
 
 @dataclass(frozen=True)
-class Source:
+class TomlFile:
     """The file as text, for line numbers, and as parsed."""
 
     path: Path
@@ -28,7 +28,7 @@ class Source:
     table: Table
 
     @staticmethod
-    def read(path: Path) -> Source:
+    def read(path: Path) -> TomlFile:
         """Reads and parses.
 
         Raises:
@@ -38,10 +38,10 @@ class Source:
             content = path.read_bytes()
         except FileNotFoundError:
             raise ConfigError(f"There is no {path.name} in {str(path.parent)!r}.") from None
-        return Source.parse(path, content)
+        return TomlFile.parse(path, content)
 
     @staticmethod
-    def parse(path: Path, content: bytes) -> Source:
+    def parse(path: Path, content: bytes) -> TomlFile:
         """Parses; the path is what messages name.
 
         Raises:
@@ -49,7 +49,7 @@ class Source:
         """
         try:
             text = content.decode()
-            return Source(path, text, tomllib.loads(text))
+            return TomlFile(path, text, tomllib.loads(text))
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#x}.") from None
         except tomllib.TOMLDecodeError as error:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class CatalogEntry:
     """One declared feature table. `rows`, `newest` and `env` are None until it was refreshed."""
 
     feature_table: str
@@ -37,7 +37,9 @@ class Entry:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
 
 
-def catalog(declared: Sequence[FeatureTable], users: Mapping[str, Sequence[str]], lakehouse: Lakehouse) -> list[Entry]:
+def catalog(
+    declared: Sequence[FeatureTable], users: Mapping[str, Sequence[str]], lakehouse: Lakehouse
+) -> list[CatalogEntry]:
     """All declared feature tables.
 
     Args:
@@ -50,7 +52,7 @@ def catalog(declared: Sequence[FeatureTable], users: Mapping[str, Sequence[str]]
 
 def describe(
     declared: Sequence[FeatureTable], users: Mapping[str, Sequence[str]], lakehouse: Lakehouse, name: str
-) -> tuple[Entry, list[dict[str, object]]]:
+) -> tuple[CatalogEntry, list[dict[str, object]]]:
     """One feature table, and for each column its type and the share of rows where it is null.
 
     Raises:
@@ -76,7 +78,7 @@ def describe(
     ]
 
 
-def _entry(table: FeatureTable, users: Mapping[str, Sequence[str]], lakehouse: Lakehouse) -> Entry:
+def _entry(table: FeatureTable, users: Mapping[str, Sequence[str]], lakehouse: Lakehouse) -> CatalogEntry:
     there = lakehouse.exists(table.name)
     rows = newest = env = None
     names: tuple[str, ...] = ()
@@ -87,7 +89,7 @@ def _entry(table: FeatureTable, users: Mapping[str, Sequence[str]], lakehouse: L
         with lakehouse.connect({table.name: snapshot.version}) as connection:
             latest = connection.sql(f"select max({column(table.time or '')}) as newest from {quoted(table.name)}")
             newest = latest.to_arrow_table().column("newest")[0].as_py()
-    return Entry(
+    return CatalogEntry(
         feature_table=table.name,
         key=table.keys,
         time=table.time or "",

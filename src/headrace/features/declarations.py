@@ -91,13 +91,13 @@ class ReferencedSelection:
     where: str
 
 
-def feature_table(name: str) -> FeatureTableReference:
+def external_feature_table(name: str) -> FeatureTableReference:
     """A feature table that was made elsewhere, by name. It is looked up when a pipeline resolves it."""
     return FeatureTableReference(check_name(name))
 
 
 @dataclass(frozen=True)
-class OnDemand:
+class OnDemandSpec:
     """What `on_demand` notes on a function: the columns it gives and the ones it takes."""
 
     outputs: Schema
@@ -117,7 +117,7 @@ def on_demand(outputs: Schema) -> Callable[[Function], Function]:
             raise DeclarationError(
                 f"{caller()}: on-demand feature {function.__name__!r} needs named parameters, one a column."
             )
-        setattr(function, ON_DEMAND, OnDemand(outputs, tuple(p.name for p in parameters)))
+        setattr(function, ON_DEMAND, OnDemandSpec(outputs, tuple(p.name for p in parameters)))
         return function
 
     return mark

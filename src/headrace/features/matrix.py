@@ -19,7 +19,7 @@ from headrace.features.plan import DECLARED
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from headrace.features.plan import Call, FeaturePlan, Kind
+    from headrace.features.plan import FeaturePlan, Kind, OnDemandCall
 
 TEXT = pd.StringDtype(na_value=np.nan)
 LOCAL = np.dtype("datetime64[us]")
@@ -93,7 +93,7 @@ def compute(plan: FeaturePlan, functions: Mapping[str, Callable[..., object]], i
     return pd.DataFrame({name: columns[name] for name in plan.names}, index=inputs.index)
 
 
-def learn(plan: FeaturePlan, computed: pd.DataFrame) -> Categories:
+def fit_categories(plan: FeaturePlan, computed: pd.DataFrame) -> Categories:
     """The values that each text feature has on the fitting rows, sorted."""
     return {
         feature.name: sorted(computed[feature.name].dropna().unique().tolist())
@@ -124,7 +124,7 @@ def matrix(
     return encode(plan, categories, compute(plan, functions, read(plan, rows)))
 
 
-def check_alone(plan: FeaturePlan, functions: Mapping[str, Callable[..., object]], inputs: pd.DataFrame) -> None:
+def check_rowwise(plan: FeaturePlan, functions: Mapping[str, Callable[..., object]], inputs: pd.DataFrame) -> None:
     """Computes some rows each alone and compares with the whole batch.
 
     In serving a row comes alone: an on-demand function that looks at other rows (a mean, a rank, a shift) would give
@@ -215,7 +215,7 @@ def _parsed(values: pd.Series, *, aware: bool) -> pd.Series:
 
 
 def answer(
-    call: Call, function: Callable[..., object], inputs: pd.DataFrame | Mapping[str, pd.Series]
+    call: OnDemandCall, function: Callable[..., object], inputs: pd.DataFrame | Mapping[str, pd.Series]
 ) -> dict[str, pd.Series]:
     """What one on-demand function gives, name by name: numbers as float64, texts as texts.
 
@@ -254,7 +254,7 @@ def answer(
     return {name: _output(call, declared, series[name], index) for name, declared in call.outputs}
 
 
-def _output(call: Call, declared: str, values: pd.Series, index: pd.Index) -> pd.Series:
+def _output(call: OnDemandCall, declared: str, values: pd.Series, index: pd.Index) -> pd.Series:
     if len(values) != len(index):
         raise UserCodeError(
             f"on-demand feature {call.function}() gave {len(values)} values for {len(index)} rows.",

@@ -17,7 +17,7 @@ from dataclasses import KW_ONLY, asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from headrace.core.errors import DeclarationError, NotFoundError
-from headrace.features.declarations import ON_DEMAND, FeatureTable, OnDemand, ReferencedSelection
+from headrace.features.declarations import ON_DEMAND, FeatureTable, OnDemandSpec, ReferencedSelection
 from headrace.features.keys import is_key_type
 from headrace.lakehouse.declarations import Selection
 
@@ -73,7 +73,7 @@ class Feature:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LookUp:
+class FeatureLookup:
     """One point-in-time look-up in one feature table.
 
     Attributes:
@@ -92,7 +92,7 @@ class LookUp:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class OnDemandCall:
     """One on-demand function: the columns that it takes, and pairs (column, declared type) that it gives."""
 
     function: str
@@ -121,8 +121,8 @@ class FeaturePlan:
     key_types: tuple[str, ...]
     inputs: tuple[Input, ...]
     features: tuple[Feature, ...]
-    lookups: tuple[LookUp, ...]
-    calls: tuple[Call, ...]
+    lookups: tuple[FeatureLookup, ...]
+    calls: tuple[OnDemandCall, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -161,7 +161,7 @@ class FeaturePlan:
             features=tuple(Feature(**each) for each in read["features"]),
             lookups=tuple(_lookup(each) for each in read["lookups"]),
             calls=tuple(
-                Call(function=each["function"], inputs=tuple(each["inputs"]), outputs=_pairs(each["outputs"]))
+                OnDemandCall(function=each["function"], inputs=tuple(each["inputs"]), outputs=_pairs(each["outputs"]))
                 for each in read["calls"]
             ),
         )
@@ -239,8 +239,8 @@ class _Planner:
     ) -> None:
         self.spine, self.schemas, self.resolve = spine, schemas, resolve
         self.columns = self._schema(spine.table.name)
-        self.order: list[_Wanted | Call] = []
-        self.lookups: list[LookUp] = []
+        self.order: list[_Wanted | OnDemandCall] = []
+        self.lookups: list[FeatureLookup] = []
         self.functions: set[str] = set()
         for column in (*spine.table.keys, spine.at):
             self._column(spine.table.name, column)
@@ -320,7 +320,7 @@ class _Planner:
                 )
             self.order.append(_Wanted(f"{selection.prefix}{column}", said, kind, origin, optional=selection.optional))
 
-    def _lookup(self, selection: Selection, table: FeatureTable) -> LookUp:
+    def _lookup(self, selection: Selection, table: FeatureTable) -> FeatureLookup:
         self._column(table.name, table.time or "", at=table.where)
         for key in selection.on:
             if key not in table.keys:
@@ -338,7 +338,7 @@ class _Planner:
                     f"{selection.where}: key {key!r} of {table.name!r} is {theirs}, but {column!r} of spine {self.spine.table.name!r} is {ours}.",
                     hint="Cast one of them in its table's SQL: keys of different types never meet.",
                 )
-        return LookUp(
+        return FeatureLookup(
             table=table.name,
             on=tuple(pairs),
             time=table.time or "",
@@ -350,7 +350,7 @@ class _Planner:
         """Takes an on-demand function."""
         marked = getattr(function, ON_DEMAND, None)
         name = _name(function)
-        if not isinstance(marked, OnDemand):
+        if not isinstance(marked, OnDemandSpec):
             raise DeclarationError(
                 f"the feature {getattr(function, 'name', name)!r} is neither a selection nor an on-demand function.",
                 hint="Write table.select('column'), or mark a function: @hr.on_demand(hr.Schema(hour='int32')).",
@@ -363,12 +363,14 @@ class _Planner:
                 raise DeclarationError(
                     f"on-demand feature {name!r} gives {output!r} as {declared}; a feature is a number, a boolean or a text."
                 )
-        self.order.append(Call(function=name, inputs=marked.inputs, outputs=tuple(marked.outputs.columns.items())))
+        self.order.append(
+            OnDemandCall(function=name, inputs=marked.inputs, outputs=tuple(marked.outputs.columns.items()))
+        )
 
     def finish(self) -> FeaturePlan:
         """Checks names against each other, and settles what the row and the matrix hold."""
         wanted = [each for each in self.order if isinstance(each, _Wanted)]
-        calls = [each for each in self.order if isinstance(each, Call)]
+        calls = [each for each in self.order if isinstance(each, OnDemandCall)]
         self._check_names(wanted, calls)
         inputs = {each.name: Input(name=each.name, kind=each.kind, origin=each.origin) for each in wanted}
         taken = {name for call in calls for name in call.inputs}
@@ -378,7 +380,7 @@ class _Planner:
                     inputs[name] = self._extra(call, name, inputs)
         features: list[Feature] = []
         for each in self.order:
-            if isinstance(each, Call):
+            if isinstance(each, OnDemandCall):
                 features += [
                     Feature(name=name, kind=DECLARED[declared], origin="on_demand", optional=False)
                     for name, declared in each.outputs
@@ -403,7 +405,7 @@ class _Planner:
             calls=tuple(calls),
         )
 
-    def _check_names(self, wanted: Sequence[_Wanted], calls: Sequence[Call]) -> None:
+    def _check_names(self, wanted: Sequence[_Wanted], calls: Sequence[OnDemandCall]) -> None:
         """Tables tell columns apart without regard to case, so names that differ in nothing else are one name."""
         first: dict[str, str] = {}
         given = [(each.name, each.said) for each in wanted]
@@ -428,7 +430,7 @@ class _Planner:
         for said, name in [*ours.items(), *((said, name) for name, said in given)]:
             check_free(name, said)
 
-    def _extra(self, call: Call, name: str, inputs: Mapping[str, Input]) -> Input:
+    def _extra(self, call: OnDemandCall, name: str, inputs: Mapping[str, Input]) -> Input:
         if name not in self.columns.names:
             known = {*self.columns.names, *inputs}
             raise NotFoundError(
@@ -483,8 +485,8 @@ def _pairs(stored: Iterable[Iterable[str]]) -> tuple[tuple[str, str], ...]:
     return tuple((first, second) for first, second in stored)
 
 
-def _lookup(stored: Mapping[str, Any]) -> LookUp:
-    return LookUp(
+def _lookup(stored: Mapping[str, Any]) -> FeatureLookup:
+    return FeatureLookup(
         table=stored["table"],
         on=_pairs(stored["on"]),
         time=stored["time"],

@@ -30,7 +30,7 @@ BATCH = 2**20  # rows; the larger, the closer together are those looked up one a
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lookup:
+class JoinSpec:
     """One feature table, looked up once.
 
     Attributes:
@@ -56,7 +56,7 @@ class Lookup:
 
 
 def join(
-    connection: duckdb.DuckDBPyConnection, spine: str, *, at: str, lookups: Sequence[Lookup], keep: Sequence[str]
+    connection: duckdb.DuckDBPyConnection, spine: str, *, at: str, lookups: Sequence[JoinSpec], keep: Sequence[str]
 ) -> pa.Table:
     """Every row of the spine exactly once, in its order: the kept columns, then those looked up.
 
@@ -115,7 +115,7 @@ def _decisions(connection: duckdb.DuckDBPyConnection, at: str, side: Sequence[st
 
 
 def _look_up(
-    connection: duckdb.DuckDBPyConnection, lookup: Lookup, keys: str, decisions: pa.Table, count: int
+    connection: duckdb.DuckDBPyConnection, lookup: JoinSpec, keys: str, decisions: pa.Table, count: int
 ) -> pa.Table:
     """The columns of a lookup, for each of the spine's `count` rows."""
     times = _times(connection, lookup, keys, decisions)
@@ -133,7 +133,9 @@ def _look_up(
     return found.drop_columns("__place").take(pa.array(source, mask=source == NONE))
 
 
-def _times(connection: duckdb.DuckDBPyConnection, lookup: Lookup, keys: str, decisions: pa.Table) -> NDArray[np.int64]:
+def _times(
+    connection: duckdb.DuckDBPyConnection, lookup: JoinSpec, keys: str, decisions: pa.Table
+) -> NDArray[np.int64]:
     """For each decision the time of the row that it finds, in µs, or NONE."""
     code, at = _whole(decisions["__code"]), _whole(decisions["__at"])
     if not len(at):
@@ -197,7 +199,7 @@ def _times_by_engine(
     return _whole(found[0].cast(pa.int64()).fill_null(NONE))
 
 
-def _gather(connection: duckdb.DuckDBPyConnection, lookup: Lookup, keys: str, wanted: pa.Table) -> pa.Table:
+def _gather(connection: duckdb.DuckDBPyConnection, lookup: JoinSpec, keys: str, wanted: pa.Table) -> pa.Table:
     """The rows with these keys and times, each once, in any order: their `__place` and the columns."""
     values = ", ".join(f"f.{column(theirs)} as {column(ours)}" for theirs, ours in lookup.columns.items())
     rows = f"""

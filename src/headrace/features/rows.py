@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from headrace.features.plan import FeaturePlan, LookUp
+    from headrace.features.plan import FeatureLookup, FeaturePlan
     from headrace.lakehouse.lakehouse import Lakehouse
 
 PARTS = 10_000  # in which keys are divided to sample
@@ -115,8 +115,8 @@ def full_rows(
         return point_in_time.join(connection, spine, at=plan.at, lookups=lookups, keep=columns)
 
 
-def _lookup(planned: LookUp, schema: pa.Schema) -> point_in_time.Lookup:
-    return point_in_time.Lookup(
+def _lookup(planned: FeatureLookup, schema: pa.Schema) -> point_in_time.JoinSpec:
+    return point_in_time.JoinSpec(
         relation=quoted(planned.table),
         on=dict(planned.on),
         time=planned.time,

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from headrace.features.rows import Decisions
-    from headrace.inference.destinations.base import Destination, Written
-    from headrace.inference.engines.base import Engine
+    from headrace.inference.destinations.base import Destination, ScoredRows
+    from headrace.inference.engines.base import ScoringEngine
     from headrace.inference.partitions import Partition
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.scoring.version import LoadedVersion
@@ -31,13 +31,13 @@ def score(
     *,
     decisions: Decisions,
     versions: Mapping[str, int],
-    engine: Engine,
+    engine: ScoringEngine,
     into: Sequence[Destination],
     fitted: tuple[datetime, datetime],
     id: str,  # noqa: A002  # the name that a commit gives it
     sample: float = 1.0,
     scored: Callable[[int], None] = lambda _: None,
-) -> tuple[int, list[Written]]:
+) -> tuple[int, list[ScoredRows]]:
     """Scores one partition and brings it to each destination.
 
     Args:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from headrace.core.errors import DataError, MovedError
 from headrace.core.failpoints import reach
 from headrace.core.ids import digest
-from headrace.inference import answered, serving_metrics
+from headrace.inference import inference_record, serving_metrics
 from headrace.lakehouse.commit import Append
 from headrace.lakehouse.files import content_digest
 from headrace.scoring.spool import segments
@@ -42,7 +42,7 @@ class Ingested:
         rows: of the inference table that this call wrote.
         requests_counted: by servers, in the segments: what `metrics.serving` has of them.
         bad: records that could not be read. Nothing of them is in the table.
-        set_aside: the files where they are kept, one JSON object a line: `why`, and `record`, the bytes as UTF-8 (what is
+        set_aside: the files where they are kept, one JSON object a line: `reason`, and `record`, the bytes as UTF-8 (what is
             none, as Python's surrogate escapes).
     """
 
@@ -54,7 +54,7 @@ class Ingested:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Content:
+class LogContent:
     """What there is to take over, by what can be told again from the same files.
 
     Attributes:
@@ -70,11 +70,11 @@ class Content:
     requests_counted: int
 
 
-def survey(spool: Path) -> Content:
+def survey(spool: Path) -> LogContent:
     """What the segments hold that nobody writes any more."""
     found = segments(spool)
     reads = [_read(each) for each in found]
-    return Content(
+    return LogContent(
         files=len(found),
         digest=digest({each.name: content_digest(each.path) for each in found}),
         rows=sum(len(read.rows) for read in reads),
@@ -120,7 +120,7 @@ def _sum(done: Sequence[Ingested]) -> Ingested:
 class _Read:
     """The rows of a segment, what servers counted, and the records that give neither, each with the reason."""
 
-    rows: list[answered.Row] = field(default_factory=list[answered.Row])
+    rows: list[inference_record.Row] = field(default_factory=list[inference_record.Row])
     counted: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
     bad: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])
 
@@ -145,8 +145,8 @@ def _ingest(lakehouse: Lakehouse, ours: Sequence[Segment], into: str) -> Ingeste
     reads = {segment.name: _read(segment) for segment in ours}
     kept = [file for segment in ours for file in _set_aside(segment, reads[segment.name].bad)]
 
-    def answers(rows: Sequence[answered.Row], snapshot: Snapshot | None) -> Change:
-        return Append(answered.table(rows, pa.schema([]) if snapshot is None else snapshot.schema))
+    def answers(rows: Sequence[inference_record.Row], snapshot: Snapshot | None) -> Change:
+        return Append(inference_record.table(rows, pa.schema([]) if snapshot is None else snapshot.schema))
 
     try:
         rows = _commit(lakehouse, into, {name: read.rows for name, read in reads.items()}, answers)
@@ -202,11 +202,11 @@ def _read(segment: Segment) -> _Read:
     read = _Read(bad=[("its checksum is wrong", each) for each in contents.damaged])
     for record in contents.records:
         try:
-            given = answered.loads(record)
+            given = inference_record.loads(record)
             if isinstance(given, dict) and "counted" in given:
                 read.counted += serving_metrics.rows(cast("dict[str, Any]", given))
             else:
-                read.rows += answered.rows(given)
+                read.rows += inference_record.rows(given)
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             read.bad.append((str(error), record))
     return read
@@ -219,8 +219,8 @@ def _set_aside(segment: Segment, bad: Sequence[tuple[str, bytes]]) -> tuple[str,
     path = segment.path.with_suffix(BAD)
     making = path.with_name(f".{path.name}.{os.getpid()}")
     with making.open("w", encoding="ascii") as file:
-        for why, record in bad:
-            file.write(json.dumps({"why": why, "record": record.decode(errors="surrogateescape")}) + "\n")
+        for reason, record in bad:
+            file.write(json.dumps({"reason": reason, "record": record.decode(errors="surrogateescape")}) + "\n")
         file.flush()
         os.fsync(file.fileno())
     making.replace(path)

@@ -31,7 +31,7 @@ def predict(version: LoadedVersion, rows: pa.Table) -> pa.Table:
     """
     plan = version.plan
     inputs = [column.name for column in plan.inputs]
-    features, outputs = version.explain(rows.select(inputs).to_pandas())
+    features, outputs = version.predict_with_features(rows.select(inputs).to_pandas())
     keys = [rows.column(name) for name in plan.keys]
     ids = prediction_ids(version.model, version.number, keys, rows.column(plan.at))
     columns = {

@@ -15,7 +15,7 @@ from headrace.core.failpoints import reach
 from headrace.core.ids import new_id
 from headrace.core.state import present
 from headrace.core.text import visible
-from headrace.jobs.owner import Owner
+from headrace.jobs.owner import ProcessOwner
 from headrace.jobs.records import LogLine, RunRecord, StepRecord
 from headrace.jobs.run import UNFINISHED, Run
 from headrace.jobs.tables import LOGS, RUNS, STEPS
@@ -42,9 +42,9 @@ class Ledger:
         lease: how long a process of another machine counts as alive after its last heartbeat.
     """
 
-    def __init__(self, state: State, *, owner: Owner | None = None, lease: timedelta = LEASE) -> None:
+    def __init__(self, state: State, *, owner: ProcessOwner | None = None, lease: timedelta = LEASE) -> None:
         self.state = state
-        self.owner = owner or Owner.current()
+        self.owner = owner or ProcessOwner.current()
         self.lease = lease
         state.create(AUDIT, RUNS, STEPS, LOGS)
 
@@ -92,10 +92,10 @@ class Ledger:
                 error=None,
                 swept=False,
                 acknowledged_by=None,
-                note=None,
+                reason=None,
             )
         )
-        line = f"attempt {attempt}, by {self.owner}: that of {Owner.load(last['owner'])} was cut off"
+        line = f"attempt {attempt}, by {self.owner}: that of {ProcessOwner.load(last['owner'])} was cut off"
         connection.execute(insert(LOGS).values(run_id=last["id"], attempt=attempt, step="", at=now(), line=line))
         return last["id"], attempt
 
@@ -110,15 +110,15 @@ class Ledger:
             )
         )
         if by is not None:
-            record(connection, by, "run.began", _shown(job), {"run": run_id, "code": code})
+            record(connection, by, "run.started", _shown(job), {"run": run_id, "code": code})
         return run_id, 1
 
     def _lives(self, row: RowMapping, at: datetime) -> bool:
-        return self.owner.sees(Owner.load(row["owner"]), heartbeat=row["heartbeat"], at=at, lease=self.lease)
+        return self.owner.sees(ProcessOwner.load(row["owner"]), heartbeat=row["heartbeat"], at=at, lease=self.lease)
 
     def _busy(self, row: RowMapping) -> BusyError:
-        owner = Owner.load(row["owner"])
-        look = f"`headrace job show {row['id']}` says how far it is."
+        owner = ProcessOwner.load(row["owner"])
+        look = f"`headrace runs show {row['id']}` says how far it is."
         if owner == self.owner:
             who, hint = f"this very process ({owner})", f"Let it end first; {look}"
         elif self.owner.near(owner):
@@ -196,7 +196,7 @@ class Ledger:
             return _run(found[0])
         if found:
             raise NotFoundError("single run", id, [row["id"] for row in found], hint="Give more of the id.")
-        raise NotFoundError("run", id, [record.id for record in self.runs(limit=10)], hint="See `headrace job list`.")
+        raise NotFoundError("run", id, [record.id for record in self.runs(limit=10)], hint="See `headrace runs list`.")
 
     def acknowledge(self, id: str, *, by: str, reason: str) -> RunRecord:  # noqa: A002
         """Somebody has seen that a run failed or was interrupted, and nothing is left to do. Again changes the reason.
@@ -212,7 +212,7 @@ class Ledger:
                 hint="`headrace status` says which runs need a person.",
             )
         with self.state.begin() as connection:
-            values = {"acknowledged_by": by, "note": reason}
+            values = {"acknowledged_by": by, "reason": reason}
             connection.execute(update(RUNS).where(RUNS.c.id == found.id).values(**values))
             record(connection, by, "run.acknowledged", found.id, {"job": found.job, "reason": reason})
         return self.run(found.id)
@@ -254,7 +254,7 @@ def _last(connection: Connection, job: str) -> RowMapping | None:
 def _close(connection: Connection, row: RowMapping) -> None:
     """Closes a run whose process died, and its steps."""
     at = now()
-    error = f"its process ended without closing it ({Owner.load(row['owner'])})"
+    error = f"its process ended without closing it ({ProcessOwner.load(row['owner'])})"
     closed = {"status": "interrupted", "ended": at, "error": error}
     connection.execute(update(RUNS).where(RUNS.c.id == row["id"]).values(**closed, swept=True))
     connection.execute(update(STEPS).where(STEPS.c.run_id == row["id"], STEPS.c.status == "running").values(**closed))
@@ -262,7 +262,7 @@ def _close(connection: Connection, row: RowMapping) -> None:
 
 def _run(row: RowMapping) -> RunRecord:
     stored: dict[str, Any] = {name: row[name] for name in row if name != "swept"}
-    stored["owner"] = str(Owner.load(row["owner"]))
+    stored["owner"] = str(ProcessOwner.load(row["owner"]))
     return RunRecord(**stored)
 
 

@@ -26,7 +26,7 @@ DEAD = "ZXx"  # states of a process that has ended and waits to be fetched by it
 
 
 @dataclass(frozen=True, kw_only=True)
-class Owner:
+class ProcessOwner:
     """A process.
 
     Attributes:
@@ -70,12 +70,12 @@ class Owner:
     def __str__(self) -> str:
         return f"{self.user}@{self.host}, pid {self.pid}"
 
-    def near(self, other: Owner) -> bool:
+    def near(self, other: ProcessOwner) -> bool:
         """Whether one can see the other: the same machine since the same start, the same process numbers."""
         machine = self.boot == other.boot if self.boot else self.host == other.host  # a laptop's name may change
         return machine and self.namespace == other.namespace
 
-    def sees(self, other: Owner, *, heartbeat: datetime, at: datetime, lease: timedelta) -> bool:
+    def sees(self, other: ProcessOwner, *, heartbeat: datetime, at: datetime, lease: timedelta) -> bool:
         """Whether the other is alive, as far as this process, which must be the current one, can tell.
 
         At once for a process of this machine, and for one of before this machine's last start; elsewhere a process

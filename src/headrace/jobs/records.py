@@ -27,7 +27,7 @@ class RunRecord:
         heartbeat: when its owner was last known to live.
         error: why it failed or was interrupted.
         acknowledged_by: who has seen that it failed; it needs nobody any more.
-        note: why nothing is left to do.
+        reason: why nothing is left to do.
     """
 
     id: str
@@ -43,7 +43,7 @@ class RunRecord:
     error: str | None
     by: str | None = None
     acknowledged_by: str | None = None
-    note: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

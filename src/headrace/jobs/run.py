@@ -20,7 +20,7 @@ from headrace.core.state import present
 from headrace.jobs.captured_output import captured
 from headrace.jobs.failure import detail, summary
 from headrace.jobs.heartbeat import Heartbeat
-from headrace.jobs.owner import Owner
+from headrace.jobs.owner import ProcessOwner
 from headrace.jobs.tables import LOGS, RUNS, STEPS
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ BEATS = 4  # heartbeats within one lease: three may be missed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class StepOutcome:
     """What came of a step.
 
     Attributes:
@@ -62,7 +62,7 @@ class StepContext:
         key: the id of every write that the step makes. An execution that was cut off and the one that repeats it
             have the same; an execution that is needed again, because what the last one wrote does not hold any more,
             has another one, so that its writes are not taken for repetitions.
-        log: keeps a line for `headrace job logs`.
+        log: keeps a line for `headrace runs logs`.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Run:
         self.attempt = attempt
         self._state = state
         self._keys: dict[str, str] = {}
-        self._listeners: list[Callable[[Outcome], None]] = []
+        self._listeners: list[Callable[[StepOutcome], None]] = []
         self._logged: BaseException | None = None
         self._heartbeat = Heartbeat(self._beat, seconds=lease.total_seconds() / BEATS)
 
@@ -104,7 +104,7 @@ class Run:
         """Whether an earlier attempt of this run was cut off."""
         return self.attempt > 1
 
-    def listen(self, callback: Callable[[Outcome], None]) -> None:
+    def listen(self, callback: Callable[[StepOutcome], None]) -> None:
         """Calls back after each step, in this thread."""
         self._listeners.append(callback)
 
@@ -115,7 +115,7 @@ class Run:
         do: Callable[[StepContext], Mapping[str, Json]],
         *,
         holds: Callable[[dict[str, Json]], bool] = lambda _: True,
-    ) -> Outcome:
+    ) -> StepOutcome:
         """Executes `do`, unless an execution of the same key is done and what it wrote is still there.
 
         Args:
@@ -135,12 +135,12 @@ class Run:
         earlier = self._done(name, known)
         if earlier is not None and holds(earlier["output"]):
             self._unchanged(name, known, earlier)
-            outcome = Outcome(
+            outcome = StepOutcome(
                 name=name, output=earlier["output"], state="unchanged", seconds=time.perf_counter() - began
             )
         else:
             output = self._execute(name, known, do)
-            outcome = Outcome(name=name, output=output, state="done", seconds=time.perf_counter() - began)
+            outcome = StepOutcome(name=name, output=output, state="done", seconds=time.perf_counter() - began)
         for callback in self._listeners:
             callback(outcome)
         return outcome
@@ -266,9 +266,9 @@ class Run:
                 f"run {self.id} of {self.job} is {row.status}, no step may be added.", hint="Open a new run of the job."
             )
         return RefusedError(
-            f"run {self.id} of {self.job} was taken over by {Owner.load(row.owner)}: attempt {row.attempt} runs there, "
+            f"run {self.id} of {self.job} was taken over by {ProcessOwner.load(row.owner)}: attempt {row.attempt} runs there, "
             f"this was attempt {self.attempt}.",
-            hint=f"Nothing is to be done here; `headrace job show {self.id}` says how it goes on.",
+            hint=f"Nothing is to be done here; `headrace runs show {self.id}` says how it goes on.",
         )
 
     def _beat(self) -> bool:

@@ -25,7 +25,7 @@ RUNS = Table(
     Column("error", Text),
     Column("swept", Boolean, nullable=False),  # found dead and closed by somebody else; it may still be continued
     Column("acknowledged_by", String(200)),  # somebody has seen that it failed, and nothing is left to do
-    Column("note", Text),
+    Column("reason", Text),
     Index("job_runs_started", "job", "started"),
     # one running run a job, also where two transactions run side by side
     Index(

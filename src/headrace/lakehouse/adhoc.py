@@ -24,7 +24,7 @@ BATCH = 10_000  # rows
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class QueryLimits:
     """What an ad hoc question may take.
 
     Attributes:
@@ -38,14 +38,14 @@ class Limits:
     bytes: int = BYTES
 
 
-def ask(lakehouse: Lakehouse, text: str, limits: Limits | None = None) -> pa.Table:
+def ask(lakehouse: Lakehouse, text: str, limits: QueryLimits | None = None) -> pa.Table:
     """Answers a SELECT.
 
     Raises:
         SqlError: it does not parse, is no SELECT, or reads what is not a table of the lakehouse.
         LimitError: it takes too long, or its answer or its memory is too large.
     """
-    limits = limits or Limits()
+    limits = limits or QueryLimits()
     query = check(Sql(text, "<query>"), [name.name for name in lakehouse.names()], deterministic=False)
     try:
         return lakehouse.ask(
@@ -61,7 +61,7 @@ def ask(lakehouse: Lakehouse, text: str, limits: Limits | None = None) -> pa.Tab
         ) from None
 
 
-def _answer(connection: duckdb.DuckDBPyConnection, query: Query, limits: Limits) -> pa.Table:
+def _answer(connection: duckdb.DuckDBPyConnection, query: Query, limits: QueryLimits) -> pa.Table:
     found = relation(connection, query)
     if twice := sorted({name for name in found.columns if found.columns.count(name) > 1}):
         raise SqlError(
@@ -86,7 +86,7 @@ def _answer(connection: duckdb.DuckDBPyConnection, query: Query, limits: Limits)
     return pa.Table.from_batches(batches, reader.schema)
 
 
-def _check_size(rows: int, size: int, limits: Limits) -> None:
+def _check_size(rows: int, size: int, limits: QueryLimits) -> None:
     if rows > limits.rows:
         raise LimitError(
             f"the answer has more than {limits.rows:,} rows.",

@@ -38,7 +38,7 @@ from headrace.core.failpoints import reach
 from headrace.core.system import user
 from headrace.lakehouse import log, scan
 from headrace.lakehouse.encoding import layout
-from headrace.lakehouse.rows import Rows, Stream, fitting, keyed, rewritten, stream
+from headrace.lakehouse.rows import BatchStream, Rows, fitting, keyed, rewritten, stream
 from headrace.lakehouse.snapshot import Snapshot
 from headrace.lakehouse.sql import column, quoted
 from headrace.lakehouse.widening import widened
@@ -132,7 +132,7 @@ class Commit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class WriteTarget:
     """The table that is written."""
 
     name: str
@@ -155,7 +155,7 @@ def is_unborn(table: DeltaTable) -> bool:
 
 
 def commit(
-    target: Target,
+    target: WriteTarget,
     id: str,  # noqa: A002 - the id of the commit; every caller has one
     change: Callable[[Snapshot | None], Change | None],
     *,
@@ -195,7 +195,7 @@ def commit(
 
 
 def advance(
-    target: Target,
+    target: WriteTarget,
     id: str,  # noqa: A002 - as above
     change: Callable[[Snapshot | None], Change],
     offsets: Mapping[str, tuple[int | None, int]],
@@ -242,7 +242,7 @@ def advance(
     raise AssertionError
 
 
-def restore(target: Target, version: int) -> Commit:
+def restore(target: WriteTarget, version: int) -> Commit:
     """Goes back to an earlier version, in a new version and a new epoch.
 
     Raises:
@@ -264,7 +264,7 @@ def restore(target: Target, version: int) -> Commit:
     raise AssertionError
 
 
-def optimize(target: Target) -> int:
+def optimize(target: WriteTarget) -> int:
     """Rewrites many small files as few large ones; gives how many small ones there were.
 
     Raises:
@@ -281,7 +281,7 @@ def optimize(target: Target) -> int:
     raise AssertionError
 
 
-def vacuum(target: Target, keep_versions: Sequence[int], retention_hours: int) -> list[str]:
+def vacuum(target: WriteTarget, keep_versions: Sequence[int], retention_hours: int) -> list[str]:
     """Deletes files that only old versions need; gives their paths."""
     for _ in _attempts(target.name):
         table = target.place.open()
@@ -351,7 +351,7 @@ def _terms(id: str, transactions: Sequence[Transaction] = (), widened: Sequence[
 class _Attempt:
     """One attempt to write a change on one loaded version of the table."""
 
-    target: Target
+    target: WriteTarget
     id: str
     numbers: Mapping[str, int]
     properties: Mapping[str, str]
@@ -398,7 +398,7 @@ class _Attempt:
             added.close()
         return made
 
-    def _prepared(self, change: Change, schema: pa.Schema) -> tuple[pa.Table | None, Stream]:
+    def _prepared(self, change: Change, schema: pa.Schema) -> tuple[pa.Table | None, BatchStream]:
         """What a merge is given, if there is something to merge with; and what is written otherwise."""
         name = self.target.name
         if not isinstance(change, Upsert):
@@ -409,7 +409,7 @@ class _Attempt:
             return None, stream(name, written, schema)
         return _marked(written, deleted), stream(name, written.slice(0, 0), schema)
 
-    def _widened(self, change: Change, schema: pa.Schema) -> tuple[None, Stream]:
+    def _widened(self, change: Change, schema: pa.Schema) -> tuple[None, BatchStream]:
         """The whole table in wider types, with the change in it: Delta cannot give a column another type by itself."""
         name, current = self.target.name, self.current
         assert current is not None
@@ -484,7 +484,7 @@ def _has_wall_time(schema: pa.Schema) -> bool:
     return any(str(pa.timestamp("us")) in str(each) for each in schema.types)
 
 
-def _add(table: DeltaTable, rows: Stream, terms: _Terms, written: WriterProperties, *, overwrite: bool) -> None:
+def _add(table: DeltaTable, rows: BatchStream, terms: _Terms, written: WriterProperties, *, overwrite: bool) -> None:
     if overwrite:
         write_deltalake(
             table, rows.reader, mode="overwrite", schema_mode="overwrite", writer_properties=written, **terms
@@ -550,7 +550,7 @@ def _attempts(name: str) -> Iterator[int]:
     )
 
 
-def _told(target: Target, version: int, *, already: bool) -> Commit:
+def _told(target: WriteTarget, version: int, *, already: bool) -> Commit:
     made = log.entry(target.place, version)
     return Commit(
         name=target.name,
@@ -562,13 +562,13 @@ def _told(target: Target, version: int, *, already: bool) -> Commit:
     )
 
 
-def _nothing(target: Target, current: Snapshot | None) -> Commit:
+def _nothing(target: WriteTarget, current: Snapshot | None) -> Commit:
     version = -1 if current is None else current.version
     data_version = -1 if current is None else current.data_version
     return Commit(name=target.name, version=version, data_version=data_version, rows_written=0)
 
 
-def _check_restorable(target: Target, version: int) -> None:
+def _check_restorable(target: WriteTarget, version: int) -> None:
     """Refuses to go back to a version that lost files to vacuum.
 
     Raises:

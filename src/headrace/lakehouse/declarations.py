@@ -102,22 +102,22 @@ def sql_file(path: str) -> Sql:
 
 
 @dataclass(frozen=True)
-class Repair:
+class ColumnRepair:
     """Columns to replace, each by an SQL expression over the row, where an expectation does not hold."""
 
     columns: Mapping[str, str]
 
 
-def repair(**columns: str) -> Repair:
+def repair(**columns: str) -> ColumnRepair:
     """`repair(visib="least(visib, 10)")`: what a row that breaks an expectation gets instead."""
     if not columns:
         raise DeclarationError(
             "repair() needs at least one column.", hint='For example: hr.repair(visib="least(visib, 10)").'
         )
-    return Repair(columns)
+    return ColumnRepair(columns)
 
 
-Otherwise = Literal["fail", "quarantine", "warn"] | Repair
+Otherwise = Literal["fail", "quarantine", "warn"] | ColumnRepair
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def expect(predicate: str, *, otherwise: Otherwise = "fail") -> Expectation:
     Raises:
         DeclarationError: an unknown `otherwise`.
     """
-    if not isinstance(otherwise, Repair) and otherwise not in ("fail", "quarantine", "warn"):
+    if not isinstance(otherwise, ColumnRepair) and otherwise not in ("fail", "quarantine", "warn"):
         raise DeclarationError(
             f"otherwise={otherwise!r} is not known.",
             hint="Use 'fail', 'quarantine', 'warn' or hr.repair(column='expression').",
@@ -257,8 +257,8 @@ class Table(Declaration):
         """The columns in which no two rows agree: the key, and the time where there is one."""
         return tuple(dict.fromkeys(self.keys if self.time is None else (*self.keys, self.time)))
 
-    def __getitem__(self, column: str) -> Column:
-        return Column(self, column)
+    def __getitem__(self, column: str) -> LabelColumn:
+        return LabelColumn(self, column)
 
     def at(self, column: str) -> Spine:
         """This table as a spine: one row a decision, made at the instant in `column`."""
@@ -270,7 +270,7 @@ class Table(Declaration):
 
 
 @dataclass(frozen=True)
-class Column:
+class LabelColumn:
     """One column of a table, as a label is declared."""
 
     table: Table

@@ -56,8 +56,8 @@ def table(data: bytes, path: Path, reading: Reading) -> tuple[pa.Table, tuple[Gu
             continue
         column = spelling.guess(values, found.nulls, decimal=found.decimal or ".", known=reading.known.get(name))
         columns[name] = column.values
-        if column.why:
-            guesses += (kept_as_text(name, column.why, column.example),)
+        if column.reason:
+            guesses += (kept_as_text(name, column.reason, column.example),)
     return pa.table(columns), guesses
 
 

@@ -23,7 +23,7 @@ MADE = "made"  # the rows that should be there, as a view
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class RowChanges:
     """What has to be written.
 
     Attributes:
@@ -37,7 +37,7 @@ class Difference:
 
 def difference(
     lakehouse: Lakehouse, current: Snapshot, made: pa.Table, identity: Sequence[str], *, aside: Sequence[str] = ()
-) -> Difference:
+) -> RowChanges:
     """Compares by identity.
 
     Args:
@@ -70,7 +70,7 @@ def difference(
         deleted = plain.sql(
             f"SELECT {key} FROM {quoted(current.name)} AS there WHERE NOT EXISTS (FROM {MADE} AS made WHERE {same_row})"
         ).to_arrow_table()
-    return Difference(changed=changed.cast(made.schema), deleted=deleted.cast(made.select(list(identity)).schema))
+    return RowChanges(changed=changed.cast(made.schema), deleted=deleted.cast(made.select(list(identity)).schema))
 
 
 def is_wider(made: pa.Schema, there: pa.Schema) -> bool:

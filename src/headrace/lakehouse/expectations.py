@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import duckdb
 
 from headrace.core.errors import DataError, SqlError
-from headrace.lakehouse.declarations import Repair
+from headrace.lakehouse.declarations import ColumnRepair
 from headrace.lakehouse.ieee import with_ieee_comparisons
 from headrace.lakehouse.sql import check_expression, column, literal
 
@@ -28,7 +28,7 @@ Action = Literal["fail", "quarantine", "warn", "repair"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class ExpectationResult:
     """What one expectation found.
 
     Attributes:
@@ -64,10 +64,10 @@ class _Promise:
 
 def action_of(expectation: Expectation) -> Action:
     """What happens to a row that breaks it, as one word."""
-    return "repair" if isinstance(expectation.otherwise, Repair) else expectation.otherwise
+    return "repair" if isinstance(expectation.otherwise, ColumnRepair) else expectation.otherwise
 
 
-def apply(connection: duckdb.DuckDBPyConnection, made: str, held: str, table: Table) -> list[Judged]:
+def apply(connection: duckdb.DuckDBPyConnection, made: str, held: str, table: Table) -> list[ExpectationResult]:
     """Judges the rows of the temporary table `made`: repairs in place, moves quarantined rows to a new table `held`.
 
     `held` has the columns of `made` and `_reason`: the predicates that a row broke, joined by `; ` in declared order.
@@ -91,7 +91,7 @@ def apply(connection: duckdb.DuckDBPyConnection, made: str, held: str, table: Ta
     counts = {**repaired, **set_apart, **rest}
     left = _count(connection, made)
     return [
-        Judged(
+        ExpectationResult(
             predicate=each.predicate,
             action=action_of(each),
             rows=left if action_of(each) in ("fail", "warn") else rows,
@@ -105,10 +105,10 @@ def _repair(
     connection: duckdb.DuckDBPyConnection, made: str, table: Table, promises: Sequence[_Promise]
 ) -> dict[int, int]:
     """Replaces columns where predicates do not hold, in declared order; then all these predicates must hold."""
-    repairs = {i: each for i, each in enumerate(promises) if isinstance(each.otherwise, Repair)}
+    repairs = {i: each for i, each in enumerate(promises) if isinstance(each.otherwise, ColumnRepair)}
     counts = {index: _broken(connection, made, [each])[0] for index, each in repairs.items()}
     for index, each in repairs.items():
-        assert isinstance(each.otherwise, Repair)
+        assert isinstance(each.otherwise, ColumnRepair)
         set_to = ", ".join(f"{column(name)} = ({text}\n)" for name, text in each.otherwise.columns.items())
         counts[index] = _broken(connection, made, [each])[0]
         if counts[index]:
@@ -201,7 +201,7 @@ def _check(
     kind = _bind(connection, made, predicate, f"{where}: expectation {predicate!r}")
     if kind != "BOOLEAN":
         raise SqlError(f"{where}: expectation {predicate!r} is {kind}, neither true nor false.")
-    if isinstance(expectation.otherwise, Repair):
+    if isinstance(expectation.otherwise, ColumnRepair):
         for name, text in expectation.otherwise.columns.items():
             check_expression(column(name), columns, where=where, role=f"repair of {name!r}")
             check_expression(text, columns, where=where, role=f"repair of {name!r}")

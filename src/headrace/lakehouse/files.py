@@ -46,7 +46,7 @@ BOMB_BYTES = 256 * 2**20  # below this a high ratio does no harm
 
 
 @dataclass(frozen=True, kw_only=True)
-class Content:
+class FileContent:
     """What a file holds.
 
     Attributes:
@@ -82,7 +82,7 @@ def format_of(path: Path) -> str:
 
 
 @contextmanager
-def read(path: Path, reading: Reading) -> Generator[Content]:
+def read(path: Path, reading: Reading) -> Generator[FileContent]:
     """The rows of a file. An empty text file has no rows and no columns.
 
     Raises:
@@ -93,11 +93,11 @@ def read(path: Path, reading: Reading) -> Generator[Content]:
     with _unpacked(path, seekable=kind == "parquet") as stream:
         try:
             if kind == "parquet":
-                content = Content(batches=_parquet(stream, path))
+                content = FileContent(batches=_parquet(stream, path))
             else:
                 of = delimited if kind == "csv" else json_rows
                 table, guesses = of.table(stream.read(), path, reading)
-                content = Content(batches=table.to_reader(), guesses=guesses)
+                content = FileContent(batches=table.to_reader(), guesses=guesses)
         except (pa.ArrowException, OSError, UnicodeError) as error:
             raise _unreadable(path, kind, error) from None
         check_names(path, content.batches.schema.names)

@@ -194,7 +194,7 @@ def _with_times(values: pa.ChunkedArray, name: str, reading: Reading) -> tuple[p
     """A column with its days and moments as such, at whatever depth."""
     if pa.types.is_string(values.type):
         column = spelling.times(values, reading.dialect.nulls)
-        return column.values, ((kept_as_text(name, column.why, column.example),) if column.why else ())
+        return column.values, ((kept_as_text(name, column.reason, column.example),) if column.reason else ())
     if not pa.types.is_nested(values.type):
         return values, ()
     known = reading.known.get(name, pa.null())
@@ -332,8 +332,8 @@ class _NoJsonError(ValueError):
         line: its number.
     """
 
-    def __init__(self, line: int, why: str) -> None:
-        super().__init__(why)
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(reason)
         self.line = line
 
 

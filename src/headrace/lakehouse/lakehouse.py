@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from headrace.core.errors import NotFoundError, RefusedError
 from headrace.lakehouse import commit as committing
 from headrace.lakehouse import log, scan
-from headrace.lakehouse.commit import Target
+from headrace.lakehouse.commit import WriteTarget
 from headrace.lakehouse.declarations import DUCKDBS, NAME, check_name
 from headrace.lakehouse.storage import Place
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from headrace.lakehouse.commit import Change, Commit
-    from headrace.lakehouse.log import Entry
+    from headrace.lakehouse.log import LogEntry
     from headrace.lakehouse.snapshot import Snapshot
 
 RETENTION_HOURS = 7 * 24
@@ -99,7 +99,7 @@ class Lakehouse:
         """
         return self.snapshot(name).data_version
 
-    def history(self, name: str) -> list[Entry]:
+    def history(self, name: str) -> list[LogEntry]:
         """What each version did, the latest first.
 
         Raises:
@@ -247,11 +247,11 @@ class Lakehouse:
 
     # ------------------------------------------------------------------------------------------ names
 
-    def _target(self, name: str, env: str) -> Target:
+    def _target(self, name: str, env: str) -> WriteTarget:
         schema, table = check_name(name, declared=False).split(".")
-        return Target(name=name, env=env, place=self._roots[env].below(schema, table))
+        return WriteTarget(name=name, env=env, place=self._roots[env].below(schema, table))
 
-    def _own(self, name: str) -> Target:
+    def _own(self, name: str) -> WriteTarget:
         target, root = self._target(name, self.env), self._roots[self.env]
         if target.place.folder is not None and root.folder is not None:
             expected = root.folder.resolve().joinpath(*name.split("."))

@@ -33,7 +33,7 @@ DESCRIBING = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class LogEntry:
     """What one version did to a table.
 
     Attributes:
@@ -59,7 +59,7 @@ class Entry:
     information: Mapping[str, Json]
 
 
-def entry(place: Place, version: int) -> Entry | None:
+def entry(place: Place, version: int) -> LogEntry | None:
     """The log entry of a version, or None where the log no longer has it."""
     try:
         with place.files().open_input_stream(f"_delta_log/{version:020d}.json") as stream:
@@ -70,7 +70,7 @@ def entry(place: Place, version: int) -> Entry | None:
     return _entry(version, actions)
 
 
-def entries(place: Place, version: int) -> Iterator[Entry]:
+def entries(place: Place, version: int) -> Iterator[LogEntry]:
     """The log backwards from a version, as far as it is kept."""
     for each in range(version, -1, -1):
         found = entry(place, each)
@@ -89,14 +89,14 @@ def data_version(place: Place, version: int) -> int:
     return last
 
 
-def _entry(version: int, actions: Sequence[Mapping[str, Mapping[str, Json]]]) -> Entry:
+def _entry(version: int, actions: Sequence[Mapping[str, Mapping[str, Json]]]) -> LogEntry:
     information = next((each["commitInfo"] for each in actions if "commitInfo" in each), {})
     operation = str(information.get("operation", ""))
     metrics = information.get("operationMetrics")
     rewrites = any(each[kind].get("dataChange", True) for each in actions for kind in ("add", "remove") if kind in each)
     redefines = operation not in DESCRIBING and any("metaData" in each for each in actions)
     milliseconds = information.get("timestamp")
-    return Entry(
+    return LogEntry(
         version=version,
         at=datetime.fromtimestamp((milliseconds if isinstance(milliseconds, int) else 0) / 1000, UTC),
         operation=operation,

@@ -24,7 +24,7 @@ from headrace.lakehouse.columns import DUCKDB, INSTANT, arrow_types, keeps_text,
 from headrace.lakehouse.commit import Append, Overwrite, Upsert
 from headrace.lakehouse.declarations import KEY, Sql, key_text, quarantine_name
 from headrace.lakehouse.difference import beside, difference, is_wider, same_rows
-from headrace.lakehouse.expectations import REASON, Judged, apply, example_rows
+from headrace.lakehouse.expectations import REASON, ExpectationResult, apply, example_rows
 from headrace.lakehouse.sql import Query, check, column, explain, quoted, relation
 from headrace.lakehouse.widening import beside_table
 
@@ -140,7 +140,7 @@ class _Made:
 
     rows: pa.Table
     held: pa.Table
-    judged: Sequence[Judged]
+    judged: Sequence[ExpectationResult]
 
 
 def _make(lakehouse: Lakehouse, table: Table, versions: Mapping[str, int | None]) -> _Made:
@@ -396,7 +396,7 @@ def _properties(table: Table, stamp: datetime | None) -> dict[str, str]:
     return {name: value for name, value in said.items() if value}
 
 
-def _note(lakehouse: Lakehouse, table: Table, judged: Sequence[Judged], step: str, version: int) -> None:
+def _note(lakehouse: Lakehouse, table: Table, judged: Sequence[ExpectationResult], step: str, version: int) -> None:
     """One row an expectation into `metrics.expectations`, once for each step and version of the table."""
     if not judged:
         return

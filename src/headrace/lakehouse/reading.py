@@ -66,24 +66,24 @@ class Guess:
         return f"{self.says}; {self.fix}."
 
 
-def kept_as_text(name: str, why: str, example: str) -> Guess:
+def kept_as_text(name: str, reason: str, example: str) -> Guess:
     """What is told of a column that stayed text though its values look like numbers or times.
 
     Args:
         name: of the column.
-        why: what the example has that no number or time keeps, as `spelling.Column.why` says it.
+        reason: what the example has that no number or time keeps, as `spelling.ParsedColumn.reason` says it.
         example: a value.
     """
     shown = name if name.isidentifier() else "column"
     fix = f'schema=hr.Schema({shown}="string") says so'
-    if why.startswith("separators"):
+    if reason.startswith("separators"):
         fix += ', decimal="," reads decimal commas, and replace() in SQL takes out separators of thousands'
-    elif why.startswith("no zone"):
+    elif reason.startswith("no zone"):
         fix += f', schema=hr.Schema({shown}="timestamp_utc") reads moments, those without a zone as of UTC'
-    elif not why.startswith("more"):
-        to = "float64" if "exponent" in why else "int64"
+    elif not reason.startswith("more"):
+        to = "float64" if "exponent" in reason else "int64"
         fix += f', schema=hr.Schema({shown}="{to}") reads numbers'
-    return Guess(about=f"text {name}", says=f"{name} is text, for {example!r} has {why}", fix=fix, column=name)
+    return Guess(about=f"text {name}", says=f"{name} is text, for {example!r} has {reason}", fix=fix, column=name)
 
 
 def unlike(place: str, name: str, to: pa.DataType, text: str) -> DataError:

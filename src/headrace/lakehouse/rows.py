@@ -24,7 +24,7 @@ WHOLE = "A float64 holds whole numbers up to 2^53 (9,007,199,254,740,992) only."
 AHEAD = 2  # batches that wait to be written
 
 
-class Stream:
+class BatchStream:
     """Batches on their way to delta-rs, made in a thread of their own.
 
     delta-rs pulls from a thread of its runtime, in which another table cannot be opened (it panics), and what makes the
@@ -180,14 +180,14 @@ def those_that_fit(rows: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Table
     return pa.table(columns)
 
 
-def stream(name: str, rows: Rows, schema: pa.Schema) -> Stream:
+def stream(name: str, rows: Rows, schema: pa.Schema) -> BatchStream:
     """The same, a batch at a time."""
-    return Stream(_fitted(name, _batches(rows), schema), schema)
+    return BatchStream(_fitted(name, _batches(rows), schema), schema)
 
 
-def rewritten(name: str, stays: Iterator[pa.RecordBatch], rows: Rows, schema: pa.Schema) -> Stream:
+def rewritten(name: str, stays: Iterator[pa.RecordBatch], rows: Rows, schema: pa.Schema) -> BatchStream:
     """All rows of a table whose types have widened: those that stay, and then the new ones."""
-    return Stream(itertools.chain(_fitted(name, stays, schema), _fitted(name, _batches(rows), schema)), schema)
+    return BatchStream(itertools.chain(_fitted(name, stays, schema), _fitted(name, _batches(rows), schema)), schema)
 
 
 def _batches(rows: Rows) -> Iterable[pa.RecordBatch]:
@@ -263,6 +263,6 @@ def _kept(name: str, field: pa.Field, there: pa.DataType | None) -> pa.DataType:
     kept = stored(found)
     odd = "" if kept is None else misnamed(kept)
     if kept is None or _has_null_inside(kept) or odd:
-        why = f" It has {odd}." if odd else ""
-        raise DataError(f"{name}: column {field.name!r} is {found}, which a Delta table cannot hold.{why}")
+        reason = f" It has {odd}." if odd else ""
+        raise DataError(f"{name}: column {field.name!r} is {found}, which a Delta table cannot hold.{reason}")
     return kept

@@ -301,8 +301,8 @@ class _DamagedError(Exception):
         table: its name.
     """
 
-    def __init__(self, table: str, why: str) -> None:
-        super().__init__(why)
+    def __init__(self, table: str, reason: str) -> None:
+        super().__init__(reason)
         self.table = table
 
 

@@ -64,17 +64,17 @@ Texts: TypeAlias = pa.ChunkedArray
 
 
 @dataclass(frozen=True, kw_only=True)
-class Column:
+class ParsedColumn:
     """The values of a column as they were told from its texts.
 
     Attributes:
         values: in the type that was told; text where nothing else fits.
-        why: what kept numbers or times text; empty for others.
+        reason: what kept numbers or times text; empty for others.
         example: a text that did.
     """
 
     values: pa.ChunkedArray
-    why: str = ""
+    reason: str = ""
     example: str = ""
 
 
@@ -91,7 +91,7 @@ class UnreadableError(ValueError):
         self.place, self.text = place, text
 
 
-def guess(texts: Texts, nulls: Sequence[str], *, decimal: str = ".", known: pa.DataType | None = None) -> Column:
+def guess(texts: Texts, nulls: Sequence[str], *, decimal: str = ".", known: pa.DataType | None = None) -> ParsedColumn:
     """The values of a column whose type nobody declared.
 
     Args:
@@ -102,15 +102,15 @@ def guess(texts: Texts, nulls: Sequence[str], *, decimal: str = ".", known: pa.D
             the exponent.
     """
     if texts.null_count == len(texts):
-        return Column(values=pa.chunked_array([pa.nulls(len(texts))], pa.null()))
+        return ParsedColumn(values=pa.chunked_array([pa.nulls(len(texts))], pa.null()))
     said = without(texts, nulls)
     if said.null_count == len(said):
-        return Column(values=texts)
+        return ParsedColumn(values=texts)
     dotted = dot(said, decimal)
     if dotted is not None and every(dotted, NUMBER):
         return _numbers(texts, dotted, known)
     if every(said, BOOL):
-        return Column(values=pc.is_in(said, value_set=pa.array(TRUE)) if said.null_count == 0 else _truth(said))
+        return ParsedColumn(values=pc.is_in(said, value_set=pa.array(TRUE)) if said.null_count == 0 else _truth(said))
     return _moments(texts, said) or _kept(texts, said)
 
 
@@ -137,15 +137,15 @@ def convert(texts: Texts, nulls: Sequence[str], to: pa.DataType, *, decimal: str
         raise UnreadableError(low, str(said[low])) from None
 
 
-def times(texts: Texts, nulls: Sequence[str]) -> Column:
+def times(texts: Texts, nulls: Sequence[str]) -> ParsedColumn:
     """The values of a column of JSON strings: days and moments where all are such, else the texts.
 
     A JSON string that looks like a number or a truth value is a text, for JSON writes these without quotes.
     """
     said = without(texts, nulls)
     if said.null_count == len(said):
-        return Column(values=texts)
-    return _moments(texts, said) or Column(values=texts)
+        return ParsedColumn(values=texts)
+    return _moments(texts, said) or ParsedColumn(values=texts)
 
 
 def every(texts: Texts, pattern: str) -> bool:
@@ -176,22 +176,22 @@ def _all(texts: Texts, pattern: str) -> bool:
     return found is not False
 
 
-def _numbers(texts: Texts, dotted: Texts, known: pa.DataType | None) -> Column:
+def _numbers(texts: Texts, dotted: Texts, known: pa.DataType | None) -> ParsedColumn:
     trimmed = pc.ascii_trim_whitespace(dotted)
     if every(dotted, WHOLE):
         try:
-            return Column(values=trimmed.cast(pa.int64()))
+            return ParsedColumn(values=trimmed.cast(pa.int64()))
         except pa.ArrowInvalid:
             if known is None or not pa.types.is_floating(known):
                 return _kept(texts, dotted, among=r"[0-9]{19,}")
     floating = known is not None and pa.types.is_floating(known)
     if not floating and not some(dotted, FINITE):
-        return Column(values=texts)  # the names Nan and Inf
+        return ParsedColumn(values=texts)  # the names Nan and Inf
     if not floating and some(dotted, CODE) and not some(dotted, MACHINE):
         return _kept(texts, dotted, among=CODE)
     values = _float(trimmed)
     lost = _lost(trimmed, values)
-    return Column(values=values) if lost is None else _kept(texts, dotted, example=lost)
+    return ParsedColumn(values=values) if lost is None else _kept(texts, dotted, example=lost)
 
 
 def _float(trimmed: Texts) -> pa.ChunkedArray:
@@ -226,35 +226,35 @@ def _truth(texts: Texts) -> pa.ChunkedArray:
     return pc.if_else(pc.is_null(texts), pa.scalar(None, pa.bool_()), pc.is_in(texts, value_set=pa.array(TRUE)))
 
 
-def _moments(texts: Texts, said: Texts) -> Column | None:
+def _moments(texts: Texts, said: Texts) -> ParsedColumn | None:
     try:
         if every(said, DATE):
-            return Column(values=said.cast(pa.date32()))
+            return ParsedColumn(values=said.cast(pa.date32()))
         for pattern, to in ((LOCAL, pa.timestamp("us")), (INSTANT, UTC)):
             if every(said, pattern):
                 cut = some(said, rf"{FINER}.*") and pc.replace_substring_regex(said, FINER, r"\1")
-                return Column(values=(cut or said).cast(to))
+                return ParsedColumn(values=(cut or said).cast(to))
     except pa.ArrowInvalid:
-        return Column(values=texts)  # no such day
+        return ParsedColumn(values=texts)  # no such day
     if every(said, f"{LOCAL}|{INSTANT}"):
         local = said.filter(pc.match_substring_regex(said, LOCAL))
-        return Column(values=texts, why=MIXED, example=str(local[0]))
+        return ParsedColumn(values=texts, reason=MIXED, example=str(local[0]))
     return None
 
 
-def _kept(texts: Texts, said: Texts, *, among: str = "", example: str = "") -> Column:
+def _kept(texts: Texts, said: Texts, *, among: str = "", example: str = "") -> ParsedColumn:
     """A column as text, with the reason where its values look like numbers."""
     if not example and not every(said, NUMBERS_OR_NEARLY):
-        return Column(values=texts)
+        return ParsedColumn(values=texts)
     if example:
-        return Column(values=texts, why=DIGITS, example=example)
-    for why, pattern in WHY:
+        return ParsedColumn(values=texts, reason=DIGITS, example=example)
+    for reason, pattern in WHY:
         found = said.filter(pc.match_substring_regex(said, pattern))
         if among:
             found = found.filter(pc.match_substring_regex(found, among))
         if len(found):
-            return Column(values=texts, why=why, example=str(found[0]))
-    return Column(values=texts)
+            return ParsedColumn(values=texts, reason=reason, example=str(found[0]))
+    return ParsedColumn(values=texts)
 
 
 def _convert(said: Texts, to: pa.DataType, decimal: str) -> pa.ChunkedArray:

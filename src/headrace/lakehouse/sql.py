@@ -159,8 +159,8 @@ def check_expression(text: str, columns: Sequence[str], *, where: str, role: str
             aggregates, or depends on the clock or on chance.
     """
 
-    def stop(why: str, hint: str = "") -> NoReturn:
-        raise SqlError(f"{where}: {role} {text!r}: {why}", hint=hint)
+    def stop(reason: str, hint: str = "") -> NoReturn:
+        raise SqlError(f"{where}: {role} {text!r}: {reason}", hint=hint)
 
     try:
         tree = _expression(text, stop)
@@ -314,8 +314,8 @@ def _only_reads(sql: Sql, found: Sequence[Found], *, deterministic: bool) -> Non
         if each.what == "version":
             refuse(sql, "the version of a table is chosen by the run.", _span(sql, each), hint="Leave the version out.")
         if deterministic and each.what == "sample":
-            why = "a sample of rows is not the same rows each time."
-            refuse(sql, why, _span(sql, each), hint="Take rows by a hash of their key.")
+            reason = "a sample of rows is not the same rows each time."
+            refuse(sql, reason, _span(sql, each), hint="Take rows by a hash of their key.")
 
 
 def _tables(sql: Sql, found: Sequence[Found], known: frozenset[str]) -> set[str]:
@@ -341,8 +341,8 @@ def _tables(sql: Sql, found: Sequence[Found], known: frozenset[str]) -> set[str]
 def _unknown(sql: Sql, found: Found, candidates: frozenset[str], aliases: set[str]) -> NoReturn:
     name, at = found.name, _span(sql, found)
     if len(found.parts) == 1 and (FILES.search(name) or _written(sql, found)[:1] in ("'", '"')):
-        why = f"{name!r} is not a declared table; files cannot be read."
-        refuse(sql, why, at, hint="Declare an hr.Source for it.")
+        reason = f"{name!r} is not a declared table; files cannot be read."
+        refuse(sql, reason, at, hint="Declare an hr.Source for it.")
     if len(found.parts) > 2:
         refuse(sql, f"{name!r} names a database.", at, hint="Write schema.table, as it was declared.")
     near = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
@@ -390,12 +390,12 @@ def _is_elsewhere(found: Found, names: frozenset[str], columns: Collection[str] 
 # ---------------------------------------------------------------------------------------------- messages
 
 
-def refuse(sql: Sql, why: str, at: tuple[int, int] | None = None, *, hint: str = "") -> NoReturn:
+def refuse(sql: Sql, reason: str, at: tuple[int, int] | None = None, *, hint: str = "") -> NoReturn:
     """Raises an SqlError that shows the line and marks the place in it.
 
     Args:
         sql: the statement.
-        why: what is wrong.
+        reason: what is wrong.
         at: how many bytes stand before what is wrong, and how many it is.
         hint: what to write instead.
     """
@@ -407,7 +407,7 @@ def refuse(sql: Sql, why: str, at: tuple[int, int] | None = None, *, hint: str =
     line = sql.text.count("\n", 0, start) + 1
     begin = sql.text.rfind("\n", 0, start) + 1
     mark = (start - begin, max(wide, 1)) if at else None
-    raise SqlError(f"{place(sql, line)}: {why}", findings=_excerpt(sql, line, mark), hint=hint)
+    raise SqlError(f"{place(sql, line)}: {reason}", findings=_excerpt(sql, line, mark), hint=hint)
 
 
 def place(sql: Sql, line: int) -> str:

@@ -48,7 +48,7 @@ ALERTS = Table(
     Column("opened", Instant, nullable=False),
     Column("acknowledged", Instant),
     Column("acknowledged_by", String(200)),
-    Column("note", Text, nullable=False),
+    Column("reason", Text, nullable=False),
     Column("closed", Instant),
     Column("better_since", Instant),  # the window that closed it; null: closed without one
     UniqueConstraint("model", "version", "rule", "window"),  # one alert for one cause, however often it is looked at
@@ -84,7 +84,7 @@ class Alert:
         window: beginning of the window with which it was broken often enough.
         evidence: the windows that were looked at.
         opened: when it was found.
-        note: of whoever acknowledged it.
+        reason: of whoever acknowledged it.
         better_since: beginning of the window with which it was better again.
     """
 
@@ -99,12 +99,12 @@ class Alert:
     opened: datetime
     acknowledged: datetime | None
     acknowledged_by: str | None
-    note: str
+    reason: str
     closed: datetime | None
     better_since: datetime | None
 
     @property
-    def living(self) -> bool:
+    def active(self) -> bool:
         """Whether it still holds."""
         return self.status != "closed"
 
@@ -134,7 +134,7 @@ class Alerts:
             if last is not None:
                 _Rule(connection, model, version, rule, owner).bring_to(_spans(rule, judged), last)
             reach(f"alerts.evaluated:{rule.name}")
-        mine = [each for each in self.living(model) if (each.version, each.rule) == (version, rule.name)]
+        mine = [each for each in self.active(model) if (each.version, each.rule) == (version, rule.name)]
         return [each for each in mine if last is not None and each.window <= last]
 
     def retire(self, model: str, judged: Collection[tuple[int, str]]) -> list[Alert]:
@@ -164,9 +164,9 @@ class Alerts:
         with self.state.read() as connection:
             return [_alert(row) for row in connection.execute(wanted).mappings()]
 
-    def living(self, model: str | None = None) -> list[Alert]:
+    def active(self, model: str | None = None) -> list[Alert]:
         """Alerts that hold: open or acknowledged."""
-        return [each for each in self.list(model=model) if each.living]
+        return [each for each in self.list(model=model) if each.active]
 
     def get(self, alert: int) -> Alert:
         """One alert.
@@ -181,8 +181,8 @@ class Alerts:
             )
         return known[alert]
 
-    def ack(self, alert: int, *, by: str, note: str = "") -> Alert:
-        """Somebody has seen it and takes care. Again changes the note, where there is another one.
+    def ack(self, alert: int, *, by: str, reason: str = "") -> Alert:
+        """Somebody has seen it and takes care. Again changes the reason, where there is another one.
 
         Raises:
             NotFoundError: there is none of this number.
@@ -191,7 +191,7 @@ class Alerts:
         self.get(alert)
         with self.state.begin() as connection:
             found = _alert(connection.execute(select(ALERTS).where(ALERTS.c.id == alert)).mappings().one())
-            if not found.living:
+            if not found.active:
                 raise RefusedError(
                     f"alert {alert} was closed at {found.closed:%Y-%m-%d %H:%M} UTC: it is better again."
                 )
@@ -199,10 +199,10 @@ class Alerts:
                 "status": "acknowledged",
                 "acknowledged": now(),
                 "acknowledged_by": by,
-                "note": note or found.note,
+                "reason": reason or found.reason,
             }
             connection.execute(update(ALERTS).where(ALERTS.c.id == alert).values(**values))
-            told: dict[str, Json] = {"alert": alert, "rule": found.rule, "note": note}
+            told: dict[str, Json] = {"alert": alert, "rule": found.rule, "reason": reason}
             subject = f"{found.model}/{found.version}"
             record(connection, by, "alert.acknowledged", subject, told)
             publish(connection, "alert.acknowledged", subject, {**told, "by": by})
@@ -278,7 +278,7 @@ class _Rule:
         evidence = _evidence(self.rule, span)
         values = {"model": self.model, "version": self.version, "rule": self.rule.name, "window": span.start}
         self.connection.execute(
-            insert(ALERTS).values(**values, status="open", evidence=evidence, owner=self.owner, opened=now(), note="")
+            insert(ALERTS).values(**values, status="open", evidence=evidence, owner=self.owner, opened=now(), reason="")
         )
         row = next(row for row in self._standing() if row["window"] == span.start)
         told: dict[str, Json] = {"rule": self.rule.name, "owner": self.owner, "again": False}
@@ -296,7 +296,7 @@ def _has_come_back(row: Any, last: datetime) -> bool:
     return row["better_since"] is None or last >= row["better_since"]
 
 
-def _close(connection: Connection, row: Any, since: datetime | None, why: str) -> None:
+def _close(connection: Connection, row: Any, since: datetime | None, reason: str) -> None:
     values = {"status": "closed", "closed": now(), "better_since": since}
     connection.execute(update(ALERTS).where(ALERTS.c.id == row["id"]).values(**values))
     told: dict[str, Json] = {
@@ -304,7 +304,7 @@ def _close(connection: Connection, row: Any, since: datetime | None, why: str) -
         "rule": row["rule"],
         "owner": row["owner"],
         "better_since": since.isoformat() if since else None,
-        "why": why,
+        "reason": reason,
     }
     publish(connection, "alert.closed", _subject(row), told)
 

@@ -91,7 +91,7 @@ class Drift:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class DriftVerdict:
     """A verdict on a column of a window, with its reasons in words."""
 
     drift: Drift
@@ -119,11 +119,11 @@ def compare(reference: Histograms, current: Histograms) -> list[Drift]:
     ]
 
 
-def judge(drifts: Sequence[Drift], *, min_rows: int) -> list[Judged]:
+def judge(drifts: Sequence[Drift], *, min_rows: int) -> list[DriftVerdict]:
     """Verdicts on the columns of one window, the worst first. Fewer than `min_rows` rows on either side: not judged."""
     judged = [drift for drift in drifts if min(drift.rows, drift.reference_rows) >= min_rows]
     found = [
-        Judged(drift=drift, verdict="not judged", reasons=(_too_few(drift, min_rows),))
+        DriftVerdict(drift=drift, verdict="not judged", reasons=(_too_few(drift, min_rows),))
         for drift in drifts
         if min(drift.rows, drift.reference_rows) < min_rows
     ]
@@ -156,7 +156,7 @@ def _too_few(drift: Drift, min_rows: int) -> str:
     return f"{min(drift.rows, drift.reference_rows)} rows{of}; {min_rows} are needed (hr.Monitor(min_rows=…))"
 
 
-def _verdict(drift: Drift, moved: bool, missing: bool, new: bool) -> Judged:
+def _verdict(drift: Drift, moved: bool, missing: bool, new: bool) -> DriftVerdict:
     reasons: list[str] = []
     verdict: Verdict = "ok"
     if drift.frozen is not None:
@@ -172,7 +172,7 @@ def _verdict(drift: Drift, moved: bool, missing: bool, new: bool) -> Judged:
     if new:
         verdict = "alert" if verdict == "alert" or drift.new_share > MOST_NEW else "warn"
         reasons.append(f"new: {', '.join(drift.new_categories)} ({drift.new_share:.2%} of the rows)")
-    return Judged(drift=drift, verdict=verdict, reasons=tuple(reasons))
+    return DriftVerdict(drift=drift, verdict=verdict, reasons=tuple(reasons))
 
 
 # ---------------------------------------------------------------------------------------------- columns

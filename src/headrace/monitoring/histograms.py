@@ -23,8 +23,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.monitoring.binning import MINUS_INFINITY, NAN, OVER, PLUS_INFINITY, UNDER, VALUES, Bins, Categories
 from headrace.monitoring.blocks import read_blocks
-from headrace.monitoring.grid import MINUS_INFINITY, NAN, OVER, PLUS_INFINITY, UNDER, VALUES, Bins, Categories
 from headrace.training.slices import slice_codes
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from headrace.monitoring.binning import Grid
     from headrace.monitoring.blocks import MonitoredColumn
-    from headrace.monitoring.grid import Grid
     from headrace.training.slices import Codes
 
 SCHEMA = pa.schema(

@@ -34,7 +34,7 @@ SUFFIXES = ("histograms", "profile_metrics", "drift_metrics")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class ProfiledModel:
     """What of a model is written about.
 
     Attributes:
@@ -57,7 +57,7 @@ def names(table: str) -> tuple[str, ...]:
 
 def keep(
     lakehouse: Lakehouse,
-    about: Written,
+    about: ProfiledModel,
     start: datetime | None,
     end: datetime | None,
     histograms: Histograms,

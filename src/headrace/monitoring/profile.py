@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headrace.monitoring.grid import Bins
+from headrace.monitoring.binning import Bins
 from headrace.monitoring.histograms import Counts, Histograms, Numbers, Texts
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)

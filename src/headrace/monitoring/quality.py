@@ -1,6 +1,6 @@
 """Realised quality: predictions joined to the labels that have become known, by windows of the decisions' time.
 
-A prediction counts in the window of its decision (`predicted_for`), whenever its label comes. What is known at a moment
+A prediction counts in the window of its decision (`decision_time`), whenever its label comes. What is known at a moment
 decides: labels of a later time do not exist yet, of several the latest known one counts, and labels of decisions that
 nobody predicted are counted and left alone. Only windows whose rows or labels changed since are measured again; one that
 had been judged before is then marked as reopened and keeps the earlier value beside the new one.
@@ -25,9 +25,9 @@ from headrace.lakehouse.commit import Upsert
 from headrace.lakehouse.sql import literal, quoted
 from headrace.monitoring import windows
 from headrace.monitoring.alerts import Measured
-from headrace.monitoring.estimated import Outcome, estimate, refusal
-from headrace.monitoring.labelled import LABEL, SLICE, labelled
-from headrace.monitoring.realised import Quality, Realised, Report
+from headrace.monitoring.estimated_performance import RealizedOutcome, estimate, refusal
+from headrace.monitoring.label_join import LABEL, SLICE, labelled
+from headrace.monitoring.performance import Performance, Quality, Report
 from headrace.training.declarations import Binary, Multiclass
 from headrace.training.intervals import interval
 from headrace.training.labels import checked
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.lakehouse.snapshot import Snapshot
     from headrace.monitoring.declarations import Granularity
-    from headrace.monitoring.labelled import State
+    from headrace.monitoring.label_join import WindowState
     from headrace.training.declarations import Model
 
 TABLE = "metrics.model_quality"
@@ -104,8 +104,8 @@ def realised(
                 continue
             rows = joined.rows(state.start)
             measured = _measured(model, window, rows, min_rows, known)
-            why, expected = _expected(model, window, rows, kept, min_rows, known)
-            kept.append(_with_estimates(measured, why, expected))
+            reason, expected = _expected(model, window, rows, kept, min_rows, known)
+            kept.append(_with_estimates(measured, reason, expected))
             changed.add(state.start)
     return Report(windows=tuple(kept), measured=frozenset(changed), not_counted=joined.not_counted)
 
@@ -226,13 +226,13 @@ def _seen(window: Quality, metric: str, min_rows: int) -> Measured:
                 low=each.low,
                 high=each.high,
                 judged=each.judged,
-                told=each.why,
+                told=each.reason,
             )
     return Measured(start=window.start, end=window.end, value=None, judged=False, told=f"{metric} was not measured")
 
 
 def _unmeasured(
-    found: State,
+    found: WindowState,
     granularity: Granularity,
     as_of: datetime,
     wait: timedelta | None,
@@ -279,7 +279,7 @@ def _measured(model: Model, window: Quality, rows: pd.DataFrame, min_rows: int, 
     return replace(window, measures=tuple(measures), label_mean=label_mean, prediction_mean=prediction_mean)
 
 
-def _with_earlier(measure: Realised, before: Quality, *, again: bool) -> Realised:
+def _with_earlier(measure: Performance, before: Quality, *, again: bool) -> Performance:
     """Beside the value the one of before: as it stood until now, or, when no row changed, as it was told already."""
     for each in before.measures:
         if (each.metric, each.slice_key, each.slice_value) == (measure.metric, measure.slice_key, measure.slice_value):
@@ -304,26 +304,26 @@ def _expected(
         if set(said) == set(known.metrics) == set(model.metrics):
             return "", said
     recent = [
-        Outcome(labelled=each.labelled, label_mean=each.label_mean, prediction_mean=each.prediction_mean)
+        RealizedOutcome(labelled=each.labelled, label_mean=each.label_mean, prediction_mean=each.prediction_mean)
         for each in before
         if each.mature
         and each.labelled >= min_rows
         and each.label_mean is not None
         and each.prediction_mean is not None
     ]
-    why = refusal(model.task, len(rows), recent, min_rows=min_rows)
-    return why, {} if why else estimate(rows["probability"].to_numpy(dtype="float64"))
+    reason = refusal(model.task, len(rows), recent, min_rows=min_rows)
+    return reason, {} if reason else estimate(rows["probability"].to_numpy(dtype="float64"))
 
 
-def _with_estimates(window: Quality, why: str, expected: Mapping[str, float]) -> Quality:
+def _with_estimates(window: Quality, reason: str, expected: Mapping[str, float]) -> Quality:
     """With estimates on all rows, and their errors where the truth is known."""
 
-    def told(each: Realised) -> Realised:
+    def told(each: Performance) -> Performance:
         if each.slice_key is not None:
             return each
         value = expected.get(each.metric)
         error = value - each.value if value is not None and each.judged and each.value is not None else None
-        return replace(each, estimated=value, estimated_error=error, not_estimated=why)
+        return replace(each, estimated=value, estimated_error=error, not_estimated=reason)
 
     return replace(window, measures=tuple(told(each) for each in window.measures))
 
@@ -335,22 +335,22 @@ def _measure(
     rows: pd.DataFrame,
     min_rows: int,
     named: tuple[str | None, str | None] = (None, None),
-) -> Realised:
+) -> Performance:
     known = rows[rows[LABEL].notna()].reset_index(drop=True)
-    value, low, high, why = None, None, None, "no label is known"
+    value, low, high, reason = None, None, None, "no label is known"
     if len(known):
         y = checked(known[LABEL], model.task)
         found = interval(model.task, metric, y, known)
         if found is None:
             (single,) = evaluate(model.task, y, known, metrics=[metric])
-            value, why = single.value, single.reason
+            value, reason = single.value, single.reason
         else:
-            value, low, high, why = found.value, found.low, found.high, ""
+            value, low, high, reason = found.value, found.low, found.high, ""
     if value is not None and len(known) < min_rows:
-        why = f"{len(known):,} labelled rows; {min_rows:,} are needed (hr.Monitor(min_rows=…))"
+        reason = f"{len(known):,} labelled rows; {min_rows:,} are needed (hr.Monitor(min_rows=…))"
     elif value is not None and not window.mature:
-        why = f"its labels have not had time to come: {window.coverage:.0%} are known"
-    return Realised(
+        reason = f"its labels have not had time to come: {window.coverage:.0%} are known"
+    return Performance(
         metric=metric,
         slice_key=named[0],
         slice_value=named[1],
@@ -359,14 +359,14 @@ def _measure(
         high=high,
         rows=len(rows),
         labelled=len(known),
-        judged=value is not None and not why,
-        why=why,
+        judged=value is not None and not reason,
+        reason=reason,
     )
 
 
 def _read(start: datetime, rows: Sequence[Mapping[str, Any]]) -> Quality:
     first = rows[0]
-    measures = (Realised(**{name: row[name] for name in MEASURE}) for row in rows)
+    measures = (Performance(**{name: row[name] for name in MEASURE}) for row in rows)
     return Quality(
         start=start,
         end=first["window_end"].astimezone(UTC),
@@ -378,7 +378,7 @@ def _read(start: datetime, rows: Sequence[Mapping[str, Any]]) -> Quality:
     )
 
 
-MEASURE: Collection[str] = tuple(Realised.__annotations__)
+MEASURE: Collection[str] = tuple(Performance.__annotations__)
 WINDOW = ("granularity", "label_mean", "prediction_mean", "mature", "reopened", "state", "basis")
 UTC_US = pa.timestamp("us", "UTC")
 SCHEMA = pa.schema(
@@ -402,7 +402,7 @@ SCHEMA = pa.schema(
         ("label_mean", pa.float64()),
         ("prediction_mean", pa.float64()),
         ("judged", pa.bool_()),
-        ("why", pa.string()),
+        ("reason", pa.string()),
         ("mature", pa.bool_()),
         ("reopened", pa.bool_()),
         ("earlier", pa.float64()),

@@ -32,7 +32,7 @@ from headrace.lakehouse.sql import column, literal, quoted
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from headrace.features.plan import FeaturePlan, Kind, LookUp
+    from headrace.features.plan import FeatureLookup, FeaturePlan, Kind
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.lakehouse.snapshot import Snapshot
 
@@ -59,7 +59,7 @@ SCHEMA = pa.schema(
 
 
 @dataclass(kw_only=True)
-class Feature:
+class SkewedFeature:
     """A looked-up input in the answers of a check.
 
     Attributes:
@@ -91,10 +91,10 @@ class Skew:
     since: datetime
     until: datetime
     rows: int
-    features: tuple[Feature, ...]
+    features: tuple[SkewedFeature, ...]
 
     @property
-    def skewed(self) -> list[Feature]:
+    def skewed(self) -> list[SkewedFeature]:
         """Those that were not what training sees, the worst first."""
         return sorted((each for each in self.features if each.skewed), key=lambda each: -each.skewed)
 
@@ -127,16 +127,16 @@ def check(
     if not answers or not plan.lookups:
         return None
     kinds: dict[str, Kind] = {each.name: each.kind for each in plan.inputs}
-    found: list[Feature] = []
+    found: list[SkewedFeature] = []
     for lookup in plan.lookups:
-        features = [Feature(name=ours, table=lookup.table) for _, ours in lookup.columns if ours not in hidden]
+        features = [SkewedFeature(name=ours, table=lookup.table) for _, ours in lookup.columns if ours not in hidden]
         if any(ours in hidden for _, ours in lookup.on):
             for each in features:
                 each.unknown = len(answers)
         elif features:
             _compare(lakehouse, lookup, answers, features, kinds)
         found += features
-    asked = [answer.asked_at for answer in answers]
+    asked = [answer.requested_at for answer in answers]
     return Skew(since=min(asked), until=max(asked), rows=len(answers), features=tuple(found))
 
 
@@ -164,7 +164,7 @@ def last(lakehouse: Lakehouse, model: str, version: int) -> Skew | None:
     if not read:
         return None
     features = tuple(
-        Feature(
+        SkewedFeature(
             name=row["feature"],
             table=row["feature_table"],
             **{name: row[name] for name in ("rows", "skewed", "behind", "unknown", "example")},
@@ -175,7 +175,7 @@ def last(lakehouse: Lakehouse, model: str, version: int) -> Skew | None:
     return Skew(since=read[0]["since"], until=read[0]["until"], rows=most, features=features)
 
 
-def _counts(feature: Feature) -> dict[str, int]:
+def _counts(feature: SkewedFeature) -> dict[str, int]:
     return {"rows": feature.rows, "skewed": feature.skewed, "behind": feature.behind, "unknown": feature.unknown}
 
 
@@ -195,7 +195,7 @@ class _Answer:
     """
 
     prediction_id: str
-    asked_at: datetime
+    requested_at: datetime
     at: datetime
     given: Mapping[str, Any]
     inputs: Mapping[str, Any]
@@ -209,15 +209,15 @@ def _answers(lakehouse: Lakehouse, log: str, *, version: int, after: datetime | 
     names = lakehouse.snapshot(log).schema.names
     if "feature_versions" not in names:  # of an older release, and nothing has been logged since
         return []
-    by = column("looked_up_by") if "looked_up_by" in names else "null"
-    later = "" if after is None else f"and asked_at > timestamptz '{after.isoformat()}'"
+    by = column("lookup_keys") if "lookup_keys" in names else "null"
+    later = "" if after is None else f"and requested_at > timestamptz '{after.isoformat()}'"
     with lakehouse.connect({log: None}) as connection:
         read = connection.sql(
             f"""
-            select prediction_id, asked_at, predicted_for, keys, inputs, feature_versions, features_as_of, {by} as given
+            select prediction_id, requested_at, decision_time, keys, inputs, feature_versions, features_as_of, {by} as given
             from {quoted(log)}
             where model_version = {int(version)} and feature_versions is not null and keys is not null {later}
-            order by asked_at desc, request_id, row
+            order by requested_at desc, request_id, row
             limit {int(rows)}
             """
         ).to_arrow_table()
@@ -229,8 +229,8 @@ def _answer(row: Mapping[str, Any]) -> _Answer:
     published = json.loads(row["features_as_of"])
     return _Answer(
         prediction_id=row["prediction_id"],
-        asked_at=row["asked_at"],
-        at=row["predicted_for"],
+        requested_at=row["requested_at"],
+        at=row["decision_time"],
         given={**inputs, **json.loads(row["keys"]), **json.loads(row["given"] or "{}")},
         inputs=inputs,
         versions=json.loads(row["feature_versions"]),
@@ -243,9 +243,9 @@ def _answer(row: Mapping[str, Any]) -> _Answer:
 
 def _compare(
     lakehouse: Lakehouse,
-    lookup: LookUp,
+    lookup: FeatureLookup,
     answers: Sequence[_Answer],
-    features: Sequence[Feature],
+    features: Sequence[SkewedFeature],
     kinds: Mapping[str, Kind],
 ) -> None:
     """Counts, for the columns of one look-up."""
@@ -279,21 +279,21 @@ def _compare(
                 feature.behind += 1
 
 
-def _snapshot(lakehouse: Lakehouse, lookup: LookUp, version: int, answers: Sequence[_Answer]) -> Snapshot | None:
+def _snapshot(lakehouse: Lakehouse, lookup: FeatureLookup, version: int, answers: Sequence[_Answer]) -> Snapshot | None:
     """The version that was published; None where it is gone, or is of a table that was made anew since."""
     try:
         snapshot = lakehouse.snapshot(lookup.table, version)
     except NotFoundError:
         return None
     made = next((each.at for each in lakehouse.history(lookup.table) if each.version == version), None)
-    if made is None or made > max(answer.asked_at for answer in answers):
+    if made is None or made > max(answer.requested_at for answer in answers):
         return None
     wanted = {theirs for theirs, _ in (*lookup.on, *lookup.columns)} | {lookup.time}
     return snapshot if wanted <= set(snapshot.schema.names) else None
 
 
 def _published(
-    lakehouse: Lakehouse, lookup: LookUp, snapshot: Snapshot, answers: Sequence[_Answer]
+    lakehouse: Lakehouse, lookup: FeatureLookup, snapshot: Snapshot, answers: Sequence[_Answer]
 ) -> list[Mapping[str, Any]]:
     """What the online store had to give: of each key the latest row at the publication, unless it is too new or too old."""
     rows = _looked_up(lakehouse, lookup, snapshot, answers, [answer.published[lookup.table] for answer in answers])
@@ -306,7 +306,7 @@ def _published(
 
 def _looked_up(
     lakehouse: Lakehouse,
-    lookup: LookUp,
+    lookup: FeatureLookup,
     snapshot: Snapshot,
     answers: Sequence[_Answer],
     moments: Sequence[datetime],
@@ -317,7 +317,7 @@ def _looked_up(
         values = [answer.given[ours] for answer in answers]
         columns[ours] = _typed(values, snapshot.schema.field(theirs).type)
     found = dict(lookup.columns).get(lookup.time, FOUND)
-    wanted = point_in_time.Lookup(
+    wanted = point_in_time.JoinSpec(
         relation=quoted(lookup.table),
         on=dict(lookup.on),
         time=lookup.time,

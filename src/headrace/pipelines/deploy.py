@@ -12,9 +12,9 @@ from headrace.core.errors import HeadraceError, NotFoundError
 from headrace.core.events import is_projection
 from headrace.core.ids import digest
 from headrace.core.text import counted, percent
-from headrace.deployment import checks, comparison, ramps, staged
+from headrace.deployment import checks, comparison, rollouts, serving_bundle
 from headrace.deployment.declarations import Approval, NotWorse
-from headrace.deployment.findings import Finding, together
+from headrace.deployment.findings import GateFinding, together
 from headrace.pipelines.model_inputs import descriptions, tables
 from headrace.registry.traffic import PLAN
 from headrace.scoring.version import load
@@ -26,30 +26,30 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from headrace.core.events import Trouble
+    from headrace.core.events import DeliveryFailure
     from headrace.core.ids import Json
     from headrace.deployment.declarations import Deployment
     from headrace.jobs.run import Run, StepContext
     from headrace.lakehouse.lakehouse import Lakehouse
-    from headrace.registry.records import Decision, Policy, RampPlan, Request, Stage, Version
+    from headrace.registry.records import Decision, PromotionPolicy, RolloutPlan, Stage, TransitionRequest, Version
     from headrace.registry.registry import Registry
     from headrace.scoring.version import LoadedVersion
     from headrace.tracking.tracking import Tracking
 
 Output = dict[str, Any]
 Ending = Literal[
-    "in production", "on a ramp", "ramp stopped", "waits for approval", "rejected", "no decision", "refused"
+    "in production", "on a rollout", "rollout stopped", "waits for approval", "rejected", "no decision", "refused"
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Delivered:
+class DeploymentResult:
     """How far a version came.
 
     Attributes:
         request: the one for Production, once it was made.
         missing: roles whose approval is missing.
-        findings: of the gates that did not pass; of a ramp, where it is or why it was stopped.
+        findings: of the gates that did not pass; of a rollout, where it is or why it was stopped.
     """
 
     version: int
@@ -73,7 +73,7 @@ def outline(
     """
     gates = [gate.name for gate in deployment.gates if not isinstance(gate, NotWorse | Approval)]
     compared = [f"not_worse {gate.metric}" for gate in deployment.gates if isinstance(gate, NotWorse)]
-    ramped = registry.current(deployment.name, "Production") is not None  # the first version comes there at once
+    on_rollout = registry.current(deployment.name, "Production") is not None  # the first version comes there at once
     found = (
         None
         if version is None and deployment.name not in registry.models()
@@ -97,7 +97,7 @@ def outline(
             "takes": "all comparisons passed",
             "writes": "a request with the evidence",
         },
-        *({**step, "runs": last} for step in _ramped(deployment, roles, ramped=ramped)),
+        *({**step, "runs": last} for step in _rollout_steps(deployment, roles, on_rollout=on_rollout)),
     ]
 
 
@@ -107,7 +107,7 @@ def _runs(registry: Registry, version: Version | None, policy: str) -> tuple[str
         return _thrice("once a version is trained")
     if version.stage == "Production":
         return _thrice("no: it is in Production")
-    request = _standing(registry, version, policy)
+    request = _pending_request(registry, version, policy)
     to_production = "yes" if request is None else f"no: request {request.id} stands, {request.status}"
     if version.stage != "Staging":
         return "yes", to_production, "yes"
@@ -121,7 +121,7 @@ def _thrice(said: str) -> tuple[str, str, str]:
     return said, said, said
 
 
-def _standing(registry: Registry, version: Version, policy: str) -> Request | None:
+def _pending_request(registry: Registry, version: Version, policy: str) -> TransitionRequest | None:
     """A request for Production that still holds: open, or approved and not spent, under these gates, against the champion."""
     champion = registry.current(version.model, "Production")
     against = champion.version if champion else None
@@ -135,14 +135,14 @@ def _standing(registry: Registry, version: Version, policy: str) -> Request | No
     return None
 
 
-def _ramped(deployment: Deployment, roles: Sequence[str], *, ramped: bool) -> list[dict[str, object]]:
+def _rollout_steps(deployment: Deployment, roles: Sequence[str], *, on_rollout: bool) -> list[dict[str, object]]:
     approved = ", ".join(f"approval by {role}" for role in roles)
-    if deployment.ramp is None or not ramped:
+    if deployment.rollout is None or not on_rollout:
         return [{"step": "Production", "takes": approved, "writes": "the stage"}]
-    plan, stops = deployment.ramp.plan, ", ".join(rule.name for rule in deployment.ramp.stop)
+    plan, stops = deployment.rollout.plan, ", ".join(rule.name for rule in deployment.rollout.guardrails)
     steps = ", ".join(percent(each) for each in plan.steps)
     return [
-        {"step": "ramp", "takes": approved, "writes": f"a share of the entities: {steps}"},
+        {"step": "rollout", "takes": approved, "writes": f"a share of the entities: {steps}"},
         {"step": "Production", "takes": f"its steps, and no stop by {stops or 'a person'}", "writes": "the stage"},
     ]
 
@@ -158,11 +158,11 @@ def deploy(
     as_of: datetime,
     home: Path,
     by: str,
-    policy: Policy,
+    policy: PromotionPolicy,
     hands: Collection[str],
     revive: bool,
-    follow: Callable[[], Sequence[Trouble]],
-) -> Delivered:
+    follow: Callable[[], Sequence[DeliveryFailure]],
+) -> DeploymentResult:
     """Brings a version as far towards Production as its gates and approvals let it come.
 
     Args:
@@ -177,7 +177,7 @@ def deploy(
         by: who asks.
         policy: what Production takes, as the running code declares it; it is in force.
         hands: who could act as them (`headrace.access.identity.Identity`).
-        revive: whether a version that was archived begins again at the first gate, and one whose ramp was stopped at the
+        revive: whether a version that was archived begins again at the first gate, and one whose rollout was stopped at the
             first step.
         follow: brings aliases and `serving.json` to where the stages are; gives what could not follow.
     """
@@ -186,33 +186,33 @@ def deploy(
     if found.stage == "Production":
         delivery.copy()
         delivery.follow(follow)
-        return Delivered(version=found.version, ending="in production", request=None)
+        return DeploymentResult(version=found.version, ending="in production", request=None)
     if found.stage == "Archived" and (not revive or delivery.has_archived):
         delivery.follow(follow)
-        return Delivered(version=found.version, ending="refused", request=None, findings=delivery.refused_for())
+        return DeploymentResult(version=found.version, ending="refused", request=None, findings=delivery.refused_for())
     if found.stage == "Staging" and delivery.has_passed:
         delivery.copy()
     else:
         failed = delivery.to_staging()
         if failed:
             delivery.follow(follow)
-            return Delivered(version=found.version, ending="refused", request=None, findings=failed)
-    request = delivery.standing
+            return DeploymentResult(version=found.version, ending="refused", request=None, findings=failed)
+    request = delivery.pending_request
     if request is None:
         findings = delivery.compare()
-        told = tuple(finding.why for finding in findings if finding.result != "passed")
+        told = tuple(finding.reason for finding in findings if finding.result != "passed")
         if together(findings) == "failed":
             delivery.archive(findings)
             delivery.follow(follow)
-            return Delivered(version=found.version, ending="refused", request=None, findings=told)
+            return DeploymentResult(version=found.version, ending="refused", request=None, findings=told)
         if told:
             delivery.follow(follow)
-            return Delivered(version=found.version, ending="no decision", request=None, findings=told)
+            return DeploymentResult(version=found.version, ending="no decision", request=None, findings=told)
         rejected = delivery.rejection(findings)
         if rejected is not None:
             delivery.follow(follow)
-            why = delivery.said_of(rejected)
-            return Delivered(version=found.version, ending="rejected", request=rejected.id, findings=(why,))
+            reason = delivery.said_of(rejected)
+            return DeploymentResult(version=found.version, ending="rejected", request=rejected.id, findings=(reason,))
         request = delivery.ask_for_production(findings)
     delivered = delivery.to_production(request, again=revive)
     delivery.follow(follow)
@@ -229,12 +229,12 @@ def candidate(registry: Registry, model: str, version: int | None) -> Version:
         return registry.get(model, version)
     if model not in registry.models():
         raise NotFoundError("version of model", model, registry.models(), hint="Train one first: headrace run train")
-    living = [each for each in registry.versions(model) if each.stage != "Archived"]
-    if not living:
+    active = [each for each in registry.versions(model) if each.stage != "Archived"]
+    if not active:
         raise NotFoundError(
-            "living version of model", model, None, hint="All were archived. Train another: headrace run train"
+            "active version of model", model, None, hint="All were archived. Train another: headrace run train"
         )
-    return living[-1]
+    return active[-1]
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,7 @@ class Delivery:
     as_of: datetime
     home: Path
     by: str
-    policy: Policy
+    policy: PromotionPolicy
     hands: Collection[str]
 
     @cached_property
@@ -259,21 +259,21 @@ class Delivery:
         return self.registry.current(self.deployment.name, "Production")
 
     @cached_property
-    def standing(self) -> Request | None:
+    def pending_request(self) -> TransitionRequest | None:
         """A request for Production that still holds."""
-        return _standing(self.registry, self.version, self.policy.hash)
+        return _pending_request(self.registry, self.version, self.policy.hash)
 
     @property
     def has_passed(self) -> bool:
         """Whether it came to Staging through the gates that are declared now."""
         return self.registry.traffic.has_passed(self.version, self.policy.hash)
 
-    def rejection(self, findings: Sequence[Finding]) -> Request | None:
+    def rejection(self, findings: Sequence[GateFinding]) -> TransitionRequest | None:
         """The request that a person rejected on the same evidence."""
         basis = self._basis(findings)
         return self.registry.requests.rejection(self.version, "Production", basis=basis, as_of=self.as_of)
 
-    def said_of(self, rejected: Request) -> str:
+    def said_of(self, rejected: TransitionRequest) -> str:
         """What a person said of a request, and the way on."""
         decision = self.registry.requests.decision(rejected.id)
         assert decision is not None  # it was rejected
@@ -290,8 +290,8 @@ class Delivery:
         """Why the version was archived the last time."""
         for request in self.registry.requests.list(model=self.version.model):
             if (request.version, request.to) == (self.version.version, "Archived"):
-                findings = [Finding(**each) for each in cast("list[dict[str, Any]]", request.evidence["findings"])]
-                return tuple(finding.why for finding in findings if finding.result != "passed")
+                findings = [GateFinding(**each) for each in cast("list[dict[str, Any]]", request.evidence["findings"])]
+                return tuple(finding.reason for finding in findings if finding.result != "passed")
         return ()
 
     def to_staging(self) -> tuple[str, ...]:
@@ -303,20 +303,22 @@ class Delivery:
         if together(findings) != "passed":
             self._decide("Staging", request, approved=False, findings=findings)
             self.archive(findings)
-            return tuple(finding.why for finding in findings if finding.result != "passed")
+            return tuple(finding.reason for finding in findings if finding.result != "passed")
         self._decide("Staging", request, approved=True, findings=findings)
         self._move("Staging", request)
         return ()
 
-    def copy(self) -> staged.Staged:
+    def copy(self) -> serving_bundle.Staged:
         """The copy that servers start from, with what MLflow's pyfunc answers on rows of the training set."""
-        made: dict[str, staged.Staged] = {}
+        made: dict[str, serving_bundle.Staged] = {}
 
-        def stage() -> staged.Staged:
+        def stage() -> serving_bundle.Staged:
             rows = self.lakehouse.snapshot(table_name(self.deployment.model), self.version.training_set)
             samples = rows.to_arrow().to_pandas()
-            samples = samples[samples[PART] == "test"].head(staged.SAMPLES)
-            made = staged.stage(self.tracking, self._fresh, self.home, samples=samples, serve=self.deployment.serve)
+            samples = samples[samples[PART] == "test"].head(serving_bundle.SAMPLES)
+            made = serving_bundle.stage(
+                self.tracking, self._fresh, self.home, samples=samples, serve=self.deployment.serve
+            )
             self.registry.seal_copy(self.version, made.copy_hash, by=self.by)
             return made
 
@@ -331,20 +333,20 @@ class Delivery:
         self.run.step(f"copy {self._name}", {**self._key, "serve": serve}, do, holds=self._lies)
         return made.get("copy") or stage()
 
-    def check(self, found: staged.Staged) -> list[Finding]:
+    def check(self, found: serving_bundle.Staged) -> list[GateFinding]:
         """The gates that look at the version alone."""
         described = descriptions(self.deployment.model, self.lakehouse)
 
         def do(step: StepContext) -> Output:
             findings = checks.comply(self.deployment.gates, self.deployment.model, self.version, found, described)
             for finding in findings:
-                step.log(f"{finding.gate}: {finding.result}: {finding.why}")
+                step.log(f"{finding.gate}: {finding.result}: {finding.reason}")
             return {"findings": [finding.to_json() for finding in findings], "says": _summary(findings)}
 
         key = {**self._key, "gates": repr(tuple(self.deployment.gates)), "described": described}
         return _findings(self.run.step(f"check {self._name}", key, do).output)
 
-    def compare(self) -> list[Finding]:
+    def compare(self) -> list[GateFinding]:
         """The gates that look at the version beside the champion."""
         gates = [gate for gate in self.deployment.gates if isinstance(gate, NotWorse)]
         names = (*tables(self.deployment.model),)
@@ -372,7 +374,7 @@ class Delivery:
             ]
             comparison.keep(self.lakehouse, self.version, findings, id=step.key)
             for finding in findings:
-                step.log(f"{finding.gate}: {finding.result}: {finding.why}")
+                step.log(f"{finding.gate}: {finding.result}: {finding.reason}")
             return {"findings": [finding.to_json() for finding in findings], "says": _summary(findings)}
 
         key = {
@@ -384,7 +386,7 @@ class Delivery:
         }
         return _findings(self.run.step(f"compare {self._name}", key, do).output) if gates else []
 
-    def ask_for_production(self, findings: Sequence[Finding]) -> Request:
+    def ask_for_production(self, findings: Sequence[GateFinding]) -> TransitionRequest:
         """The request, with everything that a person needs to decide on it."""
         evidence: dict[str, Json] = {
             "as_of": self.as_of.isoformat(),
@@ -398,15 +400,15 @@ class Delivery:
         waived = [gate.role for gate in self.deployment.gates if isinstance(gate, Approval)]
         if waived and not self.policy.roles:
             evidence["waived"] = f"approval by {', '.join(waived)}: {self.by} is alone here"
-        if self.deployment.ramp is not None and self.champion is not None:
-            columns = self.deployment.ramp.plan.by
-            ramps.check_copy(self.registry, self._fresh, home=self.home, columns=columns)  # before anybody signs
-            evidence[PLAN] = self.deployment.ramp.plan.to_json()
+        if self.deployment.rollout is not None and self.champion is not None:
+            columns = self.deployment.rollout.plan.by
+            rollouts.check_copy(self.registry, self._fresh, home=self.home, columns=columns)  # before anybody signs
+            evidence[PLAN] = self.deployment.rollout.plan.to_json()
         return self._ask("Production", evidence, roles=self.policy.roles, basis=self._basis(findings))
 
-    def _basis(self, findings: Sequence[Finding]) -> str:
+    def _basis(self, findings: Sequence[GateFinding]) -> str:
         """Of what the evidence says, whenever it was gathered."""
-        found = [(finding.gate, finding.result, finding.value, finding.limit, finding.why) for finding in findings]
+        found = [(finding.gate, finding.result, finding.value, finding.limit, finding.reason) for finding in findings]
         return digest({**self._key, "findings": found, "metrics": self.version.metrics, "against": self._against})
 
     def _passed_before(self) -> list[Json]:
@@ -415,67 +417,73 @@ class Delivery:
             if request.version == self.version.version and request.to == "Staging":
                 decision = self.registry.requests.decision(request.id)
                 if decision is not None and decision.approved:
-                    return [{"gate": "compliance", "result": "passed", "why": decision.reason, "request": request.id}]
+                    return [
+                        {"gate": "compliance", "result": "passed", "reason": decision.reason, "request": request.id}
+                    ]
         return []
 
-    def to_production(self, request: Request, *, again: bool = False) -> Delivered:
-        """The stage, or the first step of the ramp that was asked for, when everybody who has to has approved.
+    def to_production(self, request: TransitionRequest, *, again: bool = False) -> DeploymentResult:
+        """The stage, or the first step of the rollout that was asked for, when everybody who has to has approved.
 
         Args:
             request: for Production.
-            again: whether a ramp that was stopped begins again.
+            again: whether a rollout that was stopped begins again.
         """
         if not request.roles:
             self._decide("Production", request, approved=True, findings=[])
         decision = self.registry.requests.decision(request.id)
         if decision is None:
             missing = self.registry.requests.get(request.id).missing
-            return Delivered(
+            return DeploymentResult(
                 version=self.version.version, ending="waits for approval", request=request.id, missing=missing
             )
         plan = self.registry.traffic.plan(decision)
         if plan is not None:
-            return self._ramp(request, decision, plan, again=again)
+            return self._rollout(request, decision, plan, again=again)
         self._move("Production", request)
-        return Delivered(version=self.version.version, ending="in production", request=request.id)
+        return DeploymentResult(version=self.version.version, ending="in production", request=request.id)
 
-    def _ramp(self, request: Request, decision: Decision, plan: RampPlan, *, again: bool) -> Delivered:
-        last = self.registry.ramps.of(decision)
+    def _rollout(
+        self, request: TransitionRequest, decision: Decision, plan: RolloutPlan, *, again: bool
+    ) -> DeploymentResult:
+        last = self.registry.rollouts.of(decision)
         if last is not None and last.status != "running" and not (again and not self._has_begun):
-            return Delivered(
-                version=self.version.version, ending="ramp stopped", request=request.id, findings=(last.why,)
+            return DeploymentResult(
+                version=self.version.version, ending="rollout stopped", request=request.id, findings=(last.reason,)
             )
 
         def do(_: StepContext) -> Output:
-            begun = ramps.begin(
-                self.registry, self._fresh, decision, plan, home=self.home, by=self.by, why=f"request {request.id}"
+            begun = rollouts.begin(
+                self.registry, self._fresh, decision, plan, home=self.home, by=self.by, reason=f"request {request.id}"
             )
-            return {"ramp": begun.id, "says": f"{percent(begun.share)} by decision {decision.id}"}
+            return {"rollout": begun.id, "says": f"{percent(begun.share)} by decision {decision.id}"}
 
         def stands(was: Output) -> bool:
-            running = self.registry.ramps.running(self.version.model)
-            return running is not None and running.id == was["ramp"]
+            running = self.registry.rollouts.running(self.version.model)
+            return running is not None and running.id == was["rollout"]
 
         after = last.id if last else None
-        self.run.step(f"ramp, {self._name}", {**self._key, "after": after}, do, holds=stands)
-        running = self.registry.ramps.of(decision)
+        self.run.step(f"rollout, {self._name}", {**self._key, "after": after}, do, holds=stands)
+        running = self.registry.rollouts.of(decision)
         assert running is not None  # just begun
         where = f"at {percent(running.share)}, step {running.step + 1} of {len(plan.steps)}"
-        return Delivered(version=self.version.version, ending="on a ramp", request=request.id, findings=(where,))
+        return DeploymentResult(
+            version=self.version.version, ending="on a rollout", request=request.id, findings=(where,)
+        )
 
     @property
     def _has_begun(self) -> bool:
-        """Whether it was this run, before it was taken over, that began the ramp."""
-        return bool(self.run.outputs(prefix="ramp, "))
+        """Whether it was this run, before it was taken over, that began the rollout."""
+        return bool(self.run.outputs(prefix="rollout, "))
 
-    def archive(self, findings: Sequence[Finding]) -> None:
+    def archive(self, findings: Sequence[GateFinding]) -> None:
         """A version that failed a gate is out of the way, with the reasons."""
         evidence: dict[str, Json] = {"findings": [finding.to_json() for finding in findings]}
         request = self._ask("Archived", evidence, roles=())
         self._decide("Archived", request, approved=True, findings=findings)
         self._move("Archived", request)
 
-    def follow(self, follow: Callable[[], Sequence[Trouble]]) -> None:
+    def follow(self, follow: Callable[[], Sequence[DeliveryFailure]]) -> None:
         """Aliases and `serving.json`. What cannot follow now is told, and tried again later."""
 
         def do(step: StepContext) -> Output:
@@ -494,7 +502,7 @@ class Delivery:
         self.run.step("follow", {"run": self.run.id}, do)
 
     def _lies(self, _: Output) -> bool:
-        return staged.is_whole(self.home / staged.folder_name(self.version), self._fresh)
+        return serving_bundle.is_whole(self.home / serving_bundle.folder_name(self.version), self._fresh)
 
     @property
     def _fresh(self) -> Version:
@@ -522,7 +530,7 @@ class Delivery:
     def _against(self) -> int | None:
         return self.champion.version if self.champion else None
 
-    def _ask(self, to: Stage, evidence: dict[str, Json], *, roles: Sequence[str], basis: str = "") -> Request:
+    def _ask(self, to: Stage, evidence: dict[str, Json], *, roles: Sequence[str], basis: str = "") -> TransitionRequest:
         against = self._against
 
         def do(step: StepContext) -> Output:
@@ -557,9 +565,11 @@ class Delivery:
             return False
         return request.status == "open" or _good(self.registry.requests.decision(request.id))
 
-    def _decide(self, to: Stage, request: Request, *, approved: bool, findings: Sequence[Finding]) -> None:
+    def _decide(
+        self, to: Stage, request: TransitionRequest, *, approved: bool, findings: Sequence[GateFinding]
+    ) -> None:
         good = approved and to != "Archived"
-        reasons = [finding.why for finding in findings if (finding.result == "passed") == good]
+        reasons = [finding.reason for finding in findings if (finding.result == "passed") == good]
         reason = "; ".join(reasons) or "no gate stands in the way"
 
         def do(_: StepContext) -> Output:
@@ -568,7 +578,7 @@ class Delivery:
 
         self.run.step(f"decide on {to}, {self._name}", {**self._key, "request": request.id}, do)
 
-    def _move(self, to: Stage, request: Request) -> None:
+    def _move(self, to: Stage, request: TransitionRequest) -> None:
         decision = self.registry.requests.decision(request.id)
         assert decision is not None  # made before, or to_production() would have waited
 
@@ -586,13 +596,13 @@ def _good(decision: Decision | None) -> bool:
     return decision is not None and decision.approved and decision.spent is None and decision.expires > now()
 
 
-def _findings(output: Output) -> list[Finding]:
-    return [Finding(**each) for each in output["findings"]]
+def _findings(output: Output) -> list[GateFinding]:
+    return [GateFinding(**each) for each in output["findings"]]
 
 
-def _summary(findings: Sequence[Finding]) -> str:
-    bad = [f"{finding.gate} {finding.result}: {finding.why}" for finding in findings if finding.result != "passed"]
+def _summary(findings: Sequence[GateFinding]) -> str:
+    bad = [f"{finding.gate} {finding.result}: {finding.reason}" for finding in findings if finding.result != "passed"]
     if bad:
         return "; ".join(bad)
-    last = [finding.why for finding in findings if finding.details]
+    last = [finding.reason for finding in findings if finding.details]
     return last[-1] if last else f"{counted(len(findings), 'gate')} passed"

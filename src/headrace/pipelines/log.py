@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.core.errors import NotFoundError
 from headrace.core.text import counted
-from headrace.inference import imported
-from headrace.inference.ingest import Content, ingest, survey
+from headrace.inference import external_logs
+from headrace.inference.ingest import LogContent, ingest, survey
 from headrace.scoring.columns import log_table
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def collect_log(lakehouse: Lakehouse, run: Run, model: str, spool: Path) -> None
 
 
 def import_logs(
-    lakehouse: Lakehouse, run: Run, model: str, places: Sequence[Path], *, tell: Callable[[Path, Content], None]
+    lakehouse: Lakehouse, run: Run, model: str, places: Sequence[Path], *, tell: Callable[[Path, LogContent], None]
 ) -> None:
     """Logs that were made elsewhere, a step each; all of them are there before the first is read.
 
@@ -58,7 +58,7 @@ def _collect(
     spool: Path,
     *,
     step: str,
-    tell: Callable[[Path, Content], None] | None = None,
+    tell: Callable[[Path, LogContent], None] | None = None,
 ) -> None:
     def do(context: StepContext) -> Output:
         if tell is not None:
@@ -79,10 +79,12 @@ def _collect(
     run.step(step, {"run": run.id}, do)
 
 
-def _import(lakehouse: Lakehouse, run: Run, model: str, file: Path, *, tell: Callable[[Path, Content], None]) -> None:
+def _import(
+    lakehouse: Lakehouse, run: Run, model: str, file: Path, *, tell: Callable[[Path, LogContent], None]
+) -> None:
     def do(_: StepContext) -> Output:
-        tell(file, imported.survey(file, model=model))
-        rows = imported.take_in(lakehouse, file, log_table(model), model=model)
+        tell(file, external_logs.survey(file, model=model))
+        rows = external_logs.take_in(lakehouse, file, log_table(model), model=model)
         return {"rows": rows, "says": counted(rows, "answer") if rows else "there already"}
 
     run.step(f"import {file}", {"run": run.id}, do)

@@ -10,9 +10,9 @@ from headrace.core.clock import instant
 from headrace.core.events import publish
 from headrace.core.failpoints import reach
 from headrace.core.text import counted
-from headrace.deployment.staged import plan_of
+from headrace.deployment.serving_bundle import plan_of
 from headrace.lakehouse.sql import column, quoted
-from headrace.monitoring import columns, drift, grid, histograms, metric_tables, quality, skew, windows
+from headrace.monitoring import binning, columns, drift, histograms, metric_tables, quality, skew, windows
 from headrace.monitoring.alerts import Measured
 from headrace.monitoring.declarations import Monitor
 from headrace.pipelines.log import collect_log
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from headrace.jobs.run import Run, StepContext
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.monitoring.alerts import Alert, Alerts
+    from headrace.monitoring.binning import Grid
     from headrace.monitoring.blocks import MonitoredColumn
     from headrace.monitoring.declarations import AlertRule
-    from headrace.monitoring.grid import Grid
     from headrace.monitoring.histograms import Histograms
     from headrace.registry.records import Version
 
@@ -92,7 +92,7 @@ def monitor(
     judged = current or [version for version in versions if version.stage != "Archived"][-1:]
     holding: list[Alert] = []
     for version in versions:
-        watch = Watch(lakehouse, run, deployment, version, as_of)
+        watch = VersionMonitoring(lakehouse, run, deployment, version, as_of)
         watch.profile_windows()
         watch.measure()
         if version in judged:
@@ -127,7 +127,7 @@ def check_skew(lakehouse: Lakehouse, state: State, run: Run, version: Version, h
             )
         if found.skewed:
             _tell_skew(state, version, found)
-            reach("skew.told")
+            reach("skew.reported")
         skew.keep(lakehouse, version.model, version.version, found, id=step.key)
         behind = max((each.behind for each in found.features), default=0)
         unknown = max((each.unknown for each in found.features), default=0)
@@ -156,7 +156,7 @@ def _tell_skew(state: State, version: Version, found: skew.Skew) -> None:
 
 
 @dataclass(frozen=True)
-class Watch:
+class VersionMonitoring:
     """One version under watch; each step gives its output, which the ledger keeps."""
 
     lakehouse: Lakehouse
@@ -197,9 +197,9 @@ class Watch:
         return columns.slices_of(self._schema, self.declared.slices, self.inputs, keys=keys, table=table)
 
     @cached_property
-    def about(self) -> metric_tables.Written:
+    def about(self) -> metric_tables.ProfiledModel:
         """What rows of metric tables are about."""
-        return metric_tables.Written(
+        return metric_tables.ProfiledModel(
             table=self.deployment.score.table,
             model=self.version.model,
             version=self.version.version,
@@ -236,7 +236,7 @@ class Watch:
             "slices": list(self.declared.slices),
         }
         made = self.run.step(f"baseline of {self._name}", key, do).output["grids"]
-        return {name: grid.from_json(each) for name, each in cast("dict[str, dict[str, Any]]", made).items()}
+        return {name: binning.from_json(each) for name, each in cast("dict[str, dict[str, Any]]", made).items()}
 
     def window(self, start: datetime, mark: str, grids: Mapping[str, Grid]) -> None:
         """One window."""
@@ -337,11 +337,11 @@ class Watch:
             rows = connection.sql(
                 f"""
                 select
-                    {windows.sql("predicted_for", self.declared.window)} as start, count(*) as predicted,
+                    {windows.sql("decision_time", self.declared.window)} as start, count(*) as predicted,
                     max(scored_at) as latest
                 from {quoted(into)}
                 where model = '{self.version.model}' and model_version = {self.version.version}
-                    and predicted_for < timestamptz '{self.as_of.isoformat()}'
+                    and decision_time < timestamptz '{self.as_of.isoformat()}'
                 group by start
                 """
             ).to_arrow_table()
@@ -357,10 +357,10 @@ class Watch:
     def _grids(self, first: datetime) -> dict[str, Grid]:
         table, plain = training_table(self.deployment.model), self._plain()
         with self.lakehouse.connect({table: self.version.training_set}) as connection:
-            found = grid.make_grids(connection, f"(from {quoted(table)} where {PART} = 'fit')", plain)
+            found = binning.make_grids(connection, f"(from {quoted(table)} where {PART} = 'fit')", plain)
         into = self.deployment.score.table
         with self.lakehouse.connect({into: None}) as connection:
-            found |= grid.make_grids(connection, self._rows_of(first), self.outputs)
+            found |= binning.make_grids(connection, self._rows_of(first), self.outputs)
         return found
 
     def _plain(self) -> list[MonitoredColumn]:
@@ -413,7 +413,7 @@ class Watch:
         end = windows.end_of(start, self.declared.window)
         return (
             f"(from {quoted(self.deployment.score.table)} where model = '{self.version.model}' and model_version = {self.version.version} "
-            f"and predicted_for >= timestamptz '{start.isoformat()}' and predicted_for < timestamptz '{end.isoformat()}')"
+            f"and decision_time >= timestamptz '{start.isoformat()}' and decision_time < timestamptz '{end.isoformat()}')"
         )
 
     def _when(self, start: datetime) -> str:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal
 from headrace.core.clock import instant
 from headrace.core.errors import NotFoundError, RefusedError
 from headrace.core.text import counted
-from headrace.inference import batch, given, partitions
+from headrace.inference import batch, input_rows, partitions
 from headrace.inference.destinations.opening import destination
 from headrace.inference.engines.local import Local
+from headrace.inference.production_intervals import ProductionInterval, in_production
 from headrace.inference.progress import Meter
-from headrace.inference.stretches import Stretch, in_production
 from headrace.monitoring import quality
 from headrace.monitoring.declarations import Monitor
 from headrace.scoring.columns import check_predictions
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from headrace.environments.config import Environment
     from headrace.inference.declarations import Into
     from headrace.inference.destinations.base import Destination
-    from headrace.inference.engines.base import Engine
-    from headrace.inference.given import Given
+    from headrace.inference.engines.base import ScoringEngine
+    from headrace.inference.input_rows import InputRows
     from headrace.inference.partitions import Partition
     from headrace.inference.progress import Progress
     from headrace.jobs.run import Run, StepContext
@@ -46,7 +46,7 @@ LOGGED = 10.0  # seconds between two lines of progress in the log
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ScoringRequest:
     """What is to be scored, by what, and where it goes.
 
     Attributes:
@@ -88,7 +88,7 @@ class Work:
 
     version: Version
     loaded: LoadedVersion
-    rows: Given
+    rows: InputRows
     versions: dict[str, int]
     basis: dict[str, Json]
     partitions: tuple[Partition, ...]
@@ -123,7 +123,7 @@ def score(
     registry: Registry,
     run: Run,
     deployment: Deployment,
-    asked: Asked,
+    asked: ScoringRequest,
     *,
     environment: Environment,
     as_of: datetime,
@@ -160,7 +160,7 @@ def _step(
     work: Work,
     partition: Partition,
     *,
-    engine: Engine,
+    engine: ScoringEngine,
     into: Sequence[Destination],
     meter: Meter,
     sample: float,
@@ -216,7 +216,7 @@ def _step(
         meter.skip(partition.rows)
 
 
-def _engine(asked: Asked, deployment: Deployment, environment: Environment) -> Engine:
+def _engine(asked: ScoringRequest, deployment: Deployment, environment: Environment) -> ScoringEngine:
     if asked.engine == "spark":
         from headrace.inference.engines.spark import Spark
 
@@ -232,7 +232,7 @@ class _Planner:
     tracking: Tracking
     registry: Registry
     deployment: Deployment
-    asked: Asked
+    asked: ScoringRequest
     share: float
     as_of: datetime
     held: ExitStack
@@ -304,14 +304,14 @@ class _Planner:
             partitions=(),
         )
 
-    def _rows(self, loaded: LoadedVersion) -> Given:
+    def _rows(self, loaded: LoadedVersion) -> InputRows:
         plan, latest = loaded.plan, self.as_of if self.asked.latest else None
         if self.asked.query is not None:
-            return given.query(self.lakehouse, plan, self.asked.query, latest=latest)
+            return input_rows.query(self.lakehouse, plan, self.asked.query, latest=latest)
         if self.asked.source is not None or latest is not None:
             source = self.asked.source or plan.spine
-            return given.rows(self.lakehouse, plan, source, latest=latest, like=self.asked.like)
-        return given.spine(self.lakehouse, plan)
+            return input_rows.rows(self.lakehouse, plan, source, latest=latest, like=self.asked.like)
+        return input_rows.spine(self.lakehouse, plan)
 
     def _span(self, chosen: Version, work: Work) -> tuple[datetime, datetime]:
         since, until = self.asked.since, self.asked.until
@@ -337,7 +337,7 @@ class _Planner:
         cut = partitions.cut(found, since=since, until=until, every=declared.partition, most=declared.rows)
         return replace(work, partitions=tuple(cut))
 
-    def _leave_out(self, work: Work, stretch: Stretch) -> None:
+    def _leave_out(self, work: Work, stretch: ProductionInterval) -> None:
         self.left_out += sum(rows for _, rows in self._hours(work, stretch.since, stretch.until))
 
 
@@ -402,7 +402,7 @@ def say_quality(metric: str, found: quality.Report) -> str:
 
 
 def choose(registry: Registry, model: str, version: int | None, *, production: bool) -> Version:
-    """The version asked for; otherwise the one in Production; otherwise, where that is no must, the newest living one.
+    """The version asked for; otherwise the one in Production; otherwise, where that is no must, the newest that is not archived one.
 
     Raises:
         NotFoundError: there is none.
@@ -417,12 +417,12 @@ def choose(registry: Registry, model: str, version: int | None, *, production: b
             f"no version of {model} is in Production, and here no other one scores: gates are declared.",
             hint=f"headrace run deploy --model {model} brings one through them.",
         )
-    living = [each for each in versions if each.stage != "Archived"]
-    if current is None and not living:
+    active = [each for each in versions if each.stage != "Archived"]
+    if current is None and not active:
         raise NotFoundError(
-            "living version of model", model, None, hint="All were archived. Train another: headrace run train"
+            "active version of model", model, None, hint="All were archived. Train another: headrace run train"
         )
-    return current or living[-1]
+    return current or active[-1]
 
 
 def months(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:

@@ -13,7 +13,7 @@ from headrace.pipelines.model_inputs import feature_plan, modules, origin, table
 from headrace.scoring.version import load
 from headrace.tracking.records import Dataset
 from headrace.training import evaluation, training_set
-from headrace.training.logged import HASH, fit_and_log, prepare
+from headrace.training.fit_and_log import HASH, fit_and_log, prepare
 from headrace.training.train import direction, judge
 from headrace.training.tune import Search, Values, search
 

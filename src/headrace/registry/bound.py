@@ -8,10 +8,10 @@ from headrace.core.errors import RefusedError
 from headrace.core.ids import digest
 
 if TYPE_CHECKING:
-    from headrace.registry.records import Decision, Request, Stage, Version
+    from headrace.registry.records import Decision, Stage, TransitionRequest, Version
 
 
-def check_bound(version: Version, to: Stage, decision: Decision, request: Request) -> None:
+def check_bound(version: Version, to: Stage, decision: Decision, request: TransitionRequest) -> None:
     """Refuses a decision that is not for this move, this artifact and the evidence of its request.
 
     Raises:

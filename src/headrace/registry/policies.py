@@ -1,8 +1,8 @@
 """What the way to Production takes, as it is declared now: the gates and roles that requests and decisions are bound to.
 
-A declaration is a row that nothing replaces. When its gates, roles or ramp differ from those before, every request of the
+A declaration is a row that nothing replaces. When its gates, roles or rollout differ from those before, every request of the
 model that is open, and every approval that is not spent, was for another road: it is replaced, in the same transaction, and
-a ramp that it let begin is ended.
+a rollout that it let begin is ended.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from headrace.core.clock import now
 from headrace.core.errors import ConflictError
 from headrace.core.events import publish
 from headrace.registry import split as splits
-from headrace.registry.records import Policy
-from headrace.registry.tables import DECISIONS, POLICIES, RAMPS, REQUESTS, STAGES
+from headrace.registry.records import PromotionPolicy
+from headrace.registry.tables import DECISIONS, POLICIES, REQUESTS, ROLLOUTS, STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,12 +35,12 @@ class Policies:
     def __init__(self, state: State) -> None:
         self.state = state
 
-    def current(self, model: str) -> Policy:
+    def current(self, model: str) -> PromotionPolicy:
         """What is in force for a model; one without gates, of number 0, before the first declaration."""
         with self.state.read() as connection:
             return current(connection, model)
 
-    def history(self, model: str) -> list[Policy]:
+    def history(self, model: str) -> list[PromotionPolicy]:
         """Every declaration, oldest first."""
         wanted = select(POLICIES).where(POLICIES.c.model == model).order_by(POLICIES.c.number)
         with self.state.read() as connection:
@@ -52,28 +52,28 @@ class Policies:
         *,
         gates: Sequence[str],
         roles: Sequence[str],
-        ramp: Mapping[str, Json] | None,
+        rollout: Mapping[str, Json] | None,
         code: str,
         by: str,
-    ) -> Policy:
+    ) -> PromotionPolicy:
         """Says what Production takes from now on; again is the same.
 
         Args:
             model: its name.
             gates: each with all that it says.
             roles: whose approval it takes.
-            ramp: how a version comes there; None: at once.
+            rollout: how a version comes there; None: at once.
             code: that declares it.
             by: who runs that code.
         """
         with self.state.begin() as connection:
             before = current(connection, model)
-            made = Policy(
+            made = PromotionPolicy(
                 model=model,
                 number=before.number + 1,
                 gates=tuple(gates),
                 roles=tuple(roles),
-                ramp=ramp,
+                rollout=rollout,
                 code=code,
                 by=by,
                 at=now(),
@@ -89,7 +89,7 @@ class Policies:
                 told: dict[str, Json] = {
                     "gates": list(gates),
                     "roles": list(roles),
-                    "ramp": dict(ramp) if ramp else None,
+                    "rollout": dict(rollout) if rollout else None,
                     "code": code,
                     "replaced": [*_replace(connection, made)],
                 }
@@ -98,20 +98,20 @@ class Policies:
         return made
 
 
-def current(connection: Connection, model: str) -> Policy:
+def current(connection: Connection, model: str) -> PromotionPolicy:
     """What is in force, as the caller's transaction sees it."""
     wanted = select(POLICIES).where(POLICIES.c.model == model).order_by(POLICIES.c.number.desc()).limit(1)
     row = connection.execute(wanted).mappings().first()
     if row is None:
-        return Policy(model=model, number=0, gates=(), roles=(), ramp=None, code="", by="", at=None)
+        return PromotionPolicy(model=model, number=0, gates=(), roles=(), rollout=None, code="", by="", at=None)
     return _policy(row)
 
 
-def _replace(connection: Connection, policy: Policy) -> list[int]:
+def _replace(connection: Connection, policy: PromotionPolicy) -> list[int]:
     """Takes what was asked for and granted under other gates off the table; gives the requests."""
     unspent = select(DECISIONS.c.request).where(DECISIONS.c.spent.is_(None), DECISIONS.c.approved)
-    living = (REQUESTS.c.status == "open") | ((REQUESTS.c.status == "approved") & REQUESTS.c.id.in_(unspent))
-    others = (REQUESTS.c.model == policy.model, REQUESTS.c.policy_hash != policy.hash, living)
+    active = (REQUESTS.c.status == "open") | ((REQUESTS.c.status == "approved") & REQUESTS.c.id.in_(unspent))
+    others = (REQUESTS.c.model == policy.model, REQUESTS.c.policy_hash != policy.hash, active)
     found = connection.execute(select(REQUESTS.c.id, REQUESTS.c.version).where(*others)).all()
     numbers = [request for request, _ in found]
     connection.execute(update(REQUESTS).where(REQUESTS.c.id.in_(numbers)).values(status="replaced"))
@@ -119,26 +119,28 @@ def _replace(connection: Connection, policy: Policy) -> list[int]:
     return numbers
 
 
-def _end_shares(connection: Connection, policy: Policy, requests: Sequence[int], versions: set[int]) -> None:
+def _end_shares(connection: Connection, policy: PromotionPolicy, requests: Sequence[int], versions: set[int]) -> None:
     """Of the traffic that versions had by what was replaced; one that has been in Production needed no approval."""
-    why = "the gates have changed since it was approved"
+    reason = "the gates have changed since it was approved"
     granted = select(DECISIONS.c.id).where(DECISIONS.c.request.in_(requests))
-    running = (RAMPS.c.model == policy.model, RAMPS.c.status == "running", RAMPS.c.decision.in_(granted))
-    ramp = connection.execute(select(RAMPS.c.id, RAMPS.c.version).where(*running)).first()
-    if ramp is not None:
-        connection.execute(update(RAMPS).where(RAMPS.c.id == ramp.id).values(status="ended", ended=now(), why=why))
-        told: dict[str, Json] = {"ramp": ramp.id, "why": why, "model": policy.model}
-        record(connection, policy.by, "ramp.ended", f"{policy.model}/{ramp.version}", told)
-        publish(connection, "ramp.ended", f"{policy.model}/{ramp.version}", told)
+    running = (ROLLOUTS.c.model == policy.model, ROLLOUTS.c.status == "running", ROLLOUTS.c.decision.in_(granted))
+    rollout = connection.execute(select(ROLLOUTS.c.id, ROLLOUTS.c.version).where(*running)).first()
+    if rollout is not None:
+        connection.execute(
+            update(ROLLOUTS).where(ROLLOUTS.c.id == rollout.id).values(status="ended", ended=now(), reason=reason)
+        )
+        told: dict[str, Json] = {"rollout": rollout.id, "reason": reason, "model": policy.model}
+        record(connection, policy.by, "rollout.ended", f"{policy.model}/{rollout.version}", told)
+        publish(connection, "rollout.ended", f"{policy.model}/{rollout.version}", told)
     in_production = select(STAGES.c.version).where(STAGES.c.model == policy.model, STAGES.c.stage == "Production")
     gone = versions - set(connection.execute(in_production).scalars())
     split = splits.current(connection, policy.model)
     left = tuple(each for each in split.candidates if each.version not in gone)
     if left != split.candidates:
-        splits.write(connection, split, candidates=left, by=policy.by, why=why)
+        splits.write(connection, split, candidates=left, by=policy.by, reason=reason)
 
 
-def _policy(row: RowMapping) -> Policy:
+def _policy(row: RowMapping) -> PromotionPolicy:
     kept: dict[str, Any] = {name: value for name, value in row.items() if name != "hash"}
     kept |= {"gates": tuple(row["gates"]), "roles": tuple(row["roles"])}
-    return Policy(**kept)
+    return PromotionPolicy(**kept)

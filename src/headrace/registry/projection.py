@@ -19,7 +19,7 @@ TAG = "headrace.stage"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Repair:
+class AliasRepair:
     """An alias that pointed elsewhere than the registry says.
 
     Attributes:
@@ -42,7 +42,7 @@ def follow(registry: Registry, event: Event) -> None:
             registry.tracking.tag_version(model, version.version, TAG, version.stage)
 
 
-def repair(registry: Registry) -> list[Repair]:
+def repair(registry: Registry) -> list[AliasRepair]:
     """Sets right what was moved by hand in MLflow. To be called when the outbox is empty.
 
     Each repair is in the audit record, and an event tells of it.
@@ -56,13 +56,13 @@ def repair(registry: Registry) -> list[Repair]:
     return found
 
 
-def _align(registry: Registry, model: str) -> list[Repair]:
+def _align(registry: Registry, model: str) -> list[AliasRepair]:
     there = registry.tracking.aliases(model)
-    changed: list[Repair] = []
+    changed: list[AliasRepair] = []
     for alias, stage in ALIASES.items():
         current = registry.current(model, stage)
         wanted = None if current is None else current.version
         if there.get(alias) != wanted:
             registry.tracking.set_alias(model, alias, wanted)
-            changed.append(Repair(model=model, alias=alias, found=there.get(alias), set_to=wanted))
+            changed.append(AliasRepair(model=model, alias=alias, found=there.get(alias), set_to=wanted))
     return changed

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Stage = Literal["None", "Staging", "Production", "Archived"]
 Status = Literal["open", "approved", "rejected", "expired", "replaced"]
-RampStatus = Literal["running", "done", "stopped", "ended"]
+RolloutStatus = Literal["running", "done", "stopped", "ended"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 VALID = timedelta(days=7)  # how long a request may wait, and a decision be spent
 
@@ -88,7 +88,7 @@ class StageChange:
     version: int
     stage: Stage
     by: str
-    why: str
+    reason: str
     decision: int | None
 
 
@@ -104,14 +104,14 @@ class Approval:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Policy:
+class PromotionPolicy:
     """What the way to Production takes for a model, as running code declared it.
 
     Attributes:
         number: of the declaration; 0 before the first one.
         gates: each with all that it says, in declared order.
         roles: whose approval Production takes.
-        ramp: how a version comes there; None: at once.
+        rollout: how a version comes there; None: at once.
         code: that declared it.
     """
 
@@ -119,7 +119,7 @@ class Policy:
     number: int
     gates: tuple[str, ...]
     roles: tuple[str, ...]
-    ramp: Mapping[str, Json] | None
+    rollout: Mapping[str, Json] | None
     code: str
     by: str
     at: datetime | None
@@ -127,12 +127,12 @@ class Policy:
     @property
     def hash(self) -> str:
         """Of what is asked for; which code says it does not matter."""
-        return policy_hash(self.gates, self.roles, self.ramp) if self.number else ""
+        return policy_hash(self.gates, self.roles, self.rollout) if self.number else ""
 
 
-def policy_hash(gates: Sequence[str], roles: Sequence[str], ramp: Mapping[str, Json] | None) -> str:
+def policy_hash(gates: Sequence[str], roles: Sequence[str], rollout: Mapping[str, Json] | None) -> str:
     """What requests and decisions are bound to; the order of roles does not matter."""
-    return digest({"gates": list(gates), "roles": sorted(roles), "ramp": ramp})
+    return digest({"gates": list(gates), "roles": sorted(roles), "rollout": rollout})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ class Rejection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class TransitionRequest:
     """Somebody asks that a version comes to a stage.
 
     Attributes:
@@ -241,7 +241,7 @@ class Share:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class TrafficSplit:
     """How the traffic of a model is divided, since a change of it.
 
     Attributes:
@@ -262,7 +262,7 @@ class Split:
     columns: tuple[str, ...]
     at: datetime | None
     by: str
-    why: str
+    reason: str
 
     @property
     def id(self) -> str:
@@ -280,14 +280,14 @@ class Split:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RampPlan:
+class RolloutPlan:
     """How a candidate's share grows, as it was approved.
 
     Attributes:
         steps: shares, rising.
         every: seconds that each step takes at least.
         min_requests: that the candidate must have answered in a step before the next one.
-        stop: what ends it, as declared: `metric`, and `above`, `below` or `worse_by`.
+        guardrails: what ends it, as declared: `metric`, and `above`, `below` or `worse_by`.
         alpha: the probability that a candidate which breaks no rule is stopped, over all looks and rules together.
         by: columns of a request that name the entity.
     """
@@ -295,7 +295,7 @@ class RampPlan:
     steps: tuple[float, ...]
     every: float
     min_requests: int
-    stop: tuple[Mapping[str, Json], ...]
+    guardrails: tuple[Mapping[str, Json], ...]
     alpha: float
     by: tuple[str, ...]
 
@@ -305,51 +305,51 @@ class RampPlan:
             "steps": list(self.steps),
             "every": self.every,
             "min_requests": self.min_requests,
-            "stop": [dict(each) for each in self.stop],
+            "guardrails": [dict(each) for each in self.guardrails],
             "alpha": self.alpha,
             "by": list(self.by),
         }
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> RampPlan:
+    def from_json(cls, kept: Mapping[str, Any]) -> RolloutPlan:
         """What `to_json` gave."""
         return cls(
             steps=tuple(kept["steps"]),
             every=kept["every"],
             min_requests=kept["min_requests"],
-            stop=tuple(kept["stop"]),
+            guardrails=tuple(kept["guardrails"]),
             alpha=kept["alpha"],
             by=tuple(kept["by"]),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ramp:
+class RolloutState:
     """A version on its way into Production, step by step.
 
     Attributes:
         decision: by which it may come to Production.
         step: where it is, from 0.
         status: `done`: in Production; `stopped`: by a rule; `ended`: by a person, or because Production changed.
-        looked: when its quality was compared the last time.
-        why: it is where it is.
-        held: rule → why it could not be judged, at the last look; the ramp waits for it.
-        waived: rule → who said, and why, that the ramp goes on without it.
+        checked: when its quality was compared the last time.
+        reason: it is where it is.
+        held: rule → why it could not be judged, at the last look; the rollout waits for it.
+        waived: rule → who said, and why, that the rollout goes on without it.
     """
 
     id: int
     model: str
     version: int
     decision: int
-    plan: RampPlan
+    plan: RolloutPlan
     step: int
-    status: RampStatus
-    began: datetime
-    step_began: datetime
-    looked: datetime | None
+    status: RolloutStatus
+    started: datetime
+    step_started: datetime
+    checked: datetime | None
     ended: datetime | None
     by: str
-    why: str
+    reason: str
     held: Mapping[str, str] = field(default_factory=dict[str, str])
     waived: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, "Mapping[str, str]"])
 

@@ -14,12 +14,12 @@ from headrace.core.events import CHANNELS, EVENTS, publish
 from headrace.core.failpoints import reach
 from headrace.registry.bound import check_bound
 from headrace.registry.policies import Policies
-from headrace.registry.ramps import Ramps, refuse_before_the_end
 from headrace.registry.records import Decision, Stage, StageChange, Version
 from headrace.registry.requests import Requests, check_in_force
+from headrace.registry.rollouts import Rollouts, refuse_before_the_end
 from headrace.registry.split import follow_move
 from headrace.registry.tables import ALL, DECISIONS, STAGES, VERSIONS
-from headrace.registry.traffic import PLAN, Traffic
+from headrace.registry.traffic import PLAN, TrafficSplits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from headrace.core.ids import Json
     from headrace.core.state import State
-    from headrace.registry.records import Request
+    from headrace.registry.records import TransitionRequest
     from headrace.tracking.tracking import Tracking
 
 
@@ -43,7 +43,7 @@ class Registry:
     Attributes:
         requests: to move a version, and decisions on them.
         policies: what Production takes, as it is declared.
-        ramps: versions on their way into Production, step by step.
+        rollouts: versions on their way into Production, step by step.
         traffic: who answers the traffic of a model.
     """
 
@@ -53,8 +53,8 @@ class Registry:
         state.create(*ALL, AUDIT, EVENTS, CHANNELS)
         self.requests = Requests(state)
         self.policies = Policies(state)
-        self.ramps = Ramps(state)
-        self.traffic = Traffic(self)
+        self.rollouts = Rollouts(state)
+        self.traffic = TrafficSplits(self)
 
     def register(
         self,
@@ -116,8 +116,8 @@ class Registry:
                 )
             )
             first = {"model": model, "version": logged.version, "stage": "None", "at": at}
-            why = "registered by training" if alert is None else f"registered by training, on alert {alert}"
-            connection.execute(insert(STAGES).values(**first, by=by, why=why))
+            reason = "registered by training" if alert is None else f"registered by training, on alert {alert}"
+            connection.execute(insert(STAGES).values(**first, by=by, reason=reason))
             record(connection, by, "version.registered", f"{model}/{logged.version}", {"artifact": artifact_hash})
             publish(connection, "version.registered", f"{model}/{logged.version}", {"by": by})
         return self.get(model, logged.version)
@@ -192,7 +192,7 @@ class Registry:
 
         The decision must be an approval of this very move, for the artifact that was registered and still lies there, on
         the evidence that was shown, under the gates that are declared now, and it is spent. A version that comes to Production archives the one that was there,
-        and ends what candidates have of its traffic. One that was approved with a ramp comes there at the end of it.
+        and ends what candidates have of its traffic. One that was approved with a rollout comes there at the end of it.
         Called again with a decision by which the version came to where it is, it gives that change.
 
         Args:
@@ -250,7 +250,7 @@ class Registry:
         return change
 
 
-def _why(request: Request, decision: Decision) -> str:
+def _why(request: TransitionRequest, decision: Decision) -> str:
     said = request.comment or f"request {request.id}"
     return f"{said}: {decision.reason}" if decision.reason and decision.reason not in said else said
 
@@ -271,7 +271,7 @@ def _already(connection: Connection, version: Version, to: Stage, decision: Deci
     )
 
 
-def _move(connection: Connection, version: Version, to: Stage, decision: Decision, by: str, why: str) -> StageChange:
+def _move(connection: Connection, version: Version, to: Stage, decision: Decision, by: str, reason: str) -> StageChange:
     at = now()
     connection.execute(update(DECISIONS).where(DECISIONS.c.id == decision.id).values(spent=at))
     champion = _in_production(connection, version.model)
@@ -279,7 +279,7 @@ def _move(connection: Connection, version: Version, to: Stage, decision: Decisio
         _put(
             connection, version.model, champion, "Archived", at, by, f"followed by version {version.version}", decision
         )
-    change = _put(connection, version.model, version.version, to, at, by, why, decision)
+    change = _put(connection, version.model, version.version, to, at, by, reason, decision)
     told: dict[str, Json] = {
         "from": version.stage,
         "to": to,
@@ -297,13 +297,21 @@ def _move(connection: Connection, version: Version, to: Stage, decision: Decisio
 
 
 def _put(
-    connection: Connection, model: str, version: int, to: Stage, at: datetime, by: str, why: str, decision: Decision
+    connection: Connection, model: str, version: int, to: Stage, at: datetime, by: str, reason: str, decision: Decision
 ) -> StageChange:
     here = (VERSIONS.c.model == model, VERSIONS.c.version == version)
     connection.execute(update(VERSIONS).where(*here).values(stage=to))
-    values = {"model": model, "version": version, "stage": to, "at": at, "by": by, "why": why, "decision": decision.id}
+    values = {
+        "model": model,
+        "version": version,
+        "stage": to,
+        "at": at,
+        "by": by,
+        "reason": reason,
+        "decision": decision.id,
+    }
     connection.execute(insert(STAGES).values(**values))
-    return StageChange(at=at, version=version, stage=to, by=by, why=why, decision=decision.id)
+    return StageChange(at=at, version=version, stage=to, by=by, reason=reason, decision=decision.id)
 
 
 def _in_production(connection: Connection, model: str) -> int | None:
@@ -322,7 +330,12 @@ def _read(connection: Connection, version: Version) -> Version:
 
 def _change(row: RowMapping) -> StageChange:
     return StageChange(
-        at=row["at"], version=row["version"], stage=row["stage"], by=row["by"], why=row["why"], decision=row["decision"]
+        at=row["at"],
+        version=row["version"],
+        stage=row["stage"],
+        by=row["by"],
+        reason=row["reason"],
+        decision=row["decision"],
     )
 
 

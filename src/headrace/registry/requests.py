@@ -17,7 +17,7 @@ from headrace.core.errors import ConflictError, NotFoundError, RefusedError
 from headrace.core.events import CHANNELS, EVENTS, publish
 from headrace.core.ids import digest
 from headrace.registry import policies
-from headrace.registry.records import VALID, Approval, Decision, Rejection, Reopening, Request
+from headrace.registry.records import VALID, Approval, Decision, Rejection, Reopening, TransitionRequest
 from headrace.registry.tables import APPROVALS, DECISIONS, POLICIES, REOPENINGS, REQUESTS
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Requests:
         roles: Sequence[str] = (),
         comment: str = "",
         valid: timedelta = VALID,
-    ) -> Request:
+    ) -> TransitionRequest:
         """Asks that a version comes to a stage. Called again with the same key it gives the same request.
 
         An older open request for the same move is replaced: its evidence is not the latest any more.
@@ -112,7 +112,7 @@ class Requests:
             publish(connection, "transition.requested", version.name, {**told, "by": by, "roles": list(roles)})
         return request
 
-    def get(self, request: int) -> Request:
+    def get(self, request: int) -> TransitionRequest:
         """One request.
 
         Raises:
@@ -122,7 +122,7 @@ class Requests:
         with self.state.read() as connection:
             return _request(connection, request)
 
-    def list(self, *, status: Status | None = None, model: str | None = None) -> list[Request]:
+    def list(self, *, status: Status | None = None, model: str | None = None) -> list[TransitionRequest]:
         """Requests, the latest first."""
         self._expire()
         wanted = select(REQUESTS.c.id).order_by(REQUESTS.c.id.desc())
@@ -188,7 +188,7 @@ class Requests:
             record(connection, identity.name, "transition.rejected", f"{asked.model}/{asked.version}", told)
             return _decide(connection, asked, approved=False, by=[identity.name], reason=reason)
 
-    def rejection(self, version: Version, to: Stage, *, basis: str, as_of: datetime) -> Request | None:
+    def rejection(self, version: Version, to: Stage, *, basis: str, as_of: datetime) -> TransitionRequest | None:
         """The request that a person rejected, under the gates of now, and nobody re-opened.
 
         It stands on the same basis, and on every other one that was known then already: only what became known later is
@@ -234,7 +234,7 @@ class Requests:
         found: list[dict[str, Any]] = [{**row, "by": ", ".join(row["by"])} for row in rows if row["by"] != [GATES]]
         return [Rejection(**each) for each in found]
 
-    def check(self, request: int, identity: Identity) -> Request:
+    def check(self, request: int, identity: Identity) -> TransitionRequest:
         """A request that somebody may sign, once its gates are those that are declared.
 
         Raises:
@@ -309,7 +309,7 @@ class Requests:
             record(connection, identity.name, "transition.decided", f"{asked.model}/{asked.version}", told)
             return _decide(connection, asked, approved=True, by=[identity.name], reason=reason)
 
-    def _open(self, connection: Connection, request: int) -> Request:
+    def _open(self, connection: Connection, request: int) -> TransitionRequest:
         """A request that can be decided; whoever else would decide it waits for the end of this transaction.
 
         Raises:
@@ -339,7 +339,7 @@ class Requests:
             connection.execute(update(REQUESTS).where(*late).values(status="expired"))
 
 
-def check_in_force(connection: Connection, request: Request) -> None:
+def check_in_force(connection: Connection, request: TransitionRequest) -> None:
     """Refuses what was asked for under other gates and roles than those that are declared now.
 
     Raises:
@@ -352,7 +352,7 @@ def check_in_force(connection: Connection, request: Request) -> None:
         raise _of_other_gates(request)
 
 
-def _of_other_gates(request: Request) -> RefusedError:
+def _of_other_gates(request: TransitionRequest) -> RefusedError:
     return RefusedError(
         f"request {request.id} was made under other gates than those that {request.model} has to pass now; its approval "
         "would be one of those.",
@@ -360,7 +360,7 @@ def _of_other_gates(request: Request) -> RefusedError:
     )
 
 
-def _may_decide(connection: Connection, asked: Request, identity: Identity, verb: str) -> str:
+def _may_decide(connection: Connection, asked: TransitionRequest, identity: Identity, verb: str) -> str:
     """The missing role that somebody signs for.
 
     Raises:
@@ -398,7 +398,9 @@ def _labelled(identity: Identity) -> dict[str, Json]:
     return {"simulated": True} if identity.simulated else {}
 
 
-def _decide(connection: Connection, asked: Request, *, approved: bool, by: Sequence[str], reason: str) -> Decision:
+def _decide(
+    connection: Connection, asked: TransitionRequest, *, approved: bool, by: Sequence[str], reason: str
+) -> Decision:
     status: Status = "approved" if approved else "rejected"
     still_open = update(REQUESTS).where(REQUESTS.c.id == asked.id, REQUESTS.c.status == "open")
     if connection.execute(still_open.values(status=status)).rowcount != 1:  # PostgreSQL only: replaced since our look
@@ -419,7 +421,7 @@ def _decide(connection: Connection, asked: Request, *, approved: bool, by: Seque
     return decision
 
 
-def _request(connection: Connection, number: int, *, lock: bool = False) -> Request:
+def _request(connection: Connection, number: int, *, lock: bool = False) -> TransitionRequest:
     """A request, with its approvals as they are once nobody else decides it."""
     wanted = select(REQUESTS).where(REQUESTS.c.id == number)
     row = connection.execute(wanted.with_for_update() if lock else wanted).mappings().first()
@@ -436,7 +438,7 @@ def _request(connection: Connection, number: int, *, lock: bool = False) -> Requ
         for one in signed
     )
     kept: dict[str, Any] = {**row, "roles": tuple(row["roles"]), "hands": tuple(row["hands"])}
-    return Request(**kept, approvals=approvals)
+    return TransitionRequest(**kept, approvals=approvals)
 
 
 def _reopening(connection: Connection, request: int) -> Reopening | None:

@@ -13,8 +13,8 @@ from headrace.access.audit import record
 from headrace.core.clock import now
 from headrace.core.errors import ConflictError
 from headrace.core.events import publish
-from headrace.registry.records import Share, Split
-from headrace.registry.tables import RAMPS, TRAFFIC, VERSIONS
+from headrace.registry.records import Share, TrafficSplit
+from headrace.registry.tables import ROLLOUTS, TRAFFIC, VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from headrace.registry.records import Version
 
 
-def history(connection: Connection, model: str) -> list[Split]:
+def history(connection: Connection, model: str) -> list[TrafficSplit]:
     """Every change, oldest first."""
     wanted = select(TRAFFIC).where(TRAFFIC.c.model == model).order_by(TRAFFIC.c.number)
     return [_split(row) for row in connection.execute(wanted).mappings()]
 
 
-def current(connection: Connection, model: str) -> Split:
+def current(connection: Connection, model: str) -> TrafficSplit:
     """The split of now, as the caller's transaction sees it."""
     wanted = select(TRAFFIC).where(TRAFFIC.c.model == model).order_by(TRAFFIC.c.number.desc()).limit(1)
     row = connection.execute(wanted).mappings().first()
@@ -39,7 +39,7 @@ def current(connection: Connection, model: str) -> Split:
     primary = connection.execute(select(VERSIONS.c.version).where(*in_production)).scalar()
     if row is not None:
         return replace(_split(row), primary=primary)
-    return Split(
+    return TrafficSplit(
         model=model,
         number=0,
         primary=primary,
@@ -49,20 +49,20 @@ def current(connection: Connection, model: str) -> Split:
         columns=(),
         at=None,
         by="",
-        why="",
+        reason="",
     )
 
 
 def write(
     connection: Connection,
-    before: Split,
+    before: TrafficSplit,
     *,
     candidates: tuple[Share, ...] | None = None,
     shadows: tuple[Share, ...] | None = None,
     columns: tuple[str, ...] | None = None,
     by: str,
-    why: str,
-) -> Split:
+    reason: str,
+) -> TrafficSplit:
     """Appends a change in the caller's transaction, with its line in the audit and its event."""
     given = before.candidates if candidates is None else candidates
     answering = {each.version for each in given}
@@ -77,7 +77,7 @@ def write(
         salt=_salt(before, given, named),
         at=now(),
         by=by,
-        why=why,
+        reason=reason,
     )
     values = {
         "model": made.model,
@@ -89,7 +89,7 @@ def write(
         "columns": list(made.columns),
         "at": made.at,
         "by": by,
-        "why": why,
+        "reason": reason,
     }
     try:
         connection.execute(insert(TRAFFIC).values(**values))
@@ -104,7 +104,7 @@ def write(
         "candidates": {str(each.version): each.weight for each in made.candidates},
         "shadows": {str(each.version): each.weight for each in made.shadows},
         "by": list(made.columns),
-        "why": why,
+        "reason": reason,
     }
     record(connection, by, "traffic.changed", made.model, {**told, "salt": made.salt})
     publish(connection, "traffic.changed", made.model, {**told, "model": made.model, "who": by})
@@ -112,10 +112,10 @@ def write(
 
 
 def follow_move(connection: Connection, version: Version, *, was: int | None, decision: int, by: str) -> None:
-    """What a move of a version does to the split and to a ramp, in the transaction of the move.
+    """What a move of a version does to the split and to a rollout, in the transaction of the move.
 
     A new version in Production ends the shares of all candidates, which were approved beside the old one; a version that
-    is archived leaves. A ramp is done when its version comes to Production by its decision, and ended by any other move.
+    is archived leaves. A rollout is done when its version comes to Production by its decision, and ended by any other move.
 
     Args:
         connection: of the transaction, after the move.
@@ -126,24 +126,24 @@ def follow_move(connection: Connection, version: Version, *, was: int | None, de
     """
     split = current(connection, version.model)
     changed = split.primary != was
-    why = f"version {split.primary} is in Production" if changed else f"version {version.version} was moved"
+    reason = f"version {split.primary} is in Production" if changed else f"version {version.version} was moved"
     if changed and split.primary is None:
-        why = "nothing is in Production"
+        reason = "nothing is in Production"
     gone = {version.version, split.primary} if changed else _archived(connection, version)
     candidates = () if changed else tuple(each for each in split.candidates if each.version not in gone)
     shadows = tuple(each for each in split.shadows if each.version not in gone)
-    open_now = select(RAMPS).where(RAMPS.c.model == version.model, RAMPS.c.status == "running")
+    open_now = select(ROLLOUTS).where(ROLLOUTS.c.model == version.model, ROLLOUTS.c.status == "running")
     running = connection.execute(open_now).mappings().first()
     if running is not None and (changed or running["version"] in gone):
         done = changed and (running["version"], running["decision"]) == (split.primary, decision)
-        values = {"status": "done" if done else "ended", "ended": now(), "why": why}
-        connection.execute(RAMPS.update().where(RAMPS.c.id == running["id"]).values(**values))
-        told: dict[str, Json] = {"ramp": running["id"], "why": why, "model": version.model}
+        values = {"status": "done" if done else "ended", "ended": now(), "reason": reason}
+        connection.execute(ROLLOUTS.update().where(ROLLOUTS.c.id == running["id"]).values(**values))
+        told: dict[str, Json] = {"rollout": running["id"], "reason": reason, "model": version.model}
         subject = f"{version.model}/{running['version']}"
-        record(connection, by, f"ramp.{values['status']}", subject, told)
-        publish(connection, f"ramp.{values['status']}", subject, told)
+        record(connection, by, f"rollout.{values['status']}", subject, told)
+        publish(connection, f"rollout.{values['status']}", subject, told)
     if (candidates, shadows) != (split.candidates, split.shadows):
-        write(connection, split, candidates=candidates, shadows=shadows, by=by, why=why)
+        write(connection, split, candidates=candidates, shadows=shadows, by=by, reason=reason)
 
 
 def _archived(connection: Connection, version: Version) -> set[int | None]:
@@ -152,7 +152,7 @@ def _archived(connection: Connection, version: Version) -> set[int | None]:
     return {version.version} if stage == "Archived" else set()
 
 
-def _salt(before: Split, candidates: tuple[Share, ...], columns: tuple[str, ...]) -> str:
+def _salt(before: TrafficSplit, candidates: tuple[Share, ...], columns: tuple[str, ...]) -> str:
     """That of before while one of its candidates stays, on the same entities; another experiment has another one."""
     if not candidates:
         return ""
@@ -160,11 +160,11 @@ def _salt(before: Split, candidates: tuple[Share, ...], columns: tuple[str, ...]
     return before.salt if stay and columns == before.columns else secrets.token_hex(8)
 
 
-def _split(row: RowMapping) -> Split:
+def _split(row: RowMapping) -> TrafficSplit:
     def shares(kept: Sequence[tuple[int, float]]) -> tuple[Share, ...]:
         return tuple(Share(version=version, weight=weight) for version, weight in kept)
 
-    return Split(
+    return TrafficSplit(
         model=row["model"],
         number=row["number"],
         primary=row["champion"],
@@ -174,5 +174,5 @@ def _split(row: RowMapping) -> Split:
         columns=tuple(row["columns"]),
         at=row["at"],
         by=row["by"],
-        why=row["why"],
+        reason=row["reason"],
     )

@@ -48,7 +48,7 @@ STAGES = sa.Table(
     sa.Column("stage", sa.String(16), nullable=False),
     sa.Column("at", Instant, nullable=False),
     sa.Column("by", sa.String(200), nullable=False),
-    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
     sa.Column("decision", sa.Integer),  # null: made by no decision, which only a registration is
     sa.Index("stage_history_by_version", "model", "version"),
 )
@@ -128,7 +128,7 @@ POLICIES = sa.Table(
     sa.Column("hash", sa.String(64), nullable=False),
     sa.Column("gates", sa.JSON, nullable=False),
     sa.Column("roles", sa.JSON, nullable=False),
-    sa.Column("ramp", sa.JSON),
+    sa.Column("rollout", sa.JSON),
     sa.Column("code", sa.String(300), nullable=False),
     sa.Column("by", sa.String(200), nullable=False),
     sa.Column("at", Instant, nullable=False),
@@ -146,11 +146,11 @@ TRAFFIC = sa.Table(
     sa.Column("columns", sa.JSON, nullable=False),
     sa.Column("at", Instant, nullable=False),
     sa.Column("by", sa.String(200), nullable=False),
-    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
 )
 
-RAMPS = sa.Table(
-    "traffic_ramps",
+ROLLOUTS = sa.Table(
+    "traffic_rollouts",
     METADATA,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("model", sa.String(200), nullable=False),
@@ -159,16 +159,16 @@ RAMPS = sa.Table(
     sa.Column("plan", sa.JSON, nullable=False),
     sa.Column("step", sa.Integer, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
-    sa.Column("began", Instant, nullable=False),
-    sa.Column("step_began", Instant, nullable=False),
-    sa.Column("looked", Instant),
+    sa.Column("started", Instant, nullable=False),
+    sa.Column("step_started", Instant, nullable=False),
+    sa.Column("checked", Instant),
     sa.Column("held", sa.JSON, nullable=False),
     sa.Column("waived", sa.JSON, nullable=False),
     sa.Column("ended", Instant),
     sa.Column("by", sa.String(200), nullable=False),
-    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
     sa.Index(
-        "traffic_ramps_running",
+        "traffic_rollouts_running",
         "model",
         unique=True,
         sqlite_where=sa.text("status = 'running'"),
@@ -176,4 +176,4 @@ RAMPS = sa.Table(
     ),
 )
 
-ALL = (VERSIONS, STAGES, REQUESTS, APPROVALS, DECISIONS, REOPENINGS, POLICIES, TRAFFIC, RAMPS)
+ALL = (VERSIONS, STAGES, REQUESTS, APPROVALS, DECISIONS, REOPENINGS, POLICIES, TRAFFIC, ROLLOUTS)

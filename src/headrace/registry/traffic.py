@@ -20,8 +20,8 @@ from headrace.core.failpoints import reach
 from headrace.core.text import percent
 from headrace.registry import split
 from headrace.registry.bound import check_bound
-from headrace.registry.records import RampPlan, Share, Split
-from headrace.registry.tables import DECISIONS, RAMPS, REQUESTS, VERSIONS
+from headrace.registry.records import RolloutPlan, Share, TrafficSplit
+from headrace.registry.tables import DECISIONS, REQUESTS, ROLLOUTS, VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from headrace.registry.requests import Requests
     from headrace.tracking.tracking import Tracking
 
-PLAN = "ramp"  # in the evidence of a request for Production
+PLAN = "rollout"  # in the evidence of a request for Production
 SMALLEST = 1e-6  # of a share
 
 
@@ -78,7 +78,7 @@ class Versions(Protocol):
         ...
 
 
-class Traffic:
+class TrafficSplits:
     """The splits of one environment.
 
     Args:
@@ -88,7 +88,7 @@ class Traffic:
     def __init__(self, registry: Versions) -> None:
         self.registry = registry
 
-    def current(self, model: str) -> Split:
+    def current(self, model: str) -> TrafficSplit:
         """How the traffic of a model is divided now.
 
         Raises:
@@ -98,7 +98,7 @@ class Traffic:
         with self.registry.state.read() as connection:
             return split.current(connection, model)
 
-    def history(self, model: str) -> list[Split]:
+    def history(self, model: str) -> list[TrafficSplit]:
         """Every change, oldest first.
 
         Raises:
@@ -108,7 +108,7 @@ class Traffic:
         with self.registry.state.read() as connection:
             return split.history(connection, model)
 
-    def experiment(self, model: str) -> list[Split]:
+    def experiment(self, model: str) -> list[TrafficSplit]:
         """The changes since the candidates of now were first hashed with the salt of now, oldest first."""
         history = self.history(model)
         if not history:
@@ -118,7 +118,7 @@ class Traffic:
             first -= 1
         return history[first:]
 
-    def licence(self, version: Version) -> Decision | None:
+    def authorization(self, version: Version) -> Decision | None:
         """The decision by which a version may answer callers; None: it has been in Production before.
 
         Raises:
@@ -179,10 +179,10 @@ class Traffic:
         came = [each for each in self.registry.history(version.model, version.version) if each.stage == "Staging"]
         return self.registry.requests.decided(came[-1].decision) if came and came[-1].decision is not None else None
 
-    def plan(self, decision: Decision) -> RampPlan | None:
-        """The ramp that was approved with a version; None without one."""
+    def plan(self, decision: Decision) -> RolloutPlan | None:
+        """The rollout that was approved with a version; None without one."""
         kept = self.registry.requests.get(decision.request).evidence.get(PLAN)
-        return RampPlan.from_json(kept) if isinstance(kept, dict) else None
+        return RolloutPlan.from_json(kept) if isinstance(kept, dict) else None
 
     def divide(
         self,
@@ -192,8 +192,8 @@ class Traffic:
         columns: Sequence[str] = (),
         expect: int,
         by: str,
-        why: str,
-    ) -> Split:
+        reason: str,
+    ) -> TrafficSplit:
         """Gives candidates their shares; a candidate that is not named any more gets none.
 
         Args:
@@ -202,10 +202,10 @@ class Traffic:
             columns: of a request, which name the entity; none for the key of the decision.
             expect: the number of the split that this change follows.
             by: who does it.
-            why: kept with the change.
+            reason: kept with the change.
 
         Raises:
-            RefusedError: a share is not possible, a version may not answer, or a ramp runs.
+            RefusedError: a share is not possible, a version may not answer, or a rollout runs.
             NotFoundError: no such version.
             ConflictError: somebody changed the split meanwhile.
             DataError: the artifact of a version is not what was registered.
@@ -216,7 +216,7 @@ class Traffic:
         reach(f"traffic.changing:{model}")
         with self.registry.state.begin() as connection:
             before = _expected(connection, model, expect)
-            _refuse_while_a_ramp_runs(connection, model)
+            _refuse_while_a_rollout_runs(connection, model)
             for version, decision in zip(versions, decisions, strict=True):
                 _check_unmoved(connection, version)
                 if decision is not None:
@@ -224,9 +224,9 @@ class Traffic:
             order = [each.version for each in before.candidates if each.version in candidates]
             order += [number for number in candidates if number not in order]
             shares = tuple(Share(version=number, weight=round(candidates[number], 9)) for number in order)
-            return split.write(connection, before, candidates=shares, columns=tuple(columns), by=by, why=why)
+            return split.write(connection, before, candidates=shares, columns=tuple(columns), by=by, reason=reason)
 
-    def shadow(self, model: str, version: int, share: float, *, expect: int, by: str, why: str) -> Split:
+    def shadow(self, model: str, version: int, share: float, *, expect: int, by: str, reason: str) -> TrafficSplit:
         """Asks a version too, for a share of the requests; 0 ends that.
 
         Raises:
@@ -252,15 +252,15 @@ class Traffic:
             added = (Share(version=version, weight=round(share, 9)),) if share else ()
             if not added and others == before.shadows:
                 raise RefusedError(f"{found.name} is no shadow.", hint=f"headrace traffic show {model}")
-            return split.write(connection, before, shadows=others + added, by=by, why=why)
+            return split.write(connection, before, shadows=others + added, by=by, reason=reason)
 
     def _may_have(self, version: Version, weight: float) -> Decision | None:
-        decision = self.licence(version)
+        decision = self.authorization(version)
         plan = None if decision is None else self.plan(decision)
         if plan is not None and weight > plan.steps[-1]:
             raise RefusedError(
-                f"{version.name} was approved with a ramp of up to {percent(plan.steps[-1])}, not {percent(weight)}.",
-                hint=f"It takes its steps by itself: headrace traffic ramp {version.model} {version.version}",
+                f"{version.name} was approved with a rollout of up to {percent(plan.steps[-1])}, not {percent(weight)}.",
+                hint=f"It takes its steps by itself: headrace traffic rollout {version.model} {version.version}",
             )
         return decision
 
@@ -292,22 +292,22 @@ class Traffic:
             )
 
 
-def _refuse_while_a_ramp_runs(connection: Connection, model: str) -> None:
-    ramp = connection.execute(
-        select(RAMPS.c.version).where(RAMPS.c.model == model, RAMPS.c.status == "running")
+def _refuse_while_a_rollout_runs(connection: Connection, model: str) -> None:
+    rollout = connection.execute(
+        select(ROLLOUTS.c.version).where(ROLLOUTS.c.model == model, ROLLOUTS.c.status == "running")
     ).scalar()
-    if ramp is not None:
+    if rollout is not None:
         raise RefusedError(
-            f"version {ramp} of {model} is on a ramp, which sets the shares.",
-            hint=f"Wait for its end, or end it: headrace traffic stop {model} --why …",
+            f"version {rollout} of {model} is on a rollout, which sets the shares.",
+            hint=f"Wait for its end, or end it: headrace traffic stop {model} --reason …",
         )
 
 
-def _expected(connection: Connection, model: str, expect: int) -> Split:
+def _expected(connection: Connection, model: str, expect: int) -> TrafficSplit:
     found = split.current(connection, model)
     if found.number != expect:
         raise ConflictError(
-            f"the traffic of {model} was changed meanwhile, by {found.by}: {found.why} ({found.id}).",
+            f"the traffic of {model} was changed meanwhile, by {found.by}: {found.reason} ({found.id}).",
             hint=f"Look at it and decide again: headrace traffic show {model}",
         )
     if found.primary is None:
@@ -328,7 +328,7 @@ def _check_unmoved(connection: Connection, version: Version) -> None:
         )
 
 
-def _check_unspent(connection: Connection, decision: Decision, before: Split) -> None:
+def _check_unspent(connection: Connection, decision: Decision, before: TrafficSplit) -> None:
     """What was looked at before the transaction still holds in it."""
     status = connection.execute(select(REQUESTS.c.status).where(REQUESTS.c.id == decision.request)).scalar_one()
     if status == "replaced":
@@ -358,7 +358,7 @@ def _check_weights(candidates: Mapping[int, float]) -> None:
         )
 
 
-def _goes_on(earlier: Split, later: Split) -> bool:
+def _goes_on(earlier: TrafficSplit, later: TrafficSplit) -> bool:
     """Whether a later split has what an earlier one began: its candidates (the salt says so), or else its shadows."""
     if later.candidates or not later.shadows:
         return bool(later.candidates)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 ID = "prediction_id"
-AT = "predicted_for"
+AT = "decision_time"
 FEATURES = "features"
 IN_SAMPLE = "in_sample"  # whether the decision lies in the time that its version was fitted on
 VERSIONS = "feature_versions"

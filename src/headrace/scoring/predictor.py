@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from headrace.training.package import CodeSpec, PackageSpec
 
 
-class Predictor:
+class PackagePredictor:
     """What a package predicts with: its plan, categories, on-demand functions, estimator and calibration.
 
     The project's code comes out of the package, under a name of its own content: two versions live in one process, and an
@@ -49,9 +49,9 @@ class Predictor:
         Raises:
             DataError: a column is missing, or holds something that cannot be read as declared.
         """
-        return self.explain(rows)[1]
+        return self.predict_with_features(rows)[1]
 
-    def explain(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def predict_with_features(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The features that full rows come to (texts as they were given, learned or not), and the output, same index.
 
         Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace.scoring.predictor import Predictor
+from headrace.scoring.predictor import PackagePredictor
 from headrace.training.package import FOLDER
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Pyfunc:
     """MLflow's face of a predictor."""
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: PackagePredictor) -> None:
         self._predictor = predictor
 
     def predict(self, model_input: pd.DataFrame, params: object = None) -> pd.DataFrame:
@@ -26,4 +26,4 @@ class Pyfunc:
 
 def _load_pyfunc(path: str) -> Pyfunc:  # pyright: ignore[reportUnusedFunction]  # MLflow calls it by this name
     folder = Path(path)
-    return Pyfunc(Predictor(folder / FOLDER if (folder / FOLDER).is_dir() else folder))
+    return Pyfunc(PackagePredictor(folder / FOLDER if (folder / FOLDER).is_dir() else folder))

@@ -324,9 +324,9 @@ class Spool:
             self._counted = time.monotonic()
             self._others = sum(_size(path) for path in _files(self.folder, OPEN, SEALED) if path != self._path)
 
-    def _full(self, why: str) -> SpoolFullError:
+    def _full(self, reason: str) -> SpoolFullError:
         return SpoolFullError(
-            f"the inference log in {str(self.folder)!r} cannot be written: {why}.",
+            f"the inference log in {str(self.folder)!r} cannot be written: {reason}.",
             hint="Make room on the disk, and see that the log is ingested.",
         )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from headrace.core.errors import DataError
 from headrace.core.folders import folder_digest
-from headrace.scoring.predictor import Predictor
+from headrace.scoring.predictor import PackagePredictor
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -28,7 +28,7 @@ class LoadedVersion:
         folder: of its package, for other processes to load; None where it is not kept in one.
     """
 
-    def __init__(self, model: str, number: int, predictor: Predictor, *, folder: Path | None = None) -> None:
+    def __init__(self, model: str, number: int, predictor: PackagePredictor, *, folder: Path | None = None) -> None:
         self.model, self.number, self.folder = model, number, folder
         self._predictor = predictor
 
@@ -41,9 +41,9 @@ class LoadedVersion:
         """Full rows → the task's output."""
         return self._predictor.predict(rows)
 
-    def explain(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def predict_with_features(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Full rows → the features that they come to, and the task's output."""
-        return self._predictor.explain(rows)
+        return self._predictor.predict_with_features(rows)
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def load(tracking: Tracking, uri: str, *, model: str, number: int, artifact_hash
     """
     with tracking.logged_folder(uri) as folder:
         _check(folder, model, number, artifact_hash)
-        yield LoadedVersion(model, number, Predictor(folder), folder=folder)
+        yield LoadedVersion(model, number, PackagePredictor(folder), folder=folder)
 
 
 def _check(folder: Path, model: str, number: int, expected: str) -> None:

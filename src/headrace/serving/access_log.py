@@ -23,8 +23,8 @@ from headrace.serving.terminal import tell
 
 if TYPE_CHECKING:
     from headrace.serving.messages import Answer, Request
+    from headrace.serving.metrics import Counters
     from headrace.serving.observation import Observation
-    from headrace.serving.telling import Counters
 
 STDOUT = 1
 TOGETHER = 0.05  # seconds that lines may gather

@@ -18,30 +18,30 @@ from typing import TYPE_CHECKING, Any, Literal
 from headrace.core.clock import duration
 from headrace.core.errors import ConflictError, DataError, UnavailableError
 from headrace.core.ids import new_id
-from headrace.serving.about import VITAL, about, pinned
 from headrace.serving.caller import said
 from headrace.serving.codec import BadRequestError
-from headrace.serving.engine import Engine
+from headrace.serving.engine import MicroBatcher
 from headrace.serving.inflate import CODED, inflated
+from headrace.serving.info_routes import VITAL, about, pinned
 from headrace.serving.log import Log
+from headrace.serving.log_writer import Writing
 from headrace.serving.messages import Answer, refusal
+from headrace.serving.metrics import Counters
 from headrace.serving.protocols import mlflow, native, v2
-from headrace.serving.protocols.asked import Part, RefusedRequestError
+from headrace.serving.protocols.prediction_request import RefusedRequestError, RequestPart
 from headrace.serving.routes import METHODS, OTHER, PLAIN, route
-from headrace.serving.telling import Counters
 from headrace.serving.terminal import tell
 from headrace.serving.traffic import named
-from headrace.serving.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from contextlib import AbstractContextManager
 
-    from headrace.serving.messages import Coming, Request
+    from headrace.serving.api_keys import ApiKeys
+    from headrace.serving.messages import PendingResponse, Request
     from headrace.serving.observation import Observation
     from headrace.serving.shadow import Shadows
-    from headrace.serving.tokens import Tokens
-    from headrace.serving.traffic import Traffic
+    from headrace.serving.traffic import ServedTraffic
 
 Status = Literal["ready", "waiting", "withdrawn", "stuck", "log full", "no features", "draining"]
 NOTHING = "nothing is in Production yet. Next: headrace run deploy"
@@ -65,8 +65,8 @@ class App:
         siblings: gives what the other processes at this port have counted.
     """
 
-    def __init__(self, *, tokens: Tokens | None = None) -> None:
-        self.traffic: Traffic | None = None
+    def __init__(self, *, tokens: ApiKeys | None = None) -> None:
+        self.traffic: ServedTraffic | None = None
         self.trouble = NOTHING
         self.published: dict[str, str] | None = None
         self.withdrawn = False
@@ -79,7 +79,7 @@ class App:
         self.log = Log(self.name)
         self.writing = Writing(self.log, self.counters)
         self._count = 0
-        self._engine = Engine()
+        self._engine = MicroBatcher()
         self._io = ThreadPoolExecutor(LOOKING_UP, thread_name_prefix="look-up")
         self._by_token: dict[str, int] = {}
         self.siblings: Callable[[], list[dict[str, Any]]] = list
@@ -112,9 +112,9 @@ class App:
         traffic = self.traffic
         if traffic is None:
             return {}
-        return traffic.published() if traffic.primary.features.near else self.published
+        return traffic.published() if traffic.primary.features.is_local else self.published
 
-    def stuck(self, traffic: Traffic) -> bool:
+    def stuck(self, traffic: ServedTraffic) -> bool:
         """Whether the model has not come back from a call within the time that a request may take."""
         return self._engine.lasts() > duration(traffic.manifest.serve.timeout).total_seconds()
 
@@ -139,7 +139,7 @@ class App:
             return _failed(refused, path)
         return None
 
-    def answer(self, request: Request) -> Answer | Coming:
+    def answer(self, request: Request) -> Answer | PendingResponse:
         """See messages.Answering."""
         try:
             return self._predict(request) if request.predicts else about(self, request)
@@ -158,10 +158,10 @@ class App:
 
     # ------------------------------------------------------------------------------------------ predictions
 
-    def _predict(self, request: Request) -> Answer | Coming:
+    def _predict(self, request: Request) -> Answer | PendingResponse:
         """At once where all of it is quick, or when the log has it; otherwise later, in threads."""
         began = time.perf_counter()
-        parts: list[Part] = []
+        parts: list[RequestPart] = []
         try:
             traffic = self._admit(request)
             asked = _Asked(self, traffic, request, began)
@@ -196,12 +196,12 @@ class App:
         self._counted(parts, answer.status, began, request.path)
         return answer
 
-    async def _explained(self, error: Exception, parts: list[Part], path: str, began: float) -> Answer:
+    async def _explained(self, error: Exception, parts: list[RequestPart], path: str, began: float) -> Answer:
         answer = _failed(error, path, await self._without(error, parts))
         self._counted(parts, answer.status, began, path)
         return answer
 
-    async def _without(self, error: Exception, parts: list[Part]) -> str:
+    async def _without(self, error: Exception, parts: list[RequestPart]) -> str:
         """Which row has missing values that its model does not take; empty where it fails without them, too."""
         if isinstance(error, ValueError | TypeError):
             for part in parts:
@@ -246,9 +246,9 @@ class App:
             if token is not None:
                 self._by_token[token] -= 1
 
-    async def _run(self, part: Part, traffic: Traffic, seen: Observation | None) -> None:
+    async def _run(self, part: RequestPart, traffic: ServedTraffic, seen: Observation | None) -> None:
         if part.asked is not None:
-            if part.serving.features.near:
+            if part.serving.features.is_local:
                 part.complete()
             else:
                 await asyncio.get_running_loop().run_in_executor(self._io, part.complete)
@@ -260,7 +260,7 @@ class App:
             else:
                 part.answers = await self._engine.run(part.serving, part.rows)
 
-    def _admit(self, request: Request) -> Traffic:
+    def _admit(self, request: Request) -> ServedTraffic:
         if request.method != "POST":
             raise RefusedRequestError(405, f"{request.path} takes POST.", b"allow: POST\r\n")
         traffic = self.traffic  # one for the whole request
@@ -280,7 +280,7 @@ class App:
         self._count += 1
         return f"{self.name}{self._count:x}"
 
-    def _counted(self, parts: list[Part], status: int, began: float, path: str) -> None:
+    def _counted(self, parts: list[RequestPart], status: int, began: float, path: str) -> None:
         seconds, path = time.perf_counter() - began, route(path)
         if not parts:
             primary = self.traffic.primary.served if self.traffic else None
@@ -299,7 +299,7 @@ class _Asked:
 
     __slots__ = ("app", "began", "caller", "features", "id", "infer", "parts", "path", "request", "traffic")
 
-    def __init__(self, app: App, traffic: Traffic, request: Request, began: float) -> None:
+    def __init__(self, app: App, traffic: ServedTraffic, request: Request, began: float) -> None:
         self.app, self.traffic, self.request, self.began = app, traffic, request, began
         self.id, self.path = app.number(), request.path
         self.features = False
@@ -323,7 +323,7 @@ class _Asked:
                     serving, assigned = traffic.primary, None
                 self.infer = v2.read(serving, request)
                 rows = self.infer.rows
-            self.parts = [Part(serving, rows, divided=None if assigned is None else [assigned])]
+            self.parts = [RequestPart(serving, rows, divided=None if assigned is None else [assigned])]
         most = traffic.manifest.serve.max_rows
         if sum([part.count for part in self.parts]) > most:
             raise RefusedRequestError(413, f"a request may have {most} rows.")
@@ -361,7 +361,7 @@ class _Asked:
         return Answer(200, body, headers=headers), records
 
 
-def _call(seen: Observation, part: Part) -> AbstractContextManager[None]:
+def _call(seen: Observation, part: RequestPart) -> AbstractContextManager[None]:
     return seen.call(part.serving.served.version, part.serving.predictor.tier, len(part.rows))
 
 

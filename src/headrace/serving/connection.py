@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from headrace.serving import caller
-from headrace.serving.messages import Answer, Answering, Coming, Request, refusal
+from headrace.serving.messages import Answer, Answering, PendingResponse, Request, refusal
 from headrace.serving.observation import Observation
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ TOGETHER = 8  # of the largest bodies may be kept at the same time
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class ConnectionLimits:
     """Of connections.
 
     Attributes:
@@ -81,7 +81,7 @@ class Listener:
         held: bytes of bodies that are kept.
     """
 
-    def __init__(self, app: Answering, limits: Limits) -> None:
+    def __init__(self, app: Answering, limits: ConnectionLimits) -> None:
         self.app, self.limits = app, limits
         self.cors: Cors | None = None
         self.observers: Sequence[Observer] = ()
@@ -240,7 +240,7 @@ class Connection(asyncio.Protocol):
         self._held = 0  # bytes of bodies that are not answered yet
         self._quiet = 0  # bytes that came since the parser last gave something: of a header that does not end
         self.since = time.monotonic()
-        self.answering: Coming | None = None
+        self.answering: PendingResponse | None = None
         self.ending = self.asked = False
         self._clear()
 
@@ -474,7 +474,7 @@ class Connection(asyncio.Protocol):
         self.answering = answer
         answer.add_done_callback(self._answered)
 
-    def _answered(self, coming: Coming) -> None:
+    def _answered(self, coming: PendingResponse) -> None:
         self.answering = None
         if self.ending or coming.cancelled():
             return

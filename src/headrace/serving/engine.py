@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Settled = tuple[asyncio.Future[list[Answer]], list[Answer] | None, Exception | None]
 
 
-class Engine:
+class MicroBatcher:
     """One thread for predictions. What waits for the same version while it is busy is one call; no timer holds anything back.
 
     Args:

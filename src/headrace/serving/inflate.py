@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 
 from headrace.serving.messages import Request
-from headrace.serving.protocols.asked import RefusedRequestError
+from headrace.serving.protocols.prediction_request import RefusedRequestError
 
 CODED = b"content-encoding"
 

@@ -6,12 +6,12 @@ from bisect import bisect_left
 from collections import deque
 from typing import TYPE_CHECKING
 
-from headrace.serving.telling import BUCKETS
+from headrace.serving.metrics import BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from headrace.serving.telling import Kind, Tally
+    from headrace.serving.metrics import Kind, Tally
 
 INTERVALS = 12  # of five seconds
 LEAST = 100  # requests, of which at most five may be slower

@@ -21,14 +21,14 @@ from headrace.serving.manifest import (
     version_folder,
 )
 from headrace.serving.predictors import choose, cost
-from headrace.serving.traffic import Traffic
+from headrace.serving.traffic import ServedTraffic
 from headrace.serving.version import Serving
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def load(file: Path, before: Traffic | None = None) -> Traffic:
+def load(file: Path, before: ServedTraffic | None = None) -> ServedTraffic:
     """Loads the versions that answer by `serving.json`: hash checked, tier chosen by the parity file, warmed.
 
     Args:
@@ -49,7 +49,7 @@ def load(file: Path, before: Traffic | None = None) -> Traffic:
             end += served.weight
             candidates.append((end, _load(file, manifest, served, there)))
     shadows = tuple(each for each in manifest.versions if each.role == "shadow")
-    return Traffic(manifest=manifest, primary=primary, candidates=tuple(candidates), shadows=shadows)
+    return ServedTraffic(manifest=manifest, primary=primary, candidates=tuple(candidates), shadows=shadows)
 
 
 def _load(file: Path, manifest: Manifest, served: Served, there: dict[tuple[object, ...], Serving]) -> Serving:

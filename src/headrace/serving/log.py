@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from headrace.scoring.spool import Spool
-    from headrace.serving.manifest import Split
-    from headrace.serving.protocols.asked import Part
-    from headrace.serving.telling import Kind, Tally
+    from headrace.serving.manifest import ServedSplit
+    from headrace.serving.metrics import Kind, Tally
+    from headrace.serving.protocols.prediction_request import RequestPart
 
 
 class Log:
@@ -34,8 +34,8 @@ class Log:
 
     def answered(
         self,
-        part: Part,
-        split: Split | None,
+        part: RequestPart,
+        split: ServedSplit | None,
         *,
         request_id: str,
         path: str,
@@ -74,7 +74,7 @@ class Log:
         return orjson.dumps(record, default=str)  # a decimal is its text
 
     def counted(
-        self, model: str, since: datetime, interval: list[tuple[Kind, Tally]], split: Split | None
+        self, model: str, since: datetime, interval: list[tuple[Kind, Tally]], split: ServedSplit | None
     ) -> bytes | None:
         """The record of what a server did in an interval; None where nothing was asked."""
         if not interval:

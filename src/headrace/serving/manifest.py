@@ -63,7 +63,7 @@ class Served:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class ServedSplit:
     """How traffic is divided among versions.
 
     Attributes:
@@ -90,7 +90,7 @@ class Manifest:
 
     model: str
     versions: tuple[Served, ...]
-    split: Split | None = None
+    split: ServedSplit | None = None
     serve: Serve
     online: str
     spool: str
@@ -132,7 +132,7 @@ def read_manifest(file: Path) -> Manifest:
         manifest = Manifest(
             model=stored["model"],
             versions=tuple(Served(**each) for each in stored["versions"]),
-            split=None if split is None else Split(id=split["id"], salt=split["salt"], by=tuple(split["by"])),
+            split=None if split is None else ServedSplit(id=split["id"], salt=split["salt"], by=tuple(split["by"])),
             serve=Serve(**stored["serve"]),
             online=stored["online"],
             spool=stored["spool"],
@@ -144,7 +144,7 @@ def read_manifest(file: Path) -> Manifest:
     return manifest
 
 
-def _check_types(file: Path, record: Served | Split | Serve | Manifest) -> None:
+def _check_types(file: Path, record: Served | ServedSplit | Serve | Manifest) -> None:
     """Each field is of its declared type, and a text is one that is fit for headers and terminals."""
     for field in fields(record):
         value, kind = getattr(record, field.name), str(field.type)

@@ -63,7 +63,7 @@ class Answer(NamedTuple):
     headers: bytes = b""
 
 
-class Coming(Protocol):
+class PendingResponse(Protocol):
     """An answer that comes later; an `asyncio.Future` is one."""
 
     def add_done_callback(self, told: Callable[[Any], object], /) -> None:
@@ -90,7 +90,7 @@ class Answering(Protocol):
         """Lets a request in by its head, before its body comes; else the answer that says why not. Never raises."""
         ...
 
-    def answer(self, request: Request) -> Answer | Coming:
+    def answer(self, request: Request) -> Answer | PendingResponse:
         """The answer to one that was let in, or one that comes later. Never raises."""
         ...
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 
-class Call(NamedTuple):
+class ModelCall(NamedTuple):
     """A call of a model, with what it waited for the calls before it.
 
     Attributes:
@@ -44,7 +44,7 @@ class Observation:
     id: str = ""
     model: str = ""
     versions: list[int] = field(default_factory=list[int])
-    calls: list[Call] = field(default_factory=list[Call])
+    calls: list[ModelCall] = field(default_factory=list[ModelCall])
 
     @contextmanager
     def call(self, version: int, tier: str, rows: int) -> Generator[None]:
@@ -53,4 +53,4 @@ class Observation:
         try:
             yield
         finally:
-            self.calls.append(Call(version, tier, rows, began, time.monotonic_ns()))
+            self.calls.append(ModelCall(version, tier, rows, began, time.monotonic_ns()))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from headrace.serving.access_log import AccessLog
     from headrace.serving.declarations import Serve
+    from headrace.serving.metrics import Counters
     from headrace.serving.observer import Observer
-    from headrace.serving.telling import Counters
     from headrace.serving.tracing import Tracing
 
 

@@ -10,7 +10,7 @@ from headrace.serving.protocols.tensors import DATATYPES
 from headrace.serving.protocols.v2 import CONTENT
 
 if TYPE_CHECKING:
-    from headrace.serving.traffic import Traffic
+    from headrace.serving.traffic import ServedTraffic
     from headrace.serving.version import Serving
 
 Schema = dict[str, Any]
@@ -43,7 +43,7 @@ def _key(kind: str) -> Schema:
     return {"type": "number"} if kind in FLOATS else {"type": ["number", "string"]}
 
 
-def document(traffic: Traffic, *, secured: bool) -> Schema:
+def document(traffic: ServedTraffic, *, secured: bool) -> Schema:
     """Of a server.
 
     Args:
@@ -145,7 +145,7 @@ def document(traffic: Traffic, *, secured: bool) -> Schema:
                     operation["security"] = []
                 else:
                     error = "ErrorV2" if path.startswith("/v2") else "Error"
-                    operation["responses"] |= {status: _failure(why, error) for status, why in _DENIED.items()}
+                    operation["responses"] |= {status: _failure(reason, error) for status, reason in _DENIED.items()}
     return told
 
 
@@ -167,7 +167,7 @@ def _asks(summary: str, content: Schema, answer: Schema, *, error: str = "Error"
     return {
         "summary": summary,
         "requestBody": {"required": True, "content": content},
-        "responses": {"200": answer, **{status: _failure(why, error) for status, why in ERRORS.items()}},
+        "responses": {"200": answer, **{status: _failure(reason, error) for status, reason in ERRORS.items()}},
     }
 
 
@@ -180,9 +180,9 @@ def _gets(summary: str, *, waits: bool = False) -> Schema:
     return {"summary": summary, "responses": responses}
 
 
-def _failure(why: str, error: str = "Error") -> Schema:
+def _failure(reason: str, error: str = "Error") -> Schema:
     schema = {"$ref": f"#/components/schemas/{error}"}
-    return {"description": why, "content": {"application/json": {"schema": schema}}}
+    return {"description": reason, "content": {"application/json": {"schema": schema}}}
 
 
 def _shaped(serving: Serving, outputs: Schema) -> Schema:

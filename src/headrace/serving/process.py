@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace.access import tokens
+from headrace.access import api_keys
 from headrace.core.errors import ConfigError, MissingExtraError
 from headrace.core.locks import hold
 from headrace.core.shutdown import on_stop
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from headrace.serving.app import App
     from headrace.serving.certificate import Certificate
-    from headrace.serving.follow import Follower
+    from headrace.serving.model_reloader import Follower
     from headrace.serving.options import Options
 
 LOOK = 0.2  # seconds between looks at the process that started this one
@@ -53,7 +53,7 @@ def serve(options: Options) -> None:
     _check_open(options)
     tls = _tls(options)
     if options.tokens is not None:
-        tokens.read(options.tokens)  # here, where it ends the processes that would share the port too
+        api_keys.read(options.tokens)  # here, where it ends the processes that would share the port too
     if options.siblings is not None:
         uvloop.run(_serve(options, tls))
         return
@@ -71,7 +71,7 @@ def _check_open(options: Options) -> None:
     if options.tokens is None and not options.anonymous and not _is_loopback(options.host):
         raise ConfigError(
             f"at {options.host} other machines could ask, and no token would be needed.",
-            hint="headrace token create NAME makes one; --anonymous lets everybody ask.",
+            hint="headrace api-key create NAME makes one; --anonymous lets everybody ask.",
         )
 
 
@@ -115,9 +115,9 @@ def _check(host: str, port: int) -> None:
             raise _taken(host, port, str(getattr(error, "strerror", error))) from None
 
 
-def _taken(host: str, port: int, why: str) -> ConfigError:
+def _taken(host: str, port: int, reason: str) -> ConfigError:
     return ConfigError(
-        f"the address {host}:{port} cannot be had: {why}.",
+        f"the address {host}:{port} cannot be had: {reason}.",
         hint=f"Choose another one with --port, or see who listens: ss -ltnp 'sport = :{port}'",
     )
 
@@ -130,13 +130,13 @@ async def _serve(options: Options, tls: Certificate | None) -> None:
 
 async def _until(ended: asyncio.Event, options: Options, tls: Certificate | None) -> None:
     """Serves until `ended` is set, or the process that started this one is gone; then drains."""
+    from headrace.serving.api_keys import ApiKeys
     from headrace.serving.app import App
-    from headrace.serving.connection import Limits, Listener
+    from headrace.serving.connection import ConnectionLimits, Listener
     from headrace.serving.observers import Observers
-    from headrace.serving.siblings import Siblings
-    from headrace.serving.tokens import Tokens
+    from headrace.serving.worker_metrics import Siblings
 
-    app = App(tokens=None if options.tokens is None else Tokens(options.tokens, metrics=options.open_metrics))
+    app = App(tokens=None if options.tokens is None else ApiKeys(options.tokens, metrics=options.open_metrics))
     follower = _follower(app, options)
     follower.observers = Observers(
         app.counters, app.name, access_log=options.access_log, traces=options.traces, secure=tls is not None
@@ -153,7 +153,7 @@ async def _until(ended: asyncio.Event, options: Options, tls: Certificate | None
             findings=[app.trouble],
             hint="The line that begins with `not followed` says why. Mend what it names, or export another version.",
         )
-    listener = Listener(app, Limits(connections=_connections(options.connections), read=options.patience))
+    listener = Listener(app, ConnectionLimits(connections=_connections(options.connections), read=options.patience))
     follower.listen(listener)
     try:
         await listener.start(
@@ -190,10 +190,10 @@ def _connections(wanted: int) -> int:
 
 def _follower(app: App, options: Options) -> Follower:
     if options.mlflow is not None:
-        from headrace.serving.fixed import Fixed
+        from headrace.serving.static_model import Fixed
 
         return Fixed(app, options.mlflow)
-    from headrace.serving.follow import Follower
+    from headrace.serving.model_reloader import Follower
 
     if options.home is None:
         raise ConfigError("nothing says what is to be served.", hint="--home FOLDER, or --mlflow URI")

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from headrace.serving.log import Log
     from headrace.serving.manifest import Manifest, Served
     from headrace.serving.messages import Request
-    from headrace.serving.telling import Counters
-    from headrace.serving.traffic import Traffic
+    from headrace.serving.metrics import Counters
+    from headrace.serving.traffic import ServedTraffic
 
 HEAD = struct.Struct("<II")
 HEADERS = ("content-type", "content-encoding", "inference-header-content-length")  # that say how a body is read
@@ -61,7 +61,7 @@ class Shadows:
             running = self._running.get(served.version)
             pipe = running.stdin if running is not None and running.returncode is None else None
             if pipe is None or pipe.is_closing() or pipe.transport.get_write_buffer_size() > BEHIND:
-                self._counters.unshadowed += 1
+                self._counters.shadow_dropped += 1
                 continue
             if head is None:
                 headers = {name: request.headers.get(name.encode(), b"").decode("latin-1") for name in HEADERS}
@@ -100,15 +100,15 @@ def main(home: Path, version: int) -> None:
     from headrace.serving.loading import load_served
     from headrace.serving.log import Log
     from headrace.serving.manifest import FILE, read_manifest
-    from headrace.serving.telling import Counters, Kind
-    from headrace.serving.traffic import Traffic
+    from headrace.serving.metrics import Counters, Kind
+    from headrace.serving.traffic import ServedTraffic
 
     os.nice(10)
     file = home / FILE
     manifest = read_manifest(file)
     served = next(each for each in manifest.versions if each.version == version and each.role == "shadow")
     serving = load_served(file, manifest, served)
-    traffic, counters = Traffic(manifest=manifest, primary=serving), Counters()
+    traffic, counters = ServedTraffic(manifest=manifest, primary=serving), Counters()
     log = Log(f"shadow-{os.getpid()}")
     serve = manifest.serve
     with Spool((home / manifest.spool).resolve(), limit_bytes=serve.max_log, fsync=serve.fsync) as spool:
@@ -142,11 +142,13 @@ def _tell(log: Log, counters: Counters, manifest: Manifest, ended: Event) -> Non
         log.tick()
 
 
-def _answer(traffic: Traffic, log: Log, counters: Counters, head: dict[str, Any], body: bytes, began: float) -> int:
+def _answer(
+    traffic: ServedTraffic, log: Log, counters: Counters, head: dict[str, Any], body: bytes, began: float
+) -> int:
     from headrace.serving.inflate import CODED, inflated
     from headrace.serving.messages import Request
     from headrace.serving.protocols import mlflow, native, v2
-    from headrace.serving.protocols.asked import Part
+    from headrace.serving.protocols.prediction_request import RequestPart
 
     headers = {name.encode(): value.encode("latin-1") for name, value in head["headers"].items() if value}
     request = Request("POST", head["path"], "", headers, body)
@@ -156,9 +158,9 @@ def _answer(traffic: Traffic, log: Log, counters: Counters, head: dict[str, Any]
     if head["path"] == "/predict":
         (part,), _ = native.read(traffic, request, head["id"])
     elif head["path"] == "/invocations":
-        part = Part(serving, mlflow.read(serving, request))
+        part = RequestPart(serving, mlflow.read(serving, request))
     else:
-        part = Part(serving, v2.read(serving, request).rows)
+        part = RequestPart(serving, v2.read(serving, request).rows)
     if part.asked is not None:
         part.complete()
     part.answers = serving.predictor.many(part.rows)
@@ -177,7 +179,7 @@ def _answer(traffic: Traffic, log: Log, counters: Counters, head: dict[str, Any]
         try:
             log.append([record])
         except SpoolFullError:
-            counters.unlogged += 1
+            counters.log_dropped += 1
     return len(part.rows)
 
 

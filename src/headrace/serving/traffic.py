@@ -22,7 +22,7 @@ from headrace.scoring.prediction_id import plain
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from headrace.serving.manifest import Manifest, Served, Split
+    from headrace.serving.manifest import Manifest, Served, ServedSplit
     from headrace.serving.version import Serving
 
 WHOLE = 2.0**64
@@ -56,7 +56,7 @@ class Assigned(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Traffic:
+class ServedTraffic:
     """Never changes, so that it can be replaced in one assignment: a request sees one of them.
 
     Attributes:
@@ -71,7 +71,7 @@ class Traffic:
     shadows: tuple[Served, ...] = ()
 
     @property
-    def split(self) -> Split | None:
+    def split(self) -> ServedSplit | None:
         """How traffic is divided; None where the primary answers alone."""
         return self.manifest.split if self.candidates else None
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         Manifest,
         Served,
     )
-    from headrace.serving.predictors import Answer, Predictor, Row
+    from headrace.serving.predictors import Answer, BlockPredictor, Row
     from headrace.serving.predictors.base import Shape
 
 INLINE = 500e-6  # seconds: a longer call leaves the loop to a thread
@@ -45,7 +45,7 @@ class Serving:
     served: Served
     plan: FeaturePlan
     codec: Codec
-    predictor: Predictor
+    predictor: BlockPredictor
     features: OnlineFeatures
     columns: tuple[str, ...]
     full: frozenset[str]
@@ -58,7 +58,7 @@ class Serving:
     shape: Shape = "records"
 
     @cached_property
-    def looked_up_by(self) -> tuple[str, ...]:
+    def lookup_keys(self) -> tuple[str, ...]:
         """Columns of a request that nothing else in its record holds."""
         known = {*self.full, *self.plan.keys}
         return tuple(dict.fromkeys(ours for each in self.plan.lookups for _, ours in each.on if ours not in known))
@@ -82,6 +82,6 @@ class Serving:
 
     def at_once(self, rows: int, *, looks_up: bool) -> bool:
         """Whether so many rows are answered quickly enough to hold the loop meanwhile."""
-        if looks_up and not self.features.near:
+        if looks_up and not self.features.is_local:
             return False
         return self.call + self.row * (rows - 1) + looks_up * LOOK_UP * rows < INLINE

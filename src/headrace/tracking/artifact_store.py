@@ -121,9 +121,9 @@ class ArtifactStore:
                     raise
                 raise MissingExtraError("boto3", "s3", f"Artifacts at {self._place}") from None
             except Exception as error:
-                if (why := _refusal(error)) is not None:
+                if (reason := _refusal(error)) is not None:
                     raise UnavailableError(
-                        f"artifacts at {self._place} cannot be reached: {why.splitlines()[0][:300]}",
+                        f"artifacts at {self._place} cannot be reached: {reason.splitlines()[0][:300]}",
                         hint=f"Is the bucket there, and do {self._named} name its endpoint and keys?",
                     ) from error
                 raise

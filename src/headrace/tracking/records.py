@@ -36,7 +36,7 @@ class RunSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Column:
+class SignatureColumn:
     """One column of a logged model's signature. `any` takes every type; such a column may be left out of the signature check."""
 
     name: str

@@ -19,7 +19,7 @@ from headrace.core.ids import digest
 from headrace.tracking import artifact_store, store, store_relocation
 from headrace.tracking.artifact_store import COPY, ArtifactStore
 from headrace.tracking.autolog import autologging
-from headrace.tracking.records import Column, LoggedVersion, RunStatus, RunSummary
+from headrace.tracking.records import LoggedVersion, RunStatus, RunSummary, SignatureColumn
 from headrace.tracking.store import Mark
 
 if TYPE_CHECKING:
@@ -474,8 +474,8 @@ class TrackedRun:
         folder: Path,
         *,
         loader: str,
-        inputs: Sequence[Column],
-        outputs: Sequence[Column],
+        inputs: Sequence[SignatureColumn],
+        outputs: Sequence[SignatureColumn],
         requirements: Sequence[str],
         example: object = None,
     ) -> str:
@@ -508,9 +508,9 @@ def _described(folder: Path) -> Any:
     return yaml.safe_load((folder / MLMODEL).read_text(encoding="utf-8"))
 
 
-def _unreadable(uri: str, place: str, why: object) -> DataError:
+def _unreadable(uri: str, place: str, reason: object) -> DataError:
     at = "" if place == uri else f" at {credentials.shown(place)}"
-    return DataError(f"{uri} cannot be read{at}: {why}", hint="Restore the artifacts from a backup, or train again.")
+    return DataError(f"{uri} cannot be read{at}: {reason}", hint="Restore the artifacts from a backup, or train again.")
 
 
 def _as_path(location: str) -> str:
@@ -520,7 +520,7 @@ def _as_path(location: str) -> str:
     )
 
 
-def _schema(columns: Sequence[Column]) -> Any:
+def _schema(columns: Sequence[SignatureColumn]) -> Any:
     from mlflow.types.schema import AnyType, ColSpec, Schema
 
     return Schema([ColSpec(AnyType() if each.type == "any" else each.type, each.name) for each in columns])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from headrace.features.matrix import compute, encode, learn, read
+from headrace.features.matrix import compute, encode, fit_categories, read
 from headrace.training.labels import instants
 from headrace.training.metrics import by_name, evaluate
 from headrace.training.output import classes_of, kind, output
@@ -81,7 +81,7 @@ class Backtest:
         """
         then = self.labels.attach(self.decisions, at=self.plan.at, as_of=since)
         before = (self.at < since) & then.y.notna()
-        categories = learn(self.plan, self.features[before])
+        categories = fit_categories(self.plan, self.features[before])
         fitting = encode(self.plan, categories, self.features[before])
         data = training_data(self.model, fitting, then.y[before], self.at[before])
         estimator = fit(self.model, data, params)

@@ -42,7 +42,7 @@ class Needed:
     reads_beside: bool
 
 
-class UntoldError(Exception):
+class UnreportedError(Exception):
     """What the code needs cannot be told from its text."""
 
 
@@ -54,7 +54,7 @@ def needed(folder: Path, functions: Iterable[tuple[str, str]]) -> Needed | None:
     """
     try:
         return _Slice(folder, functions).result()
-    except (UntoldError, SyntaxError, UnicodeDecodeError):
+    except (UnreportedError, SyntaxError, UnicodeDecodeError):
         return None
 
 
@@ -117,18 +117,18 @@ class _Slice:
         elif isinstance(node, ast.ImportFrom):
             self._imported_from(module, node)
         elif isinstance(node, ast.Name) and node.id in UNTOLD:
-            raise UntoldError(node.id)
+            raise UnreportedError(node.id)
         elif isinstance(node, ast.Name) and node.id in BESIDE:
             self.beside = True
         elif isinstance(node, ast.Call) and _called(node) in BY_NAME:
             said = node.args[0] if node.args else None
             if not isinstance(said, ast.Constant) or not isinstance(said.value, str):
-                raise UntoldError(_called(node))
+                raise UnreportedError(_called(node))
             if said.value.startswith(".") or said.value.partition(".")[0] in self.own:
-                raise UntoldError(said.value)
+                raise UnreportedError(said.value)
             self._imported(said.value)
         elif isinstance(node, ast.Attribute) and node.attr == "modules" and _root(node) == "sys":
-            raise UntoldError("sys.modules")
+            raise UnreportedError("sys.modules")
 
     def _imported(self, name: str) -> None:
         top = name.partition(".")[0]
@@ -208,7 +208,7 @@ class _Slice:
             name for place, group in enumerate(module.groups) for each in group if kept[place] for name in _binds(each)
         }
         if self.wanted[module.name] - bound or any("*" in _binds(each) for group in module.groups for each in group):
-            raise UntoldError(module.name)
+            raise UnreportedError(module.name)
         return [group for place, group in enumerate(module.groups) if kept[place]]
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from headrace.features.declarations import ReferencedSelection
-    from headrace.lakehouse.declarations import Column, Selection, Spine
+    from headrace.lakehouse.declarations import LabelColumn, Selection, Spine
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 Params = Mapping[str, bool | int | float | str]
@@ -54,7 +54,7 @@ class Binary:
         calibrate: `"isotonic"` fits a monotone correction on held-out rows.
     """
 
-    label: Column
+    label: LabelColumn
     _: KW_ONLY
     calibrate: Literal["isotonic"] | None = None
 
@@ -63,14 +63,14 @@ class Binary:
 class Multiclass:
     """One of several classes. The output is `prediction`, and `probability_<class>` for each class."""
 
-    label: Column
+    label: LabelColumn
 
 
 @dataclass(frozen=True)
 class Regression:
     """A number. The output is `prediction`."""
 
-    label: Column
+    label: LabelColumn
 
 
 Task = Binary | Multiclass | Regression

@@ -8,7 +8,7 @@ from typing import Any
 from headrace.core.errors import MissingExtraError
 
 
-def need(module: str, extra: str, why: str) -> Any:
+def need(module: str, extra: str, reason: str) -> Any:
     """The module.
 
     Raises:
@@ -19,4 +19,4 @@ def need(module: str, extra: str, why: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != module.partition(".")[0]:
             raise
-        raise MissingExtraError(module.partition(".")[0], extra, why) from None
+        raise MissingExtraError(module.partition(".")[0], extra, reason) from None

@@ -40,7 +40,7 @@ class Interval:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class MetricDifference:
     """Challenger less champion on the same rows, in the metric's own unit.
 
     Attributes:
@@ -101,7 +101,7 @@ def difference(
     challenger: pd.DataFrame,
     *,
     level: float = 0.95,
-) -> Difference | None:
+) -> MetricDifference | None:
     """Two models on the same rows; None where the metric has no meaning on them."""
     values = [_value(task, metric, y, output) for output in (champion, challenger)]
     if values[0] is None or values[1] is None or len(y) < 2:
@@ -110,7 +110,7 @@ def difference(
     error = _contrast(covariance)
     reach = NormalDist().inv_cdf((1 + level) / 2) * error
     gap = values[1] - values[0]
-    return Difference(
+    return MetricDifference(
         champion=values[0],
         challenger=values[1],
         value=gap,

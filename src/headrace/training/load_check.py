@@ -41,7 +41,7 @@ PROGRAM = Path(__file__).with_name("load_check_process.py")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
+class LoadReport:
     """What a package did in the process.
 
     Attributes:
@@ -87,7 +87,7 @@ def ask(
     distributions: Iterable[str],
     project: Path | None,
     left_out: Iterable[str] = (),
-) -> Answered:
+) -> LoadReport:
     """Loads a package in a process of its own, and compares what it answers.
 
     Args:
@@ -113,21 +113,21 @@ def ask(
     return _with_missing(_judge(seen, expected, tuple(extra)), left_out)
 
 
-def _with_missing(answered: Answered, left_out: Iterable[str]) -> Answered:
+def _with_missing(answered: LoadReport, left_out: Iterable[str]) -> LoadReport:
     """The same; a file that was left out, where the problem names it, is said to be the reason."""
     for name in left_out if answered.problem else ():
         module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".").removeprefix("src.")
         if name in answered.problem or (name.endswith(".py") and f"'{module}'" in answered.problem):
-            why = f"{answered.problem} {name!r} was left out of the package: it is not among the files that git counts, or is called as a secret is."
-            return replace(answered, problem=why, left_out=name)
+            reason = f"{answered.problem} {name!r} was left out of the package: it is not among the files that git counts, or is called as a secret is."
+            return replace(answered, problem=reason, left_out=name)
     return answered
 
 
-def _judge(seen: dict[str, Any], expected: pd.DataFrame, extra: tuple[str, ...]) -> Answered:
+def _judge(seen: dict[str, Any], expected: pd.DataFrame, extra: tuple[str, ...]) -> LoadReport:
     if seen["reads"]:
         told = [f"{what}{f', at {where}' if where else ''}" for what, where in seen["reads"]]
         first = told[0]
-        return Answered(
+        return LoadReport(
             answers=seen["answers"],
             distributions=extra,
             problem=f"predicting {first}, which is not in its package.",
@@ -135,13 +135,15 @@ def _judge(seen: dict[str, Any], expected: pd.DataFrame, extra: tuple[str, ...])
             reads=True,
         )
     if seen["error"] is not None:
-        why = plain(seen["error"])
+        reason = plain(seen["error"])
         if seen["missing"] in seen["unknown"]:
-            why += f" ({seen['missing']!r} is of no installed distribution, so nothing can install it elsewhere)"
-        return Answered(answers=None, distributions=extra, problem=f"{why}.", findings=tuple(seen["lines"]))
+            reason += f" ({seen['missing']!r} is of no installed distribution, so nothing can install it elsewhere)"
+        return LoadReport(answers=None, distributions=extra, problem=f"{reason}.", findings=tuple(seen["lines"]))
     if found := differing(seen["answers"], expected):
-        return Answered(answers=seen["answers"], distributions=extra, problem=f"it predicts otherwise there: {found}.")
-    return Answered(answers=seen["answers"], distributions=extra)
+        return LoadReport(
+            answers=seen["answers"], distributions=extra, problem=f"it predicts otherwise there: {found}."
+        )
+    return LoadReport(answers=seen["answers"], distributions=extra)
 
 
 def _run(package: Path, rows: pd.DataFrame, *, loader: str, granted: set[str], project: Path | None) -> dict[str, Any]:
@@ -187,11 +189,11 @@ def _run(package: Path, rows: pd.DataFrame, *, loader: str, granted: set[str], p
             with (scratch / "answer").open("rb") as file:
                 return pickle.load(file)  # noqa: S301  # by the same code as has just run here
         except (OSError, EOFError):
-            why = (stderr.splitlines() or [f"the process ended with {done.returncode}"])[-1]
+            reason = (stderr.splitlines() or [f"the process ended with {done.returncode}"])[-1]
             nothing: dict[str, Any] = {name: [] for name in ("asked", "refused", "unknown", "reads", "lines")}
             return {
                 **nothing,
-                "error": f"loading and predicting ended the process: {why}",
+                "error": f"loading and predicting ended the process: {reason}",
                 "missing": None,
                 "answers": None,
             }

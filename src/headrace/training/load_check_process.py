@@ -37,7 +37,7 @@ BY_VALUE = "<dynamic-code>"  # the file that cloudpickle gives to the code of fu
 PASSED = ("importlib", "pkgutil.py")  # of the standard library: what asks through these is who called them
 
 
-class Watch:
+class LoadWatch:
     """What is imported, opened and asked for while the package is loaded and predicts.
 
     Attributes:
@@ -210,7 +210,7 @@ class Watch:
 
 def main(request: dict[str, Any]) -> None:
     """Loads, asks, writes what was answered and seen."""
-    watch = Watch(request)
+    watch = LoadWatch(request)
     sys.prefix = sys.exec_prefix = request["prefix"]
     import site
 
@@ -249,7 +249,7 @@ def _place(file: str, line: int | None, function: str) -> str:
     return f"line {line}, in {function}()" if file == BY_VALUE else f"{file}:{line}, in {function}()"
 
 
-def _told(error: BaseException, watch: Watch) -> dict[str, Any]:
+def _told(error: BaseException, watch: LoadWatch) -> dict[str, Any]:
     """The error as texts: the first of its chain, which module was missing, and the project's lines."""
     first: BaseException = error
     missing = None

@@ -170,7 +170,7 @@ class Expected:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class WrittenPackage:
     """A package that lies in a folder.
 
     Attributes:
@@ -203,7 +203,7 @@ def write(
     by_value: Iterable[str] = (),
     functions: Mapping[str, Callable[..., object]] | None = None,
     expected: Expected | None = None,
-) -> Written:
+) -> WrittenPackage:
     """Writes the folder `package` inside `parent`, which must not have it yet.
 
     Args:
@@ -241,7 +241,7 @@ def write(
     (folder / "spec.json").write_text(json.dumps(asdict(spec), indent=1, sort_keys=True), encoding="utf-8")
     if expected is not None:
         (folder / EXPECTED).write_text(json.dumps(asdict(expected)), encoding="utf-8")
-    return Written(
+    return WrittenPackage(
         folder=folder,
         spec=spec,
         hash=folder_digest(folder),

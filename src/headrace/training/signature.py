@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from headrace.tracking.records import Column
+from headrace.tracking.records import SignatureColumn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,20 +23,22 @@ NUMBERS: Mapping[str, ColumnType] = {"i": "long", "b": "boolean"}
 OUTPUTS: Mapping[str, ColumnType] = {"f": "double", "i": "long", "b": "boolean"}
 
 
-def inputs(plan: FeaturePlan, rows: pd.DataFrame) -> list[Column]:
+def inputs(plan: FeaturePlan, rows: pd.DataFrame) -> list[SignatureColumn]:
     """The columns of a full row, as these rows have them."""
-    return [Column(name=column.name, type=_type(column, rows[column.name])) for column in plan.inputs]
+    return [SignatureColumn(name=column.name, type=_type(column, rows[column.name])) for column in plan.inputs]
 
 
-def example(columns: Sequence[Column], rows: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:
+def example(columns: Sequence[SignatureColumn], rows: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:
     """Rows in the types of the signature that JSON can hold, from what was written and what a plan read of it."""
     exact = ("long", "boolean")
     return pd.DataFrame({each.name: (rows if each.type in exact else read)[each.name] for each in columns})
 
 
-def outputs(given: pd.DataFrame) -> list[Column]:
+def outputs(given: pd.DataFrame) -> list[SignatureColumn]:
     """The columns of what a version answers."""
-    return [Column(name=str(name), type=OUTPUTS.get(given[name].dtype.kind, "string")) for name in given.columns]
+    return [
+        SignatureColumn(name=str(name), type=OUTPUTS.get(given[name].dtype.kind, "string")) for name in given.columns
+    ]
 
 
 def _type(column: Input, values: pd.Series) -> ColumnType:

@@ -57,7 +57,7 @@ class Counts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class RowSplit:
     """Places of rows, each in the order of time. No place is in two of them.
 
     Attributes:
@@ -77,7 +77,7 @@ class Split:
 
 def split(
     at: pd.Series, keys: pd.DataFrame, labels: Labels, *, as_of: datetime, test: timedelta, calibrate: bool
-) -> Split:
+) -> RowSplit:
     """Splits labelled decisions.
 
     Args:
@@ -122,7 +122,7 @@ def split(
     for name in ("fit", "test", *(("calibrate",) if calibrate else ())):
         if not len(parts[name]):
             raise _empty(name, moments[usable], counts, as_of, since)
-    return Split(fit=parts["fit"], calibrate=parts["calibrate"], test=parts["test"], since=since, counts=counts)
+    return RowSplit(fit=parts["fit"], calibrate=parts["calibrate"], test=parts["test"], since=since, counts=counts)
 
 
 def latest(at: pd.Series, share: float) -> tuple[Places, Places]:

@@ -37,7 +37,7 @@ SECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class WrittenTrainingSet:
     """A training set that was written: where, which version, and what became of the decisions."""
 
     table: str
@@ -61,7 +61,7 @@ def build(
     as_of: datetime,
     id: str,  # noqa: A002
     sample: float = 1.0,
-) -> Written:
+) -> WrittenTrainingSet:
     """Makes the training set as of a moment, from pinned table versions.
 
     Raises:
@@ -92,7 +92,7 @@ def build(
     )
     commit = lakehouse.commit(table_name(model), id, lambda _: Overwrite(made))
     fitted = known_labels.instants(frame[plan.at]).iloc[parts.fit]
-    return Written(
+    return WrittenTrainingSet(
         table=table_name(model),
         version=commit.version,
         counts=parts.counts,

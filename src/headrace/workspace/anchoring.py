@@ -64,7 +64,7 @@ class Kept:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class AnchorReport:
     """What the anchors say of the record.
 
     Attributes:
@@ -106,7 +106,7 @@ def anchor(workspace: Workspace) -> list[str]:
     return troubles
 
 
-def compare(workspace: Workspace) -> Found:
+def compare(workspace: Workspace) -> AnchorReport:
     """Holds the record against every anchor that can be read; a webhook is for writing only."""
     kept: list[Kept] = []
     unread: list[str] = []
@@ -126,7 +126,7 @@ def compare(workspace: Workspace) -> Found:
     gone = set(workspace.audit.missing(each.hash for each in kept))
     lost = {(each.anchor, each.hash): each for each in kept if each.hash in gone}
     missing = sorted(lost.values(), key=lambda each: (each.anchor, each.count))
-    return Found(
+    return AnchorReport(
         missing=tuple(missing), gone=tuple(emptied), unread=tuple(unread), read=len({each.hash for each in kept})
     )
 

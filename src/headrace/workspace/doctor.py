@@ -26,7 +26,7 @@ _RUNS = {"any": "any code", "commit": "committed code", "release": "releases"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class CheckFinding:
     """One check. `way` is the next step when it is not well."""
 
     check: str
@@ -35,7 +35,7 @@ class Finding:
     way: str = ""
 
 
-def examine(workspace: Workspace) -> Iterator[Finding]:
+def examine(workspace: Workspace) -> Iterator[CheckFinding]:
     """Runs every check, in the order in which they build on each other."""
     yield _python()
     yield _libraries()
@@ -50,9 +50,9 @@ def examine(workspace: Workspace) -> Iterator[Finding]:
     yield _mlflow_runs(workspace)
 
 
-def _python() -> Finding:
+def _python() -> CheckFinding:
     found = ".".join(str(part) for part in sys.version_info[:3])
-    return Finding(
+    return CheckFinding(
         check="python",
         result="ok" if sys.version_info >= (3, 11) else "failed",
         found=found,
@@ -60,7 +60,7 @@ def _python() -> Finding:
     )
 
 
-def _libraries() -> Finding:
+def _libraries() -> CheckFinding:
     found, missing = [], []
     for name in CORE:
         try:
@@ -68,16 +68,16 @@ def _libraries() -> Finding:
         except PackageNotFoundError:
             missing.append(name)
     if missing:
-        return Finding(
+        return CheckFinding(
             check="libraries", result="failed", found=f"missing: {', '.join(missing)}", way="pip install headrace"
         )
-    return Finding(check="libraries", result="ok", found=", ".join(found))
+    return CheckFinding(check="libraries", result="ok", found=", ".join(found))
 
 
-def _mlflow() -> Finding:
+def _mlflow() -> CheckFinding:
     found = version("mlflow-skinny")
     well = found.startswith(MLFLOW)
-    return Finding(
+    return CheckFinding(
         check="mlflow version",
         result="ok" if well else "failed",
         found=found,
@@ -87,9 +87,9 @@ def _mlflow() -> Finding:
     )
 
 
-def _git() -> Finding:
+def _git() -> CheckFinding:
     found = shutil.which("git")
-    return Finding(
+    return CheckFinding(
         check="git",
         result="ok" if found else "warning",
         found=found or "not installed",
@@ -97,7 +97,7 @@ def _git() -> Finding:
     )
 
 
-def _folders(workspace: Workspace) -> Iterator[Finding]:
+def _folders(workspace: Workspace) -> Iterator[CheckFinding]:
     environment = workspace.configured
     for check, place in (("lakehouse folder", environment.lakehouse_root), ("state folder", environment.root)):
         if "://" in str(place):
@@ -105,14 +105,14 @@ def _folders(workspace: Workspace) -> Iterator[Finding]:
         folder = Path(place)
         nearest = next(each for each in (folder, *folder.parents) if each.exists())
         well = os.access(nearest, os.W_OK)
-        yield Finding(
+        yield CheckFinding(
             check=check,
             result="ok" if well else "failed",
             found=str(folder),
             way="" if well else f"{nearest} cannot be written.",
         )
     free = shutil.disk_usage(workspace.config.folder).free / 2**30
-    yield Finding(
+    yield CheckFinding(
         check="disk",
         result="ok" if free > 1 else "warning",
         found=f"{free:.1f} GiB free",
@@ -120,15 +120,17 @@ def _folders(workspace: Workspace) -> Iterator[Finding]:
     )
 
 
-def _identity(workspace: Workspace) -> Finding:
+def _identity(workspace: Workspace) -> CheckFinding:
     try:
         me = workspace.access.me()
     except HeadraceError as error:
-        return Finding(check="who acts", result="failed", found=error.what, way=error.hint)
-    return Finding(check="who acts", result="ok", found=f"{me.name}, {', '.join(sorted(me.roles)) or 'without a role'}")
+        return CheckFinding(check="who acts", result="failed", found=error.what, way=error.hint)
+    return CheckFinding(
+        check="who acts", result="ok", found=f"{me.name}, {', '.join(sorted(me.roles)) or 'without a role'}"
+    )
 
 
-def _policy(workspace: Workspace) -> Finding:
+def _policy(workspace: Workspace) -> CheckFinding:
     """What may run, and whether the state database is that of the environment's folder."""
     try:
         ruling = workspace.ruling
@@ -136,7 +138,7 @@ def _policy(workspace: Workspace) -> Finding:
         return _failed("policy", error)
     name, policy = workspace.configured.name, ruling.policy
     lines = (*ruling.changed, *ruling.looser)
-    return Finding(
+    return CheckFinding(
         check="policy",
         result="failed" if ruling.changed else "warning" if lines else "ok",
         found="; ".join(lines) or f"{name} runs {_RUNS[policy.code]}",
@@ -146,21 +148,21 @@ def _policy(workspace: Workspace) -> Finding:
     )
 
 
-def _failed(check: str, error: Exception) -> Finding:
+def _failed(check: str, error: Exception) -> CheckFinding:
     said = error.what if isinstance(error, HeadraceError) else type(error).__name__
     found = "; ".join((said, *error.findings)) if isinstance(error, HeadraceError) else said
-    return Finding(
+    return CheckFinding(
         check=check, result="failed", found=found, way=error.hint if isinstance(error, HeadraceError) else ""
     )
 
 
-def _code(workspace: Workspace) -> Finding:
+def _code(workspace: Workspace) -> CheckFinding:
     try:
         code = workspace.code
     except HeadraceError as error:
-        return Finding(check="code", result="failed", found=error.what, way=error.hint)
+        return CheckFinding(check="code", result="failed", found=error.what, way=error.hint)
     found = code.release or code.commit or "the working tree, outside git"
-    return Finding(
+    return CheckFinding(
         check="code",
         result="warning" if code.dirty else "ok",
         found=f"{code.kind} {found}",
@@ -168,7 +170,7 @@ def _code(workspace: Workspace) -> Finding:
     )
 
 
-def _project(workspace: Workspace) -> Iterator[Finding]:
+def _project(workspace: Workspace) -> Iterator[CheckFinding]:
     from headrace.pipelines.refresh import outline
     from headrace.training.declarations import Model
 
@@ -176,36 +178,36 @@ def _project(workspace: Workspace) -> Iterator[Finding]:
         tables = outline(workspace.project, workspace.lakehouse)
         models = workspace.project.all(Model)
     except HeadraceError as error:
-        yield Finding(check="project", result="failed", found=str(error).splitlines()[0], way=error.hint)
+        yield CheckFinding(check="project", result="failed", found=str(error).splitlines()[0], way=error.hint)
         return
-    yield Finding(check="project", result="ok", found=f"{len(tables)} tables, {len(models)} models declared")
+    yield CheckFinding(check="project", result="ok", found=f"{len(tables)} tables, {len(models)} models declared")
 
 
-def _runs(workspace: Workspace) -> Finding:
+def _runs(workspace: Workspace) -> CheckFinding:
     try:
         swept = workspace.ledger.sweep()
     except HeadraceError as error:
-        return Finding(check="runs", result="failed", found=error.what, way=error.hint)
+        return CheckFinding(check="runs", result="failed", found=error.what, way=error.hint)
     if swept:
-        return Finding(
+        return CheckFinding(
             check="runs",
             result="warning",
             found=f"closed {len(swept)} runs of dead processes",
             way="the same command continues where they stopped.",
         )
-    return Finding(check="runs", result="ok", found="none was left by a dead process")
+    return CheckFinding(check="runs", result="ok", found="none was left by a dead process")
 
 
-def _mlflow_runs(workspace: Workspace) -> Finding:
+def _mlflow_runs(workspace: Workspace) -> CheckFinding:
     try:
         left = left_running(workspace)
     except (HeadraceError, SQLAlchemyError) as error:
         return _failed("mlflow runs", error)
     if left:
-        return Finding(
+        return CheckFinding(
             check="mlflow runs",
             result="warning",
             found=f"left RUNNING by dead processes: {', '.join(sorted(left))}",
             way="the next `headrace run train` closes them as KILLED.",
         )
-    return Finding(check="mlflow runs", result="ok", found="none was left RUNNING by a dead process")
+    return CheckFinding(check="mlflow runs", result="ok", found="none was left RUNNING by a dead process")

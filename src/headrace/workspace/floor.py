@@ -63,7 +63,7 @@ def take_over(state: State, name: str, ruling: Ruling, *, reason: str) -> Floor:
     me = Access(state).me()
     me.require(*roles("env policy --take-over"), to=f"change what may run in {name}")
     if not reason.strip():
-        raise ConfigError("there is no reason.", hint=f"headrace env policy --env {name} --take-over --reason 'why'")
+        raise ConfigError("there is no reason.", hint=f"headrace env policy --env {name} --take-over --reason '…'")
     if ruling.committed is None:
         raise ConfigError(
             f"no commit says what may run in {name!r}.", hint=f"git add {FILE} && git commit, then take it over."

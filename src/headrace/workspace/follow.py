@@ -16,13 +16,13 @@ from headrace.core.ids import digest
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from headrace.core.events import Event, Trouble
+    from headrace.core.events import DeliveryFailure, Event
     from headrace.registry.records import Share
     from headrace.serving.manifest import Role
     from headrace.workspace.workspace import Workspace
 
 
-def follow(workspace: Workspace, *, patient: bool = False) -> Sequence[Trouble]:
+def follow(workspace: Workspace, *, patient: bool = False) -> Sequence[DeliveryFailure]:
     """Brings MLflow's aliases and `serving.json` along, and sets right what was changed by hand.
 
     Gives one entry for each channel that still has something to take.
@@ -38,7 +38,7 @@ def follow(workspace: Workspace, *, patient: bool = False) -> Sequence[Trouble]:
     return troubles
 
 
-def tell(workspace: Workspace) -> Sequence[Trouble]:
+def tell(workspace: Workspace) -> Sequence[DeliveryFailure]:
     """Tells people, by the channels of the environment; one that failed is left alone until its time has come."""
     return workspace.outbox.deliver(workspace.environment.channels(), patient=True)
 
@@ -82,7 +82,7 @@ def _serving(workspace: Workspace, event: Event) -> None:
 
 def _is_copied_here(workspace: Workspace, model: str) -> bool:
     """Whether this machine has a copy of the version in Production, however damaged."""
-    from headrace.deployment.staged import folder_name
+    from headrace.deployment.serving_bundle import folder_name
 
     version = workspace.registry.current(model, "Production")
     return version is not None and (workspace.home(model) / folder_name(version)).is_dir()
@@ -94,19 +94,19 @@ def serve_current(workspace: Workspace, model: str) -> bool:
     Raises:
         DataError: the version in Production has no whole copy.
     """
-    from headrace.deployment import staged
-    from headrace.serving.manifest import Split
+    from headrace.deployment import serving_bundle
+    from headrace.serving.manifest import ServedSplit
 
     registry = workspace.registry
     split = registry.traffic.current(model)
     roles: list[tuple[Role, Sequence[Share]]] = [("candidate", split.candidates), ("shadow", split.shadows)]
-    return staged.promote(
+    return serving_bundle.promote(
         workspace.home(model),
         None if split.primary is None else registry.get(model, split.primary),
         online=workspace.environment.online_address,
         spool=workspace.environment.root / "spool" / model,
         others=[(registry.get(model, each.version), role, each.weight) for role, shares in roles for each in shares],
-        split=Split(id=split.id, salt=split.salt, by=split.columns),
+        split=ServedSplit(id=split.id, salt=split.salt, by=split.columns),
     )
 
 

@@ -78,7 +78,7 @@ def alone(workspace: Workspace, what: str) -> Generator[None]:
             _check_idle(workspace, what)
             raise BusyError(
                 f"another process is at work in {environment.name!r}. Nothing was done.",
-                hint=f"Wait for its end, to {what}: `headrace job list` shows runs.",
+                hint=f"Wait for its end, to {what}: `headrace runs list` shows runs.",
             ) from None
         _check_idle(workspace, what)  # on other machines, too
         yield
@@ -90,7 +90,7 @@ def _check_idle(workspace: Workspace, what: str) -> None:
     Raises:
         BusyError: there is one.
     """
-    from headrace.inference.streaming.telling import told
+    from headrace.inference.streaming.worker_status import told
 
     for each in told(workspace.environment.root):
         if not each["gone"]:

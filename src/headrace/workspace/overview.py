@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from headrace.jobs.records import RunRecord
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.lakehouse.snapshot import Snapshot
-    from headrace.registry.records import Ramp
+    from headrace.registry.records import RolloutState
     from headrace.workspace.workspace import Workspace
 
 LATEST = 200  # runs looked at for the last one of each job
@@ -79,7 +79,7 @@ def _policy(workspace: Workspace) -> list[Row]:
         {
             "what": f"what may run in {env} was changed in the committed headrace.toml",
             "since": now(),
-            "why": line,
+            "reason": line,
             "next": f"headrace env policy --env {env}",
         }
         for line in (*ruling.changed, *ruling.looser)
@@ -103,7 +103,7 @@ def _broken(workspace: Workspace) -> list[Row]:
             {
                 "what": f"the project cannot be loaded, from {code}",
                 "since": now(),
-                "why": "; ".join(said),
+                "reason": "; ".join(said),
                 "next": f"mend it, and see with: headrace run refresh --dry-run --env {env}",
             }
         ]
@@ -116,7 +116,7 @@ def _requests(workspace: Workspace) -> list[Row]:
         {
             "what": f"{request.model} version {request.version} asks for {request.to}",
             "since": request.at,
-            "why": f"{request.by} asks; it takes the approval of {', '.join(request.missing)}",
+            "reason": f"{request.by} asks; it takes the approval of {', '.join(request.missing)}",
             "next": f"headrace request show {request.id} --env {env}",
         }
         for request in workspace.registry.requests.list(status="open")
@@ -130,7 +130,7 @@ def _alerts(workspace: Workspace) -> list[Row]:
         {
             "what": f"{alert.model} version {alert.version}: {alert.rule}",
             "since": alert.window,
-            "why": f"owner {alert.owner or 'nobody'}, seen by nobody yet",
+            "reason": f"owner {alert.owner or 'nobody'}, seen by nobody yet",
             "next": f"headrace alert show {alert.id} --env {env}",
         }
         for alert in workspace.alerts.list(status="open")
@@ -144,14 +144,14 @@ def _approved(workspace: Workspace) -> list[Row]:
         decision = workspace.registry.requests.decision(request.id)
         if decision is None or not decision.approved or decision.spent is not None or decision.expires <= now():
             continue
-        if workspace.registry.ramps.of(decision) is not None:  # told by itself
+        if workspace.registry.rollouts.of(decision) is not None:  # told by itself
             continue
         move = f"headrace run deploy --model {request.model} --version {request.version} --env {env}"
         found.append(
             {
                 "what": f"{request.model} version {request.version} is approved for {request.to} and not there",
                 "since": decision.at,
-                "why": f"approved by {', '.join(decision.by)}; the decision expires at {decision.expires:%Y-%m-%d %H:%M} UTC",
+                "reason": f"approved by {', '.join(decision.by)}; the decision expires at {decision.expires:%Y-%m-%d %H:%M} UTC",
                 "next": move,
             }
         )
@@ -159,63 +159,63 @@ def _approved(workspace: Workspace) -> list[Row]:
 
 
 def _stopped(workspace: Workspace) -> list[Row]:
-    """Ramps that a rule stopped, of versions that nobody has decided on since."""
+    """Rollouts that a rule stopped, of versions that nobody has decided on since."""
     env, found, seen = workspace.environment.name, list[Row](), set[str]()
-    for ramp in workspace.registry.ramps.list():
-        if ramp.model in seen:
+    for rollout in workspace.registry.rollouts.list():
+        if rollout.model in seen:
             continue
-        seen.add(ramp.model)
-        version = workspace.registry.get(ramp.model, ramp.version)
-        champion = workspace.registry.current(ramp.model, "Production")
-        decision = workspace.registry.requests.decided(ramp.decision)
+        seen.add(rollout.model)
+        version = workspace.registry.get(rollout.model, rollout.version)
+        champion = workspace.registry.current(rollout.model, "Production")
+        decision = workspace.registry.requests.decided(rollout.decision)
         against = champion.version if champion else None
-        if ramp.status != "stopped" or version.stage in ("Production", "Archived") or decision.against != against:
+        if rollout.status != "stopped" or version.stage in ("Production", "Archived") or decision.against != against:
             continue
         found.append(
             {
-                "what": f"the ramp of {ramp.model} version {ramp.version} was stopped at {percent(ramp.share)}",
-                "since": ramp.ended,
-                "why": f"{ramp.why}; version {against} answers everything",
-                "next": f"headrace traffic history {ramp.model} --env {env}",
+                "what": f"the rollout of {rollout.model} version {rollout.version} was stopped at {percent(rollout.share)}",
+                "since": rollout.ended,
+                "reason": f"{rollout.reason}; version {against} answers everything",
+                "next": f"headrace traffic history {rollout.model} --env {env}",
             }
         )
     return found
 
 
 def _held(workspace: Workspace) -> list[Row]:
-    """Ramps that wait because a rule cannot be judged: a person waives it, or finds out why."""
+    """Rollouts that wait because a rule cannot be judged: a person waives it, or finds out why."""
     env = workspace.environment.name
     return [
         {
-            "what": f"the ramp of {ramp.model} version {ramp.version} is held at {percent(ramp.share)}",
-            "since": ramp.looked,
-            "why": "; ".join(ramp.held.values()),
-            "next": f"headrace traffic show {ramp.model} --env {env}",
+            "what": f"the rollout of {rollout.model} version {rollout.version} is held at {percent(rollout.share)}",
+            "since": rollout.checked,
+            "reason": "; ".join(rollout.held.values()),
+            "next": f"headrace traffic show {rollout.model} --env {env}",
         }
-        for ramp in workspace.registry.ramps.open()
-        if ramp.held
+        for rollout in workspace.registry.rollouts.open()
+        if rollout.held
     ]
 
 
 def _traffic(workspace: Workspace) -> list[Row]:
-    """Who answers beside the version in Production, and what a ramp waits for."""
+    """Who answers beside the version in Production, and what a rollout waits for."""
     found: list[Row] = []
     for model in workspace.registry.models():
-        split, ramp = workspace.registry.traffic.current(model), workspace.registry.ramps.running(model)
+        split, rollout = workspace.registry.traffic.current(model), workspace.registry.rollouts.running(model)
         for role, shares in (("candidate", split.candidates), ("shadow", split.shadows)):
             for share in shares:
-                on_ramp = ramp is not None and ramp.version == share.version
-                waits = _outlook(workspace, ramp) if ramp and on_ramp else split.why
+                on_rollout = rollout is not None and rollout.version == share.version
+                waits = _outlook(workspace, rollout) if rollout and on_rollout else split.reason
                 found.append(
-                    {"model": model, "version": share.version, "role": role, "share": share.weight, "why": waits}
+                    {"model": model, "version": share.version, "role": role, "share": share.weight, "reason": waits}
                 )
     return found
 
 
-def _outlook(workspace: Workspace, ramp: Ramp) -> str:
-    from headrace.deployment.ramps import outlook  # with what judges a ramp, which takes half a second to import
+def _outlook(workspace: Workspace, rollout: RolloutState) -> str:
+    from headrace.deployment.rollouts import outlook  # with what judges a rollout, which takes half a second to import
 
-    return outlook(workspace.registry, workspace.lakehouse, ramp, now())
+    return outlook(workspace.registry, workspace.lakehouse, rollout, now())
 
 
 def _serving(workspace: Workspace) -> list[Row]:
@@ -230,7 +230,7 @@ def _serving(workspace: Workspace) -> list[Row]:
         if split.primary is None:
             continue
         for trouble in troubles(workspace.home(model)):
-            if trouble.what == "unlogged":
+            if trouble.what == "log_dropped":
                 what, again = f"a server of {model} cannot log what it answers", f"headrace run monitor --env {env}"
             elif trouble.what == "slow":
                 what, again = (
@@ -240,24 +240,24 @@ def _serving(workspace: Workspace) -> list[Row]:
             else:
                 what = f"a server of {model} goes on with what it had before"
                 again = f"headrace run deploy --model {model} --version {split.primary} --env {env}"
-            found.append({"what": what, "since": trouble.since, "why": trouble.why, "next": again})
+            found.append({"what": what, "since": trouble.since, "reason": trouble.reason, "next": again})
         asked = [(split.primary, "primary"), *((each.version, "candidate") for each in split.candidates)]
         for number, role in (*asked, *((each.version, "shadow") for each in split.shadows)):
             try:
                 manifest = read_manifest(file)
                 served = next((each for each in manifest.versions if (each.version, each.role) == (number, role)), None)
                 named = ", ".join(f"version {each.version} as {each.role}" for each in manifest.versions)
-                why = "" if served else f"serving.json names {named}"
+                reason = "" if served else f"serving.json names {named}"
                 if served is not None:
                     version_folder(file, manifest, served)
             except DataError as error:
-                why = error.what
-            if why:
+                reason = error.what
+            if reason:
                 version = workspace.registry.get(model, number)
                 again = f"headrace run deploy --model {model} --version {number} --env {env}"
                 where = "is in Production" if role == "primary" else "has a share of the traffic"
                 what = f"{version.name} {where} and cannot be served"
-                found.append({"what": what, "since": version.created, "why": why, "next": again})
+                found.append({"what": what, "since": version.created, "reason": reason, "next": again})
     return found
 
 
@@ -276,7 +276,7 @@ def _skewed(workspace: Workspace) -> list[Row]:
             {
                 "what": f"{version.name} is served other features than its tables hold: {worst.name}",
                 "since": last.since,
-                "why": f"{worst.skewed} of {worst.rows} answers, as {worst.example}; {len(last.skewed)} features in all",
+                "reason": f"{worst.skewed} of {worst.rows} answers, as {worst.example}; {len(last.skewed)} features in all",
                 "next": f"headrace run publish --env {env}; headrace run monitor --model {model} --env {env}",
             }
         )
@@ -293,7 +293,7 @@ def _channels(workspace: Workspace) -> list[Row]:
         {
             "what": f"{channel} could not be told of what happens",
             "since": now(),
-            "why": f"{error.rstrip('.')}; nothing is lost, it is tried again",
+            "reason": f"{error.rstrip('.')}; nothing is lost, it is tried again",
             "next": f"headrace up --once --env {workspace.environment.name}",
         }
         for channel, error in workspace.outbox.stuck().items()
@@ -303,7 +303,7 @@ def _channels(workspace: Workspace) -> list[Row]:
 
 def _streams(workspace: Workspace) -> list[Row]:
     """What the workers of streams told last."""
-    from headrace.inference.streaming.telling import told
+    from headrace.inference.streaming.worker_status import told
 
     return [
         {
@@ -331,7 +331,7 @@ def _dead_streams(workspace: Workspace) -> list[Row]:
         {
             "what": f"the stream of {model} has no worker",
             "since": row["at"],
-            "why": f"its last one, {row['worker']}, died; messages wait, and none is lost",
+            "reason": f"its last one, {row['worker']}, died; messages wait, and none is lost",
             "next": f"headrace run stream --model {model} --env {workspace.environment.name}",
         }
         for model, row in dead.items()
@@ -360,8 +360,8 @@ def _needs(runs: Sequence[RunRecord], env: str) -> list[Row]:
         {
             "what": f"{run.job} {run.status}",
             "since": run.ended or run.started,
-            "why": (run.error or "its process died").splitlines()[0],
-            "next": f"headrace job logs {run.id} --env {env}",
+            "reason": (run.error or "its process died").splitlines()[0],
+            "next": f"headrace runs logs {run.id} --env {env}",
         }
         for run in runs
         if run.status in ("failed", "interrupted") and run.acknowledged_by is None

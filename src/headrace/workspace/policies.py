@@ -10,7 +10,7 @@ from headrace.registry.records import policy_hash
 from headrace.workspace import releases
 
 if TYPE_CHECKING:
-    from headrace.registry.records import Policy
+    from headrace.registry.records import PromotionPolicy
     from headrace.workspace.workspace import Workspace
 
 
@@ -24,7 +24,7 @@ def needed(workspace: Workspace, deployment: Deployment) -> tuple[str, ...]:
     return () if alone else asked
 
 
-def declare(workspace: Workspace, deployment: Deployment, *, by: str) -> Policy:
+def declare(workspace: Workspace, deployment: Deployment, *, by: str) -> PromotionPolicy:
     """What this deployment asks for is in force from now on.
 
     Raises:
@@ -35,7 +35,7 @@ def declare(workspace: Workspace, deployment: Deployment, *, by: str) -> Policy:
     return policy.declare(workspace.registry, deployment, roles=roles, code=str(workspace.code), by=by)
 
 
-def declare_for(workspace: Workspace, model: str, *, by: str) -> Policy | None:
+def declare_for(workspace: Workspace, model: str, *, by: str) -> PromotionPolicy | None:
     """The same for a model of that name; None where the code that runs deploys none: what was in force stays."""
     for deployment in workspace.project.all(Deployment):
         if deployment.name == model:
@@ -45,5 +45,5 @@ def declare_for(workspace: Workspace, model: str, *, by: str) -> Policy | None:
 
 def hash_of(workspace: Workspace, deployment: Deployment) -> str:
     """What would be in force, for a dry run."""
-    ramp = None if deployment.ramp is None else deployment.ramp.plan.to_json()
-    return policy_hash(policy.gates(deployment), needed(workspace, deployment), ramp)
+    rollout = None if deployment.rollout is None else deployment.rollout.plan.to_json()
+    return policy_hash(policy.gates(deployment), needed(workspace, deployment), rollout)

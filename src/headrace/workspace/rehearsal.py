@@ -56,7 +56,7 @@ ROUNDING = 1e-12  # of a number: far over float64's 2e-16, far under what anothe
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class SampledDecisions:
     """Decisions of one moment: what a request says, and what batch scoring answered."""
 
     at: datetime
@@ -157,7 +157,7 @@ def _decisions(
     until: datetime,
     rows: int,
     instants: int,
-) -> list[Asked]:
+) -> list[SampledDecisions]:
     """The moments with the most decisions, until there are enough, in order of time."""
     from headrace.lakehouse.sql import column, quoted
     from headrace.scoring.columns import is_output, key_columns
@@ -174,25 +174,25 @@ def _decisions(
         found = connection.sql(
             f"""
             with busy as (
-                select predicted_for, count(*) as decisions, sum(decisions) over (
-                    order by count(*) desc, predicted_for rows between unbounded preceding and 1 preceding
-                ) as before, row_number() over (order by count(*) desc, predicted_for) as place
+                select decision_time, count(*) as decisions, sum(decisions) over (
+                    order by count(*) desc, decision_time rows between unbounded preceding and 1 preceding
+                ) as before, row_number() over (order by count(*) desc, decision_time) as place
                 from {quoted(into)}
-                where model_version = {version} and predicted_for >= timestamptz '{since.isoformat()}'
-                    and predicted_for < timestamptz '{until.isoformat()}'
-                group by predicted_for
+                where model_version = {version} and decision_time >= timestamptz '{since.isoformat()}'
+                    and decision_time < timestamptz '{until.isoformat()}'
+                group by decision_time
             )
-            select p.prediction_id as _id, p.predicted_for as _at, {", ".join(chosen)}
+            select p.prediction_id as _id, p.decision_time as _at, {", ".join(chosen)}
             from {quoted(into)} p
-            join busy b using (predicted_for)
+            join busy b using (decision_time)
             join {quoted(plan.spine)} s on {on}
             where p.model_version = {version} and (coalesce(b.before, 0) < {rows} or b.place <= {instants})
             order by _at, _id
             """
         ).to_arrow_table()
-    by_moment: dict[datetime, Asked] = {}
+    by_moment: dict[datetime, SampledDecisions] = {}
     for row in found.to_pylist():
-        one = by_moment.setdefault(row["_at"], Asked(at=row["_at"], requests=[], expected=[]))
+        one = by_moment.setdefault(row["_at"], SampledDecisions(at=row["_at"], requests=[], expected=[]))
         given = {name: row[f"_given_{place}"] for place, name in enumerate(columns)}
         one.requests.append({**given, plan.at: row["_at"]})
         answered = {name: row[f"_output_{place}"] for place, name in enumerate(outputs)}
@@ -232,7 +232,7 @@ def _stage(workspace: Workspace, model: str) -> tuple[Path, SqliteStore]:
     return home, SqliteStore(home / "online.db")
 
 
-def _ask_all(workspace: Workspace, model: str, found: Sequence[Asked]) -> dict[str, Any]:
+def _ask_all(workspace: Workspace, model: str, found: Sequence[SampledDecisions]) -> dict[str, Any]:
     from headrace.features.online.publish import publish
     from headrace.pipelines.publish import online_tables
 
@@ -271,12 +271,12 @@ def _near(expected: Mapping[Any, Any], answer: Mapping[Any, Any]) -> bool:
 
 def _rounds_by_number(home: Path) -> bool:
     """Whether the version in Production answers its own samples otherwise alone than all at once, by rounding only."""
-    from headrace.scoring.predictor import Predictor
+    from headrace.scoring.predictor import PackagePredictor
     from headrace.serving.manifest import PACKAGE, PARITY, read_parity
 
     file = home / FILE
     folder = version_folder(file, read_manifest(file))
-    predictor, parity = Predictor(folder / PACKAGE), read_parity(folder / PARITY)
+    predictor, parity = PackagePredictor(folder / PACKAGE), read_parity(folder / PARITY)
     rows = [dict(zip(parity.columns, row, strict=True)) for row in parity.rows]
     together = predictor.predict(_frame(rows)).to_dict("records")
     alone = [predictor.predict(_frame([row])).to_dict("records")[0] for row in rows]

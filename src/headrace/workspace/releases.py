@@ -63,7 +63,7 @@ def check(workspace: Workspace) -> None:
         with workspace.state.begin() as connection:
             values = {"tag": code.release, "commit": code.commit, "tree": code.tree}
             connection.execute(insert(RELEASES).values(**values, by=me.name, at=now()))
-            record(connection, me.name, "release.began", code.release, {"commit": code.commit, "tree": code.tree})
+            record(connection, me.name, "release.started", code.release, {"commit": code.commit, "tree": code.tree})
     except IntegrityError:  # another process remembered it between our look and our insert
         check(workspace)
 

@@ -17,7 +17,7 @@ from headrace.core.clock import instant
 from headrace.core.errors import HeadraceError
 from headrace.core.vault import bearing
 from headrace.deployment.rollback import roll_back
-from headrace.jobs.run import Outcome
+from headrace.jobs.run import StepOutcome
 from headrace.pipelines.score import months
 from headrace.workspace import rehearsal, start
 from headrace.workspace.follow import follow, tell
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from headrace.core.ids import Json
     from headrace.jobs.run import Run
-    from headrace.pipelines.deploy import Delivered
+    from headrace.pipelines.deploy import DeploymentResult
     from headrace.workspace.workspace import Workspace
 
 GOVERNANCE = "governance"
@@ -165,7 +165,7 @@ class Replay:
         ]
         return any(output["alerts"] for name, output in outputs.items() if name.startswith("alerts of version "))
 
-    def _news(self, outcome: Outcome) -> None:
+    def _news(self, outcome: StepOutcome) -> None:
         """Windows that stand as they were are not told again each month."""
         if outcome.state == "done" and outcome.name != "log":
             self.listen(outcome)
@@ -184,7 +184,7 @@ class Replay:
         self._roll(1, "rehearsed: back to what is known")
         self._roll(2, "rehearsed: forward again")
         for alert in workspace.alerts.list(status="open", model=model):
-            workspace.alerts.ack(alert.id, by=workspace.access.me().name, note="version 2 is in Production")
+            workspace.alerts.ack(alert.id, by=workspace.access.me().name, reason="version 2 is in Production")
 
     def deploy(self, version: int, as_of: datetime) -> None:
         """Through the gates, with the approval of somebody else."""
@@ -202,7 +202,7 @@ class Replay:
                 findings=delivered.findings,
             )
 
-    def _approve(self, delivered: Delivered) -> None:
+    def _approve(self, delivered: DeploymentResult) -> None:
         """Somebody else signs, known by a token that whoever replays did not make."""
         access, approver = self.workspace.access, self.plan.approver
         assert delivered.request is not None  # waiting for approval, there is one
@@ -223,7 +223,7 @@ class Replay:
                 file.write(made)
             says = "simulated: by the bootstrap identity, which only enrols"
             name, seconds = f"enrol {self.plan.approver}", time.perf_counter() - began
-            self.listen(Outcome(name=name, output={"says": says}, state="done", seconds=seconds))
+            self.listen(StepOutcome(name=name, output={"says": says}, state="done", seconds=seconds))
         return self._kept.read_text(encoding="utf-8")
 
     @property
@@ -246,7 +246,7 @@ class Replay:
             tell(self.workspace)
             says = f"decision {change.decision} of {change.by}: {reason}"
             self.listen(
-                Outcome(
+                StepOutcome(
                     name=f"rollback to version {to}",
                     output={"says": says},
                     state="done",

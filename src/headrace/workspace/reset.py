@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from headrace.tracking.tracking import Tracking
     from headrace.workspace.workspace import Workspace
 
-PARTS = ("serving", "rehearsal", "spool", "streams", "tokens.json")  # of an environment's folder, beside its stores
+PARTS = ("serving", "rehearsal", "spool", "streams", "api-keys.json")  # of an environment's folder, beside its stores
 STATE = "state.db"  # where the state database is, unless another place is configured
 BESIDE = ("", "-wal", "-shm", "-journal")  # the files of an SQLite database
 DATABASES = ("online store", "tracking", "state")
@@ -42,7 +42,7 @@ class Left:
 
     what: str
     where: str
-    why: str
+    reason: str
 
 
 def reset(workspace: Workspace, *, lost: str | None = None) -> tuple[list[str], list[Left]]:
@@ -213,17 +213,17 @@ def _left(workspace: Workspace) -> Iterator[Left]:
         if what not in local:
             # a URL may hold a password
             where = f"the secret {value.variable}" if isinstance(value, Secret) else credentials.shown(value)
-            yield Left(what=what, where=where, why="it is not on this machine; whoever runs it removes it there")
+            yield Left(what=what, where=where, reason="it is not on this machine; whoever runs it removes it there")
     others = [each for each in workspace.config.environments if each.name != mine.name]
     shared = {place.resolve(): other.name for other in others for _, place in _places(other)}  # through links, too
     for what, place in local.items():
         if (found := Path(place).resolve()) in shared:
-            yield Left(what=what, where=place, why=f"{shared[found]!r} keeps its own there too")
+            yield Left(what=what, where=place, reason=f"{shared[found]!r} keeps its own there too")
         elif what in DATABASES and not found.is_relative_to(mine.root.resolve()) and not _is_database(found):
-            yield Left(what=what, where=place, why="it is no database, so Headrace did not make it")
+            yield Left(what=what, where=place, reason="it is no database, so Headrace did not make it")
         elif what == "artifacts" and not Path(place).is_relative_to(mine.root):
             yield Left(
-                what=what, where=place, why="it lies outside of the environment's folder and may hold other files"
+                what=what, where=place, reason="it lies outside of the environment's folder and may hold other files"
             )
 
 

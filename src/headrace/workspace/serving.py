@@ -28,7 +28,7 @@ STILL = 60.0  # seconds: a server that is in trouble says so every five
 
 def tokens_file(environment: Environment) -> Path:
     """The tokens of programs that ask the servers of an environment."""
-    return environment.root / "tokens.json"
+    return environment.root / "api-keys.json"
 
 
 def lock_file(environment: Environment) -> Path:
@@ -83,30 +83,30 @@ def reaching(environment: Environment | None) -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trouble:
+class ServerTrouble:
     """What a server that runs says is wrong with it.
 
     Attributes:
         file: in which it says so.
-        what: `not_followed`: it does not serve what `serving.json` says; `unlogged`: its log does not take what it should;
+        what: `not_followed`: it does not serve what `serving.json` says; `log_dropped`: its log does not take what it should;
             `slow`: answers take longer than declared.
     """
 
     file: Path
     what: str
     since: datetime
-    why: str
+    reason: str
 
 
-def troubles(home: Path) -> list[Trouble]:
+def troubles(home: Path) -> list[ServerTrouble]:
     """What the servers of a model say of themselves."""
-    found: list[Trouble] = []
+    found: list[ServerTrouble] = []
     for path in sorted((home / TROUBLE).glob("*.json")):
         try:
             told = json.loads(path.read_text(encoding="utf-8"))
             if time.time() - path.stat().st_mtime < STILL:
                 since = datetime.fromisoformat(told["at"])
-                found.append(Trouble(file=path, what=str(told["what"]), since=since, why=str(told["why"])))
+                found.append(ServerTrouble(file=path, what=str(told["what"]), since=since, reason=str(told["reason"])))
         except (OSError, ValueError, KeyError, TypeError):
             continue  # gone meanwhile, or half of another release's
     return found
@@ -119,7 +119,7 @@ def alarm(state: State, model: str, home: Path) -> None:
         if told.exists() and told.read_text(encoding="utf-8") == trouble.since.isoformat():
             continue
         with state.begin() as connection:
-            what: dict[str, Json] = {"model": model, "why": trouble.why, "since": trouble.since.isoformat()}
+            what: dict[str, Json] = {"model": model, "reason": trouble.reason, "since": trouble.since.isoformat()}
             publish(connection, f"serving.{trouble.what}", model, what)
         told.write_text(trouble.since.isoformat(), encoding="utf-8")
 

@@ -11,7 +11,7 @@ from headrace.access.rights import roles
 from headrace.core.clock import instant, now
 from headrace.core.errors import DeclarationError, NotFoundError
 from headrace.deployment.declarations import Deployment
-from headrace.deployment.retraining import Verdict
+from headrace.deployment.retraining import RetrainDecision
 from headrace.lakehouse.declarations import Source, Table
 from headrace.scoring.columns import check_predictions
 from headrace.training.declarations import Model, Params
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from headrace.environments.project import Project
     from headrace.inference.declarations import Into
     from headrace.inference.progress import Progress
-    from headrace.jobs.run import Outcome, Run, StepContext
+    from headrace.jobs.run import Run, StepContext, StepOutcome
     from headrace.lakehouse.declarations import Source as FileSource
     from headrace.monitoring.alerts import Alert
-    from headrace.pipelines.deploy import Delivered
+    from headrace.pipelines.deploy import DeploymentResult
     from headrace.registry.records import Version
     from headrace.workspace.workspace import Workspace
 
-Listener = Callable[["Outcome"], None]
+Listener = Callable[["StepOutcome"], None]
 
 
 def refresh(workspace: Workspace, *, listen: Listener | None = None) -> Run:
@@ -137,7 +137,7 @@ def score(
     gated = scoring.check(
         workspace, deployment, version=version, into=into, given=source is not None or query is not None
     )
-    asked = pipeline.Asked(
+    asked = pipeline.ScoringRequest(
         version=version,
         production=gated,
         since=since,
@@ -222,9 +222,9 @@ def import_logs(
     deployment = one_deployment(workspace.project, name)
     me = workspace.access.me()
     if places:
-        me.require(*roles("run log PLACES"), to=f"import logs of {deployment.name}")
+        me.require(*roles("run ingest-log PLACES"), to=f"import logs of {deployment.name}")
 
-    def tell(place: Path, content: pipeline.Content) -> None:
+    def tell(place: Path, content: pipeline.LogContent) -> None:
         details: dict[str, Json] = {"place": str(place), **asdict(content)}
         with workspace.state.begin() as connection:
             record(connection, me.name, "log.imported", deployment.name, details)
@@ -289,7 +289,7 @@ def deploy(
     as_of: datetime | None = None,
     revive: bool = False,
     listen: Listener | None = None,
-) -> tuple[Run, Delivered]:
+) -> tuple[Run, DeploymentResult]:
     """Runs the deployment pipeline of one model.
 
     Args:
@@ -315,7 +315,7 @@ def _deploy(
     as_of: datetime | None,
     revive: bool = False,
     listen: Listener | None,
-) -> tuple[Run, Delivered]:
+) -> tuple[Run, DeploymentResult]:
     """The same for whoever has the right to what this is a part of."""
     from headrace.pipelines import deploy as pipeline
     from headrace.workspace import policies
@@ -385,37 +385,37 @@ def retrain(
     name: str | None = None,
     *,
     as_of: datetime | None = None,
-    by_hand: bool = False,
+    force: bool = False,
     listen: Listener | None = None,
-) -> tuple[Verdict, Delivered | None]:
+) -> tuple[RetrainDecision, DeploymentResult | None]:
     """Trains again when something asks for it and no guard stands in the way, then goes through the same gates.
 
     Args:
         workspace: the environment.
         name: the model; may be left out when there is only one that has a deployment.
         as_of: the training moment; the project's, or the present, unless said.
-        by_hand: a person asks: no alert is needed, cool-down and giving up do not bind.
+        force: a person asks: no alert is needed, cool-down and giving up do not bind.
         listen: told of each step.
 
     Returns:
         What the guards say, and how far the new version came; None when it was not trained.
     """
     from headrace.deployment.declarations import Retrain
-    from headrace.pipelines.deploy import Delivered
+    from headrace.pipelines.deploy import DeploymentResult
 
     deployment = one_deployment(workspace.project, name)
     me = workspace.access.me()
-    me.require(*roles("run retrain --by-hand" if by_hand else "run retrain"), to=f"train {deployment.name} again")
+    me.require(*roles("run retrain --force" if force else "run retrain"), to=f"train {deployment.name} again")
     releases.check_newest(workspace, to=f"train {deployment.name} again")
     declared = deployment.retrain or Retrain()
     registry, model = workspace.registry, deployment.model
-    asked: dict[str, Json] = {"as_of": _text(workspace, as_of), "by_hand": by_hand}
+    asked: dict[str, Json] = {"as_of": _text(workspace, as_of), "force": force}
     with open_job(workspace, f"retrain {model.name}", asked, None) as run:
         at = moment(run)
         key: dict[str, Json] = {"run": run.id}
 
         def guard(step: StepContext) -> dict[str, Json]:
-            found = verdict_on_retraining(workspace, deployment, as_of=at, by_hand=by_hand)
+            found = decide_retraining(workspace, deployment, as_of=at, force=force)
             for line in found.against:
                 step.log(line)
             current = registry.current(model.name, "Production")
@@ -443,12 +443,12 @@ def retrain(
         guards = cast("dict[str, Any]", outcome.output)
         if listen:
             listen(outcome)
-        verdict = Verdict(because=guards["because"], against=tuple(guards["against"]), alert=guards["alert"])
+        verdict = RetrainDecision(because=guards["because"], against=tuple(guards["against"]), alert=guards["alert"])
         if not verdict.allowed:
             return verdict, None
         trained = cast("dict[str, Any]", run.step("train", key, again).output)
         came = cast("dict[str, Any]", run.step("deploy", key, bring).output)
-    return verdict, Delivered(
+    return verdict, DeploymentResult(
         version=came["version"],
         ending=came["ending"],
         request=came["request"],
@@ -457,9 +457,9 @@ def retrain(
     )
 
 
-def verdict_on_retraining(
-    workspace: Workspace, deployment: Deployment, *, as_of: datetime, by_hand: bool = False
-) -> Verdict:
+def decide_retraining(
+    workspace: Workspace, deployment: Deployment, *, as_of: datetime, force: bool = False
+) -> RetrainDecision:
     """What the guards of a training say now; nothing is done."""
     from headrace.deployment.declarations import Retrain
     from headrace.deployment.retraining import may_retrain
@@ -467,13 +467,13 @@ def verdict_on_retraining(
     registry, model = workspace.registry, deployment.name
     return may_retrain(
         deployment.retrain or Retrain(),
-        alerts=workspace.alerts.living(model),
+        alerts=workspace.alerts.active(model),
         versions=registry.versions(model) if model in registry.models() else [],
         history=registry.history(model),
         refreshes=workspace.ledger.runs("refresh", limit=1),
         coverage=_coverage(workspace, deployment),
         as_of=as_of,
-        by_hand=by_hand,
+        force=force,
     )
 
 

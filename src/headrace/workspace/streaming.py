@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from headrace.core.errors import DataError, DeclarationError, HeadraceError, MissingExtraError, NotFoundError
 from headrace.deployment.declarations import Deployment
-from headrace.inference.streaming.declarations import Changes, Kafka
+from headrace.inference.streaming.declarations import ChangeFeed, Kafka
 from headrace.workspace.in_use import at_work
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from headrace.inference.streaming.declarations import Stream
     from headrace.inference.streaming.requests import AtWork
     from headrace.inference.streaming.sinks.base import Sink
-    from headrace.inference.streaming.sources.base import Positions, Source
+    from headrace.inference.streaming.sources.base import MessageSource, Positions
     from headrace.workspace.workspace import Workspace
 
 
@@ -51,7 +51,7 @@ def run_stream(
         UnavailableError: no broker answers.
         DataError: messages are gone, or the version fails on all.
     """
-    from headrace.inference.streaming import loop, telling
+    from headrace.inference.streaming import loop, worker_status
 
     deployment = one_stream(workspace.project, name)
     stream, model = deployment.stream, deployment.name
@@ -62,7 +62,7 @@ def run_stream(
         held.enter_context(at_work(workspace))
         opened = _Opened(workspace, model, stream, folder, say, accept_loss, partitions)
         source, sink, letters = opened.parts(held, settled)
-        told = telling.Telling(telling.Figures(model=model, source=source.name), folder, say)
+        told = worker_status.WorkerStatus(worker_status.Figures(model=model, source=source.name), folder, say)
         held.callback(told.end)
         if metrics is not None:
             say(f"metrics: http://{metrics[0]}:{told.listen(*metrics)}/metrics")
@@ -141,14 +141,14 @@ class Following:
 def _load(workspace: Workspace, file: Path) -> AtWork:
     from headrace.features.online.rows import OnlineFeatures
     from headrace.inference.streaming.requests import AtWork
-    from headrace.scoring.predictor import Predictor
+    from headrace.scoring.predictor import PackagePredictor
     from headrace.scoring.version import LoadedVersion
     from headrace.serving.codec import BadRequestError, Codec
     from headrace.serving.manifest import PACKAGE, read_manifest, version_folder
 
     manifest = read_manifest(file)
     version = LoadedVersion(
-        manifest.model, manifest.primary.version, Predictor(version_folder(file, manifest) / PACKAGE)
+        manifest.model, manifest.primary.version, PackagePredictor(version_folder(file, manifest) / PACKAGE)
     )
     plan = version.plan
     codec = Codec(plan.inputs)
@@ -186,7 +186,7 @@ class _Opened:
         self.workspace, self.model, self.stream = workspace, model, stream
         self.folder, self.say, self.accept_loss, self.partitions = folder, say, accept_loss, partitions
 
-    def parts(self, held: ExitStack, settled: set[tuple[int, int]]) -> tuple[Source, Sink, Sink]:
+    def parts(self, held: ExitStack, settled: set[tuple[int, int]]) -> tuple[MessageSource, Sink, Sink]:
         """The source, the sink of predictions and that of dead letters; closed in the reverse order."""
         from headrace.inference.streaming.loop import positions
         from headrace.inference.streaming.sinks.base import LETTER
@@ -200,13 +200,13 @@ class _Opened:
         held.callback(source.close)
         return source, sink, letters
 
-    def source(self, positions: Positions | None) -> Source:
+    def source(self, positions: Positions | None) -> MessageSource:
         """The declared one."""
         declared = self.stream.source
-        if isinstance(declared, Changes):
-            from headrace.inference.streaming.sources.changes import ChangesSource
+        if isinstance(declared, ChangeFeed):
+            from headrace.inference.streaming.sources.change_feed import ChangeFeedSource
 
-            return ChangesSource(
+            return ChangeFeedSource(
                 self.workspace.lakehouse,
                 declared.table,
                 positions=positions,
@@ -262,7 +262,7 @@ class _Opened:
     def identity(self) -> str:
         """Under what a table keeps how far the stream has come: the model, and where its messages come from."""
         declared = self.stream.source
-        if isinstance(declared, Changes):
+        if isinstance(declared, ChangeFeed):
             return (
                 f"stream {self.model} changes {declared.table}/{self.workspace.lakehouse.snapshot(declared.table).id}"
             )

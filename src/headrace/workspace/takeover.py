@@ -27,7 +27,7 @@ def take_over(workspace: Workspace, kind: Kind, *, reason: str) -> None:
     me.require(*roles("env stores --take-over"), to=f"change the stores of {name}")
     if not reason.strip():
         raise ConfigError(
-            "there is no reason.", hint=f"headrace env stores --env {name} --take-over {kind} --reason 'why'"
+            "there is no reason.", hint=f"headrace env stores --env {name} --take-over {kind} --reason '…'"
         )
     what, store, place = workspace.store(kind)
     before = stores.known_id(state, kind)

@@ -1,4 +1,4 @@
-"""What `headrace up` does each round: jobs that are due, events that want to be told, answers in the spool, ramps."""
+"""What `headrace up` does each round: jobs that are due, events that want to be told, answers in the spool, rollouts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from headrace.workspace.anchoring import anchor
 from headrace.workspace.follow import follow
 from headrace.workspace.releases import newer_than_ours
 from headrace.workspace.serving import alarm
-from headrace.workspace.start import verdict_on_retraining
+from headrace.workspace.start import decide_retraining
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Due:
     """A command of `headrace run` that is due, and why."""
 
     arguments: tuple[str, ...]
-    why: str
+    reason: str
 
 
 def due(workspace: Workspace, *, since: datetime) -> list[Due]:
@@ -52,11 +52,11 @@ def due(workspace: Workspace, *, since: datetime) -> list[Due]:
         if schedule is not None and _is_due(
             workspace, f"score {deployment.name}", schedule, _promoted(workspace, deployment.name) or since, BEFORE
         ):
-            why = f"scoring of {deployment.name} is due: {schedule.expression}"
-            found += [Due(arguments=("refresh",), why=why), Due(arguments=("publish",), why=why)]
-            found.append(Due(arguments=("score", *model), why=why))
+            reason = f"scoring of {deployment.name} is due: {schedule.expression}"
+            found += [Due(arguments=("refresh",), reason=reason), Due(arguments=("publish",), reason=reason)]
+            found.append(Due(arguments=("score", *model), reason=reason))
             if deployment.monitor is not None:
-                found.append(Due(arguments=("monitor", *model), why=why))
+                found.append(Due(arguments=("monitor", *model), reason=reason))
         found += _retraining(workspace, deployment, since)
     return found
 
@@ -69,11 +69,11 @@ def _retraining(workspace: Workspace, deployment: Deployment, since: datetime) -
     if declared.every is not None:
         made = [version.created for version in workspace.registry.versions(deployment.name)]
         late = _is_due(workspace, f"retrain {deployment.name}", declared.every, max(made, default=since))
-        return [Due(arguments=arguments, why=f"due: {declared.every.expression}")] if late else []
-    verdict = verdict_on_retraining(workspace, deployment, as_of=workspace.project.as_of or now())
+        return [Due(arguments=arguments, reason=f"due: {declared.every.expression}")] if late else []
+    verdict = decide_retraining(workspace, deployment, as_of=workspace.project.as_of or now())
     if not verdict.allowed or verdict.alert is None or _is_taken_care_of(workspace, deployment.name, verdict.alert):
         return []
-    return [Due(arguments=arguments, why=verdict.because)]
+    return [Due(arguments=arguments, reason=verdict.because)]
 
 
 def _is_taken_care_of(workspace: Workspace, model: str, alert: int) -> bool:
@@ -144,38 +144,38 @@ def tend(workspace: Workspace) -> list[str]:
     return troubles
 
 
-def ramps(workspace: Workspace) -> tuple[list[str], list[str]]:
-    """Takes the steps of ramps that are due; gives what was done, and what did not work, in words. It raises nothing."""
-    from headrace.deployment.ramps import RAMP
-    from headrace.deployment.ramps import tend as tend_ramp
+def rollouts(workspace: Workspace) -> tuple[list[str], list[str]]:
+    """Takes the steps of rollouts that are due; gives what was done, and what did not work, in words. It raises nothing."""
+    from headrace.deployment.rollouts import ROLLOUT
+    from headrace.deployment.rollouts import reconcile as tend_rollout
     from headrace.workspace.policies import declare
 
     done: list[str] = []
     troubles: list[str] = []
     try:
-        running = workspace.registry.ramps.open()
+        running = workspace.registry.rollouts.open()
         deployed = {each.name: each for each in workspace.project.all(Deployment)} if running else {}
         late = _is_late(workspace) if running else ""
     except Exception as error:  # noqa: BLE001  # a state database that is down is no reason to end servers
-        return [], [f"ramps: {_told(error)}"]
+        return [], [f"rollouts: {_told(error)}"]
     if late:
         return [], [late]  # what runs here may not know the gates of now
-    for ramp in running:
-        at, deployment = now(), deployed.get(ramp.model)
+    for rollout in running:
+        at, deployment = now(), deployed.get(rollout.model)
         try:
             if deployment is not None:
-                declare(workspace, deployment, by=RAMP)
-            found = tend_ramp(
+                declare(workspace, deployment, by=ROLLOUT)
+            found = tend_rollout(
                 workspace.registry,
                 workspace.lakehouse,
-                ramp.model,
+                rollout.model,
                 deployment.model if deployment else None,
                 at=at,
                 as_of=workspace.project.as_of or at,
             )
             done += [found] if found else []
         except Exception as error:  # noqa: BLE001  # the share stays as it is, and the next round looks again
-            troubles.append(f"the ramp of {ramp.model} version {ramp.version}: {_told(error)}")
+            troubles.append(f"the rollout of {rollout.model} version {rollout.version}: {_told(error)}")
     if done:
         try:
             troubles += [f"{trouble.channel}: {trouble.error}" for trouble in follow(workspace, patient=True)]
@@ -189,9 +189,7 @@ def _is_late(workspace: Workspace) -> str:
     newest = newer_than_ours(workspace)
     if newest is None:
         return ""
-    return (
-        f"ramps wait: {workspace.code.release} runs here and {newest} is the newest release; start `headrace up` again"
-    )
+    return f"rollouts wait: {workspace.code.release} runs here and {newest} is the newest release; start `headrace up` again"
 
 
 def _told(error: Exception) -> str:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.core.errors import ConflictError, DataError
-from headrace.features.online.base import OnlineRow, OnlineTable, Written
+from headrace.features.online.base import OnlineRow, OnlineTable, PublishedRows
 from headrace.features.online.sqlite import SqliteStore
 
 TABLE = OnlineTable(keys=(("k", "int64"),), columns=(("v", "int64"),), as_of=1, data_version=0, source="x")
@@ -39,7 +39,7 @@ def test_nothing_is_known_of_what_was_never_published(store):
 
 def test_rows_are_read_in_the_order_of_their_keys_and_a_missing_one_is_none(store):
     rows = [(b"[%d]" % number, number, b"\x00%d" % number) for number in range(2000)]
-    assert store.replace("t", TABLE, rows, expected=None) == Written(rows=2000)
+    assert store.replace("t", TABLE, rows, expected=None) == PublishedRows(rows=2000)
     keys = [b"[%d]" % number for number in (*range(1999, -1, -1), 5, 5, 2000)]
     found = store.read("t", keys)
     assert found[-1] is None
@@ -60,8 +60,8 @@ def test_a_table_describes_itself_to_everybody_as_soon_as_it_was_published(opene
 def test_an_update_is_kept_unless_it_is_older_and_again_changes_nothing(store):
     store.replace("t", TABLE, [(b"[1]", 20, b"new"), (b"[2]", 20, b"same")], expected=None)
     rows = [(b"[1]", 10, b"old"), (b"[2]", 20, b"corrected"), (b"[3]", 5, b"x")]
-    assert store.update("t", LATER, rows, expected=TABLE) == Written(rows=2)
-    assert store.update("t", LATER, rows, expected=LATER) == Written(rows=0)
+    assert store.update("t", LATER, rows, expected=TABLE) == PublishedRows(rows=2)
+    assert store.update("t", LATER, rows, expected=LATER) == PublishedRows(rows=0)
     found = store.read("t", [b"[1]", b"[2]", b"[3]"])
     assert found == [OnlineRow(20, b"new"), OnlineRow(20, b"corrected"), OnlineRow(5, b"x")]
 
@@ -105,7 +105,7 @@ def test_any_row_of_writes_leaves_what_a_slow_loop_keeps(opened, writes):
 def test_replacing_removes_and_also_makes_older_but_writes_only_what_differs(store):
     store.replace("t", TABLE, [(b"[%d]" % number, 10, b"a") for number in range(5)], expected=None)
     rows = [(b"[0]", 10, b"a"), (b"[1]", 9, b"a"), (b"[2]", 10, b"b"), (b"[9]", 1, b"c")]
-    assert store.replace("t", LATER, rows, expected=TABLE) == Written(rows=3, removed=2)
+    assert store.replace("t", LATER, rows, expected=TABLE) == PublishedRows(rows=3, removed=2)
     assert store.read("t", [b"[%d]" % number for number in (0, 1, 2, 3, 4, 9)]) == [
         OnlineRow(10, b"a"),
         OnlineRow(9, b"a"),
@@ -114,7 +114,7 @@ def test_replacing_removes_and_also_makes_older_but_writes_only_what_differs(sto
         None,
         OnlineRow(1, b"c"),
     ]
-    assert store.replace("t", LATER, rows, expected=LATER) == Written(rows=0, removed=0)
+    assert store.replace("t", LATER, rows, expected=LATER) == PublishedRows(rows=0, removed=0)
 
 
 @pytest.mark.parametrize("expected", [None, LATER, replace(TABLE, source="y"), replace(TABLE, data_version=1)])

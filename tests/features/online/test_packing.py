@@ -175,8 +175,8 @@ def test_a_moment_is_the_same_in_every_zone(at, offset):
 
 @pytest.mark.parametrize("given_", ["", "yesterday", 5, None, date(2024, 1, 1), "0001-01-01T00:00:00+10:00"])
 def test_what_is_no_moment_is_told(given_):
-    with pytest.raises(DataError, match="'asked_at'"):
-        moment(given_, "asked_at")
+    with pytest.raises(DataError, match="'requested_at'"):
+        moment(given_, "requested_at")
 
 
 def test_decimals_are_the_floats_that_python_makes_of_them():

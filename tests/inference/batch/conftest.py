@@ -12,7 +12,7 @@ from tests.support.servers import postgres as run_postgres
 from tests.support.servers import spark as run_spark
 
 from headrace.features.plan import Feature, FeaturePlan, Input
-from headrace.scoring.predictor import Predictor
+from headrace.scoring.predictor import PackagePredictor
 from headrace.scoring.version import LoadedVersion
 from headrace.training import package
 from headrace.training.estimator import LightGBM, Pickled, Settings
@@ -79,7 +79,7 @@ def write_version(folder, *, number=1, estimator="lightgbm"):
         params={},
         origin=None,
     )
-    return LoadedVersion("late", number, Predictor(written.folder), folder=written.folder)
+    return LoadedVersion("late", number, PackagePredictor(written.folder), folder=written.folder)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from headrace.core.errors import ConfigError, DataError
 from headrace.inference.destinations.database import DatabaseTable
 from headrace.inference.destinations.delta import DeltaTable
-from headrace.inference.destinations.files import Files
+from headrace.inference.destinations.files import FilesDestination
 from headrace.inference.records import predict, with_versions
 from headrace.lakehouse.lakehouse import Lakehouse
 
@@ -37,7 +37,7 @@ class Place:
             return DeltaTable(self.lakehouse, "gold.late")
         if self.kind in ("sqlite", "postgres"):
             return DatabaseTable(self.url, database="warehouse", table="late")
-        return Files(self.folder / "out", format=self.kind)
+        return FilesDestination(self.folder / "out", format=self.kind)
 
     def rows(self):
         """Plain rows by id; features as a dictionary."""
@@ -211,7 +211,7 @@ def made_from(x, kind):
     return pa.table(
         {
             "prediction_id": [f"id of {x}"],
-            "predicted_for": pa.array([datetime(2024, 1, 5, tzinfo=UTC)], pa.timestamp("us", "UTC")),
+            "decision_time": pa.array([datetime(2024, 1, 5, tzinfo=UTC)], pa.timestamp("us", "UTC")),
             "model": ["late"],
             "model_version": pa.array([1], pa.int64()),
             "features": pa.array([{"x": x}], pa.struct([("x", kind)])),

@@ -108,10 +108,10 @@ def test_workers_end_with_a_parent_that_is_killed(version):
         from pathlib import Path
         from tests.inference.batch.conftest import full_rows
         from headrace.inference.engines.local import Local
-        from headrace.scoring.predictor import Predictor
+        from headrace.scoring.predictor import PackagePredictor
         from headrace.scoring.version import LoadedVersion
         folder = Path({str(version.folder)!r})
-        given = Local(2).predict(LoadedVersion("late", 1, Predictor(folder), folder=folder), full_rows(2_000_000))
+        given = Local(2).predict(LoadedVersion("late", 1, PackagePredictor(folder), folder=folder), full_rows(2_000_000))
         next(given)
         print("working", flush=True)
         for _ in given:

@@ -9,9 +9,9 @@ from .project import ok, write
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--from", "nothing.csv"], "no table or file 'nothing.csv'"),
-        (["--from", "shop.orderz"], "did you mean 'shop.orders'?"),
-        (["--from", "shop.labels"], "lacks 3 columns that scoring needs"),
+        (["--source", "nothing.csv"], "no table or file 'nothing.csv'"),
+        (["--source", "shop.orderz"], "did you mean 'shop.orders'?"),
+        (["--source", "shop.labels"], "lacks 3 columns that scoring needs"),
         (["--query", "select id from shop.orders"], "lacks 3 columns"),
         (["--query", "select * from read_csv('/etc/passwd')"], "not a declared table"),
         (["--query", "drop table shop.orders"], "<query>:1"),
@@ -22,7 +22,7 @@ from .project import ok, write
             "120 rows without 'placed_at'",
         ),
         (["--query", "from shop.orders union all from shop.orders"], "come more than once"),
-        (["--query", "select 1", "--from", "shop.orders"], "give one"),
+        (["--query", "select 1", "--source", "shop.orders"], "give one"),
         (["--latest", "--since", "2024-01-01"], "--latest"),
         (["--version", "9"], "no version of days '9'"),
         (["--version", "x"], "'x' is not a version"),

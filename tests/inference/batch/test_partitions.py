@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.inference.partitions import cut, end_of, start_of
-from headrace.inference.stretches import Stretch, in_production
+from headrace.inference.production_intervals import ProductionInterval, in_production
 from headrace.registry.records import StageChange
 
 NEW_YEAR = datetime(2024, 1, 1, tzinfo=UTC)
@@ -72,12 +72,14 @@ def test_months_have_their_lengths():
 
 def moved(day, version, stage):
     at = NEW_YEAR + timedelta(days=day)
-    return StageChange(at=at, version=version, stage=stage, by="eva", why="", decision=None)
+    return StageChange(at=at, version=version, stage=stage, by="eva", reason="", decision=None)
 
 
 def stretches(*days):
     return [
-        Stretch(version=version, since=NEW_YEAR + timedelta(days=start), until=NEW_YEAR + timedelta(days=end))
+        ProductionInterval(
+            version=version, since=NEW_YEAR + timedelta(days=start), until=NEW_YEAR + timedelta(days=end)
+        )
         for version, start, end in days
     ]
 

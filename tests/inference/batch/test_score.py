@@ -35,9 +35,9 @@ def test_rows_of_every_kind_get_the_features_of_their_moment(headrace, trained, 
         file.write_text("\n".join(lines) + "\n")
     elif how == "parquet":
         pyarrow.parquet.write_table(pa.Table.from_pylist(ROWS), file)
-    given = ["--from", str(file)]
+    given = ["--source", str(file)]
     if how == "table":
-        given = ["--from", "shop.orders", "--since", "2024-01-21", "--until", "2024-01-22"]
+        given = ["--source", "shop.orders", "--since", "2024-01-21", "--until", "2024-01-22"]
     elif how == "query":
         given = ["--query", "select id, customer, amount, placed_at from shop.orders where id in (40, 41) -- two"]
     ok(headrace, trained, "run", "score", "--version", "1", *given, "--into", f"parquet:{tmp_path / 'out'}")
@@ -46,7 +46,7 @@ def test_rows_of_every_kind_get_the_features_of_their_moment(headrace, trained, 
     assert len(found) == 2
     assert found[40]["features"] == {"amount": 7.5, "orders": 1.0}
     assert json.loads(found[40]["feature_versions"])["stats.customers"] >= 0
-    assert found[40]["predicted_for"] == datetime(2024, 1, 21, tzinfo=UTC)
+    assert found[40]["decision_time"] == datetime(2024, 1, 21, tzinfo=UTC)
     if how in ("json", "csv", "jsonl", "parquet"):
         assert found[500]["features"] == {"amount": 3.0, "orders": None}
 
@@ -57,7 +57,7 @@ def test_the_same_decision_from_a_file_is_the_same_prediction(headrace, trained,
     bounds = ["--since", "2024-01-21", "--until", "2024-01-22"]
     ok(headrace, trained, "run", "score", "--version", "1", *bounds, "--into", into)
     before = read(tmp_path)
-    ok(headrace, trained, "run", "score", "--version", "1", "--from", tmp_path / "rows.json", "--into", into)
+    ok(headrace, trained, "run", "score", "--version", "1", "--source", tmp_path / "rows.json", "--into", into)
 
     assert read(tmp_path) == before
 
@@ -65,7 +65,7 @@ def test_the_same_decision_from_a_file_is_the_same_prediction(headrace, trained,
 def test_latest_takes_the_features_of_now(headrace, trained, tmp_path):
     (tmp_path / "rows.csv").write_text("id,customer,amount\n7,c1,2\n8,nobody,2\n")
     arguments = [
-        "--from",
+        "--source",
         tmp_path / "rows.csv",
         "--latest",
         "--as-of",
@@ -76,7 +76,7 @@ def test_latest_takes_the_features_of_now(headrace, trained, tmp_path):
     ok(headrace, trained, "run", "score", "--version", "1", *arguments)
     found = read(tmp_path)
 
-    assert {row["predicted_for"] for row in found.values()} == {datetime(2024, 2, 10, tzinfo=UTC)}
+    assert {row["decision_time"] for row in found.values()} == {datetime(2024, 2, 10, tzinfo=UTC)}
     assert found[7]["features"]["orders"] == 1.0
     assert found[8]["features"]["orders"] is None
 
@@ -119,7 +119,7 @@ class TestTheVersionOfThen:
         done = ok(headrace, trained, "run", "score", *arguments, "--into", f"parquet:{tmp_path / 'out'}")
         found = read(tmp_path).values()
         by = {
-            number: sorted(row["predicted_for"] for row in found if row["model_version"] == number) for number in (1, 2)
+            number: sorted(row["decision_time"] for row in found if row["model_version"] == number) for number in (1, 2)
         }
 
         assert "10 decisions left out: nothing was in Production then" in done.stderr
@@ -138,7 +138,7 @@ class TestTheVersionOfThen:
 def test_predictions_join_with_everything_else(headrace, trained):
     ok(headrace, trained, "run", "score", "--version", "1", "--since", "2024-01-20", "--until", "2024-01-22")
     query = """
-        select p.model_version, p.feature_versions, p.predicted_for, o.customer, l.days, p.prediction
+        select p.model_version, p.feature_versions, p.decision_time, o.customer, l.days, p.prediction
         from answers.days p join shop.orders o using (id) join shop.labels l using (id) where id = 40
     """
     (row,) = ok(headrace, trained, "sql", query, "--json").json()

@@ -33,14 +33,14 @@ class Line:
         return self.base + X["battery"].fillna(-1.0).to_numpy() + 100 * X["rides"].fillna(0.0).to_numpy() + kind.to_numpy()
 
 
-raw = hr.Source("raw.rides", files="data/*.csv", schema=hr.Schema(asked_at="timestamp_utc", back_at="timestamp_utc"))
+raw = hr.Source("raw.rides", files="data/*.csv", schema=hr.Schema(requested_at="timestamp_utc", back_at="timestamp_utc"))
 asked = hr.Table(
-    "city.asked", key="ride", sql="select ride, station, kind, asked_at, battery from raw.rides", change_feed=True
+    "city.asked", key="ride", sql="select ride, station, kind, requested_at, battery from raw.rides", change_feed=True
 )
 back = hr.Table("city.back", key="ride", time="back_at", sql="select ride, back_at, minutes from raw.rides")
 busy = hr.FeatureTable(
     "stats.busy", key="station", time="at", online=True,
-    sql="select station, asked_at as at, count(*) over (partition by station order by asked_at) as rides from raw.rides",
+    sql="select station, requested_at as at, count(*) over (partition by station order by requested_at) as rides from raw.rides",
 )
 
 
@@ -56,7 +56,7 @@ def half(battery):
 
 
 model = hr.Model(
-    "minutes", fit=fit, task=hr.Regression(label=back["minutes"]), spine=asked.at("asked_at"),
+    "minutes", fit=fit, task=hr.Regression(label=back["minutes"]), spine=asked.at("requested_at"),
     features=[asked.select("kind", "battery"), busy.select("rides"), half], evaluate=hr.Evaluate(test="10d"),
 )
 delivery = hr.Deployment(model, score=hr.Score(into="answers.minutes"), stream=hr.Stream(SOURCE))
@@ -68,7 +68,7 @@ def write(folder, stream):
     (folder / "data").mkdir(parents=True)
     (folder / "headrace.toml").write_text(TOML)
     (folder / "rides.py").write_text(PROGRAM.replace("SOURCE", stream))
-    lines = ["ride,station,kind,asked_at,back_at,battery,minutes"]
+    lines = ["ride,station,kind,requested_at,back_at,battery,minutes"]
     for ride in range(200):
         at = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=7 * ride)
         kind = ("city", "cargo")[ride % 2]
@@ -88,7 +88,9 @@ def broker(tmp_path_factory):
 @pytest.fixture(scope="session")
 def in_production(headrace, tmp_path_factory):
     """The project with version 1 in Production and its features published."""
-    folder = write(tmp_path_factory.mktemp("rides") / "rides", 'source=hr.changes("city.asked"), into="gold.minutes"')
+    folder = write(
+        tmp_path_factory.mktemp("rides") / "rides", 'source=hr.change_feed("city.asked"), into="gold.minutes"'
+    )
     train, deploy = ["train", "--as-of", "2024-02-15"], ["deploy", "--as-of", "2024-02-15"]
     for arguments in (["refresh"], train, deploy, ["publish", "--as-of", "2024-02-15"]):
         done = headrace.run(folder, "run", *arguments)
@@ -131,7 +133,7 @@ def ride(number, **changes):
     """A message that can be scored."""
     at = datetime(2024, 2, 20, tzinfo=UTC) + timedelta(seconds=number)
     given = {"ride": number, "kind": "city", "battery": number % 10 + 0.25, "station": f"s{number % 5}"}
-    return json.dumps({**given, "asked_at": at.isoformat(), **changes}).encode()
+    return json.dumps({**given, "requested_at": at.isoformat(), **changes}).encode()
 
 
 def lake(folder):

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError
 
 from headrace.core.errors import ConfigError, MovedError, UnavailableError
 from headrace.inference.streaming import clients
-from headrace.inference.streaming.requests import Letter, letters_table
+from headrace.inference.streaming.requests import DeadLetter, letters_table
 from headrace.inference.streaming.sinks.base import LETTER, PREDICTION
 from headrace.inference.streaming.sinks.delta import DeltaSink
 from headrace.inference.streaming.sinks.kafka import KafkaSink
@@ -27,7 +27,7 @@ def predictions(*numbers, value=0.5, features=None):
         {
             "prediction_id": [f"p{each}" for each in numbers],
             "id": pa.array(numbers, pa.int64()),
-            "predicted_for": pa.array([START + timedelta(hours=each) for each in numbers], pa.timestamp("us", "UTC")),
+            "decision_time": pa.array([START + timedelta(hours=each) for each in numbers], pa.timestamp("us", "UTC")),
             "prediction": pa.array([value] * count, pa.float64()),
             "features": pa.array([given] * count),
         }
@@ -35,7 +35,7 @@ def predictions(*numbers, value=0.5, features=None):
 
 
 def letters(*offsets, partition=0):
-    found = [Letter(Message(partition, each, b"{", b"k", START), "the value is no JSON.") for each in offsets]
+    found = [DeadLetter(Message(partition, each, b"{", b"k", START), "the value is no JSON.") for each in offsets]
     return letters_table("m", "t", found)
 
 
@@ -45,7 +45,7 @@ class Table:
         self.lake = Lakehouse("dev", str(tmp_path))
 
     def open(self, key):
-        within = "predicted_for" if key == PREDICTION else "offset"
+        within = "decision_time" if key == PREDICTION else "offset"
         return DeltaSink(self.lake, "gold.m", stream="stream m kafka main/t", key=key, within=within)
 
     def keys(self, key):
@@ -187,7 +187,7 @@ def test_a_prediction_is_its_record_as_json(broker, tmp_path):
     assert orjson.loads(message.value()) == {
         "prediction_id": "p1",
         "id": 1,
-        "predicted_for": "2024-01-01T01:00:00+00:00",
+        "decision_time": "2024-01-01T01:00:00+00:00",
         "prediction": 0.5,
         "features": {"x": 1.0},
     }
@@ -225,7 +225,7 @@ def test_a_broker_that_does_not_answer_is_told(monkeypatch):
 
 def test_a_dead_letter_that_is_too_large_comes_without_what_it_holds(broker, tmp_path):
     topic = Topic(broker, tmp_path)
-    large = Letter(Message(0, 4, b'{"bad": "' + b"a" * 1_200_000, b"k", START), "the value is no JSON.")
+    large = DeadLetter(Message(0, 4, b'{"bad": "' + b"a" * 1_200_000, b"k", START), "the value is no JSON.")
     sink = topic.open(LETTER)
     sink.write(letters_table("m", "t", [large]), {})
     sink.write(letters(5), {})

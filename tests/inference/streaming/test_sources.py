@@ -9,7 +9,7 @@ from confluent_kafka import TopicPartition
 
 from headrace.core.errors import DataError, MovedError, RefusedError
 from headrace.inference.streaming import clients
-from headrace.inference.streaming.sources.changes import ChangesSource
+from headrace.inference.streaming.sources.change_feed import ChangeFeedSource
 from headrace.inference.streaming.sources.kafka import KafkaSource
 from headrace.lakehouse.commit import Append, Upsert
 from headrace.lakehouse.lakehouse import Lakehouse
@@ -55,7 +55,7 @@ class Feed:
     def open(self, positions, **options):
         options.pop("max_bytes", None)
         given = {"max_messages": 3, "tell": self.said.append, **options}
-        return ChangesSource(self.lake, "city.asked", positions=positions, memory=self.memory, **given)
+        return ChangeFeedSource(self.lake, "city.asked", positions=positions, memory=self.memory, **given)
 
 
 @pytest.fixture(params=[Topic, Feed])

@@ -20,10 +20,14 @@ def once(headrace, folder, *options):
 def test_a_message_gets_the_record_that_batch_scoring_gives_the_decision(headrace, project, broker):
     topic = broker.topic(4)
     folder = project(kafka(topic))
-    done = headrace.run(folder, "run", "score", "--from", "2024-01-01", "--to", "2024-03-01", "--as-of", "2024-03-01")
+    done = headrace.run(
+        folder, "run", "score", "--since", "2024-01-01", "--until", "2024-03-01", "--as-of", "2024-03-01"
+    )
     assert done.code == 0, done.stderr
     decisions = rows(folder, "city.asked")
-    values = [json.dumps({**each, "asked_at": each["asked_at"].isoformat(), "other": [1]}) for each in decisions]
+    values = [
+        json.dumps({**each, "requested_at": each["requested_at"].isoformat(), "other": [1]}) for each in decisions
+    ]
     broker.send(topic, [each.encode() for each in values], partitions=4)
     told = once(headrace, folder)
     assert (told["messages"], told["predictions"], told["dead_letters"], told["lag"]) == (200, 200, 0, 0)
@@ -57,7 +61,7 @@ def test_what_cannot_be_scored_is_a_dead_letter_with_its_reason(headrace, projec
         ride(1, battery="full"): "'battery' is no number.",
         ride(1, battery=[1]): "'battery' is no number.",
         ride(1, kind=3): "'kind' is no text.",
-        ride(1, asked_at="soon"): "'asked_at' is no time in ISO 8601.",
+        ride(1, requested_at="soon"): "'requested_at' is no time in ISO 8601.",
         ride(1, battery=13): "on-demand feature half() raised ValueError",
     }
     good = [ride(100 + each) for each in range(40)]
@@ -105,7 +109,7 @@ def test_a_version_that_fails_on_everything_is_told_and_nothing_is_refused(headr
 def test_a_message_without_a_moment_has_that_of_the_message_however_often_it_is_read(headrace, project, broker):
     topic, out = broker.topic(), broker.topic()
     value = json.loads(ride(1))
-    del value["asked_at"]
+    del value["requested_at"]
     broker.send(topic, [json.dumps(value).encode()])
     dead = broker.topic()
     first = project(kafka(topic, f'hr.kafka("{out}")', f', dead_letters=hr.kafka("{dead}"), group="one{out}"'))
@@ -115,7 +119,7 @@ def test_a_message_without_a_moment_has_that_of_the_message_however_often_it_is_
     one, two = broker.read(out)
     assert one.key() == two.key()
     sent = broker.read(topic)[0].timestamp()[1] / 1000
-    assert json.loads(one.value())["predicted_for"].startswith(time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(sent)))
+    assert json.loads(one.value())["decision_time"].startswith(time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(sent)))
 
 
 def test_from_topic_to_topic(headrace, project, broker):
@@ -157,7 +161,7 @@ def test_a_prediction_that_its_topic_never_takes_is_a_dead_letter(headrace, proj
 
 
 def test_a_change_feed_is_scored_version_by_version(headrace, project):
-    folder = project('source=hr.changes("city.asked"), into="gold.minutes", max_messages=30')
+    folder = project('source=hr.change_feed("city.asked"), into="gold.minutes", max_messages=30')
     killed = headrace.run(folder, "run", "stream", "--once", failpoint="commit.committed:gold.minutes")
     assert killed.signal == signal.SIGKILL
     assert once(headrace, folder)["messages"] == 170
@@ -178,7 +182,7 @@ def test_a_change_feed_is_scored_version_by_version(headrace, project):
 
 def test_a_change_feed_into_a_topic_remembers_where_it_was(headrace, project, broker):
     out, dead = broker.topic(), broker.topic()
-    folder = project(f'source=hr.changes(asked), into=hr.kafka("{out}"), dead_letters=hr.kafka("{dead}")')
+    folder = project(f'source=hr.change_feed(asked), into=hr.kafka("{out}"), dead_letters=hr.kafka("{dead}")')
     killed = headrace.run(folder, "run", "stream", "--once", failpoint="stream.written:minutes")
     assert killed.signal == signal.SIGKILL
     assert once(headrace, folder)["messages"] == 200
@@ -195,10 +199,10 @@ def test_a_change_feed_into_a_topic_remembers_where_it_was(headrace, project, br
         ('source=hr.kafka("nowhere"), into="gold.m"', 2, "no topic of the Kafka cluster 'main', 'nowhere'"),
         ('source=hr.kafka("t", cluster="mian"), into="gold.m"', 2, "did you mean 'main'?"),
         ('source=hr.kafka("t"), into=hr.kafka("t")', 2, "would read what it writes"),
-        ('source=hr.changes("city.asked"), into="city.asked"', 2, "would read what it writes"),
+        ('source=hr.change_feed("city.asked"), into="city.asked"', 2, "would read what it writes"),
         ('source="t", into="gold.m"', 2, "is no source"),
-        ('source=hr.changes("city.back"), into="gold.m"', 3, "change_feed=True"),
-        ('source=hr.changes("city.nothing"), into="gold.m"', 2, "no table 'city.nothing'"),
+        ('source=hr.change_feed("city.back"), into="gold.m"', 3, "change_feed=True"),
+        ('source=hr.change_feed("city.nothing"), into="gold.m"', 2, "no table 'city.nothing'"),
         ('source=hr.kafka("t"), into="gold.m", max_wait="1"', 2, "is no wait"),
     ],
 )

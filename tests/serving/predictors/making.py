@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pandas as pd
 
-from headrace.features.matrix import encode, learn, read
+from headrace.features.matrix import encode, fit_categories, read
 from headrace.features.plan import Feature, FeaturePlan, Input
 from headrace.serving.manifest import Parity
 from headrace.training import package
@@ -28,7 +28,7 @@ def rows(count, *, seed=0, texts=False, missing=True):
 
 
 def labels(frame, *, seed=0):
-    """Something to learn."""
+    """Something to fit_categories."""
     score = frame["a"].astype(float).fillna(0) + frame["b"].astype(float).fillna(0) / 4
     if "colour" in frame:
         score = score + (frame["colour"] == "red")
@@ -58,7 +58,7 @@ def logged(
 
     planned = planned or plan(frame)
     computed = compute(planned, functions or {}, read(planned, frame))
-    categories = learn(planned, computed)
+    categories = fit_categories(planned, computed)
     X = encode(planned, categories, computed)
     written = package.write(
         folder.parent,

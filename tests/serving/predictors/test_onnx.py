@@ -151,7 +151,7 @@ def identity(kind, *, shape=("rows", 3), output=FLOAT):
 
 
 @pytest.mark.parametrize(
-    ("made", "why"),
+    ("made", "reason"),
     [
         (identity(FLOAT, shape=(1, 3)), "'X' has 1 rows; the first dimension must be open"),
         (identity(FLOAT, output=INT64), r"no tensor of floating point numbers: Y tensor\(int64\)"),
@@ -159,8 +159,8 @@ def identity(kind, *, shape=("rows", 3), output=FLOAT):
         (onnx.ModelProto(), "ONNX Runtime does not take the graph"),
     ],
 )
-def test_a_graph_that_cannot_be_used_is_refused_when_it_was_fitted(made, why):
-    with pytest.raises(UserCodeError, match=why):
+def test_a_graph_that_cannot_be_used_is_refused_when_it_was_fitted(made, reason):
+    with pytest.raises(UserCodeError, match=reason):
         regression(made)
 
 

@@ -148,7 +148,7 @@ def columns_by_name():
 
 
 @pytest.mark.parametrize(
-    ("texts", "estimator", "why"),
+    ("texts", "estimator", "reason"),
     [
         (False, make_pipeline(columns_by_name(), LogisticRegression()), "ColumnTransformer takes columns by name"),
         (False, make_pipeline(FunctionTransformer(np.abs), LogisticRegression()), "FunctionTransformer takes columns"),
@@ -157,7 +157,7 @@ def columns_by_name():
     ],
     ids=["columns", "function", "own", "texts"],
 )
-def test_what_needs_a_frame_goes_by_the_generic_tier(tmp_path, texts, estimator, why):
+def test_what_needs_a_frame_goes_by_the_generic_tier(tmp_path, texts, estimator, reason):
     frame = making.rows(300, texts=texts, missing=False)
     y = (making.labels(frame) > 1).astype(int)
     folder, parity = making.logged(tmp_path / "logged", estimator.fit, frame, y)
@@ -165,7 +165,7 @@ def test_what_needs_a_frame_goes_by_the_generic_tier(tmp_path, texts, estimator,
     chosen, slower = choose(folder, parity)
 
     assert chosen.tier == "generic"
-    assert slower[0].startswith(f"native: {why}")
+    assert slower[0].startswith(f"native: {reason}")
 
 
 class Mean:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.deployment.targets.tree import USER, Target, image, template
+from headrace.deployment.targets.tree import USER, ExportTarget, image, template
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 PORT = 8080
 # What scrapes /metrics has no token; they hold numbers of requests, and nothing of anybody.
-TOKENS = "/run/secrets/headrace/tokens.json"
+TOKENS = "/run/secrets/headrace/api-keys.json"
 
 
 def texts(version: Version) -> dict[str, str]:  # noqa: ARG001 - the container file is the same for all
-    """Path → text. Without a file of tokens, callers are refused: see `headrace token create`."""
+    """Path → text. Without a file of tokens, callers are refused: see `headrace api-key create`."""
     return {
         "Containerfile": template(
             "Containerfile", user=USER, port=PORT, open="", arguments=f'"--tokens", "{TOKENS}", "--open-metrics"'
@@ -34,4 +34,4 @@ def steps(version: Version, into: Path) -> list[str]:
     ]
 
 
-TARGET = Target(texts=texts, steps=steps)
+TARGET = ExportTarget(texts=texts, steps=steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headrace.deployment.targets import container
-from headrace.deployment.targets.tree import USER, Target, image, name, template
+from headrace.deployment.targets.tree import USER, ExportTarget, image, name, template
 from headrace.serving.options import DRAIN
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def steps(version: Version, into: Path) -> list[str]:
     """What to type."""
     return [
         f"podman build -t {image(version)} {into}",
-        f"kubectl create secret generic {name(version.model)}-tokens --from-file=tokens.json=TOKENS.json",
+        f"kubectl create secret generic {name(version.model)}-tokens --from-file=api-keys.json=TOKENS.json",
         f"kubectl apply -k {into / 'kubernetes'}",
     ]
 
 
-TARGET = Target(texts=texts, steps=steps)
+TARGET = ExportTarget(texts=texts, steps=steps)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.deployment.targets.tree import USER, Target, image, template
+from headrace.deployment.targets.tree import USER, ExportTarget, image, template
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,4 +28,4 @@ def steps(version: Version, into: Path) -> list[str]:
     return [f"podman build -t {image(version)} {into}", f"podman push {image(version)} REGISTRY/{image(version)}"]
 
 
-TARGET = Target(texts=texts, steps=steps)
+TARGET = ExportTarget(texts=texts, steps=steps)

@@ -16,7 +16,7 @@ from headrace.core.errors import DataError
 from headrace.core.folders import copy_folder
 from headrace.core.ids import digest
 from headrace.core.system import release
-from headrace.deployment.staged import folder_name, is_whole
+from headrace.deployment.serving_bundle import folder_name, is_whole
 from headrace.serving.manifest import FILE, Manifest, Served, read_serve, write_manifest
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ USER = 10001  # not root, and nobody's on the host
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class ExportTarget:
     """A kind of place.
 
     Attributes:

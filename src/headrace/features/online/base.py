@@ -57,7 +57,7 @@ class OnlineRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class PublishedRows:
     """What a write changed: rows added or made different, and rows removed."""
 
     rows: int
@@ -71,16 +71,16 @@ class OnlineStore(Protocol):
     death of the writer, and its rows together with its description.
 
     Attributes:
-        near: it is on this machine, and a read takes microseconds.
+        is_local: it is on this machine, and a read takes microseconds.
     """
 
-    near: bool
+    is_local: bool
 
     def table(self, name: str) -> OnlineTable | None:
         """What is known of a table; None before it was published. Quick enough to be asked for each request."""
         ...
 
-    def replace(self, name: str, described: OnlineTable, rows: Rows, *, expected: OnlineTable | None) -> Written:
+    def replace(self, name: str, described: OnlineTable, rows: Rows, *, expected: OnlineTable | None) -> PublishedRows:
         """Makes these rows all that there is of a table, also where they are older than those that were there.
 
         Args:
@@ -96,7 +96,7 @@ class OnlineStore(Protocol):
         """
         ...
 
-    def update(self, name: str, described: OnlineTable, rows: Rows, *, expected: OnlineTable) -> Written:
+    def update(self, name: str, described: OnlineTable, rows: Rows, *, expected: OnlineTable) -> PublishedRows:
         """Adds rows. An older one never takes the place of a newer one; again changes nothing.
 
         Keys and columns are those that are there: rows that are packed otherwise need `replace`.

@@ -161,7 +161,7 @@ def _latest(
         select distinct {", ".join(column(name) for name in keys)}, make_timestamptz({described.as_of}) as {AT}
         from {rows}
     )"""
-    lookup = point_in_time.Lookup(
+    lookup = point_in_time.JoinSpec(
         relation=rows,
         on={name: name for name in keys},
         time=EVENT,

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.core.errors import ConflictError, DataError, HeadraceError, UnavailableError
 from headrace.core.failpoints import reach
 from headrace.core.ids import new_id
-from headrace.features.online.base import OnlineRow, OnlineTable, Written, as_json, from_json
+from headrace.features.online.base import OnlineRow, OnlineTable, PublishedRows, as_json, from_json
 from headrace.features.online.wire import RedisReplyError, Wire, address
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class RedisStore:
         ConfigError: it is no URL of a Redis.
     """
 
-    near = False
+    is_local = False
 
     def __init__(self, url: str) -> None:
         self._address = address(url)
@@ -106,12 +106,12 @@ class RedisStore:
         seen = self._look(name, self._ask(["GET", self._named("table", name)]))
         return None if seen is None else seen.table
 
-    def replace(self, name: str, described: OnlineTable, rows: Rows, *, expected: OnlineTable | None) -> Written:
+    def replace(self, name: str, described: OnlineTable, rows: Rows, *, expected: OnlineTable | None) -> PublishedRows:
         """See OnlineStore."""
         with self._writing() as wire:
             return self._fill(wire, name, described, rows, self._expect(wire, name, expected))
 
-    def update(self, name: str, described: OnlineTable, rows: Rows, *, expected: OnlineTable) -> Written:
+    def update(self, name: str, described: OnlineTable, rows: Rows, *, expected: OnlineTable) -> PublishedRows:
         """See OnlineStore."""
         assert (described.keys, described.columns) == (expected.keys, expected.columns)
         with self._writing() as wire:
@@ -126,7 +126,7 @@ class RedisStore:
                     there = chain(self._all(wire, before.generation), map(_row, newer.items()), coming)
                     return self._fill(wire, name, described, there, before)
             self._apply(wire, name, described, newer, before)
-            return Written(rows=len(newer))
+            return PublishedRows(rows=len(newer))
 
     def read(self, name: str, keys: Sequence[bytes]) -> list[OnlineRow | None]:
         """See OnlineStore."""
@@ -199,7 +199,7 @@ class RedisStore:
             raise _conflict(name)
         return seen
 
-    def _fill(self, wire: Wire, name: str, described: OnlineTable, rows: Rows, before: _Seen | None) -> Written:
+    def _fill(self, wire: Wire, name: str, described: OnlineTable, rows: Rows, before: _Seen | None) -> PublishedRows:
         """Rows into a generation of their own, which is then served; where a key comes twice, the later time stays."""
         self._sweep(wire)
         generation = str(wire.call("INCR", self._named("count")))
@@ -226,7 +226,7 @@ class RedisStore:
             raise
         reach(f"online.committed:{name}")
         removed = 0 if before is None else self._sweep(wire, before.generation) - known
-        return Written(rows=count - same, removed=max(removed, 0))
+        return PublishedRows(rows=count - same, removed=max(removed, 0))
 
     def _serve(self, wire: Wire, name: str, generation: str, described: OnlineTable, before: _Seen | None) -> None:
         """Readers find this generation from now on, unless somebody else came first."""

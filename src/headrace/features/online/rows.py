@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from headrace.features.online.base import OnlineRow, OnlineStore, OnlineTable
     from headrace.features.online.packing import Value
-    from headrace.features.plan import FeaturePlan, LookUp
+    from headrace.features.plan import FeatureLookup, FeaturePlan
 
 Seen = dict[str, int | None]
 ATTEMPTS = 100  # each that fails, a publication came in between
 
 
 @dataclass(frozen=True, kw_only=True)
-class _LookUp:
+class _FeatureLookup:
     """A look-up, made ready for a table as it was published.
 
     Attributes:
@@ -54,7 +54,7 @@ class OnlineFeatures:
 
     def __init__(self, store: OnlineStore, plan: FeaturePlan) -> None:
         self.store, self.plan = store, plan
-        self.near = store.near
+        self.is_local = store.is_local
         needed = dict.fromkeys(
             (*plan.keys, *plan.spine_columns, *(name for lookup in plan.lookups for _, name in lookup.on))
         )
@@ -63,10 +63,10 @@ class OnlineFeatures:
         self._takes = {*needed, plan.at}
         kinds = {**{column.name: column.kind for column in plan.inputs}, **dict(plan.key_columns)}
         self._local = kinds.get(plan.at) == "timestamp"
-        self._tables: dict[str, list[LookUp]] = {}
+        self._tables: dict[str, list[FeatureLookup]] = {}
         for lookup in plan.lookups:
             self._tables.setdefault(lookup.table, []).append(lookup)
-        self._ready: dict[str, tuple[OnlineTable, list[_LookUp]]] = {}
+        self._ready: dict[str, tuple[OnlineTable, list[_FeatureLookup]]] = {}
 
     def full_rows(
         self,
@@ -144,7 +144,7 @@ class OnlineFeatures:
     def _look_up(
         self,
         name: str,
-        lookups: Sequence[LookUp],
+        lookups: Sequence[FeatureLookup],
         at: Sequence[int],
         rows: list[dict[str, Any]],
         seen: Sequence[Seen] | None,
@@ -185,7 +185,7 @@ class OnlineFeatures:
             raise UnavailableError(f"features of {name!r} were never published.", hint="headrace run publish")
         return table
 
-    def _made_ready(self, name: str, table: OnlineTable, lookups: Sequence[LookUp]) -> list[_LookUp]:
+    def _made_ready(self, name: str, table: OnlineTable, lookups: Sequence[FeatureLookup]) -> list[_FeatureLookup]:
         known = self._ready.get(name)
         if known is not None and known[0] is table:
             return known[1]
@@ -195,7 +195,7 @@ class OnlineFeatures:
         return ready
 
 
-def _ready(table: OnlineTable, packing: Packing, lookup: LookUp, *, alone: bool) -> _LookUp:
+def _ready(table: OnlineTable, packing: Packing, lookup: FeatureLookup, *, alone: bool) -> _FeatureLookup:
     spine = dict(lookup.on)
     if set(spine) != {name for name, _ in table.keys}:
         raise UnavailableError(
@@ -209,7 +209,7 @@ def _ready(table: OnlineTable, packing: Packing, lookup: LookUp, *, alone: bool)
             f"{lookup.table!r}: {error.what}",
             hint="It has changed since the model was trained: train and deploy again.",
         ) from None
-    return _LookUp(
+    return _FeatureLookup(
         on=tuple(spine[name] for name, _ in table.keys),
         name=lookup.table if alone else f"{lookup.table} by {', '.join(spine.values())}",
         names=tuple(ours for _, ours in lookup.columns),
@@ -222,7 +222,7 @@ def _is_fresh(time: int, at: int, reach: int | None) -> bool:
     return time <= at and (reach is None or time >= at - reach)
 
 
-def _key(table: OnlineTable, lookup: _LookUp, place: int, row: Mapping[str, Any]) -> bytes | None:
+def _key(table: OnlineTable, lookup: _FeatureLookup, place: int, row: Mapping[str, Any]) -> bytes | None:
     try:
         return key(table.keys, [row[name] for name in lookup.on])
     except DataError as error:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from headrace.core.errors import ConflictError, UnavailableError
 from headrace.core.failpoints import reach
-from headrace.features.online.base import OnlineRow, Written, as_json, from_json
+from headrace.features.online.base import OnlineRow, PublishedRows, as_json, from_json
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -50,7 +50,7 @@ class SqliteStore:
             made again is noticed all the same.)
     """
 
-    near = True
+    is_local = True
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -69,24 +69,24 @@ class SqliteStore:
                 self._mine.tables[name] = _known(connection, name)
             return self._mine.tables[name]
 
-    def replace(self, name: str, described: OnlineTable, rows: Rows, *, expected: OnlineTable | None) -> Written:
+    def replace(self, name: str, described: OnlineTable, rows: Rows, *, expected: OnlineTable | None) -> PublishedRows:
         """See OnlineStore. Writes only what differs, so that the log stays short."""
         table = _quoted(name)
         with self._writing(name, described, expected) as connection:
             if connection.execute(f"select 1 from {table} limit 1").fetchone() is None:
-                return Written(rows=_count(connection.executemany(NEWER.format(table=table), rows)))
+                return PublishedRows(rows=_count(connection.executemany(NEWER.format(table=table), rows)))
             connection.execute(ROWS.format(table="temp.staged"))
             connection.executemany(NEWER.format(table="temp.staged"), rows)
             removed = _count(connection.execute(GONE.format(table=table)))
             changed = _count(connection.execute(CHANGED.format(table=table)))
             connection.execute("drop table temp.staged")
-            return Written(rows=changed, removed=removed)
+            return PublishedRows(rows=changed, removed=removed)
 
-    def update(self, name: str, described: OnlineTable, rows: Rows, *, expected: OnlineTable) -> Written:
+    def update(self, name: str, described: OnlineTable, rows: Rows, *, expected: OnlineTable) -> PublishedRows:
         """See OnlineStore."""
         assert (described.keys, described.columns) == (expected.keys, expected.columns)
         with self._writing(name, described, expected) as connection:
-            return Written(rows=_count(connection.executemany(NEWER.format(table=_quoted(name)), rows)))
+            return PublishedRows(rows=_count(connection.executemany(NEWER.format(table=_quoted(name)), rows)))
 
     def read(self, name: str, keys: Sequence[bytes]) -> list[OnlineRow | None]:
         """See OnlineStore."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class ScoredRows:
     """What a write did.
 
     Attributes:
@@ -31,7 +31,7 @@ class Destination(Protocol):
 
     name: str
 
-    def write(self, predictions: pa.Table, *, id: str) -> Written:  # noqa: A002
+    def write(self, predictions: pa.Table, *, id: str) -> ScoredRows:  # noqa: A002
         """Brings one partition in.
 
         Afterwards each of these predictions is there once and is what was given; all others are as they were. One that

@@ -46,7 +46,7 @@ from headrace.core.clock import now
 from headrace.core.errors import ConfigError, DataError
 from headrace.core.failpoints import reach
 from headrace.core.state import Instant
-from headrace.inference.destinations.base import Written
+from headrace.inference.destinations.base import ScoredRows
 from headrace.inference.destinations.difference import compare
 from headrace.inference.destinations.flat import flat
 from headrace.scoring.columns import AT, ID
@@ -91,14 +91,14 @@ class DatabaseTable:
             schema=self._schema,
         )
 
-    def write(self, predictions: pa.Table, *, id: str) -> Written:  # noqa: A002
+    def write(self, predictions: pa.Table, *, id: str) -> ScoredRows:  # noqa: A002
         """See Destination."""
         rows = flat(predictions)
         with self._explained():
             self._prepare(rows.schema)
             written = self._write(rows, id)
         reach(f"database.committed:{self._table}")
-        return Written(rows=written)
+        return ScoredRows(rows=written)
 
     def identity(self) -> str | None:
         """See Destination."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.inference.destinations.base import Written
+from headrace.inference.destinations.base import ScoredRows
 from headrace.inference.destinations.difference import difference, nearby
 from headrace.lakehouse.columns import common
 from headrace.lakehouse.commit import Append, Upsert
@@ -32,7 +32,7 @@ class DeltaTable:
         self.name = table
         self._lakehouse = lakehouse
 
-    def write(self, predictions: pa.Table, *, id: str) -> Written:  # noqa: A002
+    def write(self, predictions: pa.Table, *, id: str) -> ScoredRows:  # noqa: A002
         """See Destination."""
 
         def change(snapshot: Snapshot | None) -> Change | None:
@@ -48,7 +48,7 @@ class DeltaTable:
             return self._changed(snapshot, rows) if both == there else Upsert(rows, key=(ID,))
 
         commit = self._lakehouse.commit(self.name, id, change)
-        return Written(rows=commit.rows_written, version=commit.version)
+        return ScoredRows(rows=commit.rows_written, version=commit.version)
 
     def identity(self) -> str | None:
         """See Destination."""

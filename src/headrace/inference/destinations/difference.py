@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class PendingRows:
     """What has to be written.
 
     Attributes:
@@ -36,7 +36,7 @@ class Difference:
 
 def difference(
     connection: duckdb.DuckDBPyConnection, new: pa.Schema, standing: str, there: Collection[str]
-) -> Difference:
+) -> PendingRows:
     """Compares the view `new` with what stands.
 
     Args:
@@ -59,10 +59,10 @@ def difference(
         where o.{ID} is null or {differs}
         """
     ).to_arrow_table()
-    return Difference(rows=changed.drop_columns(["_stands"]), replace=bool(pc.any(changed.column("_stands")).as_py()))
+    return PendingRows(rows=changed.drop_columns(["_stands"]), replace=bool(pc.any(changed.column("_stands")).as_py()))
 
 
-def compare(new: pa.Table, standing: pa.Table) -> Difference:
+def compare(new: pa.Table, standing: pa.Table) -> PendingRows:
     """The same for two tables in memory."""
     with connect([], {"new": new, "standing": standing}) as connection:
         return difference(connection, new.schema, "standing", standing.schema.names)

@@ -22,7 +22,7 @@ import pyarrow.parquet
 from headrace.core.errors import DataError
 from headrace.core.failpoints import reach
 from headrace.core.locks import hold
-from headrace.inference.destinations.base import Written
+from headrace.inference.destinations.base import ScoredRows
 from headrace.inference.destinations.difference import compare
 from headrace.inference.destinations.flat import flat
 from headrace.lakehouse.columns import common, type_name
@@ -39,7 +39,7 @@ LOCK, NEW = ".headrace.lock", ".new"
 MOVE = "Move the file away; the same command then writes it anew."
 
 
-class Files:
+class FilesDestination:
     """See Destination.
 
     Args:
@@ -51,7 +51,7 @@ class Files:
         self.name = f"{format} files in {folder}"
         self._folder, self._format = folder, format
 
-    def write(self, predictions: pa.Table, *, id: str) -> Written:  # noqa: A002
+    def write(self, predictions: pa.Table, *, id: str) -> ScoredRows:  # noqa: A002
         """See Destination. A reader sees each file before or after, and several files one after the other."""
         del id  # the same predictions come to the same files
         rows = predictions if self._format == "parquet" else flat(predictions)
@@ -61,7 +61,7 @@ class Files:
                 written = sum(self._replace(file, some) for file, some in self._by_file(rows))
         except OSError as error:
             raise DataError(f"{self.name} cannot be written: {error.strerror or error}.") from error
-        return Written(rows=written)
+        return ScoredRows(rows=written)
 
     def identity(self) -> str | None:
         """See Destination."""

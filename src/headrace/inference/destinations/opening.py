@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import NotFoundError
-from headrace.inference.declarations import Database
-from headrace.inference.declarations import Files as DeclaredFiles
+from headrace.inference.declarations import Database, Files
 from headrace.inference.destinations.delta import DeltaTable
 
 if TYPE_CHECKING:
@@ -35,8 +34,8 @@ def destination(declared: Into, lakehouse: Lakehouse, environment: Environment) 
                 hint=f'[env.{environment.name}.databases]\n{declared.name} = {{secret = "NAME"}}',
             )
         return DatabaseTable(environment.database_url(declared.name), database=declared.name, table=declared.table)
-    if isinstance(declared, DeclaredFiles):
-        from headrace.inference.destinations.files import Files
+    if isinstance(declared, Files):
+        from headrace.inference.destinations.files import FilesDestination
 
-        return Files(environment.root / Path(declared.path), format=declared.format)
+        return FilesDestination(environment.root / Path(declared.path), format=declared.format)
     return DeltaTable(lakehouse, declared)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 CHUNK = 32_768  # rows that are predicted at a time, whatever the engine, so that each gives the same bits
 
 
-class Engine(Protocol):
+class ScoringEngine(Protocol):
     """Predicts.
 
     Attributes:

@@ -110,13 +110,13 @@ def answer(batch: pa.RecordBatch, package: bytes, model: str, number: int) -> pa
 @cache
 def _predictor(package: bytes) -> Any:
     """The predictor of a package, unpacked and loaded once in this process."""
-    from headrace.scoring.predictor import Predictor
+    from headrace.scoring.predictor import PackagePredictor
 
     folder = Path(tempfile.mkdtemp(prefix="headrace-package-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with zipfile.ZipFile(io.BytesIO(package)) as archive:
         archive.extractall(folder)  # made by this program
-    return Predictor(folder)
+    return PackagePredictor(folder)
 
 
 def _packed(folder: Path) -> bytes:
@@ -169,7 +169,8 @@ def _check_listens(url: str) -> None:
         raise _unusable(f"{host}:{port}: {error.strerror or error}") from None
 
 
-def _unusable(why: str) -> ConfigError:
+def _unusable(reason: str) -> ConfigError:
     return ConfigError(
-        f"the Spark Connect server cannot be used: {why}.", hint='[env.…] spark = "sc://host:15002" says where it is.'
+        f"the Spark Connect server cannot be used: {reason}.",
+        hint='[env.…] spark = "sc://host:15002" says where it is.',
     )

@@ -14,7 +14,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from headrace.scoring.predictor import Predictor
+    from headrace.scoring.predictor import PackagePredictor
 
 
 def main() -> None:
@@ -44,12 +44,12 @@ def main() -> None:
             send(connection, {"chunk": told["chunk"]}, records)
 
 
-def _predictor(folder: Path) -> Predictor:
-    from headrace.scoring.predictor import Predictor
+def _predictor(folder: Path) -> PackagePredictor:
+    from headrace.scoring.predictor import PackagePredictor
 
     if json.loads((folder / "spec.json").read_text(encoding="utf-8"))["estimator"] == "lightgbm":
         _import_lightgbm()
-    return Predictor(folder)
+    return PackagePredictor(folder)
 
 
 def _import_lightgbm() -> None:

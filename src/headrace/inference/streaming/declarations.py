@@ -29,7 +29,7 @@ class Kafka:
 
 
 @dataclass(frozen=True)
-class Changes:
+class ChangeFeed:
     """The change feed of a table."""
 
     table: str
@@ -55,9 +55,9 @@ def kafka(topic: str, *, cluster: str | None = None) -> Kafka:
     return Kafka(topic, cluster)
 
 
-def changes(table: Table | str) -> Changes:
+def change_feed(table: Table | str) -> ChangeFeed:
     """The rows that are added to a table or changed in it, each version once. The table is declared with `change_feed=True`."""
-    return Changes(check_name(table if isinstance(table, str) else table.name, declared=False))
+    return ChangeFeed(check_name(table if isinstance(table, str) else table.name, declared=False))
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Stream:
     that look-ups go by, and, unless it is that of the message, the moment. Other columns are passed over.
 
     Args:
-        source: `hr.kafka("topic")` or `hr.changes("silver.orders")`.
+        source: `hr.kafka("topic")` or `hr.change_feed("silver.orders")`.
         into: the table of predictions, made when it is not there; or `hr.kafka("topic")`.
         dead_letters: where messages go that cannot be scored, each with the reason: a table or a topic. Unless said,
             `into` with `_dead_letters` (a topic: `-dead-letters`) after it.
@@ -79,7 +79,7 @@ class Stream:
     """
 
     _: KW_ONLY
-    source: Kafka | Changes
+    source: Kafka | ChangeFeed
     into: str | Kafka
     dead_letters: str | Kafka | None = None
     group: str | None = None
@@ -88,9 +88,10 @@ class Stream:
     max_wait: str = "100ms"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.source, Kafka | Changes):
+        if not isinstance(self.source, Kafka | ChangeFeed):
             raise DeclarationError(
-                f"Stream(source={self.source!r}) is no source.", hint='hr.kafka("topic") or hr.changes("silver.orders")'
+                f"Stream(source={self.source!r}) is no source.",
+                hint='hr.kafka("topic") or hr.change_feed("silver.orders")',
             )
         for where in (self.into, self.dead_letters):
             if isinstance(where, str):
@@ -100,7 +101,7 @@ class Stream:
         if self.into == self.letters:
             raise DeclarationError("predictions and dead letters of a stream go to different places.")
         if self.source in (self.into, self.letters) or (
-            isinstance(self.source, Changes) and self.source.table in (self.into, self.letters)
+            isinstance(self.source, ChangeFeed) and self.source.table in (self.into, self.letters)
         ):
             raise DeclarationError(f"a stream would read what it writes: {self.source}.")
         check_whole("Stream", max_messages=self.max_messages, max_bytes=self.max_bytes)

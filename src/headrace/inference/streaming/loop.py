@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from headrace.inference.streaming.requests import AtWork, Scored
     from headrace.inference.streaming.sinks.base import Sink
-    from headrace.inference.streaming.sources.base import Batch, Source
-    from headrace.inference.streaming.telling import Telling
+    from headrace.inference.streaming.sources.base import Batch, MessageSource
+    from headrace.inference.streaming.worker_status import WorkerStatus
 
 WAIT = 1.0  # seconds between attempts to write
 
@@ -43,13 +43,13 @@ def positions(
 
 def run(
     model: str,
-    source: Source,
+    source: MessageSource,
     sink: Sink,
     letters: Sink,
     *,
     settled: set[tuple[int, int]],
     follow: Callable[[], AtWork | None],
-    telling: Telling,
+    telling: WorkerStatus,
     stop: Callable[[], bool],
     once: bool = False,
 ) -> None:
@@ -106,7 +106,7 @@ def _nobody(model: str) -> None:
     raise UnavailableError(f"{model} has no version in Production.", hint="headrace run deploy")
 
 
-def _write(model: str, source: Source, sink: Sink, letters: Sink, batch: Batch, scored: Scored) -> Scored:
+def _write(model: str, source: MessageSource, sink: Sink, letters: Sink, batch: Batch, scored: Scored) -> Scored:
     """Gives what became of the messages: a prediction that the sink will never take is a dead letter after all."""
     if scored.letters:
         letters.write(letters_table(model, source.topic, scored.letters), batch.ends)

@@ -65,7 +65,7 @@ class AtWork:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """A message that cannot be scored."""
 
     message: Message
@@ -82,11 +82,11 @@ class Scored:
 
     predictions: pa.Table | None
     predicted: Sequence[Message]
-    letters: Sequence[Letter]
+    letters: Sequence[DeadLetter]
 
-    def without(self, refused: Mapping[int, str]) -> tuple[Scored, list[Letter]]:
+    def without(self, refused: Mapping[int, str]) -> tuple[Scored, list[DeadLetter]]:
         """The same without the predictions in these places, which are dead letters for these reasons; and those alone."""
-        late = [Letter(self.predicted[place], reason[:SHOWN]) for place, reason in refused.items()]
+        late = [DeadLetter(self.predicted[place], reason[:SHOWN]) for place, reason in refused.items()]
         left = [place for place in range(len(self.predicted)) if place not in refused]
         predictions = None if self.predictions is None else self.predictions.take(left)
         kept = [self.predicted[place] for place in left]
@@ -100,7 +100,7 @@ def score(at_work: AtWork, messages: Sequence[Message]) -> Scored:
         UnavailableError, ConflictError: features cannot be read now, which is no message's fault.
         DataError: the version fails on every one of several messages, so that it is at fault.
     """
-    letters: list[Letter] = []
+    letters: list[DeadLetter] = []
     asked = _each([(message, message) for message in messages], lambda given: _request(at_work, given), letters)
     parts = _halved(asked, at_work.features.full_rows, letters)
     full = [pair for some, rows in parts for pair in zip(some, rows, strict=True)]
@@ -122,7 +122,7 @@ def score(at_work: AtWork, messages: Sequence[Message]) -> Scored:
     )
 
 
-def letters_table(model: str, topic: str, letters: Sequence[Letter]) -> pa.Table:
+def letters_table(model: str, topic: str, letters: Sequence[DeadLetter]) -> pa.Table:
     """Dead letters as rows."""
     at = now()
     rows = [
@@ -146,19 +146,19 @@ def letters_table(model: str, topic: str, letters: Sequence[Letter]) -> pa.Table
 
 
 def _each(
-    pairs: Sequence[tuple[Message, Given]], do: Callable[[Given], Made], letters: list[Letter]
+    pairs: Sequence[tuple[Message, Given]], do: Callable[[Given], Made], letters: list[DeadLetter]
 ) -> list[tuple[Message, Made]]:
     found: list[tuple[Message, Made]] = []
     for message, given in pairs:
         try:
             found.append((message, do(given)))
         except DataError as error:
-            letters.append(Letter(message, _reason(error)))
+            letters.append(DeadLetter(message, _reason(error)))
     return found
 
 
 def _halved(
-    pairs: Sequence[tuple[Message, Given]], do: Callable[[list[Given]], Made], letters: list[Letter]
+    pairs: Sequence[tuple[Message, Given]], do: Callable[[list[Given]], Made], letters: list[DeadLetter]
 ) -> list[tuple[list[Message], Made]]:
     """All at once; where that fails, each half, so that few bad ones among many cost little."""
     if not pairs:
@@ -169,7 +169,7 @@ def _halved(
         raise
     except Exception as error:  # noqa: BLE001  # whatever a model does with one message, the others are scored
         if len(pairs) == 1:
-            letters.append(Letter(pairs[0][0], _reason(error)))
+            letters.append(DeadLetter(pairs[0][0], _reason(error)))
             return []
     middle = len(pairs) // 2
     return _halved(pairs[:middle], do, letters) + _halved(pairs[middle:], do, letters)

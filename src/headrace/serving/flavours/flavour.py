@@ -17,7 +17,7 @@ from headrace.core.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from headrace.serving.flavours.signature import Signature
+    from headrace.serving.flavours.signature import ModelSignature
     from headrace.serving.predictors.base import Answer, Row, Shape
 
 PREDICTION = "prediction"
@@ -37,7 +37,7 @@ class Flavour:
         shape: of its output.
     """
 
-    signature: Signature
+    signature: ModelSignature
     ask: Callable[[Any, Mapping[str, Any]], Any]
     tier: Literal["generic", "pyfunc"] = "pyfunc"
     columns: tuple[str, ...] = ()

@@ -23,16 +23,16 @@ from headrace.features.plan import FeaturePlan
 from headrace.serving.codec import Codec
 from headrace.serving.declarations import Serve
 from headrace.serving.flavours.flavour import Flavour, NotByRowError, shape_of, table, through
-from headrace.serving.flavours.signature import Signature, UnknownInputsError
+from headrace.serving.flavours.signature import ModelSignature, UnknownInputsError
 from headrace.serving.flavours.whole import Whole
 from headrace.serving.manifest import Manifest, Served
 from headrace.serving.predictors import UnfitError, cost
 from headrace.serving.predictors.pyfunc import own
-from headrace.serving.protocols.asked import NEUTRAL
-from headrace.serving.traffic import Traffic
+from headrace.serving.protocols.prediction_request import NEUTRAL
+from headrace.serving.traffic import ServedTraffic
 from headrace.serving.version import INLINE, Serving
 from headrace.tracking.artifact_store import COPY, ArtifactStore, is_here, repository
-from headrace.training.logged import LOADER
+from headrace.training.fit_and_log import LOADER
 from headrace.training.package import read_spec
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 ASKED = ("models:/", "runs:/")  # what a tracking server is asked for
 
 
-def load_bare(place: str, *, serve: Serve | None = None, held: ExitStack | None = None) -> Traffic:
+def load_bare(place: str, *, serve: Serve | None = None, held: ExitStack | None = None) -> ServedTraffic:
     """Loads a model from a folder, or from a URI that MLflow knows (`models:/name/3`, `runs:/…/model`).
 
     Args:
@@ -65,7 +65,7 @@ def load_bare(place: str, *, serve: Serve | None = None, held: ExitStack | None 
     return traffic
 
 
-def _load(place: str, folder: Path, serve: Serve | None) -> Traffic:
+def _load(place: str, folder: Path, serve: Serve | None) -> ServedTraffic:
     from mlflow.models import Model
 
     kept: Any = Model.load(str(folder))
@@ -88,12 +88,12 @@ def _load(place: str, folder: Path, serve: Serve | None) -> Traffic:
         spool="",
     )
     try:
-        signature = Signature(kept.signature, _packaged(kept, folder))
+        signature = ModelSignature(kept.signature, _packaged(kept, folder))
         rows = _examples(kept, folder, signature)
         predictor, slower = _choose(model, signature, rows)
-    except (UnknownInputsError, NotByRowError) as why:
-        return Traffic(manifest=manifest, primary=_whole(manifest, model, str(why)))
-    return Traffic(manifest=manifest, primary=_serving(manifest, signature, predictor, rows, slower))
+    except (UnknownInputsError, NotByRowError) as reason:
+        return ServedTraffic(manifest=manifest, primary=_whole(manifest, model, str(reason)))
+    return ServedTraffic(manifest=manifest, primary=_serving(manifest, signature, predictor, rows, slower))
 
 
 def _folder(place: str, copies: ExitStack) -> Path:
@@ -131,10 +131,10 @@ def _folder(place: str, copies: ExitStack) -> Path:
     return folder
 
 
-def _missing(place: str, at: str, why: str) -> DataError:
+def _missing(place: str, at: str, reason: str) -> DataError:
     where = "" if at == place else f" at {at}"
     return DataError(
-        f"there is no MLmodel for {place!r}{where}: {why}.",
+        f"there is no MLmodel for {place!r}{where}: {reason}.",
         hint="Restore the artifacts from a backup, or name another version or folder.",
     )
 
@@ -175,7 +175,7 @@ def _loaded(folder: Path) -> Any:
         ) from error
 
 
-def _examples(kept: Any, folder: Path, signature: Signature) -> list[Row]:
+def _examples(kept: Any, folder: Path, signature: ModelSignature) -> list[Row]:
     """The rows of the input example; none when there is none that fits the signature."""
     if kept.saved_input_example_info is None:
         return []
@@ -192,7 +192,7 @@ def _examples(kept: Any, folder: Path, signature: Signature) -> list[Row]:
     return [[None if value != value else value for value in row] for row in rows]  # noqa: PLR0124  # NaN
 
 
-def _choose(model: Any, signature: Signature, rows: list[Row]) -> tuple[Flavour, list[str]]:
+def _choose(model: Any, signature: ModelSignature, rows: list[Row]) -> tuple[Flavour, list[str]]:
     """The flavour's own `predict` where it answers the examples as MLflow's does; and why not."""
     enforced = Flavour(signature=signature, ask=through(model))
     tried = rows or [_made_up(signature)]
@@ -229,11 +229,11 @@ def _answers(predictor: Flavour, rows: list[Row]) -> str:
     return repr([predictor.many(rows), [predictor.one(row) for row in rows]])
 
 
-def _made_up(signature: Signature) -> Row:
+def _made_up(signature: ModelSignature) -> Row:
     return [NEUTRAL[column.kind] for column in signature.inputs]
 
 
-def _whole(manifest: Manifest, model: Any, why: str) -> Serving:
+def _whole(manifest: Manifest, model: Any, reason: str) -> Serving:
     plan = FeaturePlan(spine="", at="at", keys=(), key_types=(), inputs=(), features=(), lookups=(), calls=())
     return Serving(
         manifest=manifest,
@@ -248,13 +248,13 @@ def _whole(manifest: Manifest, model: Any, why: str) -> Serving:
         sample=(),
         call=INLINE,
         row=0.0,
-        slower=(f"generic: {why}",),
+        slower=(f"generic: {reason}",),
         shape="whole",
     )
 
 
 def _serving(
-    manifest: Manifest, signature: Signature, predictor: Flavour, rows: list[Row], slower: list[str]
+    manifest: Manifest, signature: ModelSignature, predictor: Flavour, rows: list[Row], slower: list[str]
 ) -> Serving:
     names = frozenset(column.name for column in signature.inputs)
     at = "at"

@@ -32,7 +32,7 @@ class UnknownInputsError(Exception):
     """A signature asks for something else than rows of numbers, texts and times; the text says for what."""
 
 
-class Signature:
+class ModelSignature:
     """What a model takes, by what MLflow keeps of it.
 
     Args:

@@ -7,10 +7,10 @@ their Python packages and without pandas. `generic`: the way of batch scoring, a
 Not for reading requests or writing answers (`serving.codec`, `serving.protocols`): rows come in the order of the inputs.
 """
 
-from headrace.serving.predictors.base import Answer, Predictor, Row, UnfitError
+from headrace.serving.predictors.base import Answer, BlockPredictor, Row, UnfitError
 from headrace.serving.predictors.choose import choose, cost
 from headrace.serving.predictors.generic import Generic
 from headrace.serving.predictors.native import Native
 from headrace.serving.predictors.pyfunc import Pyfunc
 
-__all__ = ["Answer", "Generic", "Native", "Predictor", "Pyfunc", "Row", "UnfitError", "choose", "cost"]
+__all__ = ["Answer", "BlockPredictor", "Generic", "Native", "Pyfunc", "Row", "UnfitError", "choose", "cost"]

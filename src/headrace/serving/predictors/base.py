@@ -17,7 +17,7 @@ class UnfitError(Exception):
     """A tier cannot take this version; the text says why."""
 
 
-class Predictor(Protocol):
+class BlockPredictor(Protocol):
     """Rows in the order of the plan's inputs → outputs in the order of `columns`.
 
     `one` is for one thread at a time; `many` may run in other threads meanwhile.

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from headrace.serving.manifest import Parity
-    from headrace.serving.predictors.base import Predictor, Row
+    from headrace.serving.predictors.base import BlockPredictor, Row
 
 TIERS: tuple[type[Native | Generic | Pyfunc], ...] = (Native, Generic, Pyfunc)
 
 
-def choose(folder: Path, parity: Parity) -> tuple[Predictor, list[str]]:
+def choose(folder: Path, parity: Parity) -> tuple[BlockPredictor, list[str]]:
     """The first tier that answers the parity file to the last bit, and why faster ones do not.
 
     Args:
@@ -49,7 +49,7 @@ def choose(folder: Path, parity: Parity) -> tuple[Predictor, list[str]]:
     )
 
 
-def compare(predictor: Predictor, parity: Parity) -> None:
+def compare(predictor: BlockPredictor, parity: Parity) -> None:
     """Asks for the samples.
 
     Raises:
@@ -65,7 +65,7 @@ def compare(predictor: Predictor, parity: Parity) -> None:
         raise UnfitError(f"{differ} of {len(rows)} samples differ, {alone} of {len(parity.alone)} asked alone")
 
 
-def cost(predictor: Predictor, row: Row) -> tuple[float, float]:
+def cost(predictor: BlockPredictor, row: Row) -> tuple[float, float]:
     """Seconds that a call takes, and seconds for each row more."""
     one = _seconds(lambda: predictor.one(row))
     many = _seconds(lambda: predictor.many([row] * 101))

@@ -21,20 +21,20 @@ class Generic:
     tier = "generic"
 
     def __init__(self, folder: Path) -> None:
-        from headrace.scoring.predictor import Predictor
+        from headrace.scoring.predictor import PackagePredictor
         from headrace.training.output import columns
 
         try:
-            self._packaged = Predictor(folder / PACKAGE)
+            self._packaged = PackagePredictor(folder / PACKAGE)
         except HeadraceError as error:
             raise UnfitError(str(error)) from error
         self._inputs = [column.name for column in self._packaged.plan.inputs]
         self.columns = tuple(columns(self._packaged.spec.task, self._packaged.spec.classes))
 
     def many(self, rows: list[Row]) -> list[Answer]:
-        """See Predictor."""
+        """See PackagePredictor."""
         return lists(self._packaged.predict(frame(self._inputs, rows)))
 
     def one(self, row: Row) -> Answer:
-        """See Predictor."""
+        """See PackagePredictor."""
         return self.many([row])[0]

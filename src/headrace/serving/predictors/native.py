@@ -12,10 +12,10 @@ from headrace.features.plan import FeaturePlan
 from headrace.serving.manifest import PACKAGE
 from headrace.serving.predictors.base import UnfitError
 from headrace.serving.predictors.block import Block
-from headrace.serving.predictors.finish import Finish
 from headrace.serving.predictors.lightgbm import LightGBM
-from headrace.serving.predictors.on_demand import OnDemand
+from headrace.serving.predictors.on_demand import OnDemandCalls
 from headrace.serving.predictors.onnx import Onnx
+from headrace.serving.predictors.postprocess import Postprocess
 from headrace.serving.predictors.sklearn import Sklearn
 from headrace.serving.predictors.xgboost import XGBoost
 
@@ -44,11 +44,11 @@ class Native:
         if kept not in SCORERS:
             raise UnfitError(f"the estimator is kept as {kept}")
         plan = FeaturePlan.from_json(spec["plan"])
-        self._on_demand = OnDemand(folder / PACKAGE, plan) if plan.calls else None
+        self._on_demand = OnDemandCalls(folder / PACKAGE, plan) if plan.calls else None
         names = [column.name for column in plan.inputs] + (self._on_demand.names if self._on_demand else [])
         self._block = Block(names, plan.features, spec["categories"])
         self._scorer = SCORERS[kept](folder / PACKAGE / "estimator", self._block.alone, spec)
-        self._finish = Finish(spec, self._scorer.outputs)
+        self._finish = Postprocess(spec, self._scorer.outputs)
         self.columns = self._finish.columns
 
     def one(self, row: Row) -> Answer:

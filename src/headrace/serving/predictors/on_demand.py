@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from headrace.serving.predictors.base import Row
 
 
-class OnDemand:
+class OnDemandCalls:
     """The functions of a package, called as `features.matrix` calls them.
 
     Args:

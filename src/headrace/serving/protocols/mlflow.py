@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 
 from headrace.serving.codec import BadRequestError, document, listed, named
-from headrace.serving.protocols.asked import RefusedRequestError, params_of
+from headrace.serving.protocols.prediction_request import RefusedRequestError, params_of
 
 if TYPE_CHECKING:
     from headrace.serving.codec import Codec
     from headrace.serving.messages import Request
     from headrace.serving.predictors import Row
-    from headrace.serving.protocols.asked import Part
+    from headrace.serving.protocols.prediction_request import RequestPart
     from headrace.serving.version import Serving
 
 JSON = b"application/json"
@@ -70,7 +70,7 @@ def _rows(codec: Codec, asked: dict[str, Any], given: str) -> list[Row]:
     return codec.check(listed(data, given))
 
 
-def write(part: Part) -> bytes:
+def write(part: RequestPart) -> bytes:
     """`{"predictions": …}` as MLflow writes what such a model gives, in the order of the rows: `[{output: value}]` for ours."""
     columns, shape = part.serving.columns, part.serving.shape
     if shape == "whole":

@@ -15,19 +15,19 @@ from headrace.core.clock import now
 from headrace.core.errors import DataError
 from headrace.features.keys import moment, typed_all
 from headrace.serving.codec import BadRequestError, document, listed, named
-from headrace.serving.protocols.asked import Part, decision
+from headrace.serving.protocols.prediction_request import RequestPart, decision
 from headrace.serving.traffic import unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from headrace.serving.messages import Request
-    from headrace.serving.protocols.asked import Keys, Known
-    from headrace.serving.traffic import Assigned, Traffic
+    from headrace.serving.protocols.prediction_request import Keys, Known
+    from headrace.serving.traffic import Assigned, ServedTraffic
     from headrace.serving.version import Serving
 
 
-def read(traffic: Traffic, request: Request, number: str) -> tuple[list[Part], bool]:
+def read(traffic: ServedTraffic, request: Request, number: str) -> tuple[list[RequestPart], bool]:
     """The rows, by the version that answers them, and whether their features are asked for.
 
     Args:
@@ -66,7 +66,7 @@ def _keys(serving: Serving, place: int, row: Any) -> Keys:
         raise BadRequestError(f"row {place}: {error.what}") from None
 
 
-def _parts(traffic: Traffic, rows: list[Mapping[str, Any]], keys: list[Keys], number: str) -> list[Part]:
+def _parts(traffic: ServedTraffic, rows: list[Mapping[str, Any]], keys: list[Keys], number: str) -> list[RequestPart]:
     if traffic.split is None:
         return [_part(traffic.primary, rows, keys, None)]
     of_primary = traffic.primary.plan.key_columns
@@ -80,7 +80,7 @@ def _parts(traffic: Traffic, rows: list[Mapping[str, Any]], keys: list[Keys], nu
             divided.setdefault(serving.served.version, []).append(assigned)
         servings[serving.served.version] = serving
         places.setdefault(serving.served.version, []).append(place)
-    parts: list[Part] = []
+    parts: list[RequestPart] = []
     for version, serving in servings.items():
         mine = places[version]
         if serving.plan.key_columns == of_primary:
@@ -93,9 +93,9 @@ def _parts(traffic: Traffic, rows: list[Mapping[str, Any]], keys: list[Keys], nu
     return parts
 
 
-def _part(serving: Serving, rows: list[Mapping[str, Any]], keys: list[Keys], places: list[int] | None) -> Part:
+def _part(serving: Serving, rows: list[Mapping[str, Any]], keys: list[Keys], places: list[int] | None) -> RequestPart:
     if not all(serving.full.issubset(row) for row in rows):
-        return Part(serving, [], places, asked=rows, keys=keys)
+        return RequestPart(serving, [], places, asked=rows, keys=keys)
     codec, plan = serving.codec, serving.plan
     known: list[Known] = []
     for place, row in enumerate(rows):
@@ -108,10 +108,10 @@ def _part(serving: Serving, rows: list[Mapping[str, Any]], keys: list[Keys], pla
             known.append(decision(serving, keys[place], at))
         except DataError as error:
             raise BadRequestError(f"row {place}: {error.what}") from None
-    return Part(serving, codec.check([[row[name] for name in codec.names] for row in rows]), places, known=known)
+    return RequestPart(serving, codec.check([[row[name] for name in codec.names] for row in rows]), places, known=known)
 
 
-def write(traffic: Traffic, parts: list[Part], ids: list[list[str]], *, features: bool) -> bytes:
+def write(traffic: ServedTraffic, parts: list[RequestPart], ids: list[list[str]], *, features: bool) -> bytes:
     """The predictions in the order of the rows. Where versions share the traffic, each says which one answered it."""
     said: list[dict[str, Any]] = []
     for part, numbers in zip(parts, ids, strict=True):

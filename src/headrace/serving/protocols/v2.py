@@ -14,7 +14,7 @@ import orjson
 
 from headrace.serving.codec import BadRequestError, document, listed, named
 from headrace.serving.messages import JSON, Answer
-from headrace.serving.protocols.asked import RefusedRequestError, params_of
+from headrace.serving.protocols.prediction_request import RefusedRequestError, params_of
 from headrace.serving.protocols.tensors import DATATYPES, check_size, from_binary, from_json, to_binary
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from headrace.serving.messages import Request
     from headrace.serving.predictors import Row
-    from headrace.serving.protocols.asked import Part
+    from headrace.serving.protocols.prediction_request import RequestPart
     from headrace.serving.version import Serving
 
 TAKEN = {"id", "inputs", "outputs", "parameters"}
@@ -218,7 +218,7 @@ def _column(name: str, shape: list[int], data: list[Any]) -> list[Any]:
     return data
 
 
-def write(part: Part, inference: Inference, number: str, headers: bytes) -> Answer:
+def write(part: RequestPart, inference: Inference, number: str, headers: bytes) -> Answer:
     """The wanted outputs as tensors.
 
     Args:

@@ -73,7 +73,7 @@ breakdown = hr.Model(
     spine=inspections.at("due_at"),
     features=[
         inspections.select("hours_run"),
-        hr.feature_table("signals.machine_state").select(
+        hr.external_feature_table("signals.machine_state").select(
             "temperature", "vibration_6h", on={"site": "plant"}, prefix="state_"
         ),
     ],

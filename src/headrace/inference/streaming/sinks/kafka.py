@@ -62,9 +62,9 @@ class KafkaSink:
         if self._encode is prediction:
             return {place: self._reason(messages[place], error) for place, error in refused.items()}
         if still := self._refused_alone([without_value(messages[place]) for place in refused]):
-            why = next(iter(still.values())).str()
+            reason = next(iter(still.values())).str()
             raise ConfigError(
-                f"topic {self._topic!r} refuses a dead letter even without what it holds: {why}.",
+                f"topic {self._topic!r} refuses a dead letter even without what it holds: {reason}.",
                 hint="Its max.message.bytes has to allow some 2 KB, and its schema, if it has one, an empty value.",
             )
         return {}
@@ -135,15 +135,15 @@ class KafkaSink:
                 self._producer.poll(0)
                 return
 
-    def _not_written(self, why: KafkaError | str) -> ConfigError | UnavailableError:
-        if isinstance(why, str):
-            return UnavailableError(f"topic {self._topic!r} cannot be written: {why}.")
-        if why.code() in EVERY_ONE or why.fatal():
+    def _not_written(self, reason: KafkaError | str) -> ConfigError | UnavailableError:
+        if isinstance(reason, str):
+            return UnavailableError(f"topic {self._topic!r} cannot be written: {reason}.")
+        if reason.code() in EVERY_ONE or reason.fatal():
             return ConfigError(
-                f"topic {self._topic!r} takes nothing from this worker: {why.str()}.",
+                f"topic {self._topic!r} takes nothing from this worker: {reason.str()}.",
                 hint="The user of this cluster under [env.….kafka.…] needs the right to write it. Then start the stream again.",
             )
-        return UnavailableError(f"topic {self._topic!r} cannot be written: {why.str()}.")
+        return UnavailableError(f"topic {self._topic!r} cannot be written: {reason.str()}.")
 
     def _reason(self, message: Sent, error: KafkaError) -> str:
         key, value, _ = message

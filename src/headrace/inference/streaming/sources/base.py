@@ -45,7 +45,7 @@ class Batch:
     ends: Mapping[int, int]
 
 
-class Source(Protocol):
+class MessageSource(Protocol):
     """Messages in partitions, from wherever a position says. Used by one thread.
 
     What `poll` gave is this worker's to write until it polls again: partitions may be taken away from it meanwhile, and

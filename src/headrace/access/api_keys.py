@@ -1,0 +1,127 @@
+"""Tokens of machines that ask a server: only their hashes are kept, each with what it may do and until when.
+
+A file beside the environment's state, replaced in one rename, so that a server reads it without a database.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from headrace.access import names
+from headrace.core.clock import now
+from headrace.core.errors import ConfigError, ConflictError, DataError, NotFoundError
+from headrace.core.locks import hold
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+Scope = Literal["predict", "metrics"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+PREFIX = "hr_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiKey:
+    """What is kept of a token.
+
+    Attributes:
+        hash: SHA-256 of its text, in hexadecimal.
+        scopes: what it is good for.
+        expires: ISO 8601; None for never.
+    """
+
+    name: str
+    hash: str
+    scopes: tuple[Scope, ...]
+    created: str
+    expires: str | None
+
+    def is_valid(self, at: datetime) -> bool:
+        """Whether it has not expired."""
+        return self.expires is None or datetime.fromisoformat(self.expires) > at
+
+
+def read(file: Path) -> list[ApiKey]:
+    """The tokens of a file; none where there is no file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return [_token(each) for each in stored["tokens"]]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(f"the tokens in {str(file)!r} cannot be read: {error}.") from error
+
+
+def _token(stored: dict[str, Any]) -> ApiKey:
+    given: dict[str, Any] = {**stored, "scopes": tuple(stored["scopes"])}
+    return ApiKey(**given)
+
+
+def create(file: Path, name: str, *, scopes: Sequence[Scope], lasts: timedelta | None) -> str:
+    """Makes a token and gives its text, which nobody can read again.
+
+    Raises:
+        ConfigError: no name, one that looks like another one's, or an unknown scope.
+        ConflictError: there is one of this name.
+    """
+    names.check(name)
+    if unknown := [scope for scope in scopes if scope not in SCOPES]:
+        raise ConfigError(f"{unknown[0]!r} is no scope.", hint=f"There is {', '.join(SCOPES)}.")
+    text = PREFIX + secrets.token_urlsafe(32)
+    created = now()
+    token = ApiKey(
+        name=name,
+        hash=hashed(text),
+        scopes=tuple(scopes),
+        created=created.isoformat(),
+        expires=None if lasts is None else (created + lasts).isoformat(),
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with hold(file.with_suffix(".lock"), wait=True):
+        there = read(file)
+        if any(each.name == name for each in there):
+            raise ConflictError(f"there is a token {name!r} already.", hint=f"headrace api-key revoke {name}")
+        names.check_free(name, [each.name for each in there])
+        _write(file, [*there, token])
+    return text
+
+
+def revoke(file: Path, name: str) -> None:
+    """Makes a token worthless.
+
+    Raises:
+        NotFoundError: there is none of this name.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with hold(file.with_suffix(".lock"), wait=True):
+        there = read(file)
+        left = [each for each in there if each.name != name]
+        if len(left) == len(there):
+            raise NotFoundError("token", name, [each.name for each in there])
+        _write(file, left)
+
+
+def hashed(text: str) -> str:
+    """What is kept of a token's text: it is random and long, so that no salt is needed."""
+    return sha256(text.encode()).hexdigest()
+
+
+def _write(file: Path, tokens: Sequence[ApiKey]) -> None:
+    making = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor = os.open(making, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+        json.dump({"tokens": [asdict(each) for each in tokens]}, opened, indent=1)
+        opened.flush()
+        os.fsync(opened.fileno())
+    making.replace(file)

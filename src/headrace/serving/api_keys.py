@@ -1,0 +1,73 @@
+"""Who may ask: callers show a token, `authorization: Bearer hr_…`. Liveness and readiness are told to everybody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headrace.access import api_keys
+from headrace.core.clock import now
+from headrace.core.errors import DataError
+from headrace.serving.protocols.prediction_request import RefusedRequestError
+from headrace.serving.terminal import tell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from headrace.serving.messages import Request
+
+OPEN = ("/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready")
+
+
+class ApiKeys:
+    """The tokens of a file, which is read again when it was replaced.
+
+    Args:
+        file: of tokens.
+        metrics: `/metrics` is told to everybody, too: for what scrapes it without a token, where only that can reach it.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+
+    def __init__(self, file: Path, *, metrics: bool = False) -> None:
+        self.file = file
+        self._open = (*OPEN, "/metrics") if metrics else OPEN
+        self._mark = self._marked()
+        self._known = {each.hash: each for each in api_keys.read(file)}
+
+    def check(self, request: Request, *, predicts: bool) -> str | None:
+        """The name of the caller's token; None where none is needed.
+
+        Raises:
+            RefusedRequestError: there is none, it is unknown or expired, or not good for this.
+        """
+        if request.path in self._open:
+            return None
+        scheme, _, text = request.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        token = self._known.get(api_keys.hashed(text.strip())) if scheme.lower() == "bearer" else None
+        if token is None or not token.is_valid(now()):
+            raise RefusedRequestError(
+                401, "a valid token is needed: 'authorization: Bearer hr_…'.", b"www-authenticate: Bearer\r\n"
+            )
+        wanted = "metrics" if request.path == "/metrics" and not predicts else "predict"
+        if wanted not in token.scopes:
+            raise RefusedRequestError(403, f"this token is not good for {wanted!r}.")
+        return token.name
+
+    def follow(self) -> None:
+        """Reads the file again if it was replaced; one that cannot be read leaves things as they are."""
+        mark = self._marked()
+        if mark == self._mark:
+            return
+        try:
+            self._known = {each.hash: each for each in api_keys.read(self.file)}
+        except DataError as error:
+            tell(error)
+        self._mark = mark
+
+    def _marked(self) -> tuple[int, int] | None:
+        try:
+            found = self.file.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
