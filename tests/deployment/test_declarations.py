@@ -42,7 +42,7 @@ unwatched = hr.Model(
         (lambda: hr.Rollout(by="customer"), "no list of columns"),
         (lambda: hr.Rollout(min_requests=0), "is not possible"),
         (lambda: hr.Rollout(alpha=0.7), "is not possible"),
-        (lambda: hr.Rollout(guardrails=["error_rate > 0.01"]), "is no stop"),
+        (lambda: hr.Rollout(guardrails=["error_rate > 0.01"]), "is no guardrail"),
         (lambda: hr.guardrail("roc_auc"), "needs one of"),
         (lambda: hr.guardrail("roc_auc", below=0.6, worse_by=0.1), "needs one of"),
         (lambda: hr.guardrail("roc_auc", worse_by=0), "differ by chance"),
@@ -78,7 +78,7 @@ def test_the_plan_of_a_rollout_survives_being_kept():
     assert kept == declared.plan
     assert (kept.steps, kept.every) == ((0.05, 0.5), 3600.0)
     assert [rule.name for rule in rules(kept)] == ["p99 > 50ms", "roc_auc worse by 0.02"]
-    assert rules(kept) == list(declared.stop)
+    assert rules(kept) == list(declared.guardrails)
 
 
 @pytest.mark.parametrize(

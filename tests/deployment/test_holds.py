@@ -27,7 +27,7 @@ class Scene:
 
     def __init__(self, registry, world, *rules, min_requests=100):
         self.registry, self.world = registry, world
-        self.plan = hr.Rollout(steps=("50%",), every="1h", min_requests=min_requests, by=("customer",), stop=rules).plan
+        self.plan = hr.Rollout(steps=("50%",), every="1h", min_requests=min_requests, by=("customer",), guardrails=rules).plan
         self.asked = datetime.now(UTC) + timedelta(seconds=1)
         promote(registry, 1)
         decision = approve(registry, 2, plan=self.plan)
@@ -81,12 +81,12 @@ def test_labels_that_are_known_and_find_no_answer_hold_the_rollout(scene, rule):
     it.count()
     it.decide()
     it.world.label(range(1000), it.answer(away=1_000_000))
-    assert it.tend(after=timedelta(minutes=2)) is None  # it is told at once, not at the end
+    assert it.reconcile(after=timedelta(minutes=2)) is None  # it is told at once, not at the end
     (said,) = it.rollout.held.values()
     assert said.startswith(
         "roc_auc worse by 0.02: it sees 0 labels of 500 answers, while 1,000 labels of 1,000 decisions"
     )
-    assert it.tend() is None
+    assert it.reconcile() is None
     assert it.rollout.status == "running"
     (event,) = it.events("rollout.held")
     assert event.payload["rules"] == ["roc_auc worse by 0.02"]
@@ -98,7 +98,7 @@ def test_labels_that_only_the_primary_finds_hold_it(scene):
     it.count()
     labels = it.answer()
     it.world.label(range(500, 1000), labels[500:])
-    assert it.tend() is None
+    assert it.reconcile() is None
     assert "0 labels of 500 answers, while 500 of 500 of the version in Production" in it.rollout.held[LATE.name]
 
 
@@ -108,7 +108,7 @@ def test_labels_that_come_late_to_both_hold_nothing_that_is_declared_so(scene):
     it.decide()
     it.answer()
     it.world.label(range(5000, 6000), [1] * 1000)  # of earlier decisions
-    assert "is in Production" in it.tend()
+    assert "is in Production" in it.reconcile()
 
 
 def test_a_rule_that_saw_no_label_holds_the_end_until_somebody_who_could_approve_waives_it(scene):
@@ -116,9 +116,9 @@ def test_a_rule_that_saw_no_label_holds_the_end_until_somebody_who_could_approve
     it.count()
     it.answer()
     it.world.label([9_999], [1])
-    assert it.tend(after=timedelta(minutes=2)) is None
+    assert it.reconcile(after=timedelta(minutes=2)) is None
     assert it.rollout.held == {}  # not before the end
-    assert it.tend() is None
+    assert it.reconcile() is None
     assert "0 labelled answers of the candidate and 0" in it.rollout.held[RULE.name]
     for who, says in ((ADA, "four eyes"), (GUEST, "it takes the role governance")):
         with pytest.raises(RefusedError, match=says):
@@ -131,7 +131,7 @@ def test_a_rule_that_saw_no_label_holds_the_end_until_somebody_who_could_approve
     assert it.events("rollout.waived")[0].payload["who"] == "olga"
     with pytest.raises(RefusedError, match="no rule holds"):
         traffic.waive(it.registry, "days", (), identity=OLGA, reason="again")
-    assert "is in Production" in it.tend()
+    assert "is in Production" in it.reconcile()
     assert stages(it.registry)[1] == "Production"
 
 
@@ -139,10 +139,10 @@ def test_a_rule_that_was_waived_still_stops(scene):
     it = scene(RULE)
     it.count()
     labels = it.answer(candidate=lambda labels: 0.7 - 0.4 * labels)
-    it.tend()
+    it.reconcile()
     traffic.waive(it.registry, "days", (), identity=OLGA, reason="labels come next month")
     it.world.label(range(1000), labels)
-    assert "was stopped at 50 %: roc_auc worse by 0.02" in it.tend()
+    assert "was stopped at 50 %: roc_auc worse by 0.02" in it.reconcile()
 
 
 @pytest.mark.parametrize("rule", [RULE, hr.guardrail("roc_auc", below=0.7)], ids=["worse", "below"])
@@ -150,14 +150,14 @@ def test_one_that_answers_the_same_to_everybody_is_stopped(scene, rule):
     it = scene(rule)
     it.count()
     it.world.label(range(1000), it.answer(candidate=lambda labels: [0.5] * len(labels)))
-    assert f"was stopped at 50 %: {rule.name}" in it.tend()
+    assert f"was stopped at 50 %: {rule.name}" in it.reconcile()
 
 
 def test_one_whose_answers_are_null_is_stopped(scene):
     it = scene(RULE)
     it.count()
     it.world.label(range(1000), it.answer(candidate=lambda labels: [None] * len(labels)))
-    assert "500 of 500 answers are null" in it.tend()
+    assert "500 of 500 answers are null" in it.reconcile()
 
 
 def test_labels_of_one_class_say_nothing_of_a_metric_that_compares_two(scene):
@@ -165,7 +165,7 @@ def test_labels_of_one_class_say_nothing_of_a_metric_that_compares_two(scene):
     it.count()
     it.answer()
     it.world.label(range(1000), [0] * 1000)
-    assert it.tend() is None
+    assert it.reconcile() is None
     assert "nothing can be said by 500 labelled answers" in it.rollout.held[LATE.name]
 
 
@@ -174,7 +174,7 @@ def test_labels_that_are_none_hold_it_and_are_told(scene):
     it.count()
     it.answer()
     it.world.label(range(1000), [7] * 1000)
-    assert it.tend() is None
+    assert it.reconcile() is None
     assert "neither true nor false" in it.rollout.held[RULE.name]
 
 
@@ -191,17 +191,17 @@ def test_a_rule_against_a_primary_that_counted_nothing_holds_the_end(scene):
     rule = hr.guardrail("error_rate", worse_by=0.01)
     it = scene(rule)
     it.count(primary=0)
-    assert it.tend() is None
+    assert it.reconcile() is None
     assert "servers counted 500 and 0 requests, which says nothing" in it.rollout.held[rule.name]
     it.count()
-    assert it.tend() is None  # it was looked at just now
-    assert "is in Production" in it.tend(after=HOUR + LOOK)
+    assert it.reconcile() is None  # it was looked at just now
+    assert "is in Production" in it.reconcile(after=HOUR + LOOK)
 
 
 def test_a_server_whose_clock_is_behind_is_counted_by_its_split(scene):
     it = scene(hr.guardrail("error_rate", above=0.01))
     it.count(at=datetime.now(UTC) - timedelta(hours=2), errors=100)
-    assert "200 of 1,000" not in (said := it.tend(after=timedelta(minutes=2)))
+    assert "200 of 1,000" not in (said := it.reconcile(after=timedelta(minutes=2)))
     assert "100 of 500 requests failed" in said
 
 
@@ -210,6 +210,6 @@ def test_a_sample_ratio_that_is_off_stops_it(scene):
     it.count()
     it.world.answer(1, "primary", it.split.id, range(600), [0.5] * 600)
     it.world.answer(2, "candidate", it.split.id, range(600, 860), [0.5] * 260)
-    assert "sample ratio: version 2 has 260 of 860 entities, 50 % asked" in it.tend(after=timedelta(minutes=2))
+    assert "sample ratio: version 2 has 260 of 860 entities, 50 % asked" in it.reconcile(after=timedelta(minutes=2))
     assert it.rollout.status == "stopped"
     assert json.loads(json.dumps(it.events("rollout.stopped")[0].payload))["reason"] == it.rollout.reason

@@ -60,7 +60,7 @@ def rollout(**other):
         "step": 0,
         "status": "running",
     }
-    times = {"began": AT, "step_started": AT, "looked": None, "ended": None}
+    times = {"started": AT, "step_started": AT, "checked": None, "ended": None}
     return RolloutState(**{**told, **times, "by": "ada", "reason": "", **other})
 
 
@@ -136,7 +136,7 @@ class TestRulesOnCounts:
         """The rules that stopped a rollout at some look."""
         plan = DECLARED.plan
         if alone is not None:
-            place = [rule.name for rule in DECLARED.stop].index(alone)
+            place = [rule.name for rule in DECLARED.guardrails].index(alone)
             plan = replace(plan, guardrails=(plan.guardrails[place],))
         for found in grown(draw, 60, 50, **rates):
             if told := [each.rule for each in by_counts(rollout(plan=plan), found, 1) if each.fired]:
@@ -199,19 +199,19 @@ class TestTending:
         said = []
         for _ in range(3):
             scene.traffic()
-            said.append(scene.tend())
+            said.append(scene.reconcile())
 
         assert [text.split(":")[0] for text in said] == [
             "days version 2 comes to 25 %", "days version 2 comes to 50 %", "days version 2 is in Production",
         ]  # fmt: skip
         assert stages(scene.registry) == ["Archived", "Production", "None"]
         assert [split.weight(2) for split in scene.registry.traffic.history("days")] == [0.05, 0.25, 0.5, None]
-        assert scene.tend() is None
+        assert scene.reconcile() is None
 
     def test_requests_of_the_step_before_do_not_count(self, scene):
         scene.traffic()
-        scene.tend()
-        assert scene.tend() is None
+        scene.reconcile()
+        assert scene.reconcile() is None
         assert "0 of 100 requests" in outlook(
             scene.registry, scene.world.lakehouse, scene.registry.rollouts.running("days"), datetime.now(UTC) + HOUR
         )
@@ -222,18 +222,18 @@ class TestTending:
         scene.traffic(requests=60)
         shadow(scene.registry, 3)
         scene.traffic(requests=60)
-        assert "comes to 25 %" in scene.tend()
+        assert "comes to 25 %" in scene.reconcile()
         assert [each.version for each in scene.split.shadows] == [3]
 
     def test_before_its_time_nothing_happens(self, scene):
         scene.traffic()
-        assert scene.tend(after=timedelta(minutes=1)) is None
+        assert scene.reconcile(after=timedelta(minutes=1)) is None
         assert scene.split.weight(2) == 0.05
 
     @pytest.mark.parametrize(("how", "rule"), [({"errors": 40}, "error_rate > 0.01"), ({"slow": 60}, "p99 > 50ms")])
     def test_a_bad_one_is_stopped_at_once_and_production_answers_everything(self, scene, how, rule):
         scene.traffic(**how)
-        said = scene.tend(after=timedelta(seconds=2))
+        said = scene.reconcile(after=timedelta(seconds=2))
 
         assert said.startswith("the rollout of days version 2 was stopped at 5 %")
         assert rule in said
@@ -244,7 +244,7 @@ class TestTending:
         assert rule in kept.reason
         event = next(each for each in Outbox(scene.registry.state).events() if each.name == "rollout.stopped")
         assert event.payload["reason"] == kept.reason
-        assert scene.tend() is None
+        assert scene.reconcile() is None
 
     def answers(self, scene, noise):
         draw = np.random.default_rng(9)
@@ -259,13 +259,13 @@ class TestTending:
     def test_one_whose_answers_are_worse_is_stopped_where_labels_are_known(self, scene):
         scene.traffic()
         self.answers(scene, noise=3.0)
-        assert "roc_auc worse by 0.02" in scene.tend()
+        assert "roc_auc worse by 0.02" in scene.reconcile()
         assert scene.split.candidates == ()
 
     def test_one_whose_answers_are_as_good_goes_on(self, scene):
         scene.traffic()
         self.answers(scene, noise=0.2)
-        assert "comes to 25 %" in scene.tend()
+        assert "comes to 25 %" in scene.reconcile()
 
     def test_whose_model_is_not_declared_any_more_it_waits_and_can_still_be_stopped(self, scene):
         scene.traffic()
@@ -281,7 +281,7 @@ class TestTending:
         def go(_):
             own = open_registry(scene.root)
             try:
-                return scene.tend(registry=own)
+                return scene.reconcile(registry=own)
             finally:
                 own.state.close()
 
@@ -310,7 +310,7 @@ reconcile(open_registry(root), Lakehouse("dev", str(root / "lakehouse")), "days"
 @pytest.mark.parametrize(
     ("place", "steps", "how", "ends"),
     [
-        ("rollout.tending:days", 0, {}, "Production"),
+        ("rollout.reconciling:days", 0, {}, "Production"),
         ("rollout.advanced:days", 1, {}, "Production"),
         ("rollout.stopped:days", 0, {"errors": 50}, "None"),
         ("registry.moving:days/2", 2, {}, "Production"),
@@ -320,7 +320,7 @@ reconcile(open_registry(root), Lakehouse("dev", str(root / "lakehouse")), "days"
 def test_killed_anywhere_the_next_one_goes_on(scene, place, steps, how, ends):
     for _ in range(2 if place.startswith("registry") else 0):
         scene.traffic()
-        scene.tend()
+        scene.reconcile()
     scene.traffic(**how)
     killed = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", TEND, str(scene.root)],
@@ -334,7 +334,7 @@ def test_killed_anywhere_the_next_one_goes_on(scene, place, steps, how, ends):
     for _ in range(4):
         if scene.registry.rollouts.running("days"):
             scene.traffic(**how)
-            scene.tend()
+            scene.reconcile()
     assert scene.registry.get("days", 2).stage == ends
     shares = [split.weight(2) for split in scene.registry.traffic.history("days")]
     assert shares == ([0.05, 0.25, 0.5, None] if ends == "Production" else [0.05, None])

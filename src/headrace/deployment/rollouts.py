@@ -249,7 +249,7 @@ def reconcile(
         action = decide(rollout, _facts(registry, rollout, counts, found.told, found.holds), at)
         held = {hold.rule: hold.reason for hold in action.held} if isinstance(action, Wait) else {}
         registry.rollouts.checked(rollout, at, held)
-    reach(f"rollout.tending:{name}")
+    reach(f"rollout.reconciling:{name}")
     return _apply(registry, rollout, action)
 
 
