@@ -14,7 +14,7 @@ import pytest
 from tests.cli.mini import write
 
 from headrace.core.errors import BusyError
-from headrace.workspace.in_use import alone, at_work
+from headrace.operations.in_use import alone, at_work
 from headrace.workspace.workspace import open_workspace
 
 CASES = Path(__file__).parent

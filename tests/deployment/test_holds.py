@@ -27,7 +27,9 @@ class Scene:
 
     def __init__(self, registry, world, *rules, min_requests=100):
         self.registry, self.world = registry, world
-        self.plan = hr.Rollout(steps=("50%",), every="1h", min_requests=min_requests, by=("customer",), guardrails=rules).plan
+        self.plan = hr.Rollout(
+            steps=("50%",), every="1h", min_requests=min_requests, by=("customer",), guardrails=rules
+        ).plan
         self.asked = datetime.now(UTC) + timedelta(seconds=1)
         promote(registry, 1)
         decision = approve(registry, 2, plan=self.plan)

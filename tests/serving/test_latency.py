@@ -5,10 +5,10 @@ from tests.serving.conftest import manifest, serving
 from tests.serving.test_drain import SLOWLY, body
 
 from headrace.core.errors import DeclarationError
+from headrace.operations.serving import troubles
 from headrace.serving.declarations import Serve
 from headrace.serving.latency import INTERVALS, Latency
 from headrace.serving.metrics import Counters
-from headrace.workspace.serving import troubles
 
 
 def intervals(latency, *counts, kind=(1, "primary", 200), p95=0.02):

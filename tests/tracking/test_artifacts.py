@@ -17,10 +17,10 @@ from headrace.core.errors import ConfigError, DataError, MissingExtraError, Unav
 from headrace.core.folders import folder_digest
 from headrace.core.ownership import Owner
 from headrace.environments import config
+from headrace.operations.serving import reaching
 from headrace.tracking.artifact_store import ArtifactStore, variables
 from headrace.tracking.records import SignatureColumn
 from headrace.tracking.tracking import Tracking
-from headrace.workspace.serving import reaching
 
 OWNER = Owner(state="s", project="shop", environment="dev")
 OPEN = """

@@ -12,9 +12,10 @@ from headrace.access import identity
 from headrace.core.errors import ConfigError, RefusedError
 from headrace.core.ownership import only_reading
 from headrace.core.state import State
-from headrace.workspace import floor, stores, takeover
-from headrace.workspace.doctor import examine
-from headrace.workspace.reset import reset
+from headrace.operations import takeover
+from headrace.operations.doctor import examine
+from headrace.operations.reset import reset
+from headrace.workspace import floor, stores
 from headrace.workspace.workspace import open_workspace
 
 PROJECT = '[project]\nname = "shop"\nmodule = "shop"\n'

@@ -70,7 +70,7 @@ def revoke(name: str, env: str | None) -> None:
 
 def _file(env: str | None) -> Path:
     from headrace.environments import config
-    from headrace.workspace.serving import tokens_file
+    from headrace.operations.serving import tokens_file
 
     found = config.load()
     return tokens_file(found.environment(env) if env else found.environments[0])

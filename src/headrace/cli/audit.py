@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from headrace.access.audit import AuditEntry, Head
-    from headrace.workspace.anchoring import AnchorReport, Kept
+    from headrace.operations.anchoring import AnchorReport, Kept
     from headrace.workspace.workspace import Workspace
 
 
@@ -67,7 +67,7 @@ def _print(head: Head, *, as_json: bool) -> None:
 
 
 def _verify(workspace: Workspace, head: str | None, limit: int, *, as_json: bool) -> None:
-    from headrace.workspace.anchoring import compare
+    from headrace.operations.anchoring import compare
 
     record = workspace.audit
     last, broken, found = record.head(), record.verify(), compare(workspace)

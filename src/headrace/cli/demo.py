@@ -20,7 +20,7 @@ from headrace.core.errors import ConfigError, MissingExtraError, RefusedError
 
 if TYPE_CHECKING:
     from headrace.monitoring.alerts import Alert
-    from headrace.workspace.replay import Plan, Replay
+    from headrace.operations.demo import Plan, Replay
     from headrace.workspace.workspace import Workspace
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -51,7 +51,7 @@ def command(folder: Path, fresh: bool, as_json: bool) -> None:
     _check(show["needs"])
     lay_out(EXAMPLES / "flights", folder, fresh=fresh)
 
-    from headrace.workspace.replay import Replay, smoke
+    from headrace.operations.demo import Replay, smoke
     from headrace.workspace.workspace import open_workspace
 
     story, plan = Story(), _plan(show)
@@ -70,7 +70,7 @@ def command(folder: Path, fresh: bool, as_json: bool) -> None:
 
 
 def _plan(show: dict[str, Any]) -> Plan:
-    from headrace.workspace.replay import Plan
+    from headrace.operations.demo import Plan
 
     return Plan(
         model=show["model"],

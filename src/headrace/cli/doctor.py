@@ -14,7 +14,7 @@ from headrace.cli.output import emit, env_option, json_option, put, table
 def command(ctx: click.Context, env: str | None, as_json: bool) -> None:
     """Check this installation and this project; exit 1 when something is broken."""
     from headrace.core.ownership import only_reading
-    from headrace.workspace.doctor import examine
+    from headrace.operations.doctor import examine
     from headrace.workspace.workspace import open_workspace
 
     with only_reading(), open_workspace(env) as workspace:

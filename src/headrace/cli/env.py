@@ -33,8 +33,8 @@ def reset(yes: bool, lost_state: str | None, env: str | None, as_json: bool) -> 
 
     The project's own files stay, and so do stores that are not in folders of the environment: it says which.
     """
-    from headrace.workspace.drop import check_dev
-    from headrace.workspace.reset import reset
+    from headrace.operations.drop_table import check_dev
+    from headrace.operations.reset import reset
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env, anew=True) as workspace:
@@ -116,7 +116,8 @@ def stores(take_over: Kind | None, reason: str, env: str | None, as_json: bool) 
 
     The first that is used is remembered, and another one is refused until an admin takes it over.
     """
-    from headrace.workspace import stores, takeover
+    from headrace.operations import takeover
+    from headrace.workspace import stores
     from headrace.workspace.workspace import open_workspace
 
     if reason and not take_over:

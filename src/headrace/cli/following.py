@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 def bring_along(workspace: Workspace) -> None:
     """MLflow's aliases and `serving.json` say what is so now."""
-    from headrace.workspace.follow import follow
+    from headrace.operations.sync import follow
 
     _late(follow(workspace))
 
 
 def tell_people(workspace: Workspace) -> None:
     """Hands events to the channels that people are told by: last, for their far side may take its time."""
-    from headrace.workspace.follow import tell
+    from headrace.operations.sync import tell
 
     _late(tell(workspace))
 

@@ -289,7 +289,7 @@ def _anchor(workspace: Workspace) -> None:
     from sqlalchemy.exc import SQLAlchemyError
 
     from headrace.cli.output import wrong
-    from headrace.workspace.anchoring import anchor
+    from headrace.operations.anchoring import anchor
 
     try:
         for trouble in anchor(workspace):

@@ -201,7 +201,7 @@ def rollback(name: str, to: int | None, reason: str, env: str | None, as_json: b
 def export(name: str, to: str, into: Path, version: int | None, env: str | None, as_json: bool) -> None:
     """What is needed to serve a version without this project: a container file and the model, and manifests."""
     from headrace.deployment.targets import container, kubernetes, sagemaker, tree
-    from headrace.workspace.exporting import check_export
+    from headrace.operations.export import check_export
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:

@@ -116,7 +116,7 @@ def show(request: int, env: str | None, as_json: bool) -> None:
 @json_option
 def approve(request: int, reason: str, env: str | None, as_json: bool) -> None:
     """Sign a request that somebody else made. With the last signature the version moves, or begins its rollout."""
-    from headrace.workspace.policies import declare_for
+    from headrace.operations.policies import declare_for
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:

@@ -78,7 +78,7 @@ def command() -> None:
 @json_option
 def refresh(env: str | None, release: str | None, dry_run: bool, as_json: bool) -> None:
     """Load sources and bring every table and feature table up to date."""
-    from headrace.workspace import start
+    from headrace.operations import start
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env, release=release) as workspace:
@@ -99,7 +99,7 @@ def refresh(env: str | None, release: str | None, dry_run: bool, as_json: bool) 
 @json_option
 def publish(env: str | None, release: str | None, as_of: datetime | None, as_json: bool) -> None:
     """Publish feature tables that are declared online, as of a moment, for serving."""
-    from headrace.workspace import start
+    from headrace.operations import start
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env, release=release) as workspace:
@@ -119,7 +119,7 @@ def train(
     env: str | None, release: str | None, model: str | None, as_of: datetime | None, dry_run: bool, as_json: bool
 ) -> None:
     """Build a training set, tune, fit, evaluate, register a version."""
-    from headrace.workspace import start
+    from headrace.operations import start
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env, release=release) as workspace:
@@ -186,7 +186,7 @@ def score(
     as_json: bool,
 ) -> None:
     """Score decisions in batch, and measure months whose labels are known."""
-    from headrace.workspace import start
+    from headrace.operations import start
     from headrace.workspace.workspace import open_workspace
 
     _check_score(since=since, until=until, source=source, query=query, latest=latest, version=version)
@@ -280,12 +280,12 @@ def stream(
     import threading
 
     from headrace.core.shutdown import on_stop
-    from headrace.workspace import streaming
+    from headrace.operations import stream
     from headrace.workspace.workspace import open_workspace
 
     stopped = threading.Event()
     with on_stop(stopped.set), open_workspace(env, release=release) as workspace:
-        found = streaming.run_stream(
+        found = stream.run_stream(
             workspace,
             model,
             stop=lambda: stopped.is_set() or (parent is not None and os.getppid() != parent),
@@ -316,12 +316,12 @@ def parity_check(
     env: str | None, release: str | None, model: str | None, since: datetime, until: datetime, rows: int, as_json: bool
 ) -> None:
     """Ask a real server what batch scoring has answered, with the lakehouse renamed away; exit 1 when an answer differs."""
-    from headrace.workspace import rehearsal
+    from headrace.operations import parity_check
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env, release=release) as workspace:
         story = _story(workspace, "serve", as_json=as_json)
-        run, told = rehearsal.rehearse(workspace, model, since=since, until=until, rows=rows, listen=story.tell)
+        run, told = parity_check.rehearse(workspace, model, since=since, until=until, rows=rows, listen=story.tell)
         if as_json:
             emit({"run": run.id, **told})
         else:
@@ -346,7 +346,7 @@ def backtest(
     as_json: bool,
 ) -> None:
     """What retraining at the beginning of each month would have given."""
-    from headrace.workspace import start
+    from headrace.operations import start
     from headrace.workspace.workspace import open_workspace
 
     if since >= until:
@@ -375,13 +375,13 @@ def deploy(
     as_json: bool,
 ) -> None:
     """Bring a version through its gates to Staging and Production. Exit 1: refused by a gate; 3: waits for a person, or one rejected it."""
-    from headrace.workspace import start
+    from headrace.operations import start
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env, release=release) as workspace:
         if dry_run:
+            from headrace.operations.policies import hash_of, needed
             from headrace.pipelines.deploy import outline
-            from headrace.workspace.policies import hash_of, needed
 
             declared = start.one_deployment(workspace.project, model)
             plan = outline(
@@ -415,7 +415,7 @@ def ingest_log(
     places: tuple[Path, ...], env: str | None, release: str | None, model: str | None, as_json: bool
 ) -> None:
     """Take over what servers have answered; and PLACES: spools of other machines, files with a JSON record a line."""
-    from headrace.workspace import start
+    from headrace.operations import start
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env, release=release) as workspace:
@@ -435,7 +435,7 @@ def monitor(
     env: str | None, release: str | None, model: str | None, as_of: datetime | None, dry_run: bool, as_json: bool
 ) -> None:
     """Profile, drift, quality and alerts of what was predicted. Exit 1 when an alert holds."""
-    from headrace.workspace import start
+    from headrace.operations import start
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env, release=release) as workspace:
@@ -469,7 +469,7 @@ def retrain(
     env: str | None, release: str | None, model: str | None, as_of: datetime | None, force: bool, as_json: bool
 ) -> None:
     """Train again when an alert or the schedule asks for it and no guard stands in the way; then the same gates."""
-    from headrace.workspace import start
+    from headrace.operations import start
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env, release=release) as workspace:
@@ -533,7 +533,7 @@ def _hidden(workspace: Workspace, run: Run) -> None:
 def _after_training(workspace: Workspace, name: str | None) -> str:
     """A version that was trained goes through its gates, where the project says how."""
     from headrace.deployment.declarations import Deployment
-    from headrace.workspace import start
+    from headrace.operations import start
 
     model = start.one_model(workspace.project, name)
     if not any(each.name == model.name for each in workspace.project.all(Deployment)):

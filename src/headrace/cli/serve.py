@@ -49,7 +49,7 @@ def command(
     The server starts from its own copy: it needs neither the registry nor the lakehouse. What it answers is logged first.
     Where `headrace api-key create` has made tokens, callers need one.
     """
-    from headrace.workspace import serving
+    from headrace.operations import serving
 
     if model is not None and mlflow is not None:
         raise ConfigError(f"{model!r} or --mlflow {mlflow!r}: one of the two can be served.")
@@ -86,7 +86,7 @@ def _hold(environment: Environment) -> None:
         BusyError: it is being reset.
     """
     from headrace.core.locks import share
-    from headrace.workspace.serving import lock_file
+    from headrace.operations.serving import lock_file
 
     environment.root.mkdir(parents=True, exist_ok=True)
     try:

@@ -15,7 +15,7 @@ from headrace.core.text import percent
 @json_option
 def command(env: str | None, as_json: bool) -> None:
     """What needs a person, and where tables, runs and models stand. Exit 1 when something needs a person."""
-    from headrace.workspace.overview import overview
+    from headrace.operations.status import overview
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:

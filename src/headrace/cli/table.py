@@ -114,8 +114,8 @@ def history(name: str, env: str | None, as_json: bool) -> None:
 def load(file: Path, name: str | None, env: str | None, as_json: bool) -> None:
     """Load a CSV, JSONL or Parquet FILE into a table; the same file twice is loaded once."""
     from headrace.lakehouse.source import load_file
-    from headrace.workspace.in_use import at_work
-    from headrace.workspace.taken import check_load
+    from headrace.operations.in_use import at_work
+    from headrace.operations.reserved_tables import check_load
     from headrace.workspace.workspace import open_workspace
 
     name = name or f"bronze.{_named_after(file)}"
@@ -144,8 +144,8 @@ def drop(name: str, yes: bool, env: str | None, as_json: bool) -> None:
 
     Its history goes too: versions of models that were trained on it can no longer be reproduced.
     """
-    from headrace.workspace.drop import check_dev, dependents
-    from headrace.workspace.drop import drop as drop_table
+    from headrace.operations.drop_table import check_dev, dependents
+    from headrace.operations.drop_table import drop as drop_table
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:

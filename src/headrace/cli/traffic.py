@@ -95,7 +95,7 @@ def set_(
 ) -> None:
     """Give candidates their shares of the entities; Production has the rest, who is not named has none."""
     from headrace.deployment import traffic
-    from headrace.workspace.policies import declare_for
+    from headrace.operations.policies import declare_for
     from headrace.workspace.workspace import open_workspace
 
     shares = _shares(candidates)
@@ -129,7 +129,7 @@ def shadow(
 ) -> None:
     """Ask a version too; its answers are only logged."""
     from headrace.deployment import traffic
-    from headrace.workspace.policies import declare_for
+    from headrace.operations.policies import declare_for
     from headrace.workspace.workspace import open_workspace
 
     part = 0.0 if share.strip() in ("0", "0%") else read_share(share)
@@ -161,7 +161,7 @@ def rollout(model: str, version: int, reason: str, env: str | None, as_json: boo
     from headrace.access.rights import roles
     from headrace.core.errors import RefusedError
     from headrace.deployment import rollouts
-    from headrace.workspace.policies import declare_for
+    from headrace.operations.policies import declare_for
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
@@ -254,12 +254,12 @@ def history(model: str, env: str | None, as_json: bool) -> None:
 @json_option
 def reconcile(env: str | None, as_json: bool) -> None:
     """Take the steps of rollouts that are due, as each round of `headrace up` does."""
-    from headrace.workspace import upkeep
+    from headrace.operations import scheduler
     from headrace.workspace.workspace import open_workspace
 
     with open_workspace(env) as workspace:
-        troubles = upkeep.tend(workspace)
-        done, more = upkeep.rollouts(workspace)
+        troubles = scheduler.tend(workspace)
+        done, more = scheduler.rollouts(workspace)
         if as_json:
             emit({"done": done, "troubles": [*troubles, *more]})
         else:

@@ -82,7 +82,7 @@ def _telling(env: str | None, stop: threading.Event) -> Generator[None]:
 
 
 def _tell(env: str | None, ended: threading.Event) -> None:
-    from headrace.workspace.follow import tell
+    from headrace.operations.sync import tell
     from headrace.workspace.workspace import open_workspace
 
     last, workspace = False, None
@@ -129,11 +129,11 @@ def _round(workspace: Workspace, servers: Servers, began: datetime, stop: thread
 
     When `stop` is set, the job that runs is interrupted, as Ctrl-C does it, and none is begun: each continues next time.
     """
-    from headrace.workspace import upkeep
+    from headrace.operations import scheduler
 
     untold, ended = False, 0
     try:
-        due = upkeep.due(workspace, since=began)
+        due = scheduler.due(workspace, since=began)
     except Exception as error:  # noqa: BLE001  # a registry that is down is no reason to end servers
         wrong(f"what is due cannot be told: {error}")
         due, untold = [], True
@@ -158,10 +158,10 @@ def _round(workspace: Workspace, servers: Servers, began: datetime, stop: thread
 
 
 def _tend(workspace: Workspace) -> None:
-    from headrace.workspace import upkeep
+    from headrace.operations import scheduler
 
-    troubles = upkeep.tend(workspace)
-    done, more = upkeep.rollouts(workspace)
+    troubles = scheduler.tend(workspace)
+    done, more = scheduler.rollouts(workspace)
     for line in done:
         say(line)
     for trouble in (*troubles, *more):
@@ -196,7 +196,7 @@ class Servers:
 
     def __init__(self, workspace: Workspace, port: int) -> None:
         from headrace.deployment.declarations import Deployment
-        from headrace.workspace import serving
+        from headrace.operations import serving
 
         self._commands: dict[str, Callable[[], list[str]]] = {}  # made at each start: tokens may be new
         deployments = workspace.project.all(Deployment)
@@ -239,7 +239,7 @@ class Servers:
 
     def _start(self, name: str) -> None:
         if name in self._servers:
-            from headrace.workspace import serving
+            from headrace.operations import serving
 
             how: dict[str, Any] = {"secrets": serving.secrets(self._environment), "cwd": self._environment.root}
         else:

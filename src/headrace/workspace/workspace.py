@@ -218,7 +218,7 @@ class Workspace:
     def lakehouse(self) -> Lakehouse:
         """The tables, with those of other environments that may be read from here."""
         from headrace.lakehouse.lakehouse import Lakehouse
-        from headrace.workspace.aside import put_back
+        from headrace.lakehouse.offline import put_back
 
         put_back(self.environment.lakehouse_root)
         readable = {name: self.config.environment(name).lakehouse_root for name in self.environment.reads}
@@ -281,8 +281,8 @@ class Workspace:
         """A store as it is configured, whosever it is: what to call it, where its mark is, and its place if it may be empty."""
         environment = self.configured
         if kind == "lakehouse":
+            from headrace.lakehouse.offline import where
             from headrace.lakehouse.storage import Place
-            from headrace.workspace.aside import where
 
             place = Place.at(where(environment.lakehouse_root), environment.storage_options)
             return f"the lakehouse {place.path}", place, ""

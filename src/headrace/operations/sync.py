@@ -6,6 +6,7 @@ as long as it likes, and keeps neither a rollback nor a rule that stops a versio
 
 from __future__ import annotations
 
+import logging
 from socket import gethostname
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from headrace.registry.records import Share
     from headrace.serving.manifest import Role
     from headrace.workspace.workspace import Workspace
+
+LOG = logging.getLogger(__name__)
 
 
 def follow(workspace: Workspace, *, patient: bool = False) -> Sequence[DeliveryFailure]:
@@ -41,6 +44,21 @@ def follow(workspace: Workspace, *, patient: bool = False) -> Sequence[DeliveryF
 def tell(workspace: Workspace) -> Sequence[DeliveryFailure]:
     """Tells people, by the channels of the environment; one that failed is left alone until its time has come."""
     return workspace.outbox.deliver(workspace.environment.channels(), patient=True)
+
+
+def bring_along(workspace: Workspace) -> None:
+    """Aliases and `serving.json` say what is so now; what could not be told yet is logged, and is tried again."""
+    _log(follow(workspace))
+
+
+def tell_people(workspace: Workspace) -> None:
+    """Hands events to people's channels, last of all; what could not be told yet is logged, and is tried again."""
+    _log(tell(workspace))
+
+
+def _log(failures: Sequence[DeliveryFailure]) -> None:
+    for failure in failures:
+        LOG.warning("%s was not told yet: %s; it is tried again.", failure.channel, failure.error.rstrip("."))
 
 
 def _repair_serving(workspace: Workspace) -> None:

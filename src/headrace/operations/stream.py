@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from headrace.core.errors import DataError, DeclarationError, HeadraceError, MissingExtraError, NotFoundError
 from headrace.deployment.declarations import Deployment
 from headrace.inference.streaming.declarations import ChangeFeed, Kafka
-from headrace.workspace.in_use import at_work
+from headrace.operations.in_use import at_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,7 +5,7 @@ import shutil
 
 from tests.cli.mini import write
 
-from headrace.workspace import follow as following
+from headrace.operations import sync as following
 from headrace.workspace.workspace import open_workspace
 
 

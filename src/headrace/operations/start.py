@@ -13,11 +13,11 @@ from headrace.core.errors import DeclarationError, NotFoundError
 from headrace.deployment.declarations import Deployment
 from headrace.deployment.retraining import RetrainDecision
 from headrace.lakehouse.declarations import Source, Table
+from headrace.operations import releases
+from headrace.operations.in_use import at_work
+from headrace.operations.left_running import close_left_running
 from headrace.scoring.columns import check_predictions
 from headrace.training.declarations import Model, Params
-from headrace.workspace import releases
-from headrace.workspace.in_use import at_work
-from headrace.workspace.left_running import close_left_running
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -129,8 +129,8 @@ def score(
         listen: told of each step.
         progress: told now and then how far it is.
     """
+    from headrace.operations import scoring_rules as scoring
     from headrace.pipelines import score as pipeline
-    from headrace.workspace import scoring
 
     project = workspace.project
     deployment = one_deployment(project, name)
@@ -317,9 +317,9 @@ def _deploy(
     listen: Listener | None,
 ) -> tuple[Run, DeploymentResult]:
     """The same for whoever has the right to what this is a part of."""
+    from headrace.operations import policies
+    from headrace.operations.sync import follow, tell
     from headrace.pipelines import deploy as pipeline
-    from headrace.workspace import policies
-    from headrace.workspace.follow import follow, tell
 
     me = workspace.access.me()
     pipeline.candidate(workspace.registry, deployment.name, version)  # a version that is not there is no failed run
@@ -359,8 +359,8 @@ def monitor(
         as_of: nothing later exists; the project's moment, or the present, unless said.
         listen: told of each step.
     """
+    from headrace.operations.sync import follow, tell
     from headrace.pipelines import monitor as pipeline
-    from headrace.workspace.follow import follow, tell
 
     deployment = one_deployment(workspace.project, name)
     versions = _predicted(workspace, deployment)

@@ -221,8 +221,8 @@ def _outlook(workspace: Workspace, rollout: RolloutState) -> str:
 def _serving(workspace: Workspace) -> list[Row]:
     """Versions that servers would not load, or not as they should: in Production, or with a share beside it."""
     from headrace.core.errors import DataError
+    from headrace.operations.serving import troubles
     from headrace.serving.manifest import FILE, read_manifest, version_folder
-    from headrace.workspace.serving import troubles
 
     env, found = workspace.environment.name, list[Row]()
     for model in workspace.registry.models():
@@ -286,7 +286,7 @@ def _skewed(workspace: Workspace) -> list[Row]:
 def _channels(workspace: Workspace) -> list[Row]:
     """Those who are to be told of what happens, and could not be; servers of another machine are told there."""
     from headrace.core.events import is_projection
-    from headrace.workspace.follow import serving_here
+    from headrace.operations.sync import serving_here
 
     here = ("mlflow", serving_here(workspace))
     return [

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from headrace.deployment import policy
 from headrace.deployment.declarations import Deployment
+from headrace.operations import releases
 from headrace.registry.records import policy_hash
-from headrace.workspace import releases
 
 if TYPE_CHECKING:
     from headrace.registry.records import PromotionPolicy

@@ -18,9 +18,9 @@ from headrace.core.state import State
 from headrace.environments.config import Secret
 from headrace.features.online.opening import open_store
 from headrace.lakehouse.storage import Place
+from headrace.operations.drop_table import check_dev
+from headrace.operations.in_use import alone, unless_unreadable, without_servers
 from headrace.workspace import stores
-from headrace.workspace.drop import check_dev
-from headrace.workspace.in_use import alone, unless_unreadable, without_servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -268,8 +268,8 @@ def _remove_one(place: Path) -> bool:
 
 def _remove_tables(root: Path) -> bool:
     """Each folder `<schema>/<table>` with a Delta log, and the folders that are empty then."""
+    from headrace.lakehouse.offline import ASIDE, LOCK
     from headrace.lakehouse.storage import DROPPED
-    from headrace.workspace.aside import ASIDE, LOCK
 
     found = False
     for folder in (root, root.with_name(root.name + ASIDE)):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import RefusedError
-from headrace.workspace.scoring import gates_hold
-from headrace.workspace.taken import check_outside
+from headrace.operations.reserved_tables import check_outside
+from headrace.operations.scoring_rules import gates_hold
 
 if TYPE_CHECKING:
     from pathlib import Path

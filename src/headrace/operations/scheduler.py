@@ -10,12 +10,12 @@ from headrace.core.clock import now
 from headrace.core.errors import HeadraceError
 from headrace.deployment.declarations import Deployment
 from headrace.inference.ingest import ingest
+from headrace.operations.anchoring import anchor
+from headrace.operations.releases import newer_than_ours
+from headrace.operations.serving import alarm
+from headrace.operations.start import decide_retraining
+from headrace.operations.sync import follow
 from headrace.scoring.columns import log_table
-from headrace.workspace.anchoring import anchor
-from headrace.workspace.follow import follow
-from headrace.workspace.releases import newer_than_ours
-from headrace.workspace.serving import alarm
-from headrace.workspace.start import decide_retraining
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,7 +148,7 @@ def rollouts(workspace: Workspace) -> tuple[list[str], list[str]]:
     """Takes the steps of rollouts that are due; gives what was done, and what did not work, in words. It raises nothing."""
     from headrace.deployment.rollouts import ROLLOUT
     from headrace.deployment.rollouts import reconcile as tend_rollout
-    from headrace.workspace.policies import declare
+    from headrace.operations.policies import declare
 
     done: list[str] = []
     troubles: list[str] = []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy.exc import SQLAlchemyError
 
 from headrace.core.errors import HeadraceError
-from headrace.workspace.left_running import left_running
+from headrace.operations.left_running import left_running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from headrace.core.errors import BusyError, HeadraceError, RefusedError
 from headrace.core.locks import hold
-from headrace.workspace.serving import lock_file
+from headrace.operations.serving import lock_file
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from headrace.core.errors import HeadraceError, RefusedError
 from headrace.core.failpoints import reach
-from headrace.workspace.in_use import alone
+from headrace.operations.in_use import alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

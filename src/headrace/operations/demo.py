@@ -18,9 +18,9 @@ from headrace.core.errors import HeadraceError
 from headrace.core.vault import bearing
 from headrace.deployment.rollback import roll_back
 from headrace.jobs.run import StepOutcome
+from headrace.operations import parity_check, start
+from headrace.operations.sync import follow, tell
 from headrace.pipelines.score import months
-from headrace.workspace import rehearsal, start
-from headrace.workspace.follow import follow, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,7 +140,7 @@ class Replay:
         """A real server is asked what batch scoring has answered."""
         run = self._done(f"serve {self.plan.model}", {"since": since.isoformat(), "until": until.isoformat()})
         if run is None:
-            _, self.served = rehearsal.rehearse(
+            _, self.served = parity_check.rehearse(
                 self.workspace, self.plan.model, since=since, until=until, listen=self.listen
             )
             return

@@ -9,7 +9,7 @@ from headrace.core.errors import RefusedError
 from headrace.deployment.declarations import Deployment
 from headrace.inference.declarations import Files
 from headrace.inference.destinations.place import folder, same
-from headrace.workspace import taken
+from headrace.operations import reserved_tables
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -94,22 +94,26 @@ def _check_version(
 
 
 def _is_declared(workspace: Workspace, deployment: Deployment, into: Into) -> bool:
-    return any(same(into, each, workspace.environment) for each in taken.predictions(deployment))
+    return any(same(into, each, workspace.environment) for each in reserved_tables.predictions(deployment))
 
 
 def _check_place(workspace: Workspace, deployment: Deployment, into: Into) -> None:
     """Predictions overwrite nothing else."""
     project, environment = workspace.project, workspace.environment
-    held = taken.declared_tables(project).get(into) if isinstance(into, str) else None
-    own = taken.predictions(deployment)
+    held = reserved_tables.declared_tables(project).get(into) if isinstance(into, str) else None
+    own = reserved_tables.predictions(deployment)
     if held is None and any(_equal(into, each, workspace) for each in own):
         return
     if isinstance(into, Files):
-        taken.check_outside(workspace, folder(into, environment), f"predictions of {deployment.name} do not go")
+        reserved_tables.check_outside(
+            workspace, folder(into, environment), f"predictions of {deployment.name} do not go"
+        )
     if isinstance(into, str):
-        held = held or taken.derived_tables(project).get(into)
+        held = held or reserved_tables.derived_tables(project).get(into)
     for other in project.all(Deployment):
-        if other.name != deployment.name and any(same(into, each, environment) for each in taken.predictions(other)):
+        if other.name != deployment.name and any(
+            same(into, each, environment) for each in reserved_tables.predictions(other)
+        ):
             held = held or f"predictions of {other.name}"
     if held is not None:
         raise RefusedError(

@@ -30,11 +30,11 @@ from headrace.core.errors import DataError, HeadraceError, RefusedError
 from headrace.core.folders import copy_folder
 from headrace.core.text import counted
 from headrace.features.online.sqlite import SqliteStore
+from headrace.lakehouse.offline import away
+from headrace.operations import start
+from headrace.operations.in_use import alone
+from headrace.operations.sync import serve_current
 from headrace.serving.manifest import FILE, read_manifest, version_folder, write_manifest
-from headrace.workspace import start
-from headrace.workspace.aside import away
-from headrace.workspace.follow import serve_current
-from headrace.workspace.in_use import alone
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence

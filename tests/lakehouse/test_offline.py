@@ -7,11 +7,11 @@ import sys
 import pytest
 
 from headrace.core.errors import DataError
-from headrace.workspace.aside import away, put_back
+from headrace.lakehouse.offline import away, put_back
 
 DIES = """
 import os, signal, sys
-from headrace.workspace.aside import away
+from headrace.lakehouse.offline import away
 with away(sys.argv[1]):
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -1,0 +1,325 @@
+"""What every operation does around its own act: it opens the environment, asks who acts and whether they may, and records it.
+
+The right to each operation is in `headrace.access.rights`, by its name. What is refused, and what failed after it was
+recorded, is in the audit record too.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
+
+from headrace.access.rights import OPERATIONS
+from headrace.core import credentials
+from headrace.core.errors import BusyError, HeadraceError, RefusedError
+from headrace.core.ownership import only_reading
+from headrace.core.text import visible
+from headrace.workspace.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from headrace.access.identity import Identity
+    from headrace.access.rights import Right
+    from headrace.core.ids import Json
+    from headrace.workspace.workspace import Workspace
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+LONGEST = 500  # characters of a value in the audit record
+OBJECT = 300  # of what it was done to
+LOOKED_AT = 5_000  # for credentials: to look through what is far longer takes long
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class At:
+    """Where something is done or asked.
+
+    Attributes:
+        env: the name of an environment; None: the lowest one of the project, usually `dev`.
+        release: the release whose code runs, where only releases may run; None: the highest one.
+        folder: of the project, or one below it; None: the current folder.
+    """
+
+    env: str | None = None
+    release: str | None = None
+    folder: Path | None = None
+
+
+def operation(
+    name: str, *, of: str | None = None, reads: bool = False
+) -> Callable[[Callable[Concatenate[Workspace, P], R]], Callable[Concatenate[At | Workspace, P], R]]:
+    """Makes an operation of a function that takes an open environment.
+
+    Called with `At`, it opens the environment, refuses whoever may not, records what it does, and closes the environment
+    again. Called with an open environment it is a part of another operation, which has done all that.
+
+    Args:
+        name: of its right in `headrace.access.rights`; a parameter may take more (`run retrain --force`).
+        of: the parameter that says what it is done to; None: the environment.
+        reads: it only shows what the operation of this name would do.
+    """
+
+    def make(act: Callable[Concatenate[Workspace, P], R]) -> Callable[Concatenate[At | Workspace, P], R]:
+        signature = inspect.signature(act)
+
+        @wraps(act)
+        def run(at: At | Workspace, *args: P.args, **kwargs: P.kwargs) -> R:
+            if not isinstance(at, At):
+                return act(at, *args, **kwargs)
+            bound = signature.bind(at, *args, **kwargs)
+            values = dict(list(bound.arguments.items())[1:])
+            with _permitted(_Attempt(name, at, values, of, reads)) as workspace:
+                return act(workspace, *args, **kwargs)
+
+        vars(run)["operation"] = name
+        return run
+
+    return make
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """Somebody wants something done."""
+
+    name: str
+    at: At
+    values: Mapping[str, object]
+    of: str | None
+    reads: bool
+
+    @property
+    def rights(self) -> dict[str, Right]:
+        """The rights that it takes: its own, and those of parameters that take more."""
+        if self.name not in OPERATIONS:
+            raise RefusedError(
+                f"nobody may {self.name!r}: its right is not declared.",
+                hint="This is a defect of Headrace, not of your project. Please report it.",
+            )
+        return {
+            each: right
+            for each, right in OPERATIONS.items()
+            if each == self.name or (each.startswith(f"{self.name} ") and self._has(each.removeprefix(f"{self.name} ")))
+        }
+
+    def _has(self, option: str) -> bool:
+        """Whether a parameter has a value: `--force`, `--version N` (a number), `PLACES`."""
+        name, _, number = option.partition(" ")
+        value = self.values.get(name.removeprefix("--").replace("-", "_").lower())
+        return isinstance(value, int) and not isinstance(value, bool) if number else bool(value)
+
+    def object(self, environment: str) -> str:
+        """What it is done to."""
+        value = None if self.of is None else self.values.get(self.of)
+        return environment if value is None else _kept(value, OBJECT)
+
+    @property
+    def details(self) -> dict[str, Json]:
+        """The parameters that have a value, without credentials."""
+        return {
+            name: _text(value)
+            for name, value in self.values.items()
+            if value not in (None, False, (), "") and not callable(value)
+        }
+
+
+@contextmanager
+def _permitted(attempt: _Attempt) -> Generator[Workspace]:
+    """The environment, open for whoever may.
+
+    Raises:
+        RefusedError: the token is unknown, has expired or was revoked; or the role is missing.
+    """
+    rights, at = attempt.rights, attempt.at
+    right = rights[attempt.name]
+    reads = attempt.reads or all(each.does == "reads" for each in rights.values())
+    with (
+        only_reading() if reads else nullcontext(),
+        open_workspace(at.env, folder=at.folder, release=at.release, anew=right.anew) as workspace,
+    ):
+        me = _known(workspace, right, attempt)
+        if me is None:
+            yield workspace
+            return
+        if reads:
+            if right.entry and not attempt.reads and not workspace.is_lowest:
+                _begun(workspace, me, right, attempt)
+            yield workspace
+            return
+        for each, one in rights.items():
+            _check(workspace, me, each, one, attempt)
+        if not (right.any_role or right.unread):  # a signature, a server and a reset say nothing of what may happen
+            workspace.keep_floor(me.name)
+        if right.entry:
+            _begun(workspace, me, right, attempt)
+        try:
+            yield workspace
+        except (Exception, KeyboardInterrupt) as error:
+            if isinstance(error, RefusedError) and not isinstance(error, BusyError):
+                _refused(workspace, me.name, attempt.name, error, attempt)
+            elif right.entry:
+                _failed(workspace, me, attempt, error)
+            raise
+        else:
+            if right.entry and right.anew:
+                _again(workspace, me, right.entry, attempt)
+        finally:
+            _anchor(workspace)
+
+
+def _known(workspace: Workspace, right: Right, attempt: _Attempt) -> Identity | None:
+    """Who acts; None where the state database cannot be read and the operation goes on all the same, which is logged."""
+    if not right.unread:
+        return _me(workspace, attempt)
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return _me(workspace, attempt)
+    except RefusedError:
+        raise
+    except (HeadraceError, SQLAlchemyError) as error:
+        _unrecorded("this", error)
+        return None
+
+
+def _me(workspace: Workspace, attempt: _Attempt) -> Identity:
+    access = workspace.access  # whose state is another one's has no record here
+    try:
+        return access.me(enrolling=True)  # the table says what that one may
+    except RefusedError as error:
+        _refused(workspace, None, attempt.name, error, attempt)
+        raise
+
+
+def _check(workspace: Workspace, me: Identity, name: str, right: Right, attempt: _Attempt) -> None:
+    environment = workspace.configured.name
+    lowest = bool(right.lowest) and workspace.is_lowest
+    if right.held_by(me.roles, lowest=lowest):
+        return
+    what = f"`headrace {name}` in {environment}"
+    if right.any_role:
+        error = RefusedError(f"{me.name} may not {what}: {me.name} holds no role there.", hint=_grant(me, "ROLE"))
+    else:
+        named = right.named(lowest=lowest)
+        held = ", ".join(sorted(me.roles)) or "none"
+        error = RefusedError(
+            f"{me.name} may not {what}: it takes the role {' or '.join(named)}; {me.name} holds {held}.",
+            hint=_grant(me, named[0]),
+        )
+    _refused(workspace, me.name, name, error, attempt)
+    raise error
+
+
+def _grant(me: Identity, role: str) -> str:
+    return f"An admin grants it: headrace access grant {me.name} {role}"
+
+
+def _refused(workspace: Workspace, who: str | None, name: str, error: RefusedError, attempt: _Attempt) -> None:
+    from headrace.access.refusals import record_refusal
+
+    environment = workspace.configured.name
+    with _noted("this refusal"):
+        record_refusal(workspace.state, who, name, attempt.object(environment), error, {"env": environment})
+    _anchor(workspace)
+
+
+def _begun(workspace: Workspace, me: Identity, right: Right, attempt: _Attempt) -> None:
+    """Records what is about to be done: nothing is handed out, or taken away, of which there is no entry.
+
+    Raises:
+        HeadraceError: it cannot be recorded. What goes on while the state database is down goes on, and that is logged.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    assert right.entry is not None
+    try:
+        _record(workspace, me, right.entry, attempt, attempt.details)
+    except (HeadraceError, SQLAlchemyError) as error:
+        if right.unread:
+            _unrecorded("this", error)
+            return
+        raise HeadraceError(
+            f"`headrace {attempt.name}` in {workspace.configured.name} was not begun: it cannot be recorded: {_line(error)}",
+            hint="Nothing was done: what is not in the audit record does not happen.",
+        ) from error
+    _anchor(workspace)  # now: a server becomes another program, and a read ends without another look
+
+
+def _failed(workspace: Workspace, me: Identity, attempt: _Attempt, error: BaseException) -> None:
+    """What was recorded, and then was not done, or not wholly."""
+    reason = error.what if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
+    with _noted("that it failed"):
+        _record(workspace, me, "command.failed", attempt, {"operation": attempt.name, "reason": _text(reason)})
+
+
+def _again(workspace: Workspace, me: Identity, entry: str, attempt: _Attempt) -> None:
+    """The record of an environment that was reset went with it: a new one begins with who reset it."""
+    from headrace.access.audit import Audit
+
+    with _noted("this"):
+        if not Audit(workspace.state).entries(limit=1):
+            _record(workspace, me, entry, attempt, attempt.details)
+
+
+def _record(workspace: Workspace, me: Identity, entry: str, attempt: _Attempt, details: dict[str, Json]) -> None:
+    from headrace.access.audit import AUDIT, record
+
+    workspace.state.create(AUDIT)  # where the environment was reset there is none
+    with workspace.state.begin() as connection:
+        record(connection, me.name, entry, attempt.object(workspace.configured.name), details)
+
+
+@contextmanager
+def _noted(what: str) -> Generator[None]:
+    """What cannot be recorded is logged; it changes nothing of the answer."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (HeadraceError, SQLAlchemyError) as error:
+        _unrecorded(what, error)
+
+
+def _unrecorded(what: str, error: Exception) -> None:
+    LOG.warning("%s is not in the audit record: %s", what, _line(error))
+
+
+def _line(error: Exception) -> str:
+    return error.what if isinstance(error, HeadraceError) else str(error).splitlines()[0]
+
+
+def _anchor(workspace: Workspace) -> None:
+    if not workspace.configured.audit.any:  # most have none: nothing is imported
+        return
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from headrace.operations.anchoring import anchor
+
+    try:
+        for trouble in anchor(workspace):
+            LOG.warning("the head of the audit record was not kept by %s; it is tried again.", trouble)
+    except (HeadraceError, SQLAlchemyError) as error:  # the operation is done, and recorded
+        LOG.warning("the head of the audit record was not kept elsewhere; it is tried again: %s", _line(error))
+
+
+def _text(value: object) -> Json:
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, tuple):
+        return [_text(each) for each in cast("tuple[object, ...]", value)[:10]]
+    if hasattr(value, "isoformat"):
+        return cast("datetime", value).isoformat()
+    return _kept(value, LONGEST)
+
+
+def _kept(value: object, longest: int) -> str:
+    text = visible(credentials.hidden(str(value)[:LOOKED_AT]))
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -1,0 +1,52 @@
+"""What an operation returns: a frozen record that every face can show, and that turns into JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from headrace.core.ids import Json
+
+
+class Record:
+    """A frozen dataclass that says itself as JSON. Its attributes are the keys of its JSON document."""
+
+    def to_json(self) -> dict[str, Json]:
+        """The record as a JSON object.
+
+        Returns:
+            name → value: moments are ISO 8601 in UTC, stretches of time are seconds, bytes are hexadecimal, a number that is
+            not finite is null.
+        """
+        return {each.name: plain(getattr(self, each.name)) for each in fields(cast("type", self))}
+
+
+def plain(value: object) -> Json:
+    """A value as JSON has it; see `Record.to_json`."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Record):
+        return value.to_json()
+    if is_dataclass(value):
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        items = sorted(cast("set[str]", value)) if isinstance(value, set | frozenset) else value
+        return [plain(item) for item in cast("Sequence[object]", items)]
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.as_posix() if isinstance(value, Path) else str(value)
