@@ -85,7 +85,7 @@ def kindly(done, code, *says):
         (["table", "load", "nothing.csv"], ["nothing.csv"]),
         (["model", "show", "days", "--version", "0"], ["--version"]),
         (["run", "score"], ["no version of a model called 'days'", "headrace run train"]),
-        (["run", "score", "--since", "2024-02-02", "--until", "2024-02-01"], ["--source", "is not before --to"]),
+        (["run", "score", "--since", "2024-02-02", "--until", "2024-02-01"], ["--since", "is not before --until"]),
         (["run", "refersh"], ["no command 'refersh'", "did you mean 'refresh'?"]),
         (["run", "train", "--asof", "2024-01-01"], ["--asof", "--as-of"]),
         (["tabel", "list"], ["no command 'tabel'", "did you mean 'table'?"]),

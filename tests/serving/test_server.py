@@ -284,7 +284,7 @@ def test_what_does_not_load_leaves_the_old_version_serving_and_is_told(home, spo
         told = server.wait(lambda _, told: told["stale"] != "")
         assert said in told["stale"]
         assert server.ask("/invocations", {"instances": [row]})[1] == before
-        assert "headrace_failed_swaps_total" in server.ask("/metrics")[1]
+        assert "headrace_model_reload_failures_total" in server.ask("/metrics")[1]
 
 
 def test_versions_swap_under_load_without_a_failed_or_mixed_answer(home):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import click
 
 from headrace.cli.commands import Commands
 from headrace.cli.output import bold, emit, env_option, facts, heading, json_option, put, say, table
-
-if TYPE_CHECKING:
-    from headrace.monitoring.alerts import Alert
+from headrace.operations.operation import At
 
 
 @click.group(name="alert", cls=Commands)
@@ -24,11 +22,9 @@ def command() -> None:
 @json_option
 def list_(everything: bool, env: str | None, as_json: bool) -> None:
     """Alerts that hold, the latest first."""
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations import alerts
 
-    with open_workspace(env) as workspace:
-        alerts = workspace.alerts
-        rows = [_row(each) for each in (alerts.list() if everything else alerts.active())]
+    rows = [vars(each) for each in alerts.list_alerts(At(env=env), closed=everything)]
     if as_json:
         emit(rows)
         return
@@ -42,19 +38,18 @@ def list_(everything: bool, env: str | None, as_json: bool) -> None:
 @json_option
 def show(alert: int, env: str | None, as_json: bool) -> None:
     """One alert with the windows that broke its rule."""
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations import alerts
 
-    with open_workspace(env) as workspace:
-        found = workspace.alerts.get(alert)
+    shown = alerts.show_alert(At(env=env), alert)
     if as_json:
-        emit(_row(found))
+        emit(shown.to_json())
         return
-    facts({name: value for name, value in _row(found).items() if name != "evidence"})
+    facts({name: value for name, value in vars(shown).items() if name != "evidence"})
     put()
     heading("Evidence")
-    windows = cast("dict[str, Any]", found.evidence)["windows"]
+    windows = cast("dict[str, Any]", shown.evidence)["windows"]
     table(windows, ("start", "value", "low", "high", "broken", "significant", "told"))
-    if found.status == "open":
+    if shown.status == "open":
         say(f"Next: {bold(f'headrace alert ack {alert} --reason …')}, headrace run retrain, or headrace model rollback")
 
 
@@ -65,15 +60,10 @@ def show(alert: int, env: str | None, as_json: bool) -> None:
 @json_option
 def ack(alert: int, reason: str, env: str | None, as_json: bool) -> None:
     """You have seen it and take care."""
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations import alerts
 
-    with open_workspace(env) as workspace:
-        found = workspace.alerts.ack(alert, by=workspace.access.me().name, reason=reason)
+    known = alerts.acknowledge_alert(At(env=env), alert, reason=reason)
     if as_json:
-        emit(_row(found))
+        emit(known.to_json())
     else:
-        say(f"alert {alert} is acknowledged by {found.acknowledged_by}.")
-
-
-def _row(alert: Alert) -> dict[str, object]:
-    return {"alert": alert.id, **{name: value for name, value in vars(alert).items() if name != "id"}}
+        say(f"alert {alert} is acknowledged by {known.acknowledged_by}.")

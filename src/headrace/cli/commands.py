@@ -6,8 +6,10 @@ import difflib
 
 import click
 
-from headrace.cli.guard import guarded
+from headrace.cli.guard import checked, guarded
 from headrace.cli.output import WIDTH
+
+CONVERTED_GROUPS = {"run", "request", "traffic", "alert"}
 
 
 class Commands(click.Group):
@@ -32,4 +34,7 @@ class Commands(click.Group):
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"`{ctx.command_path} --help` lists the commands."
             raise click.UsageError(f"no command {args[0]!r}: {hint}", ctx) from error
-        return name, found if found is None or isinstance(found, click.Group) else guarded(found), rest
+        if found is None or isinstance(found, click.Group):
+            return name, found, rest
+        top = (ctx.info_name if ctx.parent else name) or ""
+        return name, checked(found) if top in CONVERTED_GROUPS else guarded(found), rest

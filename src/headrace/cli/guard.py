@@ -53,6 +53,22 @@ def guarded(command: click.Command) -> click.Command:
     return made
 
 
+def checked(command: click.Command) -> click.Command:
+    """The same command, whose body runs only with texts that are texts."""
+    body = command.callback
+    if body is None:
+        return command
+    made = copy.copy(command)
+
+    @wraps(body)
+    def callback(*arguments: object, **parameters: object) -> object:
+        _check_texts(click.get_current_context())
+        return body(*arguments, **parameters)
+
+    made.callback = callback
+    return made
+
+
 def operation(ctx: click.Context) -> str:
     """The words of a command, as the table of rights has them: `model rollback`."""
     words: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -70,6 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     """
     os.umask(PRIVATE)
     vault.close()
+    logging.getLogger("headrace").addHandler(Warnings())
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait for a busy core by spinning keep it busy
     try:
@@ -99,6 +101,17 @@ def main(arguments: list[str] | None = None) -> None:
     from headrace.core.shutdown import leave
 
     leave(code if isinstance(code, int) else 0)
+
+
+class Warnings(logging.Handler):
+    """What the log of an operation warns of, as a line on stderr."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line."""
+        wrong(record.getMessage())
 
 
 def _defect() -> int:

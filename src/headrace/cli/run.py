@@ -1,8 +1,7 @@
-"""`headrace run refresh|train|deploy|score|stream|monitor`."""
+"""`headrace run refresh|publish|train|deploy|score|stream|ingest-log|monitor|retrain|parity-check|backtest`."""
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,15 +11,15 @@ import click
 from headrace.cli.commands import Commands
 from headrace.cli.output import Story, bold, emit, env_option, json_option, say, table, wrong
 from headrace.core.clock import instant
-from headrace.core.errors import ConfigError, DeclarationError
+from headrace.core.errors import ConfigError
+from headrace.operations.operation import At
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from headrace.inference.declarations import Into
-    from headrace.jobs.run import Run
-    from headrace.pipelines.deploy import DeploymentResult
-    from headrace.workspace.workspace import Workspace
+    from headrace.operations.deploy import DeployReport
+    from headrace.operations.job import Announcement, RunReport
+    from headrace.operations.score import Into
 
 
 def numbered_or_then(text: str) -> int | Literal["then"]:
@@ -34,22 +33,9 @@ def numbered_or_then(text: str) -> int | Literal["then"]:
 
 def destination(text: str) -> Into:
     """Where predictions go, as it is typed."""
-    from headrace.core import credentials
-    from headrace.inference.declarations import Database, Files
-    from headrace.lakehouse.declarations import check_name
+    from headrace.operations import score
 
-    if credentials.is_in(text):
-        raise DeclarationError(
-            "--into holds a credential, which is not repeated.",
-            hint="NAME:TABLE, with the URL of the database NAME in headrace.toml: [env.prod.databases].",
-        )
-    kind, colon, rest = text.partition(":")
-    if not colon:
-        return check_name(text)
-    if kind in ("parquet", "csv"):
-        local = rest and "://" not in rest
-        return Files(os.path.abspath(rest) if local else rest, format=kind)  # noqa: PTH100  # without ..
-    return Database(kind, table=rest)
+    return score.destination(text)
 
 
 model_option = click.option("--model", default=None, help="Which model, when the project has several.")
@@ -78,18 +64,14 @@ def command() -> None:
 @json_option
 def refresh(env: str | None, release: str | None, dry_run: bool, as_json: bool) -> None:
     """Load sources and bring every table and feature table up to date."""
-    from headrace.operations import start
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations import refresh
 
-    with open_workspace(env, release=release) as workspace:
-        if dry_run:
-            from headrace.pipelines.refresh import outline
-
-            _plan(outline(workspace.project, workspace.lakehouse), as_json=as_json)
-            return
-        story = _story(workspace, "refresh", as_json=as_json)
-        run = start.refresh(workspace, listen=story.tell)
-        _end(workspace, run.id, as_json=as_json, following="headrace run train")
+    at = At(env=env, release=release)
+    if dry_run:
+        _plan(refresh.plan_refresh(at), as_json=as_json)
+        return
+    story = PipelineStory("refresh", as_json=as_json)
+    _end(refresh.refresh(at, listen=story.tell, begin=story.announce), as_json=as_json, following="headrace run train")
 
 
 @command.command()
@@ -99,13 +81,11 @@ def refresh(env: str | None, release: str | None, dry_run: bool, as_json: bool) 
 @json_option
 def publish(env: str | None, release: str | None, as_of: datetime | None, as_json: bool) -> None:
     """Publish feature tables that are declared online, as of a moment, for serving."""
-    from headrace.operations import start
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations import publish
 
-    with open_workspace(env, release=release) as workspace:
-        story = _story(workspace, "publish", as_json=as_json)
-        run = start.publish(workspace, as_of=as_of, listen=story.tell)
-        _end(workspace, run.id, as_json=as_json, following="headrace serve")
+    story = PipelineStory("publish", as_json=as_json)
+    done = publish.publish(At(env=env, release=release), as_of=as_of, listen=story.tell, begin=story.announce)
+    _end(done, as_json=as_json, following="headrace serve")
 
 
 @command.command()
@@ -119,20 +99,21 @@ def train(
     env: str | None, release: str | None, model: str | None, as_of: datetime | None, dry_run: bool, as_json: bool
 ) -> None:
     """Build a training set, tune, fit, evaluate, register a version."""
-    from headrace.operations import start
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations import train
 
-    with open_workspace(env, release=release) as workspace:
-        if dry_run:
-            from headrace.pipelines.train import outline
-
-            _plan(outline(start.one_model(workspace.project, model)), as_json=as_json)
-            return
-        story = _story(workspace, "train", as_json=as_json)
-        run = start.train(workspace, model, as_of=as_of, listen=story.tell)
-        if not as_json and as_of is None:
-            _hidden(workspace, run)
-        _end(workspace, run.id, as_json=as_json, following=_after_training(workspace, model))
+    at = At(env=env, release=release)
+    if dry_run:
+        _plan(train.plan_train(at, model), as_json=as_json)
+        return
+    story = PipelineStory("train", as_json=as_json)
+    done = train.train(at, model, as_of=as_of, listen=story.tell, begin=story.announce)
+    if not as_json and as_of is None and done.as_of and done.hidden:
+        # a project that replays the past does not see what is newer, which may surprise whoever has forgotten it
+        say(f"as_of = {done.as_of:%Y-%m-%d} in headrace.toml hides {done.hidden:,} newer decisions.")
+    following = (
+        f"headrace run deploy{f' --model {done.model}' if model else ''}" if done.deployed else "headrace model list"
+    )
+    _end(done, as_json=as_json, following=following)
 
 
 @command.command()
@@ -186,42 +167,37 @@ def score(
     as_json: bool,
 ) -> None:
     """Score decisions in batch, and measure months whose labels are known."""
-    from headrace.operations import start
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations import score
 
     _check_score(since=since, until=until, source=source, query=query, latest=latest, version=version)
-    with open_workspace(env, release=release) as workspace:
-        if dry_run:
-            from headrace.pipelines.score import outline
-
-            _plan(outline(start.one_deployment(workspace.project, model)), as_json=as_json)
-            return
-        story = _story(workspace, "score", as_json=as_json)
-        try:
-            run = start.score(
-                workspace,
-                model,
-                version=version,
-                since=since,
-                until=until,
-                source=source,
-                query=query,
-                latest=latest,
-                into=into or None,
-                processes=processes,
-                engine=engine,
-                as_of=as_of,
-                listen=story.tell,
-                progress=lambda progress: story.progress(str(progress)),
-            )
-        finally:
-            story.settle()
-        _end(workspace, run.id, as_json=as_json, following="headrace status")
-    from headrace.inference.declarations import Files
-
-    for each in into if not as_json else ():
-        if isinstance(each, Files):
-            say(f"The {each.format} files are in {each.path}")
+    at = At(env=env, release=release)
+    if dry_run:
+        _plan(score.plan_score(at, model), as_json=as_json)
+        return
+    story = PipelineStory("score", as_json=as_json)
+    try:
+        done = score.score(
+            at,
+            model,
+            version=version,
+            since=since,
+            until=until,
+            source=source,
+            query=query,
+            latest=latest,
+            into=into or None,
+            processes=processes,
+            engine=engine,
+            as_of=as_of,
+            listen=story.tell,
+            begin=story.announce,
+            progress=lambda progress: story.progress(str(progress)),
+        )
+    finally:
+        story.settle()
+    _end(done, as_json=as_json, following="headrace status")
+    for folder, format in done.folders.items() if not as_json else ():  # noqa: A001
+        say(f"The {format} files are in {folder}")
 
 
 def _check_score(
@@ -281,12 +257,11 @@ def stream(
 
     from headrace.core.shutdown import on_stop
     from headrace.operations import stream
-    from headrace.workspace.workspace import open_workspace
 
     stopped = threading.Event()
-    with on_stop(stopped.set), open_workspace(env, release=release) as workspace:
-        found = stream.run_stream(
-            workspace,
+    with on_stop(stopped.set):
+        done = stream.run_stream(
+            At(env=env, release=release),
             model,
             stop=lambda: stopped.is_set() or (parent is not None and os.getppid() != parent),
             say=say,
@@ -296,10 +271,10 @@ def stream(
             metrics=None if metrics_port is None else (metrics_host, metrics_port),
         )
     if as_json:
-        emit(found)
+        emit(done.to_json())
     else:
-        dead = f", {found['dead_letters']:,} dead letters" if found["dead_letters"] else ""
-        say(f"{found['messages']:,} messages: {found['predictions']:,} predictions{dead}; {found['lag']:,} wait")
+        dead = f", {done.dead_letters:,} dead letters" if done.dead_letters else ""
+        say(f"{done.messages:,} messages: {done.predictions:,} predictions{dead}; {done.lag:,} wait")
 
 
 @command.command()
@@ -317,15 +292,18 @@ def parity_check(
 ) -> None:
     """Ask a real server what batch scoring has answered, with the lakehouse renamed away; exit 1 when an answer differs."""
     from headrace.operations import parity_check
-    from headrace.workspace.workspace import open_workspace
 
-    with open_workspace(env, release=release) as workspace:
-        story = _story(workspace, "serve", as_json=as_json)
-        run, told = parity_check.rehearse(workspace, model, since=since, until=until, rows=rows, listen=story.tell)
-        if as_json:
-            emit({"run": run.id, **told})
-        else:
-            _end(workspace, run.id, as_json=False, following="headrace serve")
+    story = PipelineStory("serve", as_json=as_json)
+    done = parity_check.check_parity(
+        At(env=env, release=release),
+        model,
+        since=since,
+        until=until,
+        rows=rows,
+        listen=story.tell,
+        begin=story.announce,
+    )
+    _end(done, as_json=as_json, following="headrace serve")
 
 
 @command.command()
@@ -346,15 +324,21 @@ def backtest(
     as_json: bool,
 ) -> None:
     """What retraining at the beginning of each month would have given."""
-    from headrace.operations import start
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations import backtest
 
     if since >= until:
         raise click.UsageError(f"--since {since:%Y-%m-%dT%H:%M} is not before --until {until:%Y-%m-%dT%H:%M}.")
-    with open_workspace(env, release=release) as workspace:
-        story = _story(workspace, "backtest", as_json=as_json)
-        run = start.backtest(workspace, model, since=since, until=until, as_of=as_of, listen=story.tell)
-        _end(workspace, run.id, as_json=as_json, following="headrace model list")
+    story = PipelineStory("backtest", as_json=as_json)
+    done = backtest.backtest(
+        At(env=env, release=release),
+        model,
+        since=since,
+        until=until,
+        as_of=as_of,
+        listen=story.tell,
+        begin=story.announce,
+    )
+    _end(done, as_json=as_json, following="headrace model list")
 
 
 @command.command()
@@ -375,34 +359,27 @@ def deploy(
     as_json: bool,
 ) -> None:
     """Bring a version through its gates to Staging and Production. Exit 1: refused by a gate; 3: waits for a person, or one rejected it."""
-    from headrace.operations import start
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations import deploy
 
-    with open_workspace(env, release=release) as workspace:
-        if dry_run:
-            from headrace.operations.policies import hash_of, needed
-            from headrace.pipelines.deploy import outline
-
-            declared = start.one_deployment(workspace.project, model)
-            plan = outline(
-                declared,
-                workspace.registry,
-                version=version,
-                roles=needed(workspace, declared),
-                policy=hash_of(workspace, declared),
-            )
-            _plan(plan, as_json=as_json)
-            return
-        story = _story(workspace, "deploy", as_json=as_json)
-        run, found = start.deploy(
-            workspace, model, version=version, as_of=as_of, revive=version is not None, listen=story.tell
-        )
-        name = start.one_deployment(workspace.project, model).name
-        if as_json:
-            emit({"run": run.id, "model": name, **vars(found), "steps": _steps(workspace, run.id)})
-        else:
-            _told(workspace, name, found)
-    sys.exit(EXITS.get(found.ending, 1))
+    at = At(env=env, release=release)
+    if dry_run:
+        _plan(deploy.plan_deploy(at, model, version=version), as_json=as_json)
+        return
+    story = PipelineStory("deploy", as_json=as_json)
+    done = deploy.deploy(
+        at,
+        model,
+        version=version,
+        as_of=as_of,
+        revive=version is not None,
+        listen=story.tell,
+        begin=story.announce,
+    )
+    if as_json:
+        emit(done.to_json())
+    else:
+        _deployed(done)
+    sys.exit(EXITS.get(done.ending, 1))
 
 
 @command.command()
@@ -415,13 +392,11 @@ def ingest_log(
     places: tuple[Path, ...], env: str | None, release: str | None, model: str | None, as_json: bool
 ) -> None:
     """Take over what servers have answered; and PLACES: spools of other machines, files with a JSON record a line."""
-    from headrace.operations import start
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations import ingest_log
 
-    with open_workspace(env, release=release) as workspace:
-        story = _story(workspace, "log", as_json=as_json)
-        run = start.import_logs(workspace, model, places, listen=story.tell)
-        _end(workspace, run.id, as_json=as_json, following="headrace run monitor")
+    story = PipelineStory("log", as_json=as_json)
+    done = ingest_log.ingest_log(At(env=env, release=release), model, places, listen=story.tell, begin=story.announce)
+    _end(done, as_json=as_json, following="headrace run monitor")
 
 
 @command.command()
@@ -435,26 +410,23 @@ def monitor(
     env: str | None, release: str | None, model: str | None, as_of: datetime | None, dry_run: bool, as_json: bool
 ) -> None:
     """Profile, drift, quality and alerts of what was predicted. Exit 1 when an alert holds."""
-    from headrace.operations import start
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations import monitor
 
-    with open_workspace(env, release=release) as workspace:
-        if dry_run:
-            from headrace.pipelines.monitor import outline
-
-            _plan(outline(start.one_deployment(workspace.project, model)), as_json=as_json)
-            return
-        story = _story(workspace, "monitor", as_json=as_json)
-        run, holding = start.monitor(workspace, model, as_of=as_of, listen=story.tell)
-        if as_json:
-            emit({"run": run.id, "alerts": [vars(alert) for alert in holding], "steps": _steps(workspace, run.id)})
-        elif holding:
-            for alert in holding:
-                wrong(f"alert {alert.id}: {alert.model} version {alert.version}: {alert.rule}")
-            say(f"Next: {bold(f'headrace alert list --env {workspace.environment.name}')}")
-        else:
-            _end(workspace, run.id, as_json=False, following="headrace status")
-    if holding:
+    at = At(env=env, release=release)
+    if dry_run:
+        _plan(monitor.plan_monitor(at, model), as_json=as_json)
+        return
+    story = PipelineStory("monitor", as_json=as_json)
+    done = monitor.monitor(at, model, as_of=as_of, listen=story.tell, begin=story.announce)
+    if as_json:
+        emit(done.to_json())
+    elif done.alerts:
+        for alert in done.alerts:
+            wrong(f"alert {alert.alert}: {alert.model} version {alert.version}: {alert.rule}")
+        say(f"Next: {bold(f'headrace alert list --env {done.env}')}")
+    else:
+        _end(done, as_json=False, following="headrace status")
+    if done.alerts:
         sys.exit(1)
 
 
@@ -469,89 +441,72 @@ def retrain(
     env: str | None, release: str | None, model: str | None, as_of: datetime | None, force: bool, as_json: bool
 ) -> None:
     """Train again when an alert or the schedule asks for it and no guard stands in the way; then the same gates."""
-    from headrace.operations import start
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations import retrain
 
-    with open_workspace(env, release=release) as workspace:
-        story = _story(workspace, "retrain", as_json=as_json)
-        verdict, found = start.retrain(workspace, model, as_of=as_of, force=force, listen=story.tell)
-        name = start.one_deployment(workspace.project, model).name
-        if as_json:
-            emit({"model": name, **vars(verdict), "delivered": vars(found) if found else None})
-        elif found is not None:
-            _told(workspace, name, found)
-        else:
-            say(f"{name} is not trained again: {'; '.join(verdict.against) or 'nothing asks for it'}.")
-    if found is not None:
-        sys.exit(EXITS.get(found.ending, 1))
-    if verdict.against:
+    story = PipelineStory("retrain", as_json=as_json)
+    done = retrain.retrain(
+        At(env=env, release=release),
+        model,
+        as_of=as_of,
+        force=force,
+        listen=story.tell,
+        begin=story.announce,
+    )
+    if as_json:
+        emit(done.to_json())
+    elif done.delivered is not None:
+        _deployed(done.delivered)
+    else:
+        say(f"{done.model} is not trained again: {'; '.join(done.against) or 'nothing asks for it'}.")
+    if done.delivered is not None:
+        sys.exit(EXITS.get(done.delivered.ending, 1))
+    if done.against:
         sys.exit(3)
 
 
-def _told(workspace: Workspace, model: str, found: DeploymentResult) -> None:
-    from headrace.deployment.rollback import before
-
-    env = workspace.environment.name
-    said = f"{model} version {found.version}"
-    if found.ending == "in production":
-        say(f"{said} is in Production. Next: {bold(f'headrace serve {model} --env {env}')}")
-        if (earlier := before(workspace.registry, model)) is not None:
-            back = f"headrace model rollback {model} --to {earlier} --reason … --env {env}"
-            say(f"Back to version {earlier}: {bold(back)}")
-    elif found.ending == "waits for approval":
-        say(f"{said} waits for approval by {', '.join(found.missing)}; whoever asked cannot give it.")
-        say(f"Next, as somebody else: {bold(f'headrace request approve {found.request} --env {env}')}")
-        if advice := workspace.access.advice(found.missing[0], asked_by=workspace.access.me().name):
-            say(advice)
-    elif found.ending == "on a rollout":
-        say(f"{said} is on its rollout. Next: {bold(f'headrace traffic show {model} --env {env}')}")
-    elif found.ending == "rollout stopped":
-        again = f"headrace run deploy --model {model} --version {found.version} --env {env}"
-        wrong(f"the rollout of {said} was stopped; it begins again by {bold(again)}:")
-    elif found.ending == "rejected":
-        wrong(f"{said} stays in Staging:")
-    elif found.ending == "no decision":
-        say(f"{said} stays in Staging, no decision:")
+def _deployed(done: DeployReport) -> None:
+    env = done.env
+    version = f"{done.model} version {done.version}"
+    if done.ending == "in production":
+        say(f"{version} is in Production. Next: {bold(f'headrace serve {done.model} --env {env}')}")
+        if done.previous is not None:
+            back = f"headrace model rollback {done.model} --to {done.previous} --reason … --env {env}"
+            say(f"Back to version {done.previous}: {bold(back)}")
+    elif done.ending == "waits for approval":
+        say(f"{version} waits for approval by {', '.join(done.missing)}; whoever asked cannot give it.")
+        say(f"Next, as somebody else: {bold(f'headrace request approve {done.request} --env {env}')}")
+        if done.advice:
+            say(done.advice)
+    elif done.ending == "on a rollout":
+        say(f"{version} is on its rollout. Next: {bold(f'headrace traffic show {done.model} --env {env}')}")
+    elif done.ending == "rollout stopped":
+        again = f"headrace run deploy --model {done.model} --version {done.version} --env {env}"
+        wrong(f"the rollout of {version} was stopped; it begins again by {bold(again)}:")
+    elif done.ending == "rejected":
+        wrong(f"{version} stays in Staging:")
+    elif done.ending == "no decision":
+        say(f"{version} stays in Staging, no decision:")
     else:
-        wrong(f"{said} was refused and archived:")
-    for line in found.findings:
+        wrong(f"{version} was refused and archived:")
+    for line in done.findings:
         say(f"  {line}")
-    if found.ending == "rejected":
-        say(
-            f"Where something else speaks for it: {bold(f'headrace request reopen {found.request} --reason … --env {env}')}"
-        )
+    if done.ending == "rejected":
+        reopen = f"headrace request reopen {done.request} --reason … --env {env}"
+        say(f"Where something else speaks for it: {bold(reopen)}")
 
 
-def _hidden(workspace: Workspace, run: Run) -> None:
-    """A project that replays the past does not see what is newer, which may surprise whoever has forgotten it."""
-    moment = workspace.project.as_of
-    newer = sum(each["counts"]["after"] for each in run.outputs(prefix="training set"))
-    if moment and newer:
-        say(f"as_of = {moment:%Y-%m-%d} in headrace.toml hides {newer:,} newer decisions.")
+class PipelineStory(Story):
+    """The story of a pipeline, whose heading says where it runs and which code."""
 
+    def __init__(self, pipeline: str, *, as_json: bool) -> None:
+        super().__init__(quiet=as_json)
+        self._name = pipeline
 
-def _after_training(workspace: Workspace, name: str | None) -> str:
-    """A version that was trained goes through its gates, where the project says how."""
-    from headrace.deployment.declarations import Deployment
-    from headrace.operations import start
-
-    model = start.one_model(workspace.project, name)
-    if not any(each.name == model.name for each in workspace.project.all(Deployment)):
-        return "headrace model list"
-    return f"headrace run deploy{f' --model {model.name}' if name else ''}"
-
-
-def _steps(workspace: Workspace, run_id: str) -> list[dict[str, object]]:
-    return [{"name": s.name, "status": s.status, "output": s.output} for s in workspace.ledger.steps(run_id)]
-
-
-def _story(workspace: Workspace, pipeline: str, *, as_json: bool) -> Story:
-    code = workspace.code
-    story = Story(quiet=as_json)
-    story.begin(f"{pipeline} in {workspace.environment.name}, from {code}")
-    if code.dirty and code.kind != "worktree":
-        say(f"  Uncommitted changes do not run here; {code} does.")
-    return story
+    def announce(self, what: Announcement) -> None:
+        """The heading."""
+        self.begin(f"{self._name} in {what.env}, from {what.code}")
+        if what.uncommitted:
+            say(f"  Uncommitted changes do not run here; {what.code} does.")
 
 
 def _plan(rows: list[dict[str, object]], *, as_json: bool) -> None:
@@ -562,8 +517,8 @@ def _plan(rows: list[dict[str, object]], *, as_json: bool) -> None:
         say("Nothing was done: this was a dry run.")
 
 
-def _end(workspace: Workspace, run_id: str, *, as_json: bool, following: str) -> None:
+def _end(done: RunReport, *, as_json: bool, following: str) -> None:
     if as_json:
-        emit({"run": run_id, "steps": _steps(workspace, run_id)})
+        emit(done.to_json())
     else:
-        say(f"run {run_id} done. Next: {bold(f'{following} --env {workspace.environment.name}')}")
+        say(f"run {done.run} done. Next: {bold(f'{following} --env {done.env}')}")

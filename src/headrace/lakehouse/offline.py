@@ -54,7 +54,7 @@ def put_back(place: str) -> None:
 def _back(place: str) -> None:
     if Path(place).exists():
         raise DataError(
-            f"the lakehouse {place!r} was renamed to {place + ASIDE!r} for a rehearsal, and another one was made meanwhile.",
+            f"the lakehouse {place!r} was renamed to {place + ASIDE!r} for a parity check, and another one was made meanwhile.",
             hint="Nothing is lost: move what is new out of the way, and rename it back.",
         )
     if Path(place + ASIDE).exists():  # otherwise somebody has put it back

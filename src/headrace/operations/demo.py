@@ -18,8 +18,17 @@ from headrace.core.errors import HeadraceError
 from headrace.core.vault import bearing
 from headrace.deployment.rollback import roll_back
 from headrace.jobs.run import StepOutcome
-from headrace.operations import parity_check, start
+from headrace.operations.backtest import backtest
+from headrace.operations.deploy import deploy
+from headrace.operations.job import one_deployment
+from headrace.operations.monitor import monitor
+from headrace.operations.parity_check import check_parity
+from headrace.operations.publish import publish
+from headrace.operations.refresh import refresh
+from headrace.operations.retrain import retrain
+from headrace.operations.score import score
 from headrace.operations.sync import follow, tell
+from headrace.operations.train import train
 from headrace.pipelines.score import months
 
 if TYPE_CHECKING:
@@ -28,8 +37,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from headrace.core.ids import Json
-    from headrace.jobs.run import Run
-    from headrace.pipelines.deploy import DeploymentResult
+    from headrace.operations.deploy import DeployReport
+    from headrace.operations.job import Listener, RunReport
     from headrace.workspace.workspace import Workspace
 
 GOVERNANCE = "governance"
@@ -65,8 +74,8 @@ class Replay:
 
     Attributes:
         begin: called with the name of each part.
-        listen: told of each step.
-        served: what the rehearsal of serving found.
+        listen: called with each step that ends.
+        served: what the parity check of serving found.
         quality: the last output of the quality step of the first version.
         windows: outputs of the window steps of the first version.
         backtested: month → metrics of retraining.
@@ -75,7 +84,7 @@ class Replay:
     workspace: Workspace
     plan: Plan
     begin: Callable[[str], None]
-    listen: start.Listener
+    listen: Listener
     served: dict[str, Json] = field(default_factory=dict[str, Any])
     quality: dict[str, Any] = field(default_factory=dict[str, Any])
     windows: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -85,25 +94,25 @@ class Replay:
         """Everything, in order of time."""
         plan = self.plan
         self.begin("refresh")
-        start.refresh(self.workspace, listen=self.listen)
+        refresh(self.workspace, listen=self.listen)
         self.begin("train")
-        start.train(self.workspace, plan.model, as_of=plan.train_as_of, listen=self.listen)
+        train(self.workspace, plan.model, as_of=plan.train_as_of, listen=self.listen)
         self.begin("deploy")
         self.deploy(1, plan.train_as_of)
         for since, until in months(plan.since, plan.until):
             self.month(since, until)
         self.begin("back-test: what retraining each month would have given")
-        run = start.backtest(
+        done = backtest(
             self.workspace, plan.model, since=plan.since, until=plan.until, as_of=plan.as_of, listen=self.listen
         )
-        outputs = run.outputs(prefix="retrained ")
+        outputs: list[Any] = [step.output for step in done.steps if step.name.startswith("retrained ")]
         self.backtested = {
             f"{begin:%Y-%m}": output["metrics"]
             for (begin, _), output in zip(months(plan.since, plan.until), outputs, strict=True)
         }
         self.begin("the year as it turned out")
         self.monitor(plan.as_of)
-        start.publish(self.workspace, as_of=plan.ask_as_of, listen=self.listen)
+        publish(self.workspace, as_of=plan.ask_as_of, listen=self.listen)
         self._kept.unlink(missing_ok=True)
 
     def month(self, since: datetime, until: datetime) -> None:
@@ -116,7 +125,7 @@ class Replay:
             self.score(1, since, until)  # as shadow
             self.score(2, max(since, instant(later.as_of)), until)
         if not self.served:
-            self.rehearse(since, until)
+            self.check_parity(since, until)
         alerts = self.monitor(until + LABELS_COME)
         if alerts and not self._rolled():
             self.retrain(until + LABELS_COME)
@@ -124,8 +133,8 @@ class Replay:
     def score(self, version: int, since: datetime, until: datetime) -> None:
         """Decisions of a stretch by one version; one that is not in Production, too, into the table that is compared."""
         current = self.workspace.registry.current(self.plan.model, "Production")
-        declared = start.one_deployment(self.workspace.project, self.plan.model).score.destinations
-        start.score(
+        declared = one_deployment(self.workspace.project, self.plan.model).score.destinations
+        score(
             self.workspace,
             self.plan.model,
             version=version,
@@ -136,13 +145,12 @@ class Replay:
             listen=self.listen,
         )
 
-    def rehearse(self, since: datetime, until: datetime) -> None:
+    def check_parity(self, since: datetime, until: datetime) -> None:
         """A real server is asked what batch scoring has answered."""
         run = self._done(f"serve {self.plan.model}", {"since": since.isoformat(), "until": until.isoformat()})
         if run is None:
-            _, self.served = parity_check.rehearse(
-                self.workspace, self.plan.model, since=since, until=until, listen=self.listen
-            )
+            done = check_parity(self.workspace, self.plan.model, since=since, until=until, listen=self.listen)
+            self.served = {name: getattr(done, name) for name in ("requests", "instants", "mismatches", "logged")}
             return
         steps = [step.output or {} for step in self.workspace.ledger.steps(run)]
         asked = next(step for step in steps if "instants" in step)
@@ -156,8 +164,7 @@ class Replay:
         """Watches at a moment; gives whether an alert on the version in Production holds."""
         done = self._done(f"monitor {self.plan.model}", {"as_of": as_of.isoformat()})
         if done is None:
-            run, _ = start.monitor(self.workspace, self.plan.model, as_of=as_of, listen=self._news)
-            done = run.id
+            done = monitor(self.workspace, self.plan.model, as_of=as_of, listen=self._news).run
         outputs = {step.name: step.output or {} for step in self.workspace.ledger.steps(done)}
         self.quality = outputs["quality of version 1"]
         self.windows = [
@@ -175,9 +182,10 @@ class Replay:
         workspace, model = self.workspace, self.plan.model
         if self._done(f"retrain {model}", {"as_of": as_of.isoformat()}) is None:
             self.begin(f"retrain on the alert, as of {as_of:%Y-%m-%d}")
-            verdict, delivered = start.retrain(workspace, model, as_of=as_of, listen=self.listen)
+            report = retrain(workspace, model, as_of=as_of, listen=self.listen)
+            delivered = report.delivered
             if delivered is None:
-                raise HeadraceError(f"{model} was not trained again: {'; '.join(verdict.against)}.")
+                raise HeadraceError(f"{model} was not trained again: {'; '.join(report.against)}.")
             if delivered.ending == "waits for approval":
                 self._approve(delivered)
         self.deploy(2, as_of)
@@ -190,19 +198,17 @@ class Replay:
         """Through the gates, with the approval of somebody else."""
         if self._served(version):
             return
-        _, delivered = start.deploy(self.workspace, self.plan.model, version=version, as_of=as_of, listen=self.listen)
+        delivered = deploy(self.workspace, self.plan.model, version=version, as_of=as_of, listen=self.listen)
         if delivered.ending == "waits for approval":
             self._approve(delivered)
-            _, delivered = start.deploy(
-                self.workspace, self.plan.model, version=version, as_of=as_of, listen=self.listen
-            )
+            delivered = deploy(self.workspace, self.plan.model, version=version, as_of=as_of, listen=self.listen)
         if delivered.ending != "in production":
             raise HeadraceError(
                 f"{self.plan.model} version {version} is not in Production: {delivered.ending}.",
                 findings=delivered.findings,
             )
 
-    def _approve(self, delivered: DeploymentResult) -> None:
+    def _approve(self, delivered: DeployReport) -> None:
         """Somebody else signs, known by a token that whoever replays did not make."""
         access, approver = self.workspace.access, self.plan.approver
         assert delivered.request is not None  # waiting for approval, there is one
@@ -275,15 +281,15 @@ class Replay:
         return None
 
 
-def smoke(workspace: Workspace, plan: Plan, listen: start.Listener) -> Run:
+def smoke(workspace: Workspace, plan: Plan, listen: Listener) -> RunReport:
     """Every pipeline once, in an environment that takes a share of the decisions: refresh, train, gates, score."""
-    start.refresh(workspace, listen=listen)
-    start.train(workspace, plan.model, as_of=plan.train_as_of, listen=listen)
-    _, delivered = start.deploy(workspace, plan.model, version=1, as_of=plan.train_as_of, listen=listen)
+    refresh(workspace, listen=listen)
+    train(workspace, plan.model, as_of=plan.train_as_of, listen=listen)
+    delivered = deploy(workspace, plan.model, version=1, as_of=plan.train_as_of, listen=listen)
     if delivered.ending == "refused":
         raise HeadraceError("the smoke run failed its gates.", findings=delivered.findings)
     first = next(iter(months(plan.since, plan.until)))
-    return start.score(
+    return score(
         workspace,
         plan.model,
         version=1,

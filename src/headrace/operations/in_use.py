@@ -42,7 +42,7 @@ def at_work(workspace: Workspace) -> Generator[None]:
             held.enter_context(hold(work_lock(workspace), shared=True))
         except BlockingIOError:
             raise BusyError(
-                f"something is being taken away from {name!r}, or a rehearsal has its tables. Nothing was begun.",
+                f"something is being taken away from {name!r}, or a parity check has its tables. Nothing was begun.",
                 hint="Start again afterwards.",
             ) from None
         except OSError:

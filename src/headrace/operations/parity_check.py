@@ -1,4 +1,4 @@
-"""A rehearsal of serving: a real server is asked what batch scoring has answered, with the lakehouse out of its reach.
+"""Parity of serving and batch scoring: a real server is asked what batch scoring has answered, with the lakehouse out of its reach.
 
 Features are published as of a moment, the lakehouse's folder is renamed away, every decision of that moment is asked over
 HTTP by its key and what a request knows, and each answer must be the batch score to the last bit. A difference is a skew
@@ -31,8 +31,9 @@ from headrace.core.folders import copy_folder
 from headrace.core.text import counted
 from headrace.features.online.sqlite import SqliteStore
 from headrace.lakehouse.offline import away
-from headrace.operations import start
 from headrace.operations.in_use import alone
+from headrace.operations.job import RunReport, announce, begin_job, one_deployment, steps
+from headrace.operations.operation import operation
 from headrace.operations.sync import serve_current
 from headrace.serving.manifest import FILE, read_manifest, version_folder, write_manifest
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from headrace.core.processes import Process
     from headrace.features.plan import FeaturePlan
     from headrace.jobs.run import Run, StepContext
+    from headrace.operations.job import Announcer, Listener
     from headrace.workspace.workspace import Workspace
 
 AT_ONCE = 16  # connections
@@ -64,7 +66,25 @@ class SampledDecisions:
     expected: list[dict[str, Any]]
 
 
-def rehearse(
+@dataclass(frozen=True, kw_only=True)
+class ParityReport(RunReport):
+    """What a server answered, beside what batch scoring had answered.
+
+    Attributes:
+        requests: that were sent.
+        instants: moments of decisions among them.
+        mismatches: answers that differ by more than the rounding of matrix products.
+        logged: requests that are in the inference table once; 0 where the declared log is `"none"`.
+    """
+
+    requests: int
+    instants: int
+    mismatches: int
+    logged: int
+
+
+@operation("run parity-check", of="name")
+def check_parity(
     workspace: Workspace,
     name: str | None = None,
     *,
@@ -72,19 +92,17 @@ def rehearse(
     until: datetime,
     rows: int = 1000,
     instants: int = 3,
-    listen: start.Listener | None = None,
-) -> tuple[Run, dict[str, Json]]:
+    listen: Listener | None = None,
+    begin: Announcer | None = None,
+) -> ParityReport:
     """Asks for at least so many decisions of at least so many moments in `since <= at < until`.
-
-    Returns:
-        The run, and `requests`, `instants`, `mismatches`, `logged` (0 where the declared log is `"none"`).
 
     Raises:
         DataError: an answer differs from the batch score, or is not in the inference table exactly once.
         RefusedError: a candidate answers too.
         BusyError: something else works here, which would miss the lakehouse.
     """
-    deployment = start.one_deployment(workspace.project, name)
+    deployment = one_deployment(workspace.project, name)
     version = workspace.registry.current(deployment.name, "Production")
     if version is None:
         raise DataError(
@@ -93,12 +111,13 @@ def rehearse(
         )
     if candidates := workspace.registry.traffic.current(deployment.name).candidates:
         raise RefusedError(
-            f"version {candidates[0].version} answers a part of the requests: the rehearsal is of Production alone.",
+            f"version {candidates[0].version} answers a part of the requests: parity is checked for Production alone.",
             hint=f"headrace traffic show {deployment.name} --env {workspace.environment.name}",
         )
     asked: dict[str, Json] = {"since": since.isoformat(), "until": until.isoformat(), "rows": rows}
-    only = alone(workspace, "rehearse: nothing else may be at work while the lakehouse is away")
-    with only, start.begin_job(workspace, f"serve {deployment.name}", asked, listen) as run:
+    announce(workspace, begin)
+    only = alone(workspace, "check parity: nothing else may be at work while the lakehouse is away")
+    with only, begin_job(workspace, f"serve {deployment.name}", asked, listen) as run:
         serve_current(workspace, deployment.name)
         found = _decisions(
             workspace, deployment.name, deployment.score.table, version.version, since, until, rows, instants
@@ -142,10 +161,14 @@ def rehearse(
             }
 
         result: dict[str, Json] = {name: answered[name] for name in ("requests", "instants", "mismatches")}
-        if deployment.serve is not None and deployment.serve.log == "none":
-            return run, {**result, "logged": 0}
-        logged = run.step("collect the log", {**key, "requests": answered["requests"]}, collect).output["logged"]
-    return run, {**result, "logged": logged}
+        logged = 0
+        if deployment.serve is None or deployment.serve.log != "none":
+            logged = run.step("collect the log", {**key, "requests": answered["requests"]}, collect).output["logged"]
+    return _report(workspace, run, {**result, "logged": logged})
+
+
+def _report(workspace: Workspace, run: Run, result: Mapping[str, Any]) -> ParityReport:
+    return ParityReport(run=run.id, env=workspace.environment.name, steps=steps(workspace, run.id), **result)
 
 
 def _decisions(
@@ -216,8 +239,8 @@ def _plan(workspace: Workspace, model: str) -> FeaturePlan:
 
 
 def _stage(workspace: Workspace, model: str) -> tuple[Path, SqliteStore]:
-    """A home for the server of a rehearsal: the version in Production, an empty online store, the log of the environment."""
-    real, home = workspace.home(model), workspace.environment.root / "rehearsal" / model
+    """A home for the server of the check: the version in Production, an empty online store, the log of the environment."""
+    real, home = workspace.home(model), workspace.environment.root / "parity-check" / model
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     current = read_manifest(real / FILE)

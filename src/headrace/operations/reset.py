@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     from headrace.tracking.tracking import Tracking
     from headrace.workspace.workspace import Workspace
 
-PARTS = ("serving", "rehearsal", "spool", "streams", "api-keys.json")  # of an environment's folder, beside its stores
+PARTS = (
+    "serving",
+    "parity-check",
+    "spool",
+    "streams",
+    "api-keys.json",
+)  # of an environment's folder, beside its stores
 STATE = "state.db"  # where the state database is, unless another place is configured
 BESIDE = ("", "-wal", "-shm", "-journal")  # the files of an SQLite database
 DATABASES = ("online store", "tracking", "state")

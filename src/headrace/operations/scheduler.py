@@ -12,8 +12,8 @@ from headrace.deployment.declarations import Deployment
 from headrace.inference.ingest import ingest
 from headrace.operations.anchoring import anchor
 from headrace.operations.releases import newer_than_ours
+from headrace.operations.retrain import decide_retraining
 from headrace.operations.serving import alarm
-from headrace.operations.start import decide_retraining
 from headrace.operations.sync import follow
 from headrace.scoring.columns import log_table
 

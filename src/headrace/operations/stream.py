@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import DataError, DeclarationError, HeadraceError, MissingExtraError, NotFoundError
 from headrace.deployment.declarations import Deployment
 from headrace.inference.streaming.declarations import ChangeFeed, Kafka
 from headrace.operations.in_use import at_work
+from headrace.operations.operation import operation
+from headrace.operations.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +25,32 @@ if TYPE_CHECKING:
     from headrace.workspace.workspace import Workspace
 
 
+@dataclass(frozen=True, kw_only=True)
+class StreamReport(Record):
+    """What a worker of a stream did.
+
+    Attributes:
+        model: its name.
+        version: that predicted last; None before the first prediction.
+        batches: micro-batches that were written.
+        messages: that were read.
+        predictions: that were written.
+        dead_letters: messages that could not be scored.
+        rewinds: micro-batches that another worker had taken over.
+        lag: messages that wait.
+    """
+
+    model: str
+    version: int | None
+    batches: int
+    messages: int
+    predictions: int
+    dead_letters: int
+    rewinds: int
+    lag: int
+
+
+@operation("run stream", of="name")
 def run_stream(
     workspace: Workspace,
     name: str | None = None,
@@ -32,7 +61,7 @@ def run_stream(
     accept_loss: bool = False,
     partitions: Sequence[int] | None = None,
     metrics: tuple[str, int] | None = None,
-) -> dict[str, object]:
+) -> StreamReport:
     """Runs the stream of one model until it is told to stop; gives its figures.
 
     Args:
@@ -79,12 +108,16 @@ def run_stream(
             once=once,
         )
         figures = told.figures
-    return {
-        "model": model,
-        "version": figures.version or None,
-        **{each: getattr(figures, each) for each in ("batches", "messages", "predictions", "dead_letters", "rewinds")},
-        "lag": sum(figures.lag.values()),
-    }
+    return StreamReport(
+        model=model,
+        version=figures.version or None,
+        batches=figures.batches,
+        messages=figures.messages,
+        predictions=figures.predictions,
+        dead_letters=figures.dead_letters,
+        rewinds=figures.rewinds,
+        lag=sum(figures.lag.values()),
+    )
 
 
 def one_stream(project: Project, name: str | None) -> Deployment:
