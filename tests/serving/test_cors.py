@@ -6,7 +6,7 @@ import pytest
 from tests.serving.conftest import manifest, serving
 from tests.serving.listening import connected, one
 from tests.serving.test_server import ROW
-from tests.serving.test_tokens import made, project  # noqa: F401  # a fixture
+from tests.serving.test_api_keys import made, project  # noqa: F401  # a fixture
 
 from headrace.core.errors import DeclarationError
 from headrace.serving.cors import Cors

@@ -23,7 +23,7 @@ from tests.serving.test_caller import TRACE
 from tests.serving.test_drain import SLOWLY
 from tests.serving.test_drain import body as slow
 from tests.serving.test_server import ROW
-from tests.serving.test_tokens import made, project  # noqa: F401  # a fixture
+from tests.serving.test_api_keys import made, project  # noqa: F401  # a fixture
 
 from headrace.core.errors import ConfigError
 from headrace.serving import tracing
