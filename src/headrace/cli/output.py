@@ -53,7 +53,7 @@ def _remember(_: click.Context, __: click.Parameter, env: str | None) -> str | N
 
 
 env_option = click.option(
-    "--env", default=None, metavar="ENV", callback=_remember, help="Environment; the lowest (dev) unless said."
+    "--env", default=None, metavar="ENV", callback=_remember, help="Environment; default: the lowest one (dev)."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 

@@ -46,7 +46,7 @@ as_of_option = click.option(
     "--as-of",
     type=instant,
     default=None,
-    help="What is known by then counts; the project's as_of or the present unless said.",
+    help="What is known by then counts; default: the project's as_of or the present.",
 )
 EXITS = {"in production": 0, "on a rollout": 0, "waits for approval": 3, "rejected": 3}
 dry_option = click.option("--dry-run", is_flag=True, help="Print the plan, do nothing.")
@@ -125,10 +125,10 @@ def train(
     type=numbered_or_then,
     default=None,
     metavar="N|then",
-    help="The version that scores; then: the one in Production at each decision's moment; Production unless said.",
+    help="The version that scores; then: the one in Production at each decision's moment; default: Production.",
 )
-@click.option("--since", type=instant, default=None, help="First moment; the version's training moment unless said.")
-@click.option("--until", type=instant, default=None, help="First moment left out; --as-of unless said.")
+@click.option("--since", type=instant, default=None, help="First moment; default: the version's training moment.")
+@click.option("--until", type=instant, default=None, help="First moment left out; default: --as-of.")
 @click.option(
     "--source",
     default=None,
@@ -142,9 +142,9 @@ def train(
     type=destination,
     multiple=True,
     metavar="WHERE",
-    help="schema.table, parquet:FOLDER, csv:FOLDER or NAME:TABLE of a database; as declared unless said.",
+    help="schema.table, parquet:FOLDER, csv:FOLDER or NAME:TABLE of a database; default: as declared.",
 )
-@click.option("--processes", type=click.IntRange(1), default=None, help="That predict; one a core unless said.")
+@click.option("--processes", type=click.IntRange(1), default=None, help="That predict; default: one a core.")
 @click.option("--engine", type=click.Choice(["local", "spark"]), default="local", show_default=True)
 @as_of_option
 @dry_option
@@ -233,7 +233,7 @@ def _check_score(
     help="Only this one; can be given again. Else a share.",
 )
 @click.option("--metrics-port", type=click.IntRange(0, 65535), default=None, help="Answer GET /metrics; 0: a free one.")
-@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="This machine only, unless said.")
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Default: this machine only.")
 @click.option("--parent", type=int, default=None, hidden=True, help="The process that started this one.")
 @json_option
 def stream(
@@ -345,7 +345,7 @@ def backtest(
 @env_option
 @release_option
 @model_option
-@click.option("--version", type=click.IntRange(1), default=None, help="The newest that is not archived unless said.")
+@click.option("--version", type=click.IntRange(1), default=None, help="Default: the newest that is not archived.")
 @as_of_option
 @dry_option
 @json_option

@@ -37,7 +37,7 @@ def command() -> None:
 
 @command.command(name="show")
 @click.argument("model")
-@click.option("--since", type=instant, default=None, help="Look back to then; to the start of the split unless said.")
+@click.option("--since", type=instant, default=None, help="Look back to then; default: to the start of the split.")
 @env_option
 @json_option
 def show_(model: str, since: datetime | None, env: str | None, as_json: bool) -> None:
@@ -57,7 +57,7 @@ def show_(model: str, since: datetime | None, env: str | None, as_json: bool) ->
 @click.argument("model")
 @click.option("--candidate", "candidates", multiple=True, metavar="VERSION=SHARE", required=True, help="4=10%")
 @click.option(
-    "--by", "columns", multiple=True, help="Column of a request that names the entity; the decision's key unless said."
+    "--by", "columns", multiple=True, help="Column of a request that names the entity; default: the decision's key."
 )
 @reason_option
 @expect_option
@@ -118,7 +118,7 @@ def rollout(model: str, version: int, reason: str, env: str | None, as_json: boo
 
 @command.command()
 @click.argument("model")
-@click.option("--rule", "rules", multiple=True, help="That holds the rollout; all of those unless said.")
+@click.option("--rule", "rules", multiple=True, help="That holds the rollout; default: all of those.")
 @reason_option
 @env_option
 @json_option
