@@ -14,14 +14,16 @@ if TYPE_CHECKING:
         Deployment,
         Retrain,
         Rollout,
-        approval,
-        at_least,
-        documented,
-        forbid_inputs,
         guardrail,
-        not_worse,
-        signature,
     )
+    from headrace.deployment.gates.answer import failed, needs_review, passed
+    from headrace.deployment.gates.approval import approval
+    from headrace.deployment.gates.at_least import at_least
+    from headrace.deployment.gates.documented import documented
+    from headrace.deployment.gates.forbid_inputs import forbid_inputs
+    from headrace.deployment.gates.function import gate
+    from headrace.deployment.gates.not_worse import not_worse
+    from headrace.deployment.gates.signature import signature
     from headrace.features.declarations import FeatureTable, external_feature_table, on_demand
     from headrace.inference.declarations import Score, database, files
     from headrace.inference.streaming.declarations import Stream, change_feed, kafka
@@ -66,21 +68,15 @@ HOMES = {
         ),
         "headrace.training.declarations",
     ),
-    **dict.fromkeys(
-        (
-            "Deployment",
-            "Rollout",
-            "Retrain",
-            "approval",
-            "at_least",
-            "documented",
-            "forbid_inputs",
-            "not_worse",
-            "signature",
-            "guardrail",
-        ),
-        "headrace.deployment.declarations",
-    ),
+    **dict.fromkeys(("Deployment", "Retrain", "Rollout", "guardrail"), "headrace.deployment.declarations"),
+    **dict.fromkeys(("failed", "needs_review", "passed"), "headrace.deployment.gates.answer"),
+    "approval": "headrace.deployment.gates.approval",
+    "at_least": "headrace.deployment.gates.at_least",
+    "documented": "headrace.deployment.gates.documented",
+    "forbid_inputs": "headrace.deployment.gates.forbid_inputs",
+    "gate": "headrace.deployment.gates.function",
+    "not_worse": "headrace.deployment.gates.not_worse",
+    "signature": "headrace.deployment.gates.signature",
     **dict.fromkeys(("Monitor", "alert"), "headrace.monitoring.declarations"),
     **dict.fromkeys(("Score", "database", "files"), "headrace.inference.declarations"),
     **dict.fromkeys(("Stream", "change_feed", "kafka"), "headrace.inference.streaming.declarations"),
@@ -118,15 +114,19 @@ __all__ = [
     "documented",
     "expect",
     "external_feature_table",
+    "failed",
     "files",
     "forbid_inputs",
+    "gate",
     "guardrail",
     "integer",
     "kafka",
     "log_uniform",
+    "needs_review",
     "not_worse",
     "on_demand",
     "open",
+    "passed",
     "repair",
     "signature",
     "sql_file",

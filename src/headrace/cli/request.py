@@ -86,6 +86,7 @@ def show(request: int, env: str | None, as_json: bool) -> None:
         heading("Evidence")
         for finding in evidence["findings"]:
             put(f"  {finding['gate']} {finding['result']}: {finding['reason']}")
+            _show(finding.get("evidence") or {})
     if evidence.get("gates"):
         put(f"  gates: {', '.join(evidence['gates'])}")
     if evidence.get("rollout"):
@@ -134,6 +135,8 @@ def approve(request: int, reason: str, env: str | None, as_json: bool) -> None:
         else:
             model, where = found.model, "on its rollout" if on_rollout else f"in {found.to}"
             look = f"headrace traffic show {model}" if on_rollout else f"headrace model history {model}"
+            if found.to == "Staging":
+                look = f"headrace run deploy --model {model} --version {found.version}"
             say(f"{model} version {found.version} is {where}. Next: {bold(look)}")
         tell_people(workspace)
 
@@ -195,6 +198,20 @@ def reopen(request: int, reason: str, env: str | None, as_json: bool) -> None:
             again = f"headrace run deploy --model {found.model} --version {found.version}"
             say(f"request {request} can be asked again. Next: {bold(again)}")
         tell_people(workspace)
+
+
+def _show(evidence: dict[str, Any]) -> None:
+    """Numbers and tables that a gate of the project's own shows; of pictures their names, and what was not kept."""
+    for name, value in evidence.get("numbers", {}).items():
+        put(f"    {name}: {value:g}")
+    for name, kept in evidence.get("tables", {}).items():
+        put(f"    {name}:")
+        rows = [dict(zip(kept["columns"], row, strict=True)) for row in kept["rows"]]
+        table(rows, kept["columns"], empty="no rows.")
+    if evidence.get("pictures"):
+        put(f"    pictures, as data: URLs in --json: {', '.join(evidence['pictures'])}")
+    if evidence.get("cut"):
+        put(f"    not kept: {'; '.join(evidence['cut'])}")
 
 
 def _labelled(row: dict[str, object], simulated: Collection[str]) -> dict[str, object]:

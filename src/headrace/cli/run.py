@@ -509,7 +509,7 @@ def _told(workspace: Workspace, model: str, found: DeploymentResult) -> None:
         again = f"headrace run deploy --model {model} --version {found.version} --env {env}"
         wrong(f"the rollout of {said} was stopped; it begins again by {bold(again)}:")
     elif found.ending == "rejected":
-        wrong(f"{said} stays in Staging:")
+        wrong(f"{said} stays where it is:")
     elif found.ending == "no decision":
         say(f"{said} stays in Staging, no decision:")
     else:
