@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from headrace.core.channels.base import Channel, ChannelSetting
     from headrace.core.schema import Schema
     from headrace.deployment.declarations import (
         Deployment,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from headrace.workspace.workspace import open_workspace as open  # noqa: A004
 
 HOMES = {
+    **dict.fromkeys(("Channel", "ChannelSetting"), "headrace.core.channels.base"),
     "Schema": "headrace.core.schema",
     **dict.fromkeys(("Source", "Table", "expect", "repair", "sql_file"), "headrace.lakehouse.declarations"),
     **dict.fromkeys(("FeatureTable", "external_feature_table", "on_demand"), "headrace.features.declarations"),
@@ -86,6 +88,8 @@ HOMES = {
 }
 __all__ = [
     "Binary",
+    "Channel",
+    "ChannelSetting",
     "Deployment",
     "Evaluate",
     "FeatureTable",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from headrace.core.ids import Json
 
 Result = Literal["passed", "failed", "no decision", "needs review"]
+WORST_FIRST: tuple[Result, ...] = ("failed", "no decision", "needs review")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,5 +45,7 @@ class GateFinding:
 def together(findings: Sequence[GateFinding]) -> Result:
     """The answer of all gates: the worst of failed, no decision, needs review and passed."""
     results = {finding.result for finding in findings}
-    worst_first: tuple[Result, ...] = ("failed", "no decision", "needs review", "passed")
-    return next((result for result in worst_first if result in results), worst_first[-1])
+    for result in WORST_FIRST:
+        if result in results:
+            return result
+    return "passed"

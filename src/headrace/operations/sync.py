@@ -43,7 +43,7 @@ def follow(workspace: Workspace, *, patient: bool = False) -> Sequence[DeliveryF
 
 def tell(workspace: Workspace) -> Sequence[DeliveryFailure]:
     """Tells people, by the channels of the environment; one that failed is left alone until its time has come."""
-    return workspace.outbox.deliver(workspace.environment.channels(), patient=True)
+    return workspace.outbox.deliver(workspace.environment.channels(workspace.project.imported), patient=True)
 
 
 def bring_along(workspace: Workspace) -> None:
