@@ -9,19 +9,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from headrace.core.channels.base import Channel, ChannelSetting
     from headrace.core.schema import Schema
     from headrace.deployment.declarations import (
         Deployment,
         Retrain,
         Rollout,
-        approval,
-        at_least,
-        documented,
-        forbid_inputs,
         guardrail,
-        not_worse,
-        signature,
     )
+    from headrace.deployment.gates.answer import failed, needs_review, passed
+    from headrace.deployment.gates.approval import approval
+    from headrace.deployment.gates.at_least import at_least
+    from headrace.deployment.gates.documented import documented
+    from headrace.deployment.gates.forbid_inputs import forbid_inputs
+    from headrace.deployment.gates.function import gate
+    from headrace.deployment.gates.not_worse import not_worse
+    from headrace.deployment.gates.signature import signature
     from headrace.features.declarations import FeatureTable, external_feature_table, on_demand
     from headrace.inference.declarations import Score, database, files
     from headrace.inference.streaming.declarations import Stream, change_feed, kafka
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from headrace.workspace.workspace import open_workspace as open  # noqa: A004
 
 HOMES = {
+    **dict.fromkeys(("Channel", "ChannelSetting"), "headrace.core.channels.base"),
     "Schema": "headrace.core.schema",
     **dict.fromkeys(("Source", "Table", "expect", "repair", "sql_file"), "headrace.lakehouse.declarations"),
     **dict.fromkeys(("FeatureTable", "external_feature_table", "on_demand"), "headrace.features.declarations"),
@@ -66,21 +70,15 @@ HOMES = {
         ),
         "headrace.training.declarations",
     ),
-    **dict.fromkeys(
-        (
-            "Deployment",
-            "Rollout",
-            "Retrain",
-            "approval",
-            "at_least",
-            "documented",
-            "forbid_inputs",
-            "not_worse",
-            "signature",
-            "guardrail",
-        ),
-        "headrace.deployment.declarations",
-    ),
+    **dict.fromkeys(("Deployment", "Retrain", "Rollout", "guardrail"), "headrace.deployment.declarations"),
+    **dict.fromkeys(("failed", "needs_review", "passed"), "headrace.deployment.gates.answer"),
+    "approval": "headrace.deployment.gates.approval",
+    "at_least": "headrace.deployment.gates.at_least",
+    "documented": "headrace.deployment.gates.documented",
+    "forbid_inputs": "headrace.deployment.gates.forbid_inputs",
+    "gate": "headrace.deployment.gates.function",
+    "not_worse": "headrace.deployment.gates.not_worse",
+    "signature": "headrace.deployment.gates.signature",
     **dict.fromkeys(("Monitor", "alert"), "headrace.monitoring.declarations"),
     **dict.fromkeys(("Score", "database", "files"), "headrace.inference.declarations"),
     **dict.fromkeys(("Stream", "change_feed", "kafka"), "headrace.inference.streaming.declarations"),
@@ -90,6 +88,8 @@ HOMES = {
 }
 __all__ = [
     "Binary",
+    "Channel",
+    "ChannelSetting",
     "Deployment",
     "Evaluate",
     "FeatureTable",
@@ -118,15 +118,19 @@ __all__ = [
     "documented",
     "expect",
     "external_feature_table",
+    "failed",
     "files",
     "forbid_inputs",
+    "gate",
     "guardrail",
     "integer",
     "kafka",
     "log_uniform",
+    "needs_review",
     "not_worse",
     "on_demand",
     "open",
+    "passed",
     "repair",
     "signature",
     "sql_file",

@@ -123,13 +123,13 @@ def token(name: str, env: str | None) -> None:
 def _doubt(workspace: Workspace, role: str) -> str:
     """What is odd about a role: no gate of the project asks for it, and Headrace does not know it itself."""
     from headrace.access.rights import ROLES
-    from headrace.deployment.declarations import Approval, Deployment
+    from headrace.deployment.declarations import Deployment
 
     try:
         deployments = workspace.project.all(Deployment)
     except HeadraceError:  # a program that cannot be loaded asks for nothing that can be known
         return ""
-    asked = {gate.role for each in deployments for gate in each.gates if isinstance(gate, Approval)}
+    asked = {role for each in deployments for gate in each.gates for role in gate.roles}
     known = sorted({*ROLES, *asked})
     if role in known:
         return ""

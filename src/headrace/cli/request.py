@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from headrace.cli.commands import Commands
@@ -54,6 +56,7 @@ def show(request: int, env: str | None, as_json: bool) -> None:
         heading("Evidence")
         for finding in evidence["findings"]:
             put(f"  {finding['gate']} {finding['result']}: {finding['reason']}")
+            _show(finding.get("evidence") or {})
     if evidence.get("gates"):
         put(f"  gates: {', '.join(evidence['gates'])}")
     if evidence.get("rollout"):
@@ -94,6 +97,8 @@ def approve(request: int, reason: str, env: str | None, as_json: bool) -> None:
     else:
         model, where = signed.model, "on its rollout" if signed.on_rollout else f"in {signed.to}"
         look = f"headrace traffic show {model}" if signed.on_rollout else f"headrace model history {model}"
+        if signed.to == "Staging":
+            look = f"headrace run deploy --model {model} --version {signed.version}"
         say(f"{model} version {signed.version} is {where}. Next: {bold(look)}")
 
 
@@ -128,3 +133,17 @@ def reopen(request: int, reason: str, env: str | None, as_json: bool) -> None:
     else:
         again = f"headrace run deploy --model {reopened.model} --version {reopened.version}"
         say(f"request {request} can be asked again. Next: {bold(again)}")
+
+
+def _show(evidence: dict[str, Any]) -> None:
+    """Numbers and tables that a gate of the project's own shows; of pictures their names, and what was not kept."""
+    for name, value in evidence.get("numbers", {}).items():
+        put(f"    {name}: {value:g}")
+    for name, kept in evidence.get("tables", {}).items():
+        put(f"    {name}:")
+        rows = [dict(zip(kept["columns"], row, strict=True)) for row in kept["rows"]]
+        table(rows, kept["columns"], empty="no rows.")
+    if evidence.get("pictures"):
+        put(f"    pictures, as data: URLs in --json: {', '.join(evidence['pictures'])}")
+    if evidence.get("cut"):
+        put(f"    not kept: {'; '.join(evidence['cut'])}")

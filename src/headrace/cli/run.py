@@ -483,7 +483,7 @@ def _deployed(done: DeployReport) -> None:
         again = f"headrace run deploy --model {done.model} --version {done.version} --env {env}"
         wrong(f"the rollout of {version} was stopped; it begins again by {bold(again)}:")
     elif done.ending == "rejected":
-        wrong(f"{version} stays in Staging:")
+        wrong(f"{version} stays where it is:")
     elif done.ending == "no decision":
         say(f"{version} stays in Staging, no decision:")
     else:

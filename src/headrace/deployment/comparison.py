@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -11,12 +10,11 @@ import pyarrow as pa
 
 from headrace.core.clock import duration, instant
 from headrace.core.errors import DataError
-from headrace.deployment.findings import GateFinding
 from headrace.features.rows import full_rows
 from headrace.lakehouse.commit import Upsert
 from headrace.training import labels as known_labels
 from headrace.training.declarations import Binary
-from headrace.training.intervals import baseline_output, difference
+from headrace.training.intervals import baseline_output
 from headrace.training.split import halves
 from headrace.training.training_set import LABEL, PART, table_name
 
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from headrace.deployment.declarations import NotWorse
+    from headrace.deployment.findings import GateFinding
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.registry.records import Version
     from headrace.scoring.version import LoadedVersion
@@ -42,14 +40,16 @@ class ComparedRows:
     """Labelled decisions with the outputs of both.
 
     Attributes:
-        y: labels.
+        rows: the full rows of the challenger: keys, the moment of the decision, and the inputs.
+        labels: what came of them.
         champion: its output; of the constant prediction where there is no champion.
         challenger: its output.
-        since: the first decision.
+        since: the first decision; None where there are no rows.
         until: the last one.
     """
 
-    y: pd.Series
+    rows: pd.DataFrame
+    labels: pd.Series
     champion: pd.DataFrame
     challenger: pd.DataFrame
     since: datetime | None
@@ -101,61 +101,12 @@ def gather(
         other = champion[1].predict(theirs[usable])
     known = moments[usable]
     return ComparedRows(
-        y=y,
+        rows=rows[usable],
+        labels=y,
         champion=other,
         challenger=given,
         since=known.min().to_pydatetime() if len(known) else None,
         until=known.max().to_pydatetime() if len(known) else None,
-    )
-
-
-def judge(
-    gate: NotWorse, model: Model, compared: ComparedRows, *, champion: Version | None, must_help: bool = False
-) -> GateFinding:
-    """Whether "worse by more than the margin" can be ruled out on these rows.
-
-    Args:
-        gate: says the metric and the margin.
-        model: says what the outputs mean.
-        compared: labelled decisions with the outputs of both.
-        champion: which version the champion is; None for a constant prediction.
-        must_help: "no better" must be ruled out as well.
-    """
-    against = f"version {champion.version}" if champion else "a constant prediction"
-    rows = len(compared.y)
-    if rows < gate.min_rows:
-        reason = f"{rows:,} labelled decisions that neither has seen; {gate.min_rows:,} are needed (hr.not_worse(min_rows=…))"
-        return GateFinding(gate="not_worse", result="no decision", value=None, limit=-gate.margin, reason=reason)
-    found = difference(model.task, gate.metric, compared.y, compared.champion, compared.challenger)
-    if found is None or not math.isfinite(found.error):
-        reason = f"{gate.metric} has no meaning on these {rows:,} decisions"
-        return GateFinding(gate="not_worse", result="no decision", value=None, limit=-gate.margin, reason=reason)
-    passed = found.not_worse(gate.margin, alpha=gate.alpha)
-    helps = found.better(alpha=gate.alpha)
-    reason = (
-        f"{gate.metric} {found.challenger:.4f} against {found.champion:.4f} of {against} on {rows:,} decisions: "
-        f"{found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
-    )
-    if must_help and passed and not helps:
-        reason += "; it was trained to answer an alert, and does not help"
-    return GateFinding(
-        gate="not_worse",
-        result="passed" if passed and (helps or not must_help) else "failed",
-        value=found.value,
-        limit=0.0 if must_help else -gate.margin,
-        reason=reason,
-        details={
-            "metric": gate.metric,
-            "champion": champion.version if champion else None,
-            "champion_value": found.champion,
-            "challenger_value": found.challenger,
-            "low": found.low,
-            "high": found.high,
-            "alpha": gate.alpha,
-            "rows": rows,
-            "since": compared.since.isoformat() if compared.since else None,
-            "until": compared.until.isoformat() if compared.until else None,
-        },
     )
 
 

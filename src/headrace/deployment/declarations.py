@@ -1,4 +1,4 @@
-"""What a user declares about a model at work: its gates, how it is served, scored, watched and trained again."""
+"""What a user declares about a model at work: its gates (`gates/`), how it is served, scored, watched and trained again."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from headrace.core.declaration import (
     check,
     check_durations,
     check_flags,
-    check_names,
     check_numbers,
-    check_texts,
     check_whole,
 )
 from headrace.core.errors import DeclarationError
 from headrace.core.text import share
+from headrace.deployment.gates.base import Gate
 from headrace.jobs.schedule import Cron
 from headrace.registry.records import VALID
 from headrace.training.declarations import METRICS
@@ -35,111 +34,6 @@ if TYPE_CHECKING:
 
 ERROR_RATE = "error_rate"
 LATENCIES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}  # the share of the requests that are as quick
-
-
-@dataclass(frozen=True)
-class SignatureGate:
-    """The artifact is whole, its signature is that of the plan, and it predicts its own samples as MLflow's pyfunc does."""
-
-    name: ClassVar[str] = "signature"
-
-
-@dataclass(frozen=True)
-class Documented:
-    """The model and the tables that it reads have a description."""
-
-    name: ClassVar[str] = "documented"
-
-
-@dataclass(frozen=True)
-class ForbidInputs:
-    """Columns that no feature may be made from directly."""
-
-    name: ClassVar[str] = "forbid_inputs"
-    columns: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class AtLeast:
-    """The metric on the version's own test rows is at least as good as a limit."""
-
-    name: ClassVar[str] = "at_least"
-    metric: str
-    limit: float
-
-
-@dataclass(frozen=True)
-class NotWorse:
-    """The version is not worse than the one in Production by more than a margin, on rows that neither was trained on.
-
-    Attributes:
-        metric: of the model.
-        margin: how much worse is still accepted, in the metric's unit.
-        alpha: the one-sided level at which "worse by more than the margin" must be ruled out.
-        min_rows: with fewer labelled rows there is no decision, which is not a pass.
-    """
-
-    name: ClassVar[str] = "not_worse"
-    metric: str
-    margin: float
-    alpha: float = 0.05
-    min_rows: int = 500
-
-
-@dataclass(frozen=True)
-class Approval:
-    """A person with this role, who did not make the request, approves the move to Production."""
-
-    name: ClassVar[str] = "approval"
-    role: str
-
-
-Gate = SignatureGate | Documented | ForbidInputs | AtLeast | NotWorse | Approval
-
-
-def signature() -> SignatureGate:
-    """The version is what was registered and predicts its samples to the last bit as MLflow's pyfunc does."""
-    return SignatureGate()
-
-
-def documented() -> Documented:
-    """The model and the tables that it reads say what they are."""
-    return Documented()
-
-
-def forbid_inputs(*columns: str) -> ForbidInputs:
-    """No feature is one of these columns: `hr.forbid_inputs("date_of_birth")`."""
-    if not columns:
-        raise DeclarationError("forbid_inputs() names no column.")
-    check_names("forbid_inputs", columns=columns)
-    return ForbidInputs(columns)
-
-
-def at_least(metric: str, limit: float) -> AtLeast:
-    """The metric on the test rows reaches a limit (is at most the limit, where low is good)."""
-    check_numbers("at_least", limit=limit)
-    return AtLeast(metric, limit)
-
-
-def not_worse(metric: str, *, margin: float = 0.0, alpha: float = 0.05, min_rows: int = 500) -> NotWorse:
-    """Not worse than Production by more than a margin; the first version is compared with a constant prediction.
-
-    Raises:
-        DeclarationError: a negative margin, or a level outside 0 to 0.5.
-    """
-    check_numbers("not_worse", margin=margin, alpha=alpha)
-    check_whole("not_worse", 2, min_rows=min_rows)
-    if margin < 0 or not 0 < alpha < 0.5:
-        raise DeclarationError(
-            f"not_worse({metric!r}, margin={margin}, alpha={alpha}, min_rows={min_rows}) is not possible."
-        )
-    return NotWorse(metric, margin, alpha, min_rows)
-
-
-def approval(role: str) -> Approval:
-    """Somebody with this role approves; never the one who asked."""
-    check_texts("approval", 'Write the name of a role: hr.approval("risk").', role=role)
-    return Approval(role)
 
 
 @dataclass(frozen=True)
@@ -385,10 +279,12 @@ class Deployment:
         if self.monitor is not None:
             _ = self.score.table  # what is watched is read again
         for gate in self.gates:
-            if not isinstance(gate, Gate):
-                raise DeclarationError(f"{gate!r} is no gate.", hint="Call it: hr.signature().")
-            if isinstance(gate, AtLeast | NotWorse) and gate.metric not in metrics:
-                raise _no_metric(f"{gate.name}({gate.metric!r})", self.model.name, metrics)
+            if not isinstance(gate, Gate):  # pyright: ignore[reportUnnecessaryIsInstance]
+                hint = "Call it: hr.signature(); for a function of your own: hr.gate(function)."
+                raise DeclarationError(f"{gate!r} is no gate.", hint=hint)
+            for metric in gate.metrics:
+                if metric not in metrics:
+                    raise _no_metric(f"{gate.name}({metric!r})", self.model.name, metrics)
         for rule in self.monitor.alerts if self.monitor else ():
             if not isinstance(rule, AlertRule):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise DeclarationError(f"{rule!r} is no alert.", hint='hr.alert("roc_auc", below=0.7)')

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
     from headrace.core.ids import Json
 
-Result = Literal["passed", "failed", "no decision"]
+Result = Literal["passed", "failed", "no decision", "needs review"]
+WORST_FIRST: tuple[Result, ...] = ("failed", "no decision", "needs review")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +20,13 @@ class GateFinding:
 
     Attributes:
         gate: its name.
-        result: `no decision` is no pass.
+        result: `no decision` and `needs review` are no pass.
         value: what was measured.
         limit: what was asked for.
         reason: one sentence for a person.
         details: the figures behind it.
+        evidence: what a gate of the project's own shows, as `gates.evidence.kept` keeps it: `numbers`, `tables`, `pictures`
+            and `cut`. None for the gates of Headrace.
     """
 
     gate: str
@@ -32,6 +35,7 @@ class GateFinding:
     limit: float | str | None
     reason: str
     details: dict[str, Json] | None = None
+    evidence: dict[str, Json] | None = None
 
     def to_json(self) -> dict[str, Json]:
         """As evidence."""
@@ -39,6 +43,9 @@ class GateFinding:
 
 
 def together(findings: Sequence[GateFinding]) -> Result:
-    """The answer of all gates: one that failed fails, one without a decision leaves it open."""
+    """The answer of all gates: the worst of failed, no decision, needs review and passed."""
     results = {finding.result for finding in findings}
-    return "failed" if "failed" in results else "no decision" if "no decision" in results else "passed"
+    for result in WORST_FIRST:
+        if result in results:
+            return result
+    return "passed"

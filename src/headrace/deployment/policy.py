@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.deployment.declarations import Approval
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,8 +19,7 @@ def gates(deployment: Deployment) -> tuple[str, ...]:
 
 def roles(deployment: Deployment, also: Sequence[str] = ()) -> tuple[str, ...]:
     """Whose approval Production takes: of the roles that gates name, and of those that the environment asks for."""
-    named = [gate.role for gate in deployment.gates if isinstance(gate, Approval)]
-    return tuple(dict.fromkeys([*named, *also]))
+    return tuple(dict.fromkeys([*(role for gate in deployment.gates for role in gate.roles), *also]))
 
 
 def declare(registry: Registry, deployment: Deployment, *, roles: Sequence[str], code: str, by: str) -> PromotionPolicy:

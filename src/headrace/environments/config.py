@@ -12,18 +12,24 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, date, datetime, time
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from headrace.core import credentials, vault
-from headrace.core.channels import Email, Webhook
+from headrace.core.channels import registry as channels
+from headrace.core.channels.webhook import Webhook
 from headrace.core.clock import instant
 from headrace.core.errors import ConfigError, NotFoundError
 from headrace.environments.toml import Table, TomlFile, described, is_private, suggest
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
+    from headrace.core.channels import Channel
     from headrace.core.events import Event
 
 FILE = "headrace.toml"
@@ -91,30 +97,16 @@ Value = str | Secret
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mail:
-    """An SMTP server and who is written to."""
-
-    host: str
-    port: int
-    sender: str
-    to: tuple[str, ...]
-    user: str | None
-    password: Secret | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Notify:
-    """Who is told of events.
+class ChannelConfig:
+    """One channel that people are told by: `[env.<name>.notify.<channel>]`.
 
     Attributes:
-        webhook: the URL that they are posted to.
-        signed_with: the secret that signs what is posted.
-        email: who is written to.
+        kind: of `core.channels.registry`, or `package.module:Class`.
+        settings: of its kind, secrets by reference.
     """
 
-    webhook: Value | None = field(default=None, repr=False)
-    signed_with: Secret | None = None
-    email: Mail | None = None
+    kind: str
+    settings: Mapping[str, object] = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +181,7 @@ class Environment:
     artifacts_declared: bool = False
     databases: Mapping[str, Value] = field(default_factory=dict[str, Value], repr=False)
     spark: Value | None = field(default=None, repr=False)
-    notify: Notify = field(default_factory=Notify)
+    notify: Mapping[str, ChannelConfig] = field(default_factory=dict[str, ChannelConfig])
     kafka: Mapping[str, Mapping[str, Value]] = field(default_factory=dict[str, Mapping[str, Value]], repr=False)
     audit: Anchors = field(default_factory=Anchors)
 
@@ -272,33 +264,29 @@ class Environment:
         where = f"kafka.{chosen}"
         return chosen, {key: self._read(value, f"{where}.{key}") for key, value in self.kafka[chosen].items()}
 
-    def channels(self) -> dict[str, Callable[[Event], None]]:
+    def channels(self, importing: Callable[[str], ModuleType] = import_module) -> dict[str, Callable[[Event], None]]:
         """What `[env.<name>.notify]` asks for, by name, for `Outbox.deliver`.
 
-        Secrets are read when an event is delivered, so that a missing one is the trouble of that channel alone.
+        Secrets are read, and a class from outside is imported, when an event is delivered: what is missing is the trouble of
+        that channel alone.
+
+        Args:
+            importing: gives a module of a kind from outside by its name.
         """
-        found: dict[str, Callable[[Event], None]] = {}
-        if self.notify.webhook is not None:
-            found["webhook"] = self._post
-        if self.notify.email is not None:
-            found["email"] = self._mail
-        return found
+        return {name: partial(self._tell, name, importing) for name in self.notify}
 
-    def _post(self, event: Event) -> None:
-        assert self.notify.webhook is not None
-        signed = self.notify.signed_with
-        webhook = Webhook(
-            url=self._read(self.notify.webhook, "notify.webhook"),
-            secret=self._read(signed, "notify.signed_with") if signed else None,
-        )
-        webhook(event)
-
-    def _mail(self, event: Event) -> None:
-        mail = self.notify.email
-        assert mail is not None
-        password = self._read(mail.password, "notify.email.password") if mail.password else None
-        email = Email(host=mail.host, port=mail.port, sender=mail.sender, to=mail.to, user=mail.user, password=password)
-        email(event)
+    def _tell(self, name: str, importing: Callable[[str], ModuleType], event: Event) -> None:
+        where, described = f"[env.{self.name}] notify.{name}", self.notify[name]
+        values, secrets = dict(described.settings), set[str]()
+        for key, value in described.settings.items():
+            if isinstance(value, Secret):
+                values[key] = value.read(f"{where}.{key}")
+                secrets.add(cast("str", values[key]))
+        try:
+            made = channels.make(channels.find(described.kind, importing), values, where=where)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # the constructor of a channel from outside, too
+            raise channels.hidden(error, where=where, secrets=secrets) from None
+        channels.send(made, event, where=where, secrets=secrets)
 
     def _read(self, value: Value, key: str) -> str:
         return value.read(f"[env.{self.name}] {key}") if isinstance(value, Secret) else value
@@ -521,6 +509,8 @@ def _no_credentials(source: TomlFile, section: str, table: Table, inside: str = 
 def _is_credential(name: str) -> bool:
     """Whether an option is one by its name; what databases, clusters and the keys themselves are called says nothing."""
     what, _, option = name.partition(".")
+    if what == "notify":
+        option = option.rpartition(".")[2]
     if what == CLUSTERS:
         option = option.partition(".")[2]
     return (
@@ -528,6 +518,13 @@ def _is_credential(name: str) -> bool:
         and bool(option)
         and (credentials.is_name(option) or (what == CLUSTERS and bool(KEY_ITSELF.search(option))))
     )
+
+
+def _channel_table(value: object) -> dict[str, object] | None:
+    """The settings of a channel; None for a text, or a reference to one, that stands for its main setting."""
+    if not isinstance(value, Mapping) or list(cast("Table", value)) == ["secret"]:
+        return None
+    return dict(cast("Table", value))
 
 
 def _texts(value: object) -> list[str]:
@@ -732,22 +729,68 @@ class _Reader:
                 found[name] = self.secret_or_text(name, value)
         return found
 
-    def notify(self) -> Notify:
-        """`[env.<name>.notify]`: `webhook`, `signed_with` and `email`."""
+    def notify(self) -> dict[str, ChannelConfig]:
+        """`[env.<name>.notify]`: name → a table with `kind`; the kind is the name by default."""
         given = self.table.get("notify", {})
         if not isinstance(given, Mapping):
             raise self.wrong("notify", given, "is not a table.", hint='notify = {webhook = "https://…"}')
-        inside = f"{self.section}.notify"
-        table = cast("Table", given)
-        self.source.only(table, ("webhook", "signed_with", "email"), inside)
+        inside, table = f"{self.section}.notify", dict(cast("Table", given))
         reader = _Reader(self.source, self.folder, inside, table, frozenset())
-        if "signed_with" in table and "webhook" not in table:
+        signed = table.pop("signed_with", None)
+        if signed is not None and "webhook" not in table:
             raise reader.error("signed_with", "there is no webhook to sign for.")
-        return Notify(
-            webhook=reader.webhook() if "webhook" in table else None,
-            signed_with=reader.secret("signed_with"),
-            email=reader.mail() if "email" in table else None,
-        )
+        found = {name: reader.channel(name, value) for name, value in table.items()}
+        if signed is not None:
+            settings = {**found["webhook"].settings, "signed_with": reader.by_reference("signed_with", signed)}
+            found["webhook"] = replace(found["webhook"], settings=settings)
+        return found
+
+    def channel(self, name: str, value: object) -> ChannelConfig:
+        """One channel. Of a kind from outside only that no secret is in clear is known before it is imported."""
+        table = _channel_table(value)
+        kind = name if table is None else table.pop("kind", name)
+        if not isinstance(kind, str) or not (kind in channels.KINDS or channels.is_outside(kind)):
+            if table is None or "kind" not in cast("Table", value):
+                self.source.only([name], channels.KINDS, self.section)
+            hint = f'kind = one of {", ".join(channels.KINDS)}, or "package.module:Class".'
+            raise self.error(name, f"kind {described(kind)} is no kind of channel.", hint=hint)
+        cls = channels.KINDS.get(kind)
+        if table is None:
+            if cls is None or not cls.main:
+                raise self.wrong(name, value, "is not a table.", hint=f"{name} = {{…}}")
+            return ChannelConfig(kind=kind, settings=self._settings(cls, {cls.main: value}, name))
+        reader = _Reader(self.source, self.folder, f"{self.section}.{name}", table, frozenset())
+        return ChannelConfig(kind=kind, settings=reader._settings(cls, table) if cls else reader._outside(table))
+
+    def _settings(self, cls: type[Channel], table: Mapping[str, object], shown: str = "") -> dict[str, object]:
+        """The settings of a kind that is known; `shown` is the key of a value that stands for the main one."""
+        known = {setting.name: setting for setting in cls.settings}
+        self.source.only(table, known, self.section)
+        for setting in cls.settings:
+            if setting.required and setting.name not in table:
+                above, _, name = self.section.rpartition(".")
+                raise self.source.error(
+                    f"{name}: there is no {setting.name!r}.", section=above, key=name, excerpt=False
+                )
+        found: dict[str, object] = {}
+        for key, value in table.items():
+            setting, said = known[key], shown or key
+            if setting.secret:
+                found[key] = self.by_reference(said, value)
+            elif setting.by_reference and not isinstance(read := self.secret_or_text(said, value), str):
+                found[key] = read
+            elif not setting.possible(value):
+                raise self.wrong(said, value, setting.wrong, hint=setting.hint)
+            else:
+                found[key] = value
+        return found
+
+    def _outside(self, table: Mapping[str, object]) -> dict[str, object]:
+        """The settings of a kind that is not imported yet: plain values, and references to secrets."""
+        return {
+            key: self.secret_or_text(key, cast("object", value)) if isinstance(value, Mapping) else value
+            for key, value in table.items()
+        }
 
     def anchors(self) -> Anchors:
         """`audit = {git_note = true, file = "…", webhook = "https://…"}`."""
@@ -776,37 +819,9 @@ class _Reader:
             raise self.error("webhook", error.what, hint=error.hint) from None
         return value
 
-    def mail(self) -> Mail:
-        """`{host, port, sender, to, user, password}`; host, sender and to are needed."""
-        value = self.table["email"]
-        if not isinstance(value, Mapping):
-            hint = 'email = {host = "smtp.example.org", sender = "headrace@example.org", to = ["team@example.org"]}'
-            raise self.wrong("email", value, "is not a table.", hint=hint)
-        inside, table = f"{self.section}.email", cast("Table", value)
-        self.source.only(table, ("host", "port", "sender", "to", "user", "password"), inside)
-        reader = _Reader(self.source, self.folder, inside, table, frozenset())
-        for key in ("host", "sender", "to"):
-            if key not in table:
-                raise self.error("email", f"there is no {key!r}.")
-        port, to = table.get("port", 25), table["to"]
-        if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
-            raise reader.wrong("port", port, "is not a port.", hint="465 begins encrypted; 25 or 587 may turn it on.")
-        if not isinstance(to, list) or not to or not all(isinstance(each, str) and "@" in each for each in to):
-            raise reader.wrong("to", to, "is not a list of addresses.", hint='to = ["team@example.org"]')
-        return Mail(
-            host=reader.text("host", ""),
-            port=port,
-            sender=reader.text("sender", ""),
-            to=tuple(cast("list[str]", to)),
-            user=reader.text("user", "") if "user" in table else None,
-            password=reader.secret("password"),
-        )
-
-    def secret(self, key: str) -> Secret | None:
-        """A secret by reference, never in clear; None where there is none."""
-        if key not in self.table:
-            return None
-        value = self.secret_or_text(key, self.table[key])
+    def by_reference(self, key: str, given: object) -> Secret:
+        """A secret by reference, never in clear."""
+        value = self.secret_or_text(key, given)
         if not isinstance(value, Secret):
             raise ConfigError(
                 f"{self.source.path}: [{self.section}] {key}: a secret does not belong in a file.", hint=BY_REFERENCE

@@ -6,11 +6,12 @@ import re
 import sys
 from contextlib import redirect_stdout
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from headrace.core.errors import NotFoundError
 from headrace.environments.config import load_project
-from headrace.environments.importing import load_tree
+from headrace.environments.importing import load_tree, own_names
 from headrace.environments.scan import scan
 
 if TYPE_CHECKING:
@@ -56,6 +57,19 @@ class Project:
         """
         with redirect_stdout(sys.stderr):  # what a module prints when it is imported is no answer of a command
             return load_tree(self.code.folder, self.settings.module, version=self.code.tree)
+
+    def imported(self, module: str) -> ModuleType:
+        """A module by its name: of this version of the project where the name is one of its own, else an installed one.
+
+        Raises:
+            ConfigError: the project has no such module.
+            UserCodeError: importing it raised.
+            ImportError: no such module is installed.
+        """
+        if module.partition(".")[0] not in own_names(self.code.folder):
+            return import_module(module)
+        with redirect_stdout(sys.stderr):
+            return load_tree(self.code.folder, module, version=self.code.tree)
 
     @cached_property
     def declarations(self) -> tuple[object, ...]:

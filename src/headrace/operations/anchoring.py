@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Column, Integer, MetaData, String, Table, Text, delete, insert, select
 
-from headrace.core.channels import Webhook
+from headrace.core.channels.webhook import Webhook
 from headrace.core.clock import now
 from headrace.core.errors import HeadraceError
 from headrace.core.events import Event
@@ -240,7 +240,7 @@ def _post(workspace: Workspace, head: Head) -> None:
     url = workspace.configured.audit_webhook
     assert url is not None
     told = {"env": workspace.configured.name, "count": head.count, "hash": head.hash}
-    Webhook(url=url, time_out=TIME_OUT)(
+    Webhook(url=url, time_out=TIME_OUT).send(
         Event(id=head.count, name="audit.head", subject=workspace.configured.name, payload=told, at=now())
     )
 

@@ -16,6 +16,7 @@ from headrace.core.ids import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import ModuleType
 
     from headrace.core.events import DeliveryFailure, Event
     from headrace.registry.records import Share
@@ -43,7 +44,11 @@ def follow(workspace: Workspace, *, patient: bool = False) -> Sequence[DeliveryF
 
 def tell(workspace: Workspace) -> Sequence[DeliveryFailure]:
     """Tells people, by the channels of the environment; one that failed is left alone until its time has come."""
-    return workspace.outbox.deliver(workspace.environment.channels(), patient=True)
+
+    def imported(module: str) -> ModuleType:  # the project is looked for only where a channel is a class of it
+        return workspace.project.imported(module)
+
+    return workspace.outbox.deliver(workspace.environment.channels(imported), patient=True)
 
 
 def bring_along(workspace: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""Deploy: request for Staging, compliance, Staging, comparison, request for Production with the evidence, Production."""
+"""Deploy: copy, checks, request for Staging with what they found, Staging, comparison, request for Production with the evidence, Production."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from headrace.access.rights import ENGINEER
 from headrace.core.clock import now
 from headrace.core.errors import HeadraceError, NotFoundError
 from headrace.core.events import is_projection
 from headrace.core.ids import digest
 from headrace.core.text import counted, percent
-from headrace.deployment import checks, comparison, rollouts, serving_bundle
-from headrace.deployment.declarations import Approval, NotWorse
+from headrace.deployment import comparison, rollouts, serving_bundle
 from headrace.deployment.findings import GateFinding, together
+from headrace.deployment.gates.base import of_phase
+from headrace.deployment.gates.evidence import Evidence, HeldOutRows
 from headrace.pipelines.model_inputs import descriptions, tables
 from headrace.registry.traffic import PLAN
 from headrace.scoring.version import load
-from headrace.training.training_set import PART, table_name
+from headrace.training.training_set import LABEL, PART, table_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -71,8 +73,8 @@ def outline(
         roles: whose approval it takes.
         policy: the hash of what the running code declares.
     """
-    gates = [gate.name for gate in deployment.gates if not isinstance(gate, NotWorse | Approval)]
-    compared = [f"not_worse {gate.metric}" for gate in deployment.gates if isinstance(gate, NotWorse)]
+    gates = [gate.name for gate in of_phase(deployment.gates, "check")]
+    compared = [" ".join((gate.name, *gate.metrics)) for gate in of_phase(deployment.gates, "compare")]
     on_rollout = registry.current(deployment.name, "Production") is not None  # the first version comes there at once
     found = (
         None
@@ -81,7 +83,6 @@ def outline(
     )
     to_staging, to_production, last = _runs(registry, found, policy)
     return [
-        {"step": "ask for Staging", "runs": to_staging, "takes": "", "writes": "a request"},
         {
             "step": "copy",
             "runs": "yes" if found else last,
@@ -89,6 +90,7 @@ def outline(
             "writes": "the copy that servers start from, with samples",
         },
         {"step": "check", "runs": to_staging, "takes": ", ".join(gates), "writes": "findings on the version"},
+        {"step": "ask for Staging", "runs": to_staging, "takes": "", "writes": "a request with the findings"},
         {"step": "Staging", "runs": to_staging, "takes": "all checks passed", "writes": "the stage"},
         {"step": "compare", "runs": to_production, "takes": ", ".join(compared), "writes": comparison.TABLE},
         {
@@ -107,7 +109,7 @@ def _runs(registry: Registry, version: Version | None, policy: str) -> tuple[str
         return _thrice("once a version is trained")
     if version.stage == "Production":
         return _thrice("no: it is in Production")
-    request = _pending_request(registry, version, policy)
+    request = _pending_request(registry, version, policy, "Production")
     to_production = "yes" if request is None else f"no: request {request.id} stands, {request.status}"
     if version.stage != "Staging":
         return "yes", to_production, "yes"
@@ -121,12 +123,12 @@ def _thrice(said: str) -> tuple[str, str, str]:
     return said, said, said
 
 
-def _pending_request(registry: Registry, version: Version, policy: str) -> TransitionRequest | None:
-    """A request for Production that still holds: open, or approved and not spent, under these gates, against the champion."""
+def _pending_request(registry: Registry, version: Version, policy: str, to: Stage) -> TransitionRequest | None:
+    """A request for a stage that still holds: open, or approved and not spent, under these gates, against the champion."""
     champion = registry.current(version.model, "Production")
     against = champion.version if champion else None
     for request in registry.requests.list(model=version.model):
-        if (request.version, request.to, request.against) != (version.version, "Production", against):
+        if (request.version, request.to, request.against) != (version.version, to, against):
             continue
         if request.policy_hash != policy or request.status == "replaced":
             continue
@@ -193,26 +195,25 @@ def deploy(
     if found.stage == "Staging" and delivery.has_passed:
         delivery.copy()
     else:
-        failed = delivery.to_staging()
-        if failed:
+        stopped = delivery.to_staging()
+        if stopped is not None:
             delivery.follow(follow)
-            return DeploymentResult(version=found.version, ending="refused", request=None, findings=failed)
+            return stopped
     request = delivery.pending_request
     if request is None:
         findings = delivery.compare()
-        told = tuple(finding.reason for finding in findings if finding.result != "passed")
-        if together(findings) == "failed":
+        result, reasons = together(findings), _reasons(findings)
+        if result == "failed":
             delivery.archive(findings)
             delivery.follow(follow)
-            return DeploymentResult(version=found.version, ending="refused", request=None, findings=told)
-        if told:
+            return DeploymentResult(version=found.version, ending="refused", request=None, findings=reasons)
+        if result == "no decision":
             delivery.follow(follow)
-            return DeploymentResult(version=found.version, ending="no decision", request=None, findings=told)
-        rejected = delivery.rejection(findings)
+            return DeploymentResult(version=found.version, ending="no decision", request=None, findings=reasons)
+        rejected = delivery.rejection(findings, "Production")
         if rejected is not None:
             delivery.follow(follow)
-            reason = delivery.said_of(rejected)
-            return DeploymentResult(version=found.version, ending="rejected", request=rejected.id, findings=(reason,))
+            return delivery.rejected(rejected)
         request = delivery.ask_for_production(findings)
     delivered = delivery.to_production(request, again=revive)
     delivery.follow(follow)
@@ -261,17 +262,23 @@ class Delivery:
     @cached_property
     def pending_request(self) -> TransitionRequest | None:
         """A request for Production that still holds."""
-        return _pending_request(self.registry, self.version, self.policy.hash)
+        return _pending_request(self.registry, self.version, self.policy.hash, "Production")
 
     @property
     def has_passed(self) -> bool:
         """Whether it came to Staging through the gates that are declared now."""
         return self.registry.traffic.has_passed(self.version, self.policy.hash)
 
-    def rejection(self, findings: Sequence[GateFinding]) -> TransitionRequest | None:
+    def rejection(self, findings: Sequence[GateFinding], to: Stage) -> TransitionRequest | None:
         """The request that a person rejected on the same evidence."""
         basis = self._basis(findings)
-        return self.registry.requests.rejection(self.version, "Production", basis=basis, as_of=self.as_of)
+        return self.registry.requests.rejection(self.version, to, basis=basis, as_of=self.as_of)
+
+    def rejected(self, request: TransitionRequest) -> DeploymentResult:
+        """The version stays where it is, for a person said so."""
+        return DeploymentResult(
+            version=self.version.version, ending="rejected", request=request.id, findings=(self.said_of(request),)
+        )
 
     def said_of(self, rejected: TransitionRequest) -> str:
         """What a person said of a request, and the way on."""
@@ -294,19 +301,61 @@ class Delivery:
                 return tuple(finding.reason for finding in findings if finding.result != "passed")
         return ()
 
-    def to_staging(self) -> tuple[str, ...]:
-        """Request, copy, checks, stage. Gives why not, for a version that is archived instead."""
-        evidence: dict[str, Json] = {"metrics": dict(self.version.metrics), "gates": list(self.policy.gates)}
-        request = self._ask("Staging", evidence, roles=())
-        found = self.copy()
-        findings = self.check(found)
-        if together(findings) != "passed":
+    def to_staging(self) -> DeploymentResult | None:
+        """Copy, checks, request, stage. Gives how it ended for a version that does not come there: None for one that does."""
+        number = self.version.version
+        findings = self.check(self.copy())
+        evidence: dict[str, Json] = {
+            "metrics": dict(self.version.metrics),
+            "gates": list(self.policy.gates),
+            "findings": [finding.to_json() for finding in findings],
+        }
+        result, reasons = together(findings), _reasons(findings)
+        if result == "needs review":
+            return self._to_be_reviewed(findings, evidence)
+        request = self._ask("Staging", evidence, roles=(), basis=self._basis(findings))
+        if result != "passed":
             self._decide("Staging", request, approved=False, findings=findings)
             self.archive(findings)
-            return tuple(finding.reason for finding in findings if finding.result != "passed")
+            return DeploymentResult(version=number, ending="refused", request=None, findings=reasons)
         self._decide("Staging", request, approved=True, findings=findings)
         self._move("Staging", request)
-        return ()
+        return None
+
+    def _to_be_reviewed(self, findings: Sequence[GateFinding], evidence: dict[str, Json]) -> DeploymentResult | None:
+        """A request for Staging that takes a person, who sees what was found. None once it was approved."""
+        rejected = self.rejection(findings, "Staging")
+        if rejected is not None:
+            return self.rejected(rejected)
+        request, basis = (
+            _pending_request(self.registry, self.version, self.policy.hash, "Staging"),
+            self._basis(findings),
+        )
+        if request is None or request.basis != basis or request.roles != self.reviewers:
+            dated: dict[str, Json] = {**evidence, "as_of": self.as_of.isoformat()}
+            request = self._ask("Staging", dated, roles=self.reviewers, basis=basis)
+        if self.registry.requests.decision(request.id) is None:
+            return self._waits(request)
+        self._move("Staging", request)
+        return None
+
+    def _waits(self, request: TransitionRequest) -> DeploymentResult:
+        """Until somebody has signed; with what a gate wants them to look at."""
+        asked = self.registry.requests.get(request.id)
+        findings = cast("list[dict[str, Any]]", asked.evidence["findings"])
+        return DeploymentResult(
+            version=self.version.version,
+            ending="waits for approval",
+            request=asked.id,
+            missing=asked.missing,
+            findings=tuple(each["reason"] for each in findings if each["result"] == "needs review"),
+        )
+
+    @property
+    def reviewers(self) -> tuple[str, ...]:
+        """Whose approval takes the place of a gate that decides nothing: of those who approve Production, or an engineer's."""
+        named = tuple(dict.fromkeys(role for gate in self.deployment.gates for role in gate.roles))
+        return self.policy.roles or named or (ENGINEER,)
 
     def copy(self) -> serving_bundle.Staged:
         """The copy that servers start from, with what MLflow's pyfunc answers on rows of the training set."""
@@ -333,49 +382,56 @@ class Delivery:
         self.run.step(f"copy {self._name}", {**self._key, "serve": serve}, do, holds=self._lies)
         return made.get("copy") or stage()
 
-    def check(self, found: serving_bundle.Staged) -> list[GateFinding]:
+    def check(self, staged: serving_bundle.Staged) -> list[GateFinding]:
         """The gates that look at the version alone."""
         described = descriptions(self.deployment.model, self.lakehouse)
+        gates = of_phase(self.deployment.gates, "check")
 
         def do(step: StepContext) -> Output:
-            findings = checks.comply(self.deployment.gates, self.deployment.model, self.version, found, described)
-            for finding in findings:
-                step.log(f"{finding.gate}: {finding.result}: {finding.reason}")
-            return {"findings": [finding.to_json() for finding in findings], "says": _summary(findings)}
+            evidence = Evidence(
+                model=self.deployment.model,
+                version=self.version,
+                plan=staged.plan,
+                descriptions=described,
+                champion=self.champion,
+                staged=staged,
+                load_held_out=self._held_out,
+            )
+            return _evaluated(step, [gate.evaluate(evidence) for gate in gates])
 
-        key = {**self._key, "gates": repr(tuple(self.deployment.gates)), "described": described}
+        key = {**self._key, "gates": repr(tuple(gates)), "described": described}
         return _findings(self.run.step(f"check {self._name}", key, do).output)
 
     def compare(self) -> list[GateFinding]:
         """The gates that look at the version beside the champion."""
-        gates = [gate for gate in self.deployment.gates if isinstance(gate, NotWorse)]
+        gates = of_phase(self.deployment.gates, "compare")
         names = (*tables(self.deployment.model),)
         inputs = {name: self.lakehouse.snapshot(name).content for name in names}
 
         def do(step: StepContext) -> Output:
             champion = self.champion
             with ExitStack() as loaded:
+                challenger = loaded.enter_context(self._load(self.version))
                 compared = comparison.gather(
                     self.lakehouse,
                     self.deployment.model,
-                    (self.version, loaded.enter_context(self._load(self.version))),
+                    (self.version, challenger),
                     (champion, loaded.enter_context(self._load(champion))) if champion else None,
                     as_of=self.as_of,
                 )
-            findings = [
-                comparison.judge(
-                    gate,
-                    self.deployment.model,
-                    compared,
-                    champion=champion,
-                    must_help=champion is not None and self.version.alert is not None,
-                )
-                for gate in gates
-            ]
+            evidence = Evidence(
+                model=self.deployment.model,
+                version=self.version,
+                plan=challenger.plan,
+                descriptions=descriptions(self.deployment.model, self.lakehouse),
+                champion=champion,
+                compared=compared,
+                must_help=champion is not None and self.version.alert is not None,
+                load_held_out=self._held_out,
+            )
+            findings = [gate.evaluate(evidence) for gate in gates]
             comparison.keep(self.lakehouse, self.version, findings, id=step.key)
-            for finding in findings:
-                step.log(f"{finding.gate}: {finding.result}: {finding.reason}")
-            return {"findings": [finding.to_json() for finding in findings], "says": _summary(findings)}
+            return _evaluated(step, findings)
 
         key = {
             **self._key,
@@ -385,6 +441,15 @@ class Delivery:
             "as_of": self.as_of.isoformat(),
         }
         return _findings(self.run.step(f"compare {self._name}", key, do).output) if gates else []
+
+    def _held_out(self) -> HeldOutRows:
+        """The test rows of the version's training set, with what it answers to them."""
+        kept = self.lakehouse.snapshot(table_name(self.deployment.model), self.version.training_set)
+        rows = kept.to_arrow().to_pandas()
+        rows = rows[rows[PART] == "test"]
+        with self._load(self.version) as loaded:
+            outputs = loaded.predict(rows)
+        return HeldOutRows(rows=rows.drop(columns=[LABEL, PART]), labels=rows[LABEL], outputs=outputs)
 
     def ask_for_production(self, findings: Sequence[GateFinding]) -> TransitionRequest:
         """The request, with everything that a person needs to decide on it."""
@@ -397,29 +462,29 @@ class Delivery:
             "inputs": dict(self.version.inputs),
             "fit": [self.version.fit_from, self.version.fit_to],
         }
-        waived = [gate.role for gate in self.deployment.gates if isinstance(gate, Approval)]
+        waived = [role for gate in self.deployment.gates for role in gate.roles]
         if waived and not self.policy.roles:
             evidence["waived"] = f"approval by {', '.join(waived)}: {self.by} is alone here"
         if self.deployment.rollout is not None and self.champion is not None:
             columns = self.deployment.rollout.plan.by
             rollouts.check_copy(self.registry, self._fresh, home=self.home, columns=columns)  # before anybody signs
             evidence[PLAN] = self.deployment.rollout.plan.to_json()
-        return self._ask("Production", evidence, roles=self.policy.roles, basis=self._basis(findings))
+        roles = self.reviewers if together(findings) == "needs review" else self.policy.roles
+        return self._ask("Production", evidence, roles=roles, basis=self._basis(findings))
 
     def _basis(self, findings: Sequence[GateFinding]) -> str:
         """Of what the evidence says, whenever it was gathered."""
-        found = [(finding.gate, finding.result, finding.value, finding.limit, finding.reason) for finding in findings]
+        names = ("gate", "result", "value", "limit", "reason", "evidence")
+        found = [[getattr(finding, name) for name in names] for finding in findings]
         return digest({**self._key, "findings": found, "metrics": self.version.metrics, "against": self._against})
 
     def _passed_before(self) -> list[Json]:
-        """What the checks before Staging found, from the decision on that request."""
+        """What the checks before Staging found, from the request that was approved on it."""
         for request in self.registry.requests.list(model=self.version.model):
             if request.version == self.version.version and request.to == "Staging":
                 decision = self.registry.requests.decision(request.id)
                 if decision is not None and decision.approved:
-                    return [
-                        {"gate": "compliance", "result": "passed", "reason": decision.reason, "request": request.id}
-                    ]
+                    return cast("list[Json]", request.evidence["findings"])
         return []
 
     def to_production(self, request: TransitionRequest, *, again: bool = False) -> DeploymentResult:
@@ -433,10 +498,7 @@ class Delivery:
             self._decide("Production", request, approved=True, findings=[])
         decision = self.registry.requests.decision(request.id)
         if decision is None:
-            missing = self.registry.requests.get(request.id).missing
-            return DeploymentResult(
-                version=self.version.version, ending="waits for approval", request=request.id, missing=missing
-            )
+            return self._waits(request)
         plan = self.registry.traffic.plan(decision)
         if plan is not None:
             return self._rollout(request, decision, plan, again=again)
@@ -594,6 +656,17 @@ class Delivery:
 def _good(decision: Decision | None) -> bool:
     """Whether a decision can still be spent."""
     return decision is not None and decision.approved and decision.spent is None and decision.expires > now()
+
+
+def _evaluated(step: StepContext, findings: Sequence[GateFinding]) -> Output:
+    for finding in findings:
+        step.log(f"{finding.gate}: {finding.result}: {finding.reason}")
+    return {"findings": [finding.to_json() for finding in findings], "says": _summary(findings)}
+
+
+def _reasons(findings: Sequence[GateFinding]) -> tuple[str, ...]:
+    """Of the gates that did not pass."""
+    return tuple(finding.reason for finding in findings if finding.result != "passed")
 
 
 def _findings(output: Output) -> list[GateFinding]:

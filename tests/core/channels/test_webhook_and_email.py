@@ -5,16 +5,14 @@ import hashlib
 import hmac
 import json
 import socket
-import socketserver
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
 
 import pytest
+from tests.support.listeners import url
 
-from headrace.core.channels import SIGNATURE, Email, Webhook
+from headrace.core.channels.email import Email
+from headrace.core.channels.webhook import SIGNATURE, Webhook
 from headrace.core.errors import ConfigError, HeadraceError
 from headrace.core.events import Event, Outbox, publish
 from headrace.core.state import State
@@ -24,57 +22,8 @@ EVENT = Event(
 )
 
 
-class Hook(BaseHTTPRequestHandler):
-    def do_POST(self):
-        server = self.server
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        server.asked.append((self.path, dict(self.headers), body))
-        status = server.statuses.pop(0) if server.statuses else 204
-        if status == "hang up":
-            self.connection.shutdown(socket.SHUT_RDWR)
-            return
-        self.send_response(status)
-        if status == 302:
-            self.send_header("Location", server.elsewhere)
-        self.end_headers()
-        if status < 300:
-            server.taken.append(json.loads(body))
-
-    def do_GET(self):
-        self.server.asked.append((self.path, dict(self.headers), b""))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
-@contextmanager
-def running(server):
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-@pytest.fixture
-def hook():
-    server = HTTPServer(("127.0.0.1", 0), Hook)
-    server.asked, server.taken, server.statuses, server.elsewhere = [], [], [], ""
-    with running(server):
-        yield server
-
-
-def url(server, path="/hook", user=""):
-    return f"http://{user}127.0.0.1:{server.server_port}{path}"
-
-
 def test_an_event_is_posted_as_one_json_object(hook):
-    Webhook(url=url(hook))(EVENT)
+    Webhook(url=url(hook)).send(EVENT)
 
     ((path, headers, body),) = hook.asked
     assert path == "/hook"
@@ -90,7 +39,7 @@ def test_an_event_is_posted_as_one_json_object(hook):
 
 
 def test_with_a_secret_the_body_is_signed(hook):
-    Webhook(url=url(hook), secret="hush")(EVENT)
+    Webhook(url=url(hook), signed_with="hush").send(EVENT)
 
     ((_, headers, body),) = hook.asked
     assert headers[SIGNATURE] == "sha256=" + hmac.new(b"hush", body, hashlib.sha256).hexdigest()
@@ -98,11 +47,11 @@ def test_with_a_secret_the_body_is_signed(hook):
 
 
 def test_credentials_of_the_url_are_sent_and_never_shown(hook):
-    webhook = Webhook(url=url(hook, "/services/tok3n?key=tok3n", user="me:p%40ss@"), secret="hush")
+    webhook = Webhook(url=url(hook, "/services/tok3n?key=tok3n", user="me:p%40ss@"), signed_with="hush")
     hook.statuses = [500]
 
     with pytest.raises(HeadraceError) as error:
-        webhook(EVENT)
+        webhook.send(EVENT)
 
     ((path, headers, _),) = hook.asked
     assert path == "/services/tok3n?key=tok3n"
@@ -117,14 +66,14 @@ def test_what_is_not_taken_raises(hook, status):
     hook.statuses = [status]
 
     with pytest.raises(HeadraceError, match=f"answered {status}" if isinstance(status, int) else "broke off|reached"):
-        Webhook(url=url(hook))(EVENT)
+        Webhook(url=url(hook)).send(EVENT)
 
 
 def test_a_redirection_is_not_followed(hook):
     hook.statuses, hook.elsewhere = [302], url(hook, "/elsewhere")
 
     with pytest.raises(HeadraceError, match="answered 302"):
-        Webhook(url=url(hook), secret="hush")(EVENT)
+        Webhook(url=url(hook), signed_with="hush").send(EVENT)
 
     assert [path for path, *_ in hook.asked] == ["/hook"]
 
@@ -134,10 +83,10 @@ def test_nobody_there_and_nobody_answering_raise():
         silent.bind(("127.0.0.1", 0))
         port = silent.getsockname()[1]
         with pytest.raises(HeadraceError, match="cannot be reached"):
-            Webhook(url=f"http://127.0.0.1:{port}/")(EVENT)
+            Webhook(url=f"http://127.0.0.1:{port}/").send(EVENT)
         silent.listen()
         with pytest.raises(HeadraceError, match=r"broke off|cannot be reached"):
-            Webhook(url=f"http://127.0.0.1:{port}/", time_out=0.1)(EVENT)
+            Webhook(url=f"http://127.0.0.1:{port}/", time_out=0.1).send(EVENT)
 
 
 @pytest.mark.parametrize("bad", ["file:///etc/passwd", "ftp://example.org/x", "example.org", "https://", ""])
@@ -154,7 +103,7 @@ def test_a_url_that_cannot_be_read_is_not_shown():
 
 def test_a_webhook_that_fails_twice_gets_each_event_once_and_in_order(hook, tmp_path):
     state = State(f"sqlite:///{tmp_path}/state.db")
-    outbox, channels = Outbox(state), {"webhook": Webhook(url=url(hook))}
+    outbox, channels = Outbox(state), {"webhook": Webhook(url=url(hook)).send}
     for name in "abc":
         with state.begin() as connection:
             publish(connection, name, "late/1", {})
@@ -168,44 +117,13 @@ def test_a_webhook_that_fails_twice_gets_each_event_once_and_in_order(hook, tmp_
     state.close()
 
 
-class Post(socketserver.StreamRequestHandler):
-    """As much of RFC 5321 as a client needs."""
-
-    def handle(self):
-        say = lambda line: self.wfile.write(f"{line}\r\n".encode())  # noqa: E731
-        say("220 here")
-        while line := self.rfile.readline().decode().strip():
-            verb = line.split()[0].upper()
-            if verb == "DATA":
-                say("354 go on")
-                lines = []
-                while (data := self.rfile.readline()) != b".\r\n":
-                    lines.append(data)
-                self.server.taken.append(b"".join(lines))
-                say("250 taken")
-            elif verb == "RCPT" and any(name in line for name in self.server.unknown):
-                say("550 nobody of that name")
-            else:
-                say("221 bye" if verb == "QUIT" else "250 fine")
-            if verb == "QUIT":
-                return
-
-
-@pytest.fixture
-def post():
-    server = socketserver.TCPServer(("127.0.0.1", 0), Post)
-    server.taken, server.unknown = [], []
-    with running(server):
-        yield server
-
-
 def email(server, **more):
     port = server.server_address[1]
     return Email(host="127.0.0.1", port=port, sender="headrace@x.org", to=["ann@x.org", "bob@x.org"], **more)
 
 
 def test_an_event_is_mailed_to_everybody(post):
-    email(post)(EVENT)
+    email(post).send(EVENT)
 
     (raw,) = post.taken
     message = message_from_bytes(raw, policy=policy.default)
@@ -217,7 +135,7 @@ def test_an_event_is_mailed_to_everybody(post):
 
 
 def test_a_line_break_in_an_event_makes_no_header(post):
-    email(post)(Event(id=1, name="a", subject="late\r\nBcc: eve@x.org", payload={}, at=EVENT.at))
+    email(post).send(Event(id=1, name="a", subject="late\r\nBcc: eve@x.org", payload={}, at=EVENT.at))
 
     message = message_from_bytes(post.taken[0], policy=policy.default)
     assert message["Bcc"] is None
@@ -226,18 +144,18 @@ def test_a_line_break_in_an_event_makes_no_header(post):
 
 def test_when_nobody_is_known_there_it_raises_and_when_somebody_is_they_get_it_once(post):
     post.unknown = ["ann"]
-    email(post)(EVENT)
+    email(post).send(EVENT)
     assert len(post.taken) == 1
 
     post.unknown = ["ann", "bob"]
     with pytest.raises(HeadraceError, match=r"refused ann@x\.org, bob@x\.org"):
-        email(post)(EVENT)
+        email(post).send(EVENT)
     assert len(post.taken) == 1
 
 
 def test_nobody_logs_in_where_others_can_listen(post):
     with pytest.raises(HeadraceError, match="not encrypted") as error:
-        email(post, user="me", password="hush")(EVENT)
+        email(post, user="me", password="hush").send(EVENT)
 
     assert post.taken == []
     assert "hush" not in f"{error.value} {email(post, password='hush')!r}"
@@ -248,4 +166,4 @@ def test_a_mail_server_that_is_away_raises():
         nobody.bind(("127.0.0.1", 0))
         mail = Email(host="127.0.0.1", port=nobody.getsockname()[1], sender="a@x", to=["b@x"])
         with pytest.raises(HeadraceError, match="cannot be reached"):
-            mail(EVENT)
+            mail.send(EVENT)

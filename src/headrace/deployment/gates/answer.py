@@ -1,0 +1,45 @@
+"""What a gate of the project's own answers: passed, failed, or that a person has to look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateAnswer:
+    """One answer.
+
+    Attributes:
+        result: `needs review`: the gate decides nothing, and a person has to.
+        reason: one sentence for whoever reads the finding.
+        evidence: name → a finite number, a DataFrame or a list of dictionaries, or the bytes of a PNG.
+    """
+
+    result: Literal["passed", "failed", "needs review"]
+    reason: str
+    evidence: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+def passed(reason: str, *, evidence: Mapping[str, object] | None = None) -> GateAnswer:
+    """The version passes: `hr.passed("the gap is 0.01", evidence={"gap": 0.01})`.
+
+    Args:
+        reason: one sentence, kept with the finding.
+        evidence: name → a finite number, a DataFrame or a list of dictionaries, or the bytes of a PNG; none by default.
+            `gates.evidence.kept` says how much of it is kept.
+    """
+    return GateAnswer(result="passed", reason=reason, evidence=evidence or {})
+
+
+def failed(reason: str, *, evidence: Mapping[str, object] | None = None) -> GateAnswer:
+    """The version does not pass, and is archived. Arguments as `passed`."""
+    return GateAnswer(result="failed", reason=reason, evidence=evidence or {})
+
+
+def needs_review(reason: str, *, evidence: Mapping[str, object] | None = None) -> GateAnswer:
+    """The gate decides nothing: the version waits until a person has approved a request that shows it. Arguments as `passed`."""
+    return GateAnswer(result="needs review", reason=reason, evidence=evidence or {})

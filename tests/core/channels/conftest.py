@@ -1,0 +1,1 @@
+from tests.support.listeners import hook, post  # noqa: F401
