@@ -10,9 +10,9 @@ import time
 import pytest
 from tests.serving.conftest import manifest, serving
 from tests.serving.listening import connected, one, until
+from tests.serving.test_api_keys import made, project  # noqa: F401  # a fixture
 from tests.serving.test_caller import SAID, TRACE
 from tests.serving.test_server import ROW
-from tests.serving.test_api_keys import made, project  # noqa: F401  # a fixture
 
 from headrace.core.errors import DeclarationError
 from headrace.serving.access_log import MOST, AccessLog

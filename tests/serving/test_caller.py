@@ -3,8 +3,8 @@
 import pytest
 from tests.serving.conftest import serving
 from tests.serving.listening import connected, one
-from tests.serving.test_server import ROW, logged
 from tests.serving.test_api_keys import made, project  # noqa: F401  # a fixture
+from tests.serving.test_server import ROW, logged
 
 from headrace.inference.ingest import ingest
 from headrace.lakehouse.lakehouse import Lakehouse

@@ -5,8 +5,8 @@ import http.client
 import pytest
 from tests.serving.conftest import manifest, serving
 from tests.serving.listening import connected, one
-from tests.serving.test_server import ROW
 from tests.serving.test_api_keys import made, project  # noqa: F401  # a fixture
+from tests.serving.test_server import ROW
 
 from headrace.core.errors import DeclarationError
 from headrace.serving.cors import Cors

@@ -19,11 +19,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from tests.serving.conftest import manifest, serving
 from tests.serving.listening import until
+from tests.serving.test_api_keys import made, project  # noqa: F401  # a fixture
 from tests.serving.test_caller import TRACE
 from tests.serving.test_drain import SLOWLY
 from tests.serving.test_drain import body as slow
 from tests.serving.test_server import ROW
-from tests.serving.test_api_keys import made, project  # noqa: F401  # a fixture
 
 from headrace.core.errors import ConfigError
 from headrace.serving import tracing
