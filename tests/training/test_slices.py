@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from headrace.training import metrics
-from headrace.training.metrics import places_by_value
+from headrace.training.measures import places_by_value
 from headrace.training.slices import MISSING, slice_codes, slice_text
 
 EAST = timezone(timedelta(hours=2))

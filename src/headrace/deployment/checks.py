@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from headrace.core.text import counted
 from headrace.deployment.declarations import AtLeast, Documented, ForbidInputs, SignatureGate
 from headrace.deployment.findings import GateFinding
-from headrace.training.declarations import METRICS
-from headrace.training.output import kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -94,7 +92,7 @@ def _at_least(gate: AtLeast, model: Model, version: Version) -> GateFinding:
     if value is None:
         reason = f"{said} was not measured" if gate.metric not in version.metrics else f"{said} has no value"
         return GateFinding(gate="at_least", result="no decision", value=None, limit=gate.limit, reason=reason)
-    high_is_good = METRICS[kind(model.task)][gate.metric] == "maximize"
+    high_is_good = model.known_metrics[gate.metric].direction == "maximize"
     good = value >= gate.limit if high_is_good else value <= gate.limit
     reason = f"{said} is {value:.4f}, {'at least' if high_is_good else 'at most'} {gate.limit:g} is asked for"
     return GateFinding(

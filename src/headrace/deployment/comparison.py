@@ -15,8 +15,8 @@ from headrace.deployment.findings import GateFinding
 from headrace.features.rows import full_rows
 from headrace.lakehouse.commit import Upsert
 from headrace.training import labels as known_labels
-from headrace.training.declarations import Binary
-from headrace.training.intervals import baseline_output, difference
+from headrace.training.intervals import difference
+from headrace.training.output import baseline_output
 from headrace.training.split import halves
 from headrace.training.training_set import LABEL, PART, table_name
 
@@ -83,7 +83,7 @@ def gather(
     labels = known_labels.LabelTable(lakehouse, model.task).attach(made, at=at, as_of=as_of)
     moments = known_labels.instants(decisions[at])
     usable = labels.y.notna()
-    if isinstance(model.task, Binary) and model.task.calibrate:
+    if model.task.sets_aside:
         set_aside = halves(decisions[list(challenger[1].plan.keys)])
         for version, _ in both:
             usable &= ~_calibrated(moments, set_aside, instant(version.as_of), duration(model.evaluate.test))
@@ -126,7 +126,7 @@ def judge(
     if rows < gate.min_rows:
         reason = f"{rows:,} labelled decisions that neither has seen; {gate.min_rows:,} are needed (hr.not_worse(min_rows=…))"
         return GateFinding(gate="not_worse", result="no decision", value=None, limit=-gate.margin, reason=reason)
-    found = difference(model.task, gate.metric, compared.y, compared.champion, compared.challenger)
+    found = difference(model.task, model.known_metrics[gate.metric], compared.y, compared.champion, compared.challenger)
     if found is None or not math.isfinite(found.error):
         reason = f"{gate.metric} has no meaning on these {rows:,} decisions"
         return GateFinding(gate="not_worse", result="no decision", value=None, limit=-gate.margin, reason=reason)

@@ -21,7 +21,7 @@ from headrace.core.errors import DeclarationError
 from headrace.core.text import share
 from headrace.jobs.schedule import Cron
 from headrace.registry.records import VALID
-from headrace.training.declarations import METRICS
+from headrace.training.metrics.base import metric_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from headrace.monitoring.declarations import Monitor
     from headrace.registry.records import RolloutPlan
     from headrace.serving.declarations import Serve
-    from headrace.training.declarations import Direction, Model
+    from headrace.training.declarations import Model
+    from headrace.training.metrics.base import Metric
 
 ERROR_RATE = "error_rate"
 LATENCIES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}  # the share of the requests that are as quick
@@ -115,25 +116,26 @@ def forbid_inputs(*columns: str) -> ForbidInputs:
     return ForbidInputs(columns)
 
 
-def at_least(metric: str, limit: float) -> AtLeast:
+def at_least(metric: str | Metric, limit: float) -> AtLeast:
     """The metric on the test rows reaches a limit (is at most the limit, where low is good)."""
     check_numbers("at_least", limit=limit)
-    return AtLeast(metric, limit)
+    return AtLeast(metric_name("at_least", metric), limit)
 
 
-def not_worse(metric: str, *, margin: float = 0.0, alpha: float = 0.05, min_rows: int = 500) -> NotWorse:
+def not_worse(metric: str | Metric, *, margin: float = 0.0, alpha: float = 0.05, min_rows: int = 500) -> NotWorse:
     """Not worse than Production by more than a margin; the first version is compared with a constant prediction.
 
     Raises:
         DeclarationError: a negative margin, or a level outside 0 to 0.5.
     """
+    name = metric_name("not_worse", metric)
     check_numbers("not_worse", margin=margin, alpha=alpha)
     check_whole("not_worse", 2, min_rows=min_rows)
     if margin < 0 or not 0 < alpha < 0.5:
         raise DeclarationError(
-            f"not_worse({metric!r}, margin={margin}, alpha={alpha}, min_rows={min_rows}) is not possible."
+            f"not_worse({name!r}, margin={margin}, alpha={alpha}, min_rows={min_rows}) is not possible."
         )
-    return NotWorse(metric, margin, alpha, min_rows)
+    return NotWorse(name, margin, alpha, min_rows)
 
 
 def approval(role: str) -> Approval:
@@ -209,7 +211,7 @@ class Guardrail:
 
 
 def guardrail(
-    metric: str,
+    metric: str | Metric,
     *,
     above: float | str | None = None,
     below: float | None = None,
@@ -224,6 +226,7 @@ def guardrail(
     Raises:
         DeclarationError: not exactly one limit, one that is not possible, or a latency that is not counted.
     """
+    metric = metric_name("guardrail", metric)
     if [above, below, worse_by].count(None) != 2:
         raise DeclarationError(f"guardrail({metric!r}) needs one of above=, below= and worse_by=.")
     if late and (metric == ERROR_RATE or metric in LATENCIES):
@@ -329,7 +332,10 @@ class Rollout:
 
 
 def _no_metric(said: str, model: str, known: Iterable[str]) -> DeclarationError:
-    return DeclarationError(f"{said} is not possible for {model}.", hint=f"There is {', '.join(known)}.")
+    return DeclarationError(
+        f"{said} is not possible for {model}.",
+        hint=f"There is {', '.join(known)}; an own metric also goes into hr.Evaluate(metrics=[…]).",
+    )
 
 
 @dataclass(frozen=True)
@@ -381,7 +387,13 @@ class Deployment:
                 f"Write hr.{kind.__name__}(…).",
                 **{name: getattr(self, name)},
             )
-        metrics = METRICS[type(self.model.task).__name__]
+        metrics = self.model.known_metrics
+        for name in (*EVERY_MODEL, ERROR_RATE, *LATENCIES):
+            if name in metrics:
+                raise DeclarationError(
+                    f"{self.model.name} has a metric {name!r}, as alerts and guardrails call something else.",
+                    hint="Give it another name: hr.metric(…, name=…).",
+                )
         if self.monitor is not None:
             _ = self.score.table  # what is watched is read again
         for gate in self.gates:
@@ -402,7 +414,7 @@ class Deployment:
             if schedule is not None and not isinstance(schedule, Cron):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise DeclarationError(f"every={schedule!r} is no schedule.", hint='hr.cron("0 4 * * *")')
 
-    def _check_rollout(self, metrics: Mapping[str, Direction]) -> None:
+    def _check_rollout(self, metrics: Mapping[str, Metric]) -> None:
         if self.rollout is None:
             return
         if self.serve is None:
@@ -415,7 +427,7 @@ class Deployment:
                 continue
             if rule.metric not in metrics:
                 raise _no_metric(f"guardrail({rule.metric!r})", self.model.name, (ERROR_RATE, *LATENCIES, *metrics))
-            wrong = "above" if metrics[rule.metric] == "maximize" else "below"
+            wrong = "above" if metrics[rule.metric].direction == "maximize" else "below"
             if getattr(rule, wrong) is not None:
                 raise DeclarationError(
                     f"guardrail({rule.metric!r}, {wrong}=…) would stop what is good.", hint="Use the other."
