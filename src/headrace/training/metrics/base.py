@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.core.errors import DataError, DeclarationError
@@ -101,4 +102,4 @@ def metric_name(of: str, metric: str | Metric) -> str:
 
 
 def _shown(label: object) -> str:
-    return f"{label:g}" if isinstance(label, int | float) else repr(label)
+    return f"{label:g}" if isinstance(label, Real) else repr(label)
