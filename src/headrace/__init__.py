@@ -33,12 +33,9 @@ if TYPE_CHECKING:
     from headrace.monitoring.declarations import Monitor, alert
     from headrace.serving.declarations import Serve
     from headrace.training.declarations import (
-        Binary,
         Evaluate,
         Model,
-        Multiclass,
         Params,
-        Regression,
         TrainingData,
         Tune,
         choice,
@@ -46,6 +43,11 @@ if TYPE_CHECKING:
         log_uniform,
         uniform,
     )
+    from headrace.training.metrics.own import metric
+    from headrace.training.tasks.base import Task
+    from headrace.training.tasks.binary import Binary
+    from headrace.training.tasks.multiclass import Multiclass
+    from headrace.training.tasks.regression import Regression
     from headrace.workspace.workspace import open_workspace as open  # noqa: A004
 
 HOMES = {
@@ -55,12 +57,9 @@ HOMES = {
     **dict.fromkeys(("FeatureTable", "external_feature_table", "on_demand"), "headrace.features.declarations"),
     **dict.fromkeys(
         (
-            "Binary",
             "Evaluate",
             "Model",
-            "Multiclass",
             "Params",
-            "Regression",
             "TrainingData",
             "Tune",
             "choice",
@@ -82,6 +81,11 @@ HOMES = {
     **dict.fromkeys(("Monitor", "alert"), "headrace.monitoring.declarations"),
     **dict.fromkeys(("Score", "database", "files"), "headrace.inference.declarations"),
     **dict.fromkeys(("Stream", "change_feed", "kafka"), "headrace.inference.streaming.declarations"),
+    "Binary": "headrace.training.tasks.binary",
+    "Multiclass": "headrace.training.tasks.multiclass",
+    "Regression": "headrace.training.tasks.regression",
+    "Task": "headrace.training.tasks.base",
+    "metric": "headrace.training.metrics.own",
     "Serve": "headrace.serving.declarations",
     "cron": "headrace.jobs.schedule",
     "open": "headrace.workspace.workspace",
@@ -106,6 +110,7 @@ __all__ = [
     "Source",
     "Stream",
     "Table",
+    "Task",
     "TrainingData",
     "Tune",
     "alert",
@@ -126,6 +131,7 @@ __all__ = [
     "integer",
     "kafka",
     "log_uniform",
+    "metric",
     "needs_review",
     "not_worse",
     "on_demand",

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.serving.conftest import serving
 
-from headrace.scoring.columns import OUTPUTS, OWN, is_output, key_columns
+from headrace.scoring.columns import OWN, is_output, key_columns
+from headrace.training.tasks.base import OUTPUTS
 
 NAMES = [
     "time", "value", "first", "model", "Model", "model_version", "features", "scored_at", "probability", "prediction",

@@ -6,7 +6,9 @@ import pytest
 
 from headrace.core.errors import NotFoundError
 from headrace.monitoring.columns import features_of, outputs_of, slices_of
-from headrace.training.declarations import Binary, Multiclass, Regression
+from headrace.training.tasks.binary import Binary
+from headrace.training.tasks.multiclass import Multiclass
+from headrace.training.tasks.regression import Regression
 
 
 def schema(*features, outputs=("probability",), keys=("id",)):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import headrace as hr
 from headrace.monitoring.estimated_performance import METRICS, RealizedOutcome, estimate, refusal, shift
-from headrace.training.metrics import evaluate
+from headrace.training.measures import evaluate
 
 LABELS = hr.Table("s.labels", key="id", time="at", sql="select 1")
 CALIBRATED = hr.Binary(label=LABELS["y"], calibrate="isotonic")
@@ -70,7 +70,7 @@ def test_without_rows_or_with_one_possible_class_there_is_nothing_to_estimate():
 
 
 def test_every_metric_of_a_yes_or_no_task_can_be_estimated():
-    from headrace.training.declarations import METRICS as DECLARED
+    from headrace.training.metrics.known import METRICS as DECLARED
 
     assert set(METRICS) == set(DECLARED["Binary"])
 

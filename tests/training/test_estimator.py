@@ -21,7 +21,7 @@ import headrace as hr
 from headrace.core.errors import DataError, UserCodeError
 from headrace.training.classes import plain
 from headrace.training.estimator import LOADERS, adopt, match_classes, own
-from headrace.training.output import check_classes, columns
+from headrace.training.output import columns
 
 LABELS = hr.Table("s.labels", key="id", time="known_at", sql="select 1")
 
@@ -183,7 +183,7 @@ def test_classes_have_columns_of_their_own_or_are_refused(names):
     task = hr.Multiclass(LABELS["y"])
     made = [name.lower() for name in columns("Multiclass", names)]
     try:
-        check_classes(task, pd.Series(names, dtype=object))
+        task.check_classes(pd.Series(names, dtype=object))
     except DataError as refused:
         assert "differ only in upper and lower case" in str(refused)  # noqa: PT017
         assert len(set(made)) < len(made)

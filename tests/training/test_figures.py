@@ -24,7 +24,7 @@ import headrace as hr
 from headrace.core.errors import UserCodeError
 from headrace.training.calibration import isotonic
 from headrace.training.estimator import LOADERS, adopt
-from headrace.training.metrics import by_name, evaluate
+from headrace.training.measures import by_name, evaluate
 from headrace.training.train import fit
 from headrace.training.tune import search
 

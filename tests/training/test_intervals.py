@@ -7,8 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import headrace as hr
-from headrace.training.intervals import RESAMPLED, baseline_output, delong, difference, interval
-from headrace.training.metrics import evaluate
+from headrace.training.intervals import difference, interval
+from headrace.training.measures import evaluate
+from headrace.training.metrics.known import BUILT_IN
+from headrace.training.metrics.roc_auc import delong
+from headrace.training.output import baseline_output
 
 LABELS = hr.Table("s.labels", key="id", time="at", sql="select 1 as id, now() as at, 1 as y")
 BINARY, CLASSES, NUMBER = (kind(label=LABELS["y"]) for kind in (hr.Binary, hr.Multiclass, hr.Regression))
@@ -148,7 +151,7 @@ def test_rows_that_count_several_times_are_as_if_they_stood_there_several_times(
         y = pd.Series(draw.integers(0, 2, 30).astype(float))
         output = pd.DataFrame(dict.fromkeys(("probability", "prediction"), np.round(draw.random(30), 1)))
     expected = evaluate(task, y.iloc[places], output.iloc[places], metrics=[metric])[0].value
-    found = RESAMPLED[metric](y, output)(np.bincount(places, minlength=30).astype(float))
+    found = BUILT_IN[metric].resampled(y, output)(np.bincount(places, minlength=30).astype(float))
     assert found == pytest.approx(expected, rel=1e-12)
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from headrace.training import metrics
-from headrace.training.metrics import places_by_value
+from headrace.training import measures
+from headrace.training.measures import places_by_value
 from headrace.training.slices import MISSING, slice_codes, slice_text
 
 EAST = timezone(timedelta(hours=2))
@@ -64,7 +64,7 @@ def test_columns_without_rows_and_lists_can_be_cut_too():
 
 
 def test_of_many_values_those_with_the_most_rows_are_slices_whatever_the_order(monkeypatch):
-    monkeypatch.setattr(metrics, "LARGEST", 2)
+    monkeypatch.setattr(measures, "LARGEST", 2)
     for values in (["c", "b", "a", "c"], ["a", "b", "c", "c"]):
         found = [text for _, text, _ in places_by_value(pd.DataFrame({"s": values}))]
         assert found == ["a", "c"]

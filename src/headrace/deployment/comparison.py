@@ -13,8 +13,7 @@ from headrace.core.errors import DataError
 from headrace.features.rows import full_rows
 from headrace.lakehouse.commit import Upsert
 from headrace.training import labels as known_labels
-from headrace.training.declarations import Binary
-from headrace.training.intervals import baseline_output
+from headrace.training.output import baseline_output
 from headrace.training.split import halves
 from headrace.training.training_set import LABEL, PART, table_name
 
@@ -83,7 +82,7 @@ def gather(
     labels = known_labels.LabelTable(lakehouse, model.task).attach(made, at=at, as_of=as_of)
     moments = known_labels.instants(decisions[at])
     usable = labels.y.notna()
-    if isinstance(model.task, Binary) and model.task.calibrate:
+    if model.task.sets_aside:
         set_aside = halves(decisions[list(challenger[1].plan.keys)])
         for version, _ in both:
             usable &= ~_calibrated(moments, set_aside, instant(version.as_of), duration(model.evaluate.test))

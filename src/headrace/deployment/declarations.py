@@ -20,7 +20,7 @@ from headrace.core.text import share
 from headrace.deployment.gates.base import Gate
 from headrace.jobs.schedule import Cron
 from headrace.registry.records import VALID
-from headrace.training.declarations import METRICS
+from headrace.training.metrics.base import metric_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from headrace.monitoring.declarations import Monitor
     from headrace.registry.records import RolloutPlan
     from headrace.serving.declarations import Serve
-    from headrace.training.declarations import Direction, Model
+    from headrace.training.declarations import Model
+    from headrace.training.metrics.base import Metric
 
 ERROR_RATE = "error_rate"
 LATENCIES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}  # the share of the requests that are as quick
@@ -103,7 +104,7 @@ class Guardrail:
 
 
 def guardrail(
-    metric: str,
+    metric: str | Metric,
     *,
     above: float | str | None = None,
     below: float | None = None,
@@ -118,6 +119,7 @@ def guardrail(
     Raises:
         DeclarationError: not exactly one limit, one that is not possible, or a latency that is not counted.
     """
+    metric = metric_name("guardrail", metric)
     if [above, below, worse_by].count(None) != 2:
         raise DeclarationError(f"guardrail({metric!r}) needs one of above=, below= and worse_by=.")
     if late and (metric == ERROR_RATE or metric in LATENCIES):
@@ -223,7 +225,10 @@ class Rollout:
 
 
 def _no_metric(said: str, model: str, known: Iterable[str]) -> DeclarationError:
-    return DeclarationError(f"{said} is not possible for {model}.", hint=f"There is {', '.join(known)}.")
+    return DeclarationError(
+        f"{said} is not possible for {model}.",
+        hint=f"There is {', '.join(known)}; an own metric also goes into hr.Evaluate(metrics=[…]).",
+    )
 
 
 @dataclass(frozen=True)
@@ -275,7 +280,13 @@ class Deployment:
                 f"Write hr.{kind.__name__}(…).",
                 **{name: getattr(self, name)},
             )
-        metrics = METRICS[type(self.model.task).__name__]
+        metrics = self.model.known_metrics
+        for name in (*EVERY_MODEL, ERROR_RATE, *LATENCIES):
+            if name in metrics:
+                raise DeclarationError(
+                    f"{self.model.name} has a metric {name!r}, as alerts and guardrails call something else.",
+                    hint="Give it another name: hr.metric(…, name=…).",
+                )
         if self.monitor is not None:
             _ = self.score.table  # what is watched is read again
         for gate in self.gates:
@@ -298,7 +309,7 @@ class Deployment:
             if schedule is not None and not isinstance(schedule, Cron):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise DeclarationError(f"every={schedule!r} is no schedule.", hint='hr.cron("0 4 * * *")')
 
-    def _check_rollout(self, metrics: Mapping[str, Direction]) -> None:
+    def _check_rollout(self, metrics: Mapping[str, Metric]) -> None:
         if self.rollout is None:
             return
         if self.serve is None:
@@ -311,7 +322,7 @@ class Deployment:
                 continue
             if rule.metric not in metrics:
                 raise _no_metric(f"guardrail({rule.metric!r})", self.model.name, (ERROR_RATE, *LATENCIES, *metrics))
-            wrong = "above" if metrics[rule.metric] == "maximize" else "below"
+            wrong = "above" if metrics[rule.metric].direction == "maximize" else "below"
             if getattr(rule, wrong) is not None:
                 raise DeclarationError(
                     f"guardrail({rule.metric!r}, {wrong}=…) would stop what is good.", hint="Use the other."

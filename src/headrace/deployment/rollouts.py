@@ -22,8 +22,6 @@ from headrace.deployment.holds import Hold
 from headrace.deployment.serving_bundle import folder_name, is_whole
 from headrace.features.plan import FeaturePlan
 from headrace.serving.manifest import PACKAGE
-from headrace.training.declarations import METRICS
-from headrace.training.output import kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -365,7 +363,7 @@ def _quality(
     if model is None:
         reason = f"the project does not declare {rollout.model} any more"
         return Judgement(holds=[Hold(rule=rule.name, reason=f"{rule.name} cannot be told: {reason}") for rule in asked])
-    known = METRICS[kind(model.task)]
+    known = model.known_metrics
     strange = [rule for rule in asked if rule.metric not in known]
     found = [
         Hold(
@@ -465,7 +463,7 @@ def _compared(
     """What the rules on metrics of the model say, where labels are known."""
     found: list[RuleResult] = []
     for rule in rules(rollout.plan):
-        if not _is_of_labels(rule) or rule.metric not in METRICS[kind(model.task)]:
+        if not _is_of_labels(rule) or rule.metric not in model.known_metrics:
             continue
         sign = -1 if traffic_metrics.direction(model, rule.metric) == "maximize" else 1
         if rule.worse_by is not None:

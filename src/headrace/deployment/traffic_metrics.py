@@ -15,10 +15,8 @@ from headrace.monitoring.label_join import LABEL, SLICE, labelled
 from headrace.scoring.columns import log_table
 from headrace.serving.metrics import BUCKETS
 from headrace.serving.traffic import MISSING
-from headrace.training.declarations import METRICS
 from headrace.training.labels import checked, key_name, known_sql, moment_sql
-from headrace.training.metrics import evaluate
-from headrace.training.output import kind
+from headrace.training.measures import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -381,7 +379,8 @@ def error_gap(found: Mapping[Key, Counted], candidate: int, primary: int, *, rol
 
 def direction(model: Model, metric: str) -> str:
     """In which a metric is good; that of anything else, an error rate for example, is down."""
-    return METRICS[kind(model.task)].get(metric, "minimize")
+    known = model.known_metrics
+    return known[metric].direction if metric in known else "minimize"
 
 
 def _together(parts: Sequence[tuple[float, float, float]]) -> Gap | None:
@@ -397,7 +396,7 @@ def _together(parts: Sequence[tuple[float, float, float]]) -> Gap | None:
 
 def _value(model: Model, metric: str, rows: pd.DataFrame) -> float | None:
     outputs: Any = rows.drop(columns=[LABEL, "split", "group"])
-    value = evaluate(model.task, rows[LABEL], outputs, metrics=[metric])[0].value
+    value = evaluate(model.task, rows[LABEL], outputs, metrics=[model.known_metrics[metric]])[0].value
     return value if value is not None and math.isfinite(value) else None
 
 

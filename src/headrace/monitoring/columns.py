@@ -15,16 +15,12 @@ from headrace.core.errors import NotFoundError
 from headrace.lakehouse.sql import column
 from headrace.monitoring.blocks import MonitoredColumn
 from headrace.scoring.columns import FEATURES, key_columns
-from headrace.training.declarations import Multiclass
-from headrace.training.metrics import PREFIX
-from headrace.training.output import columns as output_columns
-from headrace.training.output import kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from headrace.monitoring.blocks import Kind
-    from headrace.training.declarations import Task
+    from headrace.training.tasks.base import Task
 
 TABLE = ":table"  # the row about all columns together
 INSIDE = f"{FEATURES}."
@@ -32,13 +28,9 @@ INSIDE = f"{FEATURES}."
 
 def outputs_of(schema: pa.Schema, task: Task) -> list[MonitoredColumn]:
     """What a model of this task predicts, in a table of predictions."""
-    names = output_columns(kind(task), ())
-    if isinstance(task, Multiclass):
-        names += [name for name in schema.names if name.startswith(PREFIX)]
     return [
         MonitoredColumn(name=name, expression=column(name), kind=_kind(schema.field(name).type))
-        for name in names
-        if name in schema.names
+        for name in task.watched(schema.names)
     ]
 
 

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Literal
 
 from headrace.core.declaration import check, check_durations, check_names, check_numbers, check_texts, check_whole
 from headrace.core.errors import DeclarationError
+from headrace.training.metrics.base import metric_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from headrace.training.metrics.base import Metric
 
 Granularity = Literal["1h", "1d", "1w", "1mo"]
 GRANULARITIES = ("1h", "1d", "1w", "1mo")
@@ -46,7 +49,7 @@ class AlertRule:
 
 
 def alert(
-    metric: str,
+    metric: str | Metric,
     *,
     below: float | None = None,
     above: float | None = None,
@@ -58,6 +61,7 @@ def alert(
     Raises:
         DeclarationError: no limit or two, or not `<n> of <m>`.
     """
+    metric = metric_name("alert", metric)
     if (below is None) == (above is None):
         raise DeclarationError(f"alert({metric!r}) needs either below= or above=.")
     check_numbers("alert", **{name: value for name, value in (("below", below), ("above", above)) if value is not None})

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.training.declarations import Binary
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from headrace.training.declarations import Task
+    from headrace.training.tasks.base import Task
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 LOOKED_AT = 3  # realised windows before the one to estimate
@@ -59,9 +57,9 @@ def refusal(task: Task, rows: int, recent: Sequence[RealizedOutcome], *, min_row
         recent: the realised windows before, the latest last.
         min_rows: needed.
     """
-    if not isinstance(task, Binary):
-        return f"only yes-or-no tasks can be estimated; this is {type(task).__name__}"
-    if task.calibrate is None:
+    if task.probability_output is None:
+        return f"only yes-or-no tasks can be estimated; this is {task.name}"
+    if not task.sets_aside:
         return "the probabilities are not calibrated: hr.Binary(…, calibrate='isotonic')"
     if rows < min_rows:
         return f"{rows:,} rows; {min_rows:,} are needed (hr.Monitor(min_rows=…))"

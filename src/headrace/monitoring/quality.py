@@ -25,13 +25,12 @@ from headrace.lakehouse.commit import Upsert
 from headrace.lakehouse.sql import literal, quoted
 from headrace.monitoring import windows
 from headrace.monitoring.alerts import Measured
-from headrace.monitoring.estimated_performance import RealizedOutcome, estimate, refusal
+from headrace.monitoring.estimated_performance import METRICS, RealizedOutcome, estimate, refusal
 from headrace.monitoring.label_join import LABEL, SLICE, labelled
 from headrace.monitoring.performance import Performance, Quality, Report
-from headrace.training.declarations import Binary, Multiclass
 from headrace.training.intervals import interval
 from headrace.training.labels import checked
-from headrace.training.metrics import evaluate, places_by_value
+from headrace.training.measures import evaluate, places_by_value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from headrace.monitoring.declarations import Granularity
     from headrace.monitoring.label_join import WindowState
     from headrace.training.declarations import Model
+    from headrace.training.metrics.base import Metric
 
 TABLE = "metrics.model_quality"
 IDENTITY = ("model", "version", "granularity", "window_start", "slice_key", "slice_value", "metric")
@@ -95,7 +95,7 @@ def realised(
         fitted=fitted,
     ) as joined:
         wait = joined.wait()
-        basis = [list(model.metrics), list(slices), min_rows]
+        basis = [[each.name + each.content for each in model.measured], list(slices), min_rows]
         for state in joined.states():
             known = before.get(state.start)
             window = _unmeasured(state, granularity, as_of, wait, basis, known)
@@ -264,15 +264,15 @@ def _unmeasured(
 
 
 def _measured(model: Model, window: Quality, rows: pd.DataFrame, min_rows: int, before: Quality | None) -> Quality:
-    measures = [_measure(model, metric, window, rows, min_rows) for metric in model.metrics]
+    measures = [_measure(model, metric, window, rows, min_rows) for metric in model.measured]
     sliced = [name for name in rows.columns if name.startswith(SLICE)]
     for key, value, places in places_by_value(rows[sliced] if sliced else None):
         named = (key.removeprefix(SLICE), value)
-        measures += [_measure(model, metric, window, rows.iloc[places], min_rows, named) for metric in model.metrics]
+        measures += [_measure(model, metric, window, rows.iloc[places], min_rows, named) for metric in model.measured]
     known = rows[rows[LABEL].notna()]
     label_mean, prediction_mean = None, None
-    if len(known) and not isinstance(model.task, Multiclass):
-        output = "probability" if isinstance(model.task, Binary) else "prediction"
+    output = model.task.mean_output
+    if len(known) and output is not None:
         label_mean, prediction_mean = float(known[LABEL].astype("float64").mean()), float(known[output].mean())
     if window.reopened and before is not None:
         measures = [_with_earlier(each, before, again=window.state != before.state) for each in measures]
@@ -301,7 +301,9 @@ def _expected(
     """
     if known is not None and known.end <= known.as_of and known.rows == window.rows:
         said = {each.metric: each.estimated for each in known.measures if each.estimated is not None}
-        if set(said) == set(known.metrics) == set(model.metrics):
+        if set(known.metrics) == set(model.metrics) and set(said) == {
+            name for name in model.metrics if name in METRICS
+        }:
             return "", said
     recent = [
         RealizedOutcome(labelled=each.labelled, label_mean=each.label_mean, prediction_mean=each.prediction_mean)
@@ -312,7 +314,7 @@ def _expected(
         and each.prediction_mean is not None
     ]
     reason = refusal(model.task, len(rows), recent, min_rows=min_rows)
-    return reason, {} if reason else estimate(rows["probability"].to_numpy(dtype="float64"))
+    return reason, {} if reason else estimate(rows[model.task.probability_output].to_numpy(dtype="float64"))
 
 
 def _with_estimates(window: Quality, reason: str, expected: Mapping[str, float]) -> Quality:
@@ -330,7 +332,7 @@ def _with_estimates(window: Quality, reason: str, expected: Mapping[str, float])
 
 def _measure(
     model: Model,
-    metric: str,
+    metric: Metric,
     window: Quality,
     rows: pd.DataFrame,
     min_rows: int,
@@ -351,7 +353,7 @@ def _measure(
     elif value is not None and not window.mature:
         reason = f"its labels have not had time to come: {window.coverage:.0%} are known"
     return Performance(
-        metric=metric,
+        metric=metric.name,
         slice_key=named[0],
         slice_value=named[1],
         value=value,

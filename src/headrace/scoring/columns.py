@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import DataError
+from headrace.training.tasks.base import is_output as task_output
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -21,7 +22,6 @@ IN_SAMPLE = "in_sample"  # whether the decision lies in the time that its versio
 VERSIONS = "feature_versions"
 MADE = (VERSIONS, "scored_at")  # how a prediction was made: where all else is equal, it is the same prediction
 OWN = (ID, AT, "model", "model_version", FEATURES, IN_SAMPLE, *MADE)
-OUTPUTS = ("prediction", "probability")
 LOG = "inference."
 
 
@@ -58,8 +58,8 @@ def check_predictions(table: str, columns: Collection[str]) -> None:
 
 
 def is_output(name: str) -> bool:
-    """Whether some version may have an output of that name: `prediction`, `probability`, `probability_<class>`."""
-    return name.lower() in OUTPUTS or name.lower().startswith("probability_")
+    """Whether some version may have an output of that name: `prediction`, `probability`, or one that begins with them and `_`."""
+    return task_output(name) and name.lower() not in OWN
 
 
 def log_table(model: str) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+from headrace.core.errors import DataError
 from headrace.environments.importing import load_tree
 from headrace.environments.scan import scan
 from headrace.features.matrix import compute, encode, read
 from headrace.features.plan import on_demand_functions
 from headrace.training.declarations import Model
-from headrace.training.output import output
+from headrace.training.output import columns, output
 from headrace.training.package import read_estimator, read_spec
+from headrace.training.tasks.base import Task
+from headrace.training.tasks.known import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,15 +32,21 @@ class PackagePredictor:
     The project's code comes out of the package, under a name of its own content: two versions live in one process, and an
     old one loads after the project has changed.
 
+    Attributes:
+        spec: of the package.
+        columns: of the output.
+
     Raises:
-        DataError: the folder holds no package that this Headrace can read.
+        DataError: the folder holds no package that this Headrace can read, or one of a task that is not known.
         MissingExtraError: the estimator's library is not installed.
     """
 
     def __init__(self, folder: Path) -> None:
         self.spec = read_spec(folder)
         self._functions = on_demand(folder, self.spec)
+        self._task = read_task(folder, self.spec)
         self._estimator = read_estimator(folder, self.spec)
+        self.columns = tuple(columns(self._task, self.spec.classes))
 
     @property
     def plan(self) -> FeaturePlan:
@@ -60,7 +70,35 @@ class PackagePredictor:
         features = compute(self.plan, self._functions, read(self.plan, rows))
         made = encode(self.plan, self.spec.categories, features)
         spec = self.spec
-        return features, output(spec.task, spec.classes, self._estimator, made, calibration=spec.calibration)
+        return features, output(self._task, spec.classes, self._estimator, made, calibration=spec.calibration)
+
+
+def read_task(folder: Path, spec: PackageSpec) -> Task:
+    """The task of a package, without its label.
+
+    Raises:
+        DataError: its name is not that of a built-in task and its code did not travel, or that code is no task.
+    """
+    kept = spec.task_code
+    if kept is None:
+        return resolve(spec.task)
+    module, _, name = kept.place.partition(":")
+    if kept.in_project and spec.code is not None:
+        held = load_tree(folder / "code", module, version=spec.code.content)
+    else:
+        try:
+            held = import_module(module)
+        except ImportError as error:
+            raise DataError(
+                f"the task {spec.task!r} of model {spec.model!r} is {kept.place}, which cannot be imported: {error}.",
+                hint="Install the distribution that holds it; a task of the project itself travels with the version.",
+            ) from error
+    task = getattr(held, name, None)
+    if not isinstance(task, type) or not issubclass(task, Task):
+        raise DataError(
+            f"the task {spec.task!r} of model {spec.model!r} is {kept.place}, which is {task!r}, no subclass of hr.Task."
+        )
+    return task.restore(kept.settings)
 
 
 def on_demand(folder: Path, spec: PackageSpec) -> dict[str, Callable[..., object]]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from headrace.features.matrix import compute, encode, fit_categories, read
 from headrace.training.labels import instants
-from headrace.training.metrics import by_name, evaluate
-from headrace.training.output import classes_of, kind, output
+from headrace.training.measures import by_name, evaluate
+from headrace.training.output import output
 from headrace.training.train import fit, training_data
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class Backtest:
         estimator = fit(self.model, data, params)
         now = self.labels.attach(self.decisions, at=self.plan.at, as_of=as_of)
         judged = (self.at >= since) & (self.at < until) & now.y.notna()
-        task = kind(self.model.task)
+        task = self.model.task
         matrix = encode(self.plan, categories, self.features[judged])
-        given = output(task, classes_of(self.model.task, data.y), estimator, matrix)
-        measures = evaluate(self.model.task, now.y[judged], given, metrics=self.model.metrics)
+        given = output(task, task.classes(data.y), estimator, matrix)
+        measures = evaluate(task, now.y[judged], given, metrics=self.model.measured)
         return Tested(fitted=int(before.sum()), labelled=int(judged.sum()), metrics=by_name(measures))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from headrace.core.declaration import (
     Declaration,
@@ -18,16 +18,19 @@ from headrace.core.declaration import (
     check_whole,
 )
 from headrace.core.errors import DeclarationError, NotFoundError
+from headrace.training.metrics.base import Metric
+from headrace.training.metrics.known import metrics_of
+from headrace.training.tasks.known import check_task
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from headrace.features.declarations import ReferencedSelection
-    from headrace.lakehouse.declarations import LabelColumn, Selection, Spine
+    from headrace.lakehouse.declarations import Selection, Spine
+    from headrace.training.tasks.base import Task
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 Params = Mapping[str, bool | int | float | str]
-Direction = Literal["maximize", "minimize"]
 
 
 @dataclass(frozen=True)
@@ -43,39 +46,6 @@ class TrainingData:
     X: pd.DataFrame
     y: pd.Series
     at: pd.Series
-
-
-@dataclass(frozen=True)
-class Binary:
-    """Yes or no. The model's output is `probability`, of the label being true.
-
-    Args:
-        label: a column of booleans or of 0 and 1.
-        calibrate: `"isotonic"` fits a monotone correction on held-out rows.
-    """
-
-    label: LabelColumn
-    _: KW_ONLY
-    calibrate: Literal["isotonic"] | None = None
-
-
-@dataclass(frozen=True)
-class Multiclass:
-    """One of several classes. The output is `prediction`, and `probability_<class>` for each class."""
-
-    label: LabelColumn
-
-
-@dataclass(frozen=True)
-class Regression:
-    """A number. The output is `prediction`."""
-
-    label: LabelColumn
-
-
-Task = Binary | Multiclass | Regression
-TaskKind = Literal["Binary", "Multiclass", "Regression"]
-Class = int | str  # a label of Multiclass
 
 
 @dataclass(frozen=True)
@@ -166,18 +136,26 @@ class Evaluate:
 
     Args:
         test: the last stretch before the training moment, held out: `"30d"`.
-        metrics: names; the first is the main one, which tuning optimises.
+        metrics: names of the task's, or own ones as `hr.metric(…)` returns them; the first is the main one, which tuning
+            optimises. Defaults to those of the task.
         slices: columns of the spine; metrics are also given for each of their values.
     """
 
     _: KW_ONLY
     test: str = "30d"
-    metrics: Sequence[str] = ()
+    metrics: Sequence[str | Metric] = ()
     slices: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_durations("Evaluate", test=self.test)
-        check_names("Evaluate", metrics=self.metrics, slices=self.slices)
+        check_names("Evaluate", slices=self.slices)
+        if isinstance(self.metrics, list | tuple):
+            names = [each.name if isinstance(each, Metric) else each for each in self.metrics]
+            check_names("Evaluate", metrics=names)
+            if len(set(names)) < len(names):
+                raise DeclarationError(f"Evaluate(metrics={names!r}) has one of them twice.", hint="Once is enough.")
+        else:
+            check_names("Evaluate", metrics=self.metrics)
 
 
 @dataclass(frozen=True)
@@ -187,7 +165,7 @@ class Model(Declaration):
     Args:
         fit: `fit(data: TrainingData, params: Params)` gives a fitted estimator with `predict` (and `predict_proba`
             for classes).
-        task: what is predicted, and the label.
+        task: what is predicted, and the label: `hr.Binary(label)`, or an instance of a subclass of `hr.Task`.
         spine: the decisions, `table.at("column")`.
         features: selections from the spine and from feature tables, and on-demand functions.
         params: fixed parameters, passed to `fit` together with the tuned ones.
@@ -214,6 +192,7 @@ class Model(Declaration):
             raise DeclarationError(f"{self.where}: model {self.name!r}: fit= is not a function.")
         if not self.features:
             raise DeclarationError(f"{self.where}: model {self.name!r} has no features.")
+        check_task(f"{self.where}: model {self.name!r}", self.task)
         label = self.task.label.table
         if stray := [key for key in label.keys if key not in self.spine.table.keys]:
             raise DeclarationError(
@@ -221,25 +200,37 @@ class Model(Declaration):
                 f"which is no key of the spine {self.spine.table.name!r}.",
                 hint=f"A label is joined by key; the spine has {', '.join(self.spine.table.keys)}.",
             )
-        known = METRICS[type(self.task).__name__]
         for metric in self.evaluate.metrics:
-            if metric not in known:
-                raise NotFoundError(f"metric for {type(self.task).__name__}", metric, known, hint=f"at {self.where}")
+            self._check_metric(metric)
+
+    def _check_metric(self, metric: str | Metric) -> None:
+        if not isinstance(metric, Metric):
+            if metric not in self._task_metrics:
+                raise NotFoundError(f"metric for {self.task.name}", metric, self._task_metrics, hint=f"at {self.where}")
+        elif self.task.name not in metric.tasks and metric not in self._task_metrics.values():
+            raise DeclarationError(
+                f"{self.where}: the metric {metric.name!r} is for {', '.join(metric.tasks)}; model {self.name!r} is {self.task.name}.",
+                hint=f"Where its function understands that output: hr.metric(…, tasks=[{self.task.name!r}]).",
+            )
+
+    @property
+    def _task_metrics(self) -> Mapping[str, Metric]:
+        return metrics_of(self.task.name, self.task.metrics)
+
+    @property
+    def known_metrics(self) -> Mapping[str, Metric]:
+        """Name → metric, of all that gates, alerts and guardrails may name: the task's, and own ones that are evaluated."""
+        own = {each.name: each for each in self.evaluate.metrics if isinstance(each, Metric)}
+        return {**self._task_metrics, **own}
+
+    @property
+    def measured(self) -> tuple[Metric, ...]:
+        """The declared metrics, or the default ones of the task; the first is the main one."""
+        known = self.known_metrics
+        chosen = tuple(self.evaluate.metrics) or tuple(self.task.metrics)
+        return tuple(known[each.name if isinstance(each, Metric) else each] for each in chosen)
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The declared metrics, or the usual ones of the task; the first is the main one."""
-        return tuple(self.evaluate.metrics) or tuple(METRICS[type(self.task).__name__])
-
-
-METRICS: Mapping[str, Mapping[str, Direction]] = {
-    "Binary": {
-        "roc_auc": "maximize",
-        "log_loss": "minimize",
-        "brier": "minimize",
-        "average_precision": "maximize",
-        "accuracy": "maximize",
-    },
-    "Multiclass": {"accuracy": "maximize", "log_loss": "minimize", "f1_macro": "maximize"},
-    "Regression": {"rmse": "minimize", "mae": "minimize", "r2": "maximize"},
-}
+        """The names of what is measured; the first is the main one."""
+        return tuple(each.name for each in self.measured)

@@ -25,6 +25,7 @@ from headrace.training.extras import need
 from headrace.training.onnx import FILE as GRAPH
 from headrace.training.onnx import Graph
 from headrace.training.parts import one_thread
+from headrace.training.tasks.known import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from headrace.training.declarations import Class, TaskKind
     from headrace.training.difference import Numbers
+    from headrace.training.tasks.base import Class, Task
 
 Format = Literal["lightgbm", "xgboost", "onnx", "pickle"]
 COMPARED = 500  # fitting rows
@@ -73,8 +74,8 @@ class Estimator(Protocol):
     fitted: object
     settings: Settings
 
-    def values(self, X: pd.DataFrame) -> Numbers:  # noqa: N803
-        """Predicted numbers, one a row."""
+    def values(self, X: pd.DataFrame, width: int = 1) -> Numbers:  # noqa: N803
+        """Predicted numbers: one a row, or rows by `width` where that is more than 1."""
         ...
 
     def probabilities(self, X: pd.DataFrame, classes: Sequence[object]) -> Numbers:  # noqa: N803
@@ -95,9 +96,9 @@ class LightGBM:
     def __init__(self, booster: Any, settings: Settings, fitted: object = None) -> None:
         self.booster, self.settings, self.fitted = booster, settings, fitted
 
-    def values(self, X: pd.DataFrame) -> Numbers:  # noqa: N803
+    def values(self, X: pd.DataFrame, width: int = 1) -> Numbers:  # noqa: N803
         """See Estimator."""
-        return _column(self.booster.predict(X), len(X), "predict")
+        return _column(self.booster.predict(X), len(X), "predict", width)
 
     def probabilities(self, X: pd.DataFrame, classes: Sequence[object]) -> Numbers:  # noqa: N803
         """See Estimator."""
@@ -134,9 +135,9 @@ class XGBoost:
             xgboost.DMatrix(X, missing=missing, enable_categorical=True), iteration_range=rounds
         )
 
-    def values(self, X: pd.DataFrame) -> Numbers:  # noqa: N803
+    def values(self, X: pd.DataFrame, width: int = 1) -> Numbers:  # noqa: N803
         """See Estimator."""
-        return _column(self._predict(X), len(X), "predict")
+        return _column(self._predict(X), len(X), "predict", width)
 
     def probabilities(self, X: pd.DataFrame, classes: Sequence[object]) -> Numbers:  # noqa: N803
         """See Estimator."""
@@ -165,9 +166,9 @@ class Onnx:
         self._content, self.settings, self.fitted = content, settings, fitted
         self._graph = Graph(content)
 
-    def values(self, X: pd.DataFrame) -> Numbers:  # noqa: N803
+    def values(self, X: pd.DataFrame, width: int = 1) -> Numbers:  # noqa: N803
         """See Estimator."""
-        return _column(self._numbers(X), len(X), "the graph")
+        return _column(self._numbers(X), len(X), "the graph", width)
 
     def probabilities(self, X: pd.DataFrame, classes: Sequence[object]) -> Numbers:  # noqa: N803
         """See Estimator."""
@@ -206,9 +207,9 @@ class Pickled:
     def __init__(self, fitted: object, settings: Settings) -> None:
         self.fitted, self.settings = fitted, settings
 
-    def values(self, X: pd.DataFrame) -> Numbers:  # noqa: N803
+    def values(self, X: pd.DataFrame, width: int = 1) -> Numbers:  # noqa: N803
         """See Estimator."""
-        return _column(self._ask("predict", X), len(X), "predict")
+        return _column(self._ask("predict", X), len(X), "predict", width)
 
     def probabilities(self, X: pd.DataFrame, classes: Sequence[object]) -> Numbers:  # noqa: N803
         """See Estimator."""
@@ -276,13 +277,20 @@ class _Own(Pickled):
         return _by_class(self._ask("predict", X), self.settings.order, classes, len(X))
 
 
-def adopt(fitted: object, *, task: TaskKind, classes: Sequence[Class], X: pd.DataFrame, y: pd.Series) -> Estimator:  # noqa: N803
+def adopt(
+    fitted: object,
+    *,
+    task: Task | str,
+    classes: Sequence[Class],
+    X: pd.DataFrame,  # noqa: N803
+    y: pd.Series,
+) -> Estimator:
     """The form in which a fitted object is kept: the smallest that predicts fitting rows as the object itself does.
 
     Args:
         fitted: what the user's function gave.
-        task: what is predicted.
-        classes: of the labels, sorted; none for Regression.
+        task: what is predicted, or the name of a built-in task.
+        classes: of the labels, sorted; none for a task without classes.
         X: the matrix to fit on.
         y: its labels.
 
@@ -296,7 +304,8 @@ def adopt(fitted: object, *, task: TaskKind, classes: Sequence[Class], X: pd.Dat
             f"fit() gave {type(fitted).__name__}, which has no predict().",
             hint="Return the fitted estimator, return LGBMClassifier(**params).fit(data.X, data.y), or an onnx.ModelProto.",
         )
-    known = None if task == "Regression" else _classes(fitted)
+    task = resolve(task)
+    known = None if task.method == "predict" else _classes(fitted)
     order, by_value = match_classes(known, classes)
     try:
         kept = _form(fitted, name, order)
@@ -309,13 +318,13 @@ def adopt(fitted: object, *, task: TaskKind, classes: Sequence[Class], X: pd.Dat
     rows = X.iloc[places]
     itself = own(kept)
     if itself is not kept and (told := _difference(kept, itself, rows, task, classes)):
-        if task != "Regression" and not callable(getattr(fitted, "predict_proba", None)):
+        if task.method != "predict" and not callable(getattr(fitted, "predict_proba", None)):
             raise UserCodeError(
                 f"the booster of {type(fitted).__name__} alone predicts otherwise than {type(fitted).__name__}.predict(): {told}.",
                 hint="Fit the library's classifier: what it is told is kept with it.",
             )
         kept = Pickled(fitted, Settings(order=order))
-    if task == "Multiclass" and not by_value:
+    if task.checks_order and not by_value:
         _check_guess(itself.probabilities(rows, classes), y.iloc[places], known, classes)
     return kept
 
@@ -405,20 +414,21 @@ def _difference(
     kept: Estimator,
     itself: Estimator,
     X: pd.DataFrame,  # noqa: N803
-    task: TaskKind,
+    task: Task,
     classes: Sequence[Class],
 ) -> str:
     """How what is kept predicts otherwise than the object itself, with rows and values; empty where it does not."""
-    theirs = _predicted(itself, X, task, classes)
+    theirs = raw(itself, X, task, classes)
     try:
-        ours = _predicted(kept, X, task, classes)
+        ours = raw(kept, X, task, classes)
     except Exception as error:  # noqa: BLE001  # whatever a library says of a booster without its face
         return f"it raised {type(error).__name__}: {error}"
     return told_difference(ours, theirs)
 
 
-def _predicted(estimator: Estimator, X: pd.DataFrame, task: TaskKind, classes: Sequence[Class]) -> Numbers:  # noqa: N803
-    return estimator.values(X) if task == "Regression" else estimator.probabilities(X, classes)
+def raw(estimator: Estimator, X: pd.DataFrame, task: Task, classes: Sequence[Class]) -> Numbers:  # noqa: N803
+    """The numbers that a task takes of an estimator, by the method that it names."""
+    return estimator.values(X, task.width) if task.method == "predict" else estimator.probabilities(X, classes)
 
 
 def _check_guess(probability: Numbers, y: pd.Series, known: Sequence[object] | None, classes: Sequence[Class]) -> None:
@@ -478,11 +488,15 @@ def importances(estimator: Estimator, names: Sequence[str]) -> dict[str, float]:
     return dict(zip(names, values.tolist(), strict=True)) if values.shape == (len(names),) else {}
 
 
-def _column(given: Any, rows: int, method: str) -> Numbers:
+def _column(given: Any, rows: int, method: str, width: int) -> Numbers:
     try:
         numbers = np.asarray(given, dtype="float64")
     except (TypeError, ValueError) as error:
         raise UserCodeError(f"{method}() gave no numbers: {error}.") from error
+    if width > 1:
+        if numbers.shape != (rows, width):
+            raise UserCodeError(f"{method}() gave shape {numbers.shape} for {rows} rows of {width} values each.")
+        return numbers
     if numbers.shape not in ((rows,), (rows, 1)):
         raise UserCodeError(f"{method}() gave shape {numbers.shape} for {rows} rows; it should give one value a row.")
     return numbers.reshape(rows)

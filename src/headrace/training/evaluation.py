@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from headrace.lakehouse.commit import Append
-from headrace.training.metrics import by_name, evaluate
+from headrace.training.measures import by_name, evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,7 @@ def judge(
     """
     rows = data.rows.loc[data.part("test")]
     slices = rows[list(model.evaluate.slices)] if model.evaluate.slices else None
-    measures = evaluate(model.task, data.y.loc[rows.index], predict(rows), slices, metrics=model.metrics)
+    measures = evaluate(model.task, data.y.loc[rows.index], predict(rows), slices, metrics=model.measured)
     records = pa.Table.from_pylist(
         [
             {

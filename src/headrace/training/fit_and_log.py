@@ -12,13 +12,11 @@ import numpy as np
 from headrace.features.matrix import check_rowwise, encode, fit_categories, to_json
 from headrace.tracking.autolog import fitted_params
 from headrace.training import code, load_check, package, signature
-from headrace.training.calibration import isotonic
-from headrace.training.declarations import Binary
 from headrace.training.estimator import importances, own, sample
-from headrace.training.metrics import by_name, check_measurable, evaluate
-from headrace.training.output import check_classes, classes_of, kind, output
+from headrace.training.measures import by_name, check_measurable, evaluate
+from headrace.training.output import output
 from headrace.training.package import Expected
-from headrace.training.plots import plots
+from headrace.training.plots import importance
 from headrace.training.split import check_features, check_labels
 from headrace.training.train import fit, training_data
 
@@ -31,10 +29,11 @@ if TYPE_CHECKING:
     from headrace.features.matrix import Categories
     from headrace.tracking.tracking import TrackedRun
     from headrace.training.calibration import Calibration
-    from headrace.training.declarations import Class, Model, Params, TaskKind, TrainingData
+    from headrace.training.declarations import Model, Params, TrainingData
     from headrace.training.estimator import Estimator
     from headrace.training.load_check import LoadReport
     from headrace.training.package import Origin, WrittenPackage
+    from headrace.training.tasks.base import Class, Task
     from headrace.training.training_set import TrainingSet
 
 ASKED = 200  # full rows that the package is asked before it is logged
@@ -65,8 +64,8 @@ def prepare(
     """
     rows = data.part("fit")
     check_labels(data.y.loc[rows], "fit on")
-    check_classes(model.task, data.y.loc[rows])
-    if isinstance(model.task, Binary) and model.task.calibrate:
+    model.task.check_classes(data.y.loc[rows])
+    if model.task.sets_aside:
         check_labels(data.y.loc[data.part("calibrate")], "calibrate")
     check_measurable(model, data.y.loc[data.part("test")])
     check_features(data.plan, data.computed.loc[rows])
@@ -107,21 +106,24 @@ def fit_and_log(
     with run.autologging():
         estimator = fit(model, fitting, params)
     run.log_params(fitted_params(estimator.fitted))
-    task, classes = kind(model.task), classes_of(model.task, fitting.y)
+    task, classes = model.task, model.task.classes(fitting.y)
     held_out = {
         part: encode(data.plan, categories, data.computed.loc[data.part(part)]) for part in ("calibrate", "test")
     }
     calibration = None
-    if isinstance(model.task, Binary) and model.task.calibrate:
-        raw = output(task, classes, estimator, held_out["calibrate"])["probability"].to_numpy()
-        calibration = isotonic(raw, data.y.loc[data.part("calibrate")])
+    if task.sets_aside:
+        raw = output(task, classes, estimator, held_out["calibrate"])
+        calibration = task.calibration(raw, data.y.loc[data.part("calibrate")])
     given = output(task, classes, estimator, held_out["test"], calibration=calibration)
     y, sliced = data.y.loc[data.part("test")], data.rows.loc[data.part("test"), list(model.evaluate.slices)]
-    measures = evaluate(model.task, y, given, sliced, metrics=model.metrics)
+    measures = evaluate(task, y, given, sliced, metrics=model.measured)
     run.log_metrics({f"test_{name}": value for name, value in by_name(measures).items()})
     run.log_dict([vars(measure) for measure in measures if measure.slice_key], "slices.json")
     weights = importances(estimator, data.plan.names)
-    for name, figure in plots(model.task, y, given, weights).items():
+    figures = dict(task.plots(y, given))
+    if weights:
+        figures["importance.png"] = importance(weights)
+    for name, figure in figures.items():
         run.log_figure(figure, f"plots/{name}")
     if weights:
         run.log_dict(weights, "importances.json")
@@ -194,7 +196,7 @@ def _folder(parent: str, name: str) -> Path:
 
 def _expected(
     data: TrainingSet,
-    task: TaskKind,
+    task: Task,
     classes: Sequence[Class],
     estimator: Estimator,
     X: pd.DataFrame,  # noqa: N803

@@ -16,12 +16,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from headrace.core.errors import DataError, DeclarationError, NotFoundError
+from headrace.core.errors import DeclarationError, NotFoundError
 from headrace.features.plan import family
 from headrace.lakehouse.columns import type_name
 from headrace.lakehouse.sql import column, quoted
-from headrace.training.classes import plain
-from headrace.training.declarations import Binary, Regression
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,9 +28,9 @@ if TYPE_CHECKING:
     import duckdb
 
     from headrace.lakehouse.lakehouse import Lakehouse
-    from headrace.training.declarations import Model, Task
+    from headrace.training.declarations import Model
+    from headrace.training.tasks.base import Task
 
-SHOWN = 5  # offending values in a message
 WRITTEN = "_written_at"  # when a row of a feature table was last written
 
 
@@ -42,7 +40,7 @@ class Labels:
 
     Attributes:
         y: the label at the training moment; missing where there is none.
-            Binary: 0.0 and 1.0, Regression: float64, Multiclass: texts or whole numbers (as objects).
+            In the type of the task: float64, or texts and whole numbers as objects.
         early: whether the label was known before the decision, so that it counts for nothing (`y` is missing).
         replaced: label rows that a later one of the same key replaced.
         not_yet: label rows that became known after the training moment and therefore do not exist for it.
@@ -224,23 +222,14 @@ def instants(values: pd.Series) -> pd.Series:
 
 
 def checked(values: pd.Series, task: Task) -> pd.Series:
-    """Labels as the task needs them: 0.0 and 1.0, numbers, or classes.
+    """Labels as the task needs them; decimals are numbers.
 
     Raises:
         DataError: a value is none.
     """
     if values.dtype == object and any(isinstance(value, Decimal) for value in values):
         values = _without_decimals(values)
-    if isinstance(task, Binary):
-        return _fitting(values, task, values.isin([0, 1, True, False]), "neither true nor false (nor 1 or 0)").astype(
-            "float64"
-        )
-    if isinstance(task, Regression):
-        numbers = pd.Series(pd.to_numeric(values, errors="coerce"), index=values.index).astype("float64")
-        return _fitting(numbers, task, pd.Series(np.isfinite(numbers), index=numbers.index), "no finite number")
-    classes, fits = plain(values)
-    _fitting(values, task, fits, "no class, which is a text or a whole number below 2^63")
-    return classes
+    return task.check(values)
 
 
 def _without_decimals(values: pd.Series) -> pd.Series:
@@ -248,14 +237,3 @@ def _without_decimals(values: pd.Series) -> pd.Series:
     if all(value == value.to_integral_value() for value in values):
         return pd.Series([int(value) for value in values], index=values.index, dtype=object).infer_objects()
     return values.astype("float64")
-
-
-def _fitting(values: pd.Series, task: Task, fits: pd.Series, wrong: str) -> pd.Series:
-    if not fits.all():
-        odd = values[~fits]
-        shown = ", ".join(repr(value) for value in odd.unique()[:SHOWN].tolist())
-        raise DataError(
-            f"the label {task.label.table.name}.{task.label.name} is {wrong} in {len(odd)} of {len(values)} rows: {shown}.",
-            hint=f"The task is {type(task).__name__}; cast the label in the table's SQL, or declare another task.",
-        )
-    return values

@@ -1,72 +1,53 @@
-"""What a model says about each row, by task: the same columns in evaluation, batch scoring and the packaged model.
+"""What a model says about each row: the same columns in evaluation, batch scoring and the packaged model.
 
-Binary: `probability`, calibrated. Regression: `prediction`. Multiclass: `prediction`, and `probability_<class>` each.
+Which they are, and how they are made of an estimator's numbers, the task says (`training.tasks`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from headrace.core.errors import DataError, UserCodeError
-from headrace.training.declarations import Binary, Multiclass
+from headrace.core.errors import UserCodeError
 from headrace.training.difference import told_difference
+from headrace.training.estimator import raw
+from headrace.training.tasks.base import PREDICTION, PROBABILITY, finite, is_output, probabilities
+from headrace.training.tasks.known import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from headrace.training.calibration import Calibration
-    from headrace.training.declarations import Class, Task, TaskKind
     from headrace.training.estimator import Estimator
+    from headrace.training.tasks.base import Class, Task
 
 
-def kind(task: Task) -> TaskKind:
-    """The name under which a package keeps the task."""
-    if isinstance(task, Binary):
-        return "Binary"
-    return "Multiclass" if isinstance(task, Multiclass) else "Regression"
+def columns(task: Task | str, classes: Sequence[Class]) -> list[str]:
+    """The names of the columns that come out.
 
-
-def classes_of(task: Task, y: pd.Series) -> tuple[Class, ...]:
-    """The classes of a task, sorted: 0 and 1, those of the labels to fit on, or none."""
-    if isinstance(task, Binary):
-        return (0, 1)
-    return tuple(sorted(y.unique().tolist())) if isinstance(task, Multiclass) else ()
-
-
-def check_classes(task: Task, y: pd.Series) -> None:
-    """Refuses classes that no table of predictions can hold beside each other.
-
-    A column is named after each class, and a table's columns are the same in upper and lower case.
+    Args:
+        task: itself, or the name of a built-in one.
+        classes: of the labels, as the task gave them.
 
     Raises:
-        DataError: two classes differ only in case, or a class is neither a text nor a whole number.
+        DataError: no task of that name is known.
+        UserCodeError: two names are the same in lower case, or one is not that of an output.
     """
-    if not isinstance(task, Multiclass):
-        return
-    first: dict[str, Class] = {}
-    label = f"{task.label.table.name}.{task.label.name}"
-    for name in classes_of(task, y):
-        other = first.setdefault(str(name).lower(), name)
-        if other != name:
-            raise DataError(
-                f"the classes {other!r} and {name!r} of {label} differ only in upper and lower case: both would be "
-                f"the column {f'probability_{name}'.lower()!r} of predictions.",
-                hint="Make them one in the table's SQL, lower(…), or give one of them another name.",
-            )
-
-
-def columns(task: TaskKind, classes: Sequence[Class]) -> list[str]:
-    """The names of the columns that come out."""
-    if task == "Binary":
-        return ["probability"]
-    return ["prediction", *(f"probability_{name}" for name in classes)]
+    known = resolve(task)
+    names = list(known.columns(classes))
+    odd = [name for name in names if not is_output(name)]
+    if odd or not names or len({name.lower() for name in names}) < len(names):
+        raise UserCodeError(
+            f"the task {known.name} has the output columns {', '.join(map(repr, names)) or 'of none'}.",
+            hint="At least one, none twice in whatever case; each is 'prediction', 'probability', or begins with 'prediction_' or 'probability_'.",
+        )
+    return names
 
 
 def output(
-    task: TaskKind,
+    task: Task | str,
     classes: Sequence[Class],
     estimator: Estimator,
     X: pd.DataFrame,  # noqa: N803
@@ -75,54 +56,73 @@ def output(
 ) -> pd.DataFrame:
     """The model's output for each row of its matrix, same index.
 
+    Args:
+        task: itself, or the name of a built-in one.
+        classes: of the labels, as the task gave them.
+        estimator: fitted.
+        X: the matrix.
+        calibration: as the task fitted it; None where it has none.
+
     Raises:
-        UserCodeError: the estimator gives no numbers, too few of them, or probabilities outside 0 to 1.
+        DataError: no task of that name is known.
+        UserCodeError: the estimator gives no numbers, too few of them, or probabilities outside 0 to 1; or the task makes
+            other columns of them than it says.
     """
+    known = resolve(task)
     if X.empty:
-        return empty(task, classes)
-    if task == "Regression":
-        return pd.DataFrame({"prediction": _finite(estimator.values(X))}, index=X.index)
-    probability = _finite(estimator.probabilities(X, classes))
-    if probability.min() < -1e-6 or probability.max() > 1 + 1e-6:
+        return known.empty(classes)
+    numbers = finite(raw(estimator, X, known, classes))
+    if known.method == "predict_proba":
+        numbers = probabilities(numbers)
+    return _framed(known, known.finish(numbers, classes, calibration), columns(known, classes), X.index)
+
+
+def _framed(
+    task: Task, made: Mapping[str, np.ndarray[Any, Any]], names: Sequence[str], index: pd.Index
+) -> pd.DataFrame:
+    if list(made) != list(names) or any(len(values) != len(index) for values in made.values()):
+        found = ", ".join(f"{name} of {len(values)}" for name, values in made.items())
         raise UserCodeError(
-            f"the estimator gives probabilities from {probability.min():g} to {probability.max():g}.",
-            hint="They must be between 0 and 1: is it a regression, or a raw score of a custom objective?",
+            f"the task {task.name} made the columns {found or 'of none'} for {len(index)} rows; it says {', '.join(names)}.",
+            hint="finish() returns an array of one value a row for each name of columns(), in that order.",
         )
-    if task == "Binary":
-        yes = probability[:, 1]
-        return pd.DataFrame(
-            {"probability": yes if calibration is None else calibration.apply(yes)}, index=X.index, dtype="float64"
-        )
-    chosen = np.asarray(classes, dtype=object)[probability.argmax(axis=1)]
-    each = {f"probability_{name}": probability[:, place] for place, name in enumerate(classes)}
-    return pd.DataFrame({"prediction": pd.Series(chosen, index=X.index).infer_objects(), **each}, index=X.index)
+    each = {name: np.asarray(values) for name, values in made.items()}
+    return pd.DataFrame(
+        {
+            name: pd.Series(values, index=index).infer_objects() if values.dtype == object else values
+            for name, values in each.items()
+        },
+        index=index,
+    )
 
 
-def empty(task: TaskKind, classes: Sequence[Class]) -> pd.DataFrame:
-    """The output for no rows."""
-    frame = pd.DataFrame({name: np.zeros(0) for name in columns(task, classes)})
-    if task == "Multiclass":
-        frame["prediction"] = frame["prediction"].astype("int64" if isinstance(classes[0], int) else "str")
-    return frame
+def baseline_output(task: Task, y: pd.Series) -> Callable[[int], pd.DataFrame]:
+    """The best constant prediction by the labels that a model was fitted on: the heuristic that it has to beat.
+
+    Args:
+        task: what is predicted.
+        y: the labels of the fitting rows.
+
+    Returns:
+        A function of a number of rows that gives the task's output.
+    """
+    constant = task.baseline(y)
+    return lambda rows: pd.DataFrame({name: [value] * rows for name, value in constant.items()})
 
 
 def differing(ours: pd.DataFrame, theirs: pd.DataFrame) -> str:
     """How many rows of two outputs differ by more than rounding, and the first of them; empty where none does.
 
-    A class is the one with the highest probability, so that only numbers are compared.
+    A predicted class is the one with the highest probability, so that only the probabilities are compared.
     """
     if list(ours.columns) != list(theirs.columns):
         return f"columns {', '.join(ours.columns)} for {', '.join(theirs.columns)}"
     if len(ours) != len(theirs):
         return f"{len(ours)} rows for {len(theirs)}"
-    numbers = [name for name in theirs.columns if name != "prediction"] or ["prediction"]
+    of_classes = any(str(name).startswith(f"{PROBABILITY}_") for name in theirs.columns)
+    compared = [name for name in theirs.columns if not (of_classes and name == PREDICTION)]
+    numbers = [name for name in compared if pd.api.types.is_numeric_dtype(theirs[name])]
+    for name in compared:
+        if name not in numbers and (odd := (ours[name].to_numpy() != theirs[name].to_numpy()).sum()):
+            return f"{odd} of {len(theirs)} rows differ in {name!r}"
     return told_difference(ours[numbers].to_numpy(dtype="float64"), theirs[numbers].to_numpy(dtype="float64"))
-
-
-def _finite(numbers: np.ndarray) -> np.ndarray:
-    if not np.isfinite(numbers).all():
-        raise UserCodeError(
-            f"the estimator gives {int((~np.isfinite(numbers)).sum())} values that are no finite numbers.",
-            hint="Some estimators give NaN for rows with missing values: fill them in a pipeline, or use one that takes them.",
-        )
-    return numbers

@@ -18,12 +18,13 @@ from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
 
-from headrace.core.errors import DataError
+from headrace.core.errors import DataError, UserCodeError
 from headrace.core.folders import folder_digest
 from headrace.features.plan import FeaturePlan
 from headrace.training import code, code_slice
 from headrace.training.calibration import Calibration
 from headrace.training.estimator import LOADERS, Settings
+from headrace.training.tasks.known import is_built_in, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from headrace.core.ids import Json
     from headrace.features.matrix import Categories, Value
-    from headrace.training.declarations import Class, TaskKind
     from headrace.training.estimator import Estimator, Format
+    from headrace.training.tasks.base import Class, Task
 
 FOLDER = "package"
 EXPECTED = "expected.json"
@@ -62,6 +64,21 @@ class CodeSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskCode:
+    """Where the class of a task is that is not built in.
+
+    Attributes:
+        place: `module:name`, as the project imports it.
+        in_project: whether that is in the copy of the project's code, and not in an installed distribution.
+        settings: what the task has beside its label.
+    """
+
+    place: str
+    in_project: bool
+    settings: Mapping[str, Json]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PackageSpec:
     """What `spec.json` holds.
 
@@ -69,8 +86,9 @@ class PackageSpec:
         format: of the package; a reader refuses one that it does not know.
         headrace: the version that wrote it.
         model: its name in the project.
-        task: what it predicts.
-        classes: of the labels, sorted; empty for Regression.
+        task: the name of what it predicts.
+        task_code: where a task that is not built in is found; None for a built-in one.
+        classes: of the labels, sorted; empty for a task without classes.
         plan: the features.
         categories: text feature → its values on the fitting rows.
         calibration: None when the task has none.
@@ -84,7 +102,8 @@ class PackageSpec:
     format: int = FORMAT
     headrace: str = ""
     model: str
-    task: TaskKind
+    task: str
+    task_code: TaskCode | None = None
     classes: tuple[Class, ...]
     plan: FeaturePlan
     categories: Categories
@@ -112,9 +131,10 @@ class PackageSpec:
                 f"the package of model {stored['model']!r} has format {stored['format']}; this Headrace reads {FORMAT}.",
                 hint=f"It was written by headrace {stored['headrace']}: install that one, or train again.",
             )
-        calibration, origin = stored["calibration"], stored["code"]
+        calibration, origin, task_code = stored["calibration"], stored["code"], stored.get("task_code")
         read: dict[str, Any] = {
             **stored,
+            "task_code": None if task_code is None else TaskCode(**task_code),
             "classes": tuple(stored["classes"]),
             "plan": FeaturePlan.from_json(stored["plan"]),
             "calibration": None
@@ -192,7 +212,7 @@ def write(
     parent: Path,
     *,
     model: str,
-    task: TaskKind,
+    task: Task | str,
     classes: tuple[Class, ...],
     plan: FeaturePlan,
     categories: Categories,
@@ -212,22 +232,28 @@ def write(
         functions: the on-demand functions, of which only the code that they need is taken along; None for the whole project.
         expected: what the estimator itself predicted; None where nobody asked it.
         origin: the project; None where there is none (a model with on-demand features needs one).
+        task: what is predicted, or the name of a built-in task.
         model: and the rest: see PackageSpec.
 
     Raises:
-        UserCodeError: the estimator cannot be pickled.
+        UserCodeError: the estimator cannot be pickled, or no module holds the class of the task.
         DataError: the code is too large.
     """
     folder = parent / FOLDER
     (folder / "estimator").mkdir(parents=True)
     modules = estimator.save(folder / "estimator", by_value=tuple(by_value))
     copied, imported, left_out = None, set[str](), tuple[str, ...]()
+    declared = resolve(task)
+    task_code = None if is_built_in(declared) else _task_code(declared, tuple(by_value))
     if origin is not None:
-        copied, imported, left_out = _copy_code(origin, folder / "code", plan, functions, tuple(by_value))
+        copied, imported, left_out = _copy_code(origin, folder / "code", plan, functions, task_code, tuple(by_value))
+    if task_code is not None and not task_code.in_project:
+        imported.add(task_code.place.partition(":")[0].partition(".")[0])
     spec = PackageSpec(
         headrace=metadata.version("headrace"),
         model=model,
-        task=task,
+        task=declared.name,
+        task_code=task_code,
         classes=classes,
         plan=plan,
         categories=categories,
@@ -250,20 +276,47 @@ def write(
     )
 
 
+def _task_code(task: Task, modules: Sequence[str]) -> TaskCode:
+    """Where a task's class is found again: in the project, or in an installed module.
+
+    Raises:
+        UserCodeError: a module of the project defines it and does not hold it under a name.
+    """
+    kind = type(task)
+    settings = task.settings
+    held = code.places({task.name: kind}, modules)
+    if held is not None:
+        module, name = held[task.name]
+        return TaskCode(place=f"{module}:{name}", in_project=True, settings=settings)
+    if kind.__module__ in modules or getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is not kind:
+        raise UserCodeError(
+            f"the task {kind.__qualname__} of {code.plain(kind.__module__)} is not found in its module by that name.",
+            hint="Put the class at the top level of a module: a version finds it there again.",
+        )
+    return TaskCode(place=f"{kind.__module__}:{kind.__qualname__}", in_project=False, settings=settings)
+
+
+def _place(task: TaskCode) -> tuple[str, str]:
+    module, _, name = task.place.partition(":")
+    return module, name
+
+
 def _copy_code(
     origin: Origin,
     to: Path,
     plan: FeaturePlan,
     functions: Mapping[str, Callable[..., object]] | None,
+    task: TaskCode | None,
     modules: Sequence[str],
 ) -> tuple[CodeSpec, set[str], tuple[str, ...]]:
     """Writes what predicting needs of the project; gives what it is, the top-level modules that it imports, and the files
     that did not come along.
     """
-    if not plan.calls:
+    own_task = [_place(task)] if task is not None and task.in_project else []
+    if not plan.calls and not own_task:
         return CodeSpec(module=origin.module, commit=origin.commit, tree=origin.tree, content=""), set(), ()
     places = None if functions is None else code.places(functions, modules)
-    part = None if places is None else code_slice.needed(origin.folder, places.values())
+    part = None if places is None else code_slice.needed(origin.folder, [*places.values(), *own_task])
     left_out = code.copy(
         origin.folder, to, module=origin.module, leave_out=origin.leave_out, needed=part, names=origin.names
     )

@@ -1,4 +1,8 @@
-"""Figures of a fitted version: ROC and calibration curve, residuals, importance. Drawn without a display and without pyplot's global state."""
+"""Figures of a fitted version: ROC and calibration curve, residuals, importance.
+
+Each raises MissingExtraError where matplotlib or scikit-learn is not installed. They are drawn without a display and without
+pyplot's global state.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.training.declarations import Binary, Regression
 from headrace.training.extras import need
 
 if TYPE_CHECKING:
@@ -14,30 +17,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from headrace.training.declarations import Task
-
 BINS = 10
 MOST = 30  # features drawn
 POINTS = 5000  # rows drawn
-
-
-def plots(
-    task: Task, y: pd.Series, output: pd.DataFrame, importance: Mapping[str, float] | None = None
-) -> dict[str, object]:
-    """File name → matplotlib figure.
-
-    Raises:
-        MissingExtraError: matplotlib or scikit-learn is not installed.
-    """
-    drawn: dict[str, object] = {}
-    if isinstance(task, Binary) and y.nunique() == 2:
-        drawn["roc.png"] = _roc(y, output["probability"])
-        drawn["calibration.png"] = _calibration(y, output["probability"])
-    if isinstance(task, Regression) and len(y):
-        drawn["predicted.png"] = _predicted(y, output["prediction"])
-    if importance:
-        drawn["importance.png"] = _importance(importance)
-    return drawn
 
 
 def _axes(title: str, across: str, up: str, height: float = 4.5) -> tuple[Any, Any]:
@@ -47,7 +29,8 @@ def _axes(title: str, across: str, up: str, height: float = 4.5) -> tuple[Any, A
     return figure, axes
 
 
-def _roc(y: pd.Series, probability: pd.Series) -> object:
+def roc(y: pd.Series, probability: pd.Series) -> object:
+    """True against false positive rate at every threshold; y is 0 or 1."""
     wrong, right, _ = need("sklearn.metrics", "train", "plots").roc_curve(y.to_numpy(dtype="float64"), probability)
     figure, axes = _axes("ROC on test rows", "false positive rate", "true positive rate")
     axes.plot(wrong, right)
@@ -55,7 +38,7 @@ def _roc(y: pd.Series, probability: pd.Series) -> object:
     return figure
 
 
-def _calibration(y: pd.Series, probability: pd.Series) -> object:
+def calibration(y: pd.Series, probability: pd.Series) -> object:
     """Tenths of the rows, from the least to the most probable: what was said against what came."""
     order = np.argsort(probability.to_numpy(), kind="stable")
     tenths = [places for places in np.array_split(order, BINS) if len(places)]
@@ -68,7 +51,8 @@ def _calibration(y: pd.Series, probability: pd.Series) -> object:
     return figure
 
 
-def _predicted(y: pd.Series, prediction: pd.Series) -> object:
+def predicted(y: pd.Series, prediction: pd.Series) -> object:
+    """Predicted against true numbers, of at most 5,000 rows."""
     places = np.unique(np.linspace(0, len(y) - 1, min(len(y), POINTS)).astype(int))
     true = y.to_numpy(dtype="float64")[places]
     figure, axes = _axes("Predicted and true on test rows", "true", "predicted")
@@ -77,8 +61,9 @@ def _predicted(y: pd.Series, prediction: pd.Series) -> object:
     return figure
 
 
-def _importance(importance: Mapping[str, float]) -> object:
-    shown = sorted(importance.items(), key=lambda pair: pair[1])[-MOST:]
+def importance(weights: Mapping[str, float]) -> object:
+    """The features that matter most, by the library's own measure."""
+    shown = sorted(weights.items(), key=lambda pair: pair[1])[-MOST:]
     figure, axes = _axes("Importance", "by the library's own measure", "", height=1.5 + 0.22 * len(shown))
     axes.barh([name for name, _ in shown], [value for _, value in shown])
     return figure

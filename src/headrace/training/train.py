@@ -6,21 +6,22 @@ from typing import TYPE_CHECKING
 
 from headrace.core.errors import DataError, UserCodeError
 from headrace.features.matrix import user_frames
-from headrace.training.declarations import METRICS, Binary, Multiclass, TrainingData
+from headrace.training.declarations import TrainingData
 from headrace.training.estimator import adopt
-from headrace.training.metrics import by_name, evaluate
-from headrace.training.output import classes_of, kind, output
+from headrace.training.measures import by_name, evaluate
+from headrace.training.output import output
 from headrace.training.split import check_labels, latest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from headrace.training.declarations import Direction, Model, Params
+    from headrace.training.declarations import Model, Params
     from headrace.training.estimator import Estimator
+    from headrace.training.metrics.base import Direction
 
 
 def training_data(model: Model, X: pd.DataFrame, y: pd.Series, at: pd.Series) -> TrainingData:  # noqa: N803
-    """What a fit function is given: 0 and 1 as int64, numbers as float64, classes as they are.
+    """What a fit function is given: labels in the type that the task casts them to.
 
     Args:
         model: says the task.
@@ -32,13 +33,7 @@ def training_data(model: Model, X: pd.DataFrame, y: pd.Series, at: pd.Series) ->
         DataError: the labels are all the same.
     """
     check_labels(y, "fit on")
-    if isinstance(model.task, Binary):
-        y = y.astype("int64")
-    elif isinstance(model.task, Multiclass):
-        y = y.infer_objects()
-    else:
-        y = y.astype("float64")
-    return TrainingData(X=X, y=y.set_axis(X.index), at=at.set_axis(X.index))
+    return TrainingData(X=X, y=model.task.cast(y).set_axis(X.index), at=at.set_axis(X.index))
 
 
 def fit(model: Model, data: TrainingData, params: Params) -> Estimator:
@@ -53,12 +48,12 @@ def fit(model: Model, data: TrainingData, params: Params) -> Estimator:
         raise UserCodeError(
             f"fit of model {model.name!r} raised {type(error).__name__}: {error}", findings=user_frames(error)
         ) from error
-    return adopt(fitted, task=kind(model.task), classes=classes_of(model.task, data.y), X=data.X, y=data.y)
+    return adopt(fitted, task=model.task, classes=model.task.classes(data.y), X=data.X, y=data.y)
 
 
 def direction(model: Model) -> Direction:
     """Whether the model's main metric is good when it is high."""
-    return METRICS[kind(model.task)][model.metrics[0]]
+    return model.measured[0].direction
 
 
 def judge(model: Model, data: TrainingData, params: Params, *, validate: float) -> float:
@@ -72,13 +67,13 @@ def judge(model: Model, data: TrainingData, params: Params, *, validate: float) 
     earlier = TrainingData(X=data.X.iloc[early], y=data.y.iloc[early], at=data.at.iloc[early])
     check_labels(earlier.y, "fit on in a trial")
     estimator = fit(model, earlier, params)
-    given = output(kind(model.task), classes_of(model.task, earlier.y), estimator, data.X.iloc[late])
-    metric = model.metrics[0]
+    given = output(model.task, model.task.classes(earlier.y), estimator, data.X.iloc[late])
+    metric = model.measured[0]
     measures = evaluate(model.task, data.y.iloc[late], given, metrics=[metric])
-    value = by_name(measures)[metric]
+    value = by_name(measures)[metric.name]
     if value is None:
         raise DataError(
-            f"a trial cannot be judged by {metric} on the latest {len(late)} rows to fit on: {measures[0].reason}.",
+            f"a trial cannot be judged by {metric.name} on the latest {len(late)} rows to fit on: {measures[0].reason}.",
             hint="Give Tune(validate=…) a larger share, or fit on more data.",
         )
     return value

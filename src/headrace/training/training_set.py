@@ -18,7 +18,6 @@ from headrace.features.matrix import compute, read
 from headrace.features.rows import full_rows
 from headrace.lakehouse.commit import Overwrite
 from headrace.training import labels as known_labels
-from headrace.training.declarations import Binary
 from headrace.training.split import split
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def build(
         found,
         as_of=as_of,
         test=duration(model.evaluate.test),
-        calibrate=isinstance(model.task, Binary) and model.task.calibrate is not None,
+        calibrate=model.task.sets_aside,
     )
     part = pd.Series(None, index=frame.index, dtype=object)
     for name, places in (("fit", parts.fit), ("calibrate", parts.calibrate), ("test", parts.test)):

@@ -13,7 +13,8 @@ from headrace.training.extras import need
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from headrace.training.declarations import Direction, Space, Tune
+    from headrace.training.declarations import Space, Tune
+    from headrace.training.metrics.base import Direction
 
 Values = dict[str, bool | int | float | str]
 

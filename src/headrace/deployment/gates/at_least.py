@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from headrace.core.declaration import check_numbers
 from headrace.deployment.findings import GateFinding
 from headrace.deployment.gates.base import Gate, Phase
-from headrace.training.declarations import METRICS
+from headrace.training.metrics.base import metric_name
 
 if TYPE_CHECKING:
     from headrace.deployment.gates.evidence import Evidence
+    from headrace.training.metrics.base import Metric
 
 
 @dataclass(frozen=True)
@@ -38,25 +39,23 @@ class AtLeast(Gate):
 
     def evaluate(self, evidence: Evidence) -> GateFinding:
         """Passed when the value reaches the limit, in the metric's own direction; without a value there is no decision."""
-        from headrace.training.output import kind
-
         value = evidence.metrics.get(self.metric)
         where = f"{self.metric} on the test rows"
         if value is None:
             reason = f"{where} was not measured" if self.metric not in evidence.metrics else f"{where} has no value"
             return GateFinding(gate=self.name, result="no decision", value=None, limit=self.limit, reason=reason)
-        high_is_good = METRICS[kind(evidence.model.task)][self.metric] == "maximize"
+        high_is_good = evidence.model.known_metrics[self.metric].direction == "maximize"
         good = value >= self.limit if high_is_good else value <= self.limit
         reason = f"{where} is {value:.4f}, {'at least' if high_is_good else 'at most'} {self.limit:g} is asked for"
         result = "passed" if good else "failed"
         return GateFinding(gate=self.name, result=result, value=value, limit=self.limit, reason=reason)
 
 
-def at_least(metric: str, limit: float) -> AtLeast:
+def at_least(metric: str | Metric, limit: float) -> AtLeast:
     """The metric on the test rows reaches a limit (is at most the limit, where low is good).
 
     Raises:
         DeclarationError: the limit is no finite number.
     """
     check_numbers("at_least", limit=limit)
-    return AtLeast(metric, limit)
+    return AtLeast(metric_name("at_least", metric), limit)

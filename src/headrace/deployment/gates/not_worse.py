@@ -10,10 +10,12 @@ from headrace.core.declaration import check_numbers, check_whole
 from headrace.core.errors import DeclarationError
 from headrace.deployment.findings import GateFinding
 from headrace.deployment.gates.base import Gate, Phase
+from headrace.training.metrics.base import metric_name
 
 if TYPE_CHECKING:
     from headrace.deployment.gates.evidence import Evidence
     from headrace.training.intervals import MetricDifference
+    from headrace.training.metrics.base import Metric
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class NotWorse(Gate):
             return self._undecided(
                 f"{rows:,} labelled decisions that neither has seen; {self.min_rows:,} are needed (hr.not_worse(min_rows=…))"
             )
-        measured = difference(evidence.model.task, self.metric, compared.labels, compared.champion, compared.challenger)
+        metric = evidence.model.known_metrics[self.metric]
+        measured = difference(evidence.model.task, metric, compared.labels, compared.champion, compared.challenger)
         if measured is None or not math.isfinite(measured.error):
             return self._undecided(f"{self.metric} has no meaning on these {rows:,} decisions")
         return self._decided(evidence, measured, rows)
@@ -100,16 +103,17 @@ class NotWorse(Gate):
         )
 
 
-def not_worse(metric: str, *, margin: float = 0.0, alpha: float = 0.05, min_rows: int = 500) -> NotWorse:
+def not_worse(metric: str | Metric, *, margin: float = 0.0, alpha: float = 0.05, min_rows: int = 500) -> NotWorse:
     """Not worse than Production by more than a margin; the first version is compared with a constant prediction.
 
     Raises:
         DeclarationError: a negative margin, or a level outside 0 to 0.5.
     """
+    name = metric_name("not_worse", metric)
     check_numbers("not_worse", margin=margin, alpha=alpha)
     check_whole("not_worse", 2, min_rows=min_rows)
     if margin < 0 or not 0 < alpha < 0.5:
         raise DeclarationError(
-            f"not_worse({metric!r}, margin={margin}, alpha={alpha}, min_rows={min_rows}) is not possible."
+            f"not_worse({name!r}, margin={margin}, alpha={alpha}, min_rows={min_rows}) is not possible."
         )
-    return NotWorse(metric, margin, alpha, min_rows)
+    return NotWorse(name, margin, alpha, min_rows)

@@ -22,14 +22,13 @@ class Generic:
 
     def __init__(self, folder: Path) -> None:
         from headrace.scoring.predictor import PackagePredictor
-        from headrace.training.output import columns
 
         try:
             self._packaged = PackagePredictor(folder / PACKAGE)
         except HeadraceError as error:
             raise UnfitError(str(error)) from error
         self._inputs = [column.name for column in self._packaged.plan.inputs]
-        self.columns = tuple(columns(self._packaged.spec.task, self._packaged.spec.classes))
+        self.columns = self._packaged.columns
 
     def many(self, rows: list[Row]) -> list[Answer]:
         """See PackagePredictor."""

@@ -15,7 +15,7 @@ from headrace.serving.predictors.block import Block
 from headrace.serving.predictors.lightgbm import LightGBM
 from headrace.serving.predictors.on_demand import OnDemandCalls
 from headrace.serving.predictors.onnx import Onnx
-from headrace.serving.predictors.postprocess import Postprocess
+from headrace.serving.predictors.postprocess import Postprocess, check_fast
 from headrace.serving.predictors.sklearn import Sklearn
 from headrace.serving.predictors.xgboost import XGBoost
 
@@ -40,6 +40,7 @@ class Native:
 
     def __init__(self, folder: Path) -> None:
         spec = json.loads((folder / PACKAGE / "spec.json").read_text(encoding="utf-8"))
+        check_fast(spec["task"])
         kept: str = spec["estimator"]
         if kept not in SCORERS:
             raise UnfitError(f"the estimator is kept as {kept}")

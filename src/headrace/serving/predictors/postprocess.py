@@ -9,13 +9,14 @@ import numpy as np
 
 from headrace.core.errors import UserCodeError
 from headrace.serving.predictors.base import UnfitError
+from headrace.training.tasks.base import HIGHEST, LOWEST
+from headrace.training.tasks.known import TASKS, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from headrace.serving.predictors.base import Answer, Numbers
-
-LOWEST, HIGHEST = -1e-6, 1 + 1e-6  # probabilities, but for rounding
+    from headrace.training.tasks.base import Scalar
 
 
 class Postprocess:
@@ -39,23 +40,28 @@ class Postprocess:
 
     def __init__(self, spec: Mapping[str, Any], outputs: int) -> None:
         task: str = spec["task"]
+        scalar = check_fast(task)
         self._classes: list[Any] = spec["classes"]
-        wanted = {"Regression": {1}, "Binary": {1, 2}}.get(
-            task, {len(self._classes)} | ({1} if len(self._classes) == 2 else set[int]())
-        )
-        if outputs not in wanted:
+        wanted: Mapping[Scalar, set[int]] = {
+            "number": {1},
+            "probability": {1, 2},
+            "classes": {len(self._classes)} | ({1} if len(self._classes) == 2 else set[int]()),
+        }
+        if outputs not in wanted[scalar]:
             raise UnfitError(f"the library gives {outputs} numbers a row for {task}")
         self._halved = bool(self._classes) and outputs == 1  # one probability for two classes
         order: list[int] | None = spec["settings"]["order"]
         self._order = order or list(range(len(self._classes)))
         self._straight = order is None
-        self.columns = _columns(task, self._classes)
+        self.columns = tuple(resolve(task).columns(self._classes))
         stored = spec["calibration"]
         self._calibration = None if stored is None else ScalarCalibration(stored["points"], stored["rates"])
-        self.one, self.many = {
-            "Regression": (self._number, self._numbers),
-            "Binary": (self._probability, self._probabilities),
-        }.get(task, (self._class, self._of_classes))
+        ways: Mapping[Scalar, tuple[Callable[[list[float]], Answer], Callable[[Numbers], list[Answer]]]] = {
+            "number": (self._number, self._numbers),
+            "probability": (self._probability, self._probabilities),
+            "classes": (self._class, self._of_classes),
+        }
+        self.one, self.many = ways[scalar]
 
     def _number(self, numbers: list[float]) -> Answer:
         if numbers[0] - numbers[0] != 0:  # NaN and the infinities
@@ -140,8 +146,17 @@ class ScalarCalibration:
         return [self._line(value) for value in tried.tolist()] == self.many(tried).tolist()
 
 
-def _columns(task: str, classes: Sequence[Any]) -> tuple[str, ...]:
-    return ("probability",) if task == "Binary" else ("prediction", *(f"probability_{name}" for name in classes))
+def check_fast(task: str) -> Scalar:
+    """What is made of the numbers of a task, by the name that its package keeps.
+
+    Raises:
+        UnfitError: nothing is known by that name, or it has no fast way.
+    """
+    scalar = TASKS[task].scalar if task in TASKS else None
+    if scalar is None:
+        fast = [name for name, each in TASKS.items() if each.scalar is not None]
+        raise UnfitError(f"the task {task!r} has no fast way; {', '.join(fast)} have one")
+    return scalar
 
 
 def _check(numbers: Numbers) -> None:

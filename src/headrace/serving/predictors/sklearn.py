@@ -13,6 +13,7 @@ import numpy as np
 
 from headrace.serving.predictors.base import UnfitError
 from headrace.training.parts import one_thread, parts
+from headrace.training.tasks.known import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,7 @@ class Sklearn:
 
         self._context = config_context
         classes: list[Any] = spec["classes"]
-        ask = "predict" if spec["task"] == "Regression" else "predict_proba"
+        ask = TASKS[spec["task"]].method
         if not hasattr(estimator, ask):
             raise UnfitError(f"{type(estimator).__name__} has no {ask}()")
         self._ask = getattr(estimator, ask)

@@ -1,0 +1,86 @@
+"""Yes or no."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Literal
+
+from headrace.training.tasks.base import PROBABILITY, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from headrace.training.calibration import Calibration
+    from headrace.training.tasks.base import Class, Numbers
+
+
+@dataclass(frozen=True)
+class Binary(Task):
+    """Yes or no. The output is `probability`, of the label being true, from 0 to 1.
+
+    Args:
+        label: a column of booleans or of 0 and 1.
+        calibrate: `"isotonic"` fits a monotone correction on held-out rows; defaults to none.
+    """
+
+    name = "Binary"
+    method = "predict_proba"
+    metrics = ("roc_auc", "log_loss", "brier", "average_precision", "accuracy")
+    scalar = "probability"
+    mean_output = PROBABILITY
+    probability_output = PROBABILITY
+
+    _: KW_ONLY
+    calibrate: Literal["isotonic"] | None = None
+
+    def check(self, values: pd.Series) -> pd.Series:
+        """Labels as 0.0 and 1.0; see Task."""
+        self.refuse(values, ~values.isin([0, 1, True, False]).to_numpy(), "neither true nor false (nor 1 or 0)")
+        return values.astype("float64")
+
+    def cast(self, y: pd.Series) -> pd.Series:
+        """0 and 1 as int64."""
+        return y.astype("int64")
+
+    def classes(self, y: pd.Series) -> tuple[Class, ...]:
+        """Always 0 and 1."""
+        del y
+        return (0, 1)
+
+    def columns(self, classes: Sequence[Class]) -> list[str]:
+        """See Task."""
+        del classes
+        return [PROBABILITY]
+
+    def finish(
+        self, numbers: Numbers, classes: Sequence[Class], calibration: Calibration | None
+    ) -> Mapping[str, Numbers]:
+        """See Task."""
+        del classes
+        yes = numbers[:, 1]
+        return {PROBABILITY: yes if calibration is None else calibration.apply(yes)}
+
+    def baseline(self, y: pd.Series) -> Mapping[str, float]:
+        """The share of the labels that are true."""
+        return {PROBABILITY: float(y.astype("float64").mean())}
+
+    @property
+    def sets_aside(self) -> bool:
+        """Whether the probabilities are calibrated."""
+        return self.calibrate is not None
+
+    def calibration(self, raw: pd.DataFrame, y: pd.Series) -> Calibration | None:
+        """The isotonic map, where one is declared."""
+        from headrace.training.calibration import isotonic
+
+        return None if self.calibrate is None else isotonic(raw[PROBABILITY].to_numpy(), y)
+
+    def plots(self, y: pd.Series, output: pd.DataFrame) -> Mapping[str, object]:
+        """The ROC curve and the calibration curve, where both labels are there."""
+        from headrace.training.plots import calibration, roc
+
+        if y.nunique() != 2:
+            return {}
+        return {"roc.png": roc(y, output[PROBABILITY]), "calibration.png": calibration(y, output[PROBABILITY])}
