@@ -17,11 +17,10 @@ def test_a_signal_ends_it_whatever_job_runs(tmp_path, how):
     (tmp_path / "slow.py").write_text("")
     (tmp_path / "run.py").write_text(
         "import sys\n"
-        "from headrace.cli import up\n"
         "from headrace.cli.main import main\n"
-        "from headrace.workspace import upkeep\n"
-        f"up._command = lambda env, arguments: [sys.executable, '-c', {SLOW!r}]\n"
-        "upkeep.due = lambda *_, **__: [upkeep.Due(arguments=('refresh',), why='due')] * 2\n"
+        "from headrace.operations import run_process, schedule\n"
+        f"run_process.command = lambda env, arguments: [sys.executable, '-c', {SLOW!r}]\n"
+        "schedule.due = lambda *_, **__: [schedule.DueJob(arguments=('refresh',), reason='due')] * 2\n"
         "main(['up'])\n"
     )
     with subprocess.Popen(
@@ -40,10 +39,10 @@ def test_a_signal_ends_it_whatever_job_runs(tmp_path, how):
 @pytest.mark.parametrize(
     ("job", "due", "code"),
     [
-        ("pass", "[upkeep.Due(arguments=('refresh',), why='due')]", 0),
+        ("pass", "[schedule.DueJob(arguments=('refresh',), reason='due')]", 0),
         ("pass", "[]", 0),
-        ("raise SystemExit(3)", "[upkeep.Due(arguments=('refresh',), why='due')]", 1),
-        ("import sys; sys.exit(sys.argv[1] == 'retrain')", "[upkeep.Due(arguments=(each,), why=each) for each in ('retrain', 'monitor')]", 1),
+        ("raise SystemExit(3)", "[schedule.DueJob(arguments=('refresh',), reason='due')]", 1),
+        ("import sys; sys.exit(sys.argv[1] == 'retrain')", "[schedule.DueJob(arguments=(each,), reason=each) for each in ('retrain', 'monitor')]", 1),
         ("pass", "1 / 0", 1),
     ],
 )  # fmt: skip
@@ -52,11 +51,10 @@ def test_one_round_in_which_something_failed_exits_1(tmp_path, job, due, code):
     (tmp_path / "slow.py").write_text("")
     (tmp_path / "run.py").write_text(
         "import sys\n"
-        "from headrace.cli import up\n"
         "from headrace.cli.main import main\n"
-        "from headrace.workspace import upkeep\n"
-        f"up._command = lambda env, arguments: [sys.executable, '-c', {job!r}, *arguments]\n"
-        f"upkeep.due = lambda *_, **__: {due}\n"
+        "from headrace.operations import run_process, schedule\n"
+        f"run_process.command = lambda env, arguments: [sys.executable, '-c', {job!r}, *arguments]\n"
+        f"schedule.due = lambda *_, **__: {due}\n"
         "main(['up', '--once'])\n"
     )
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Who may ask: tokens made, listed and revoked at the command line, and what a server makes of them. HTTPS."""
+"""Who may call: API keys made, listed and revoked at the command line, and what a server makes of them. HTTPS."""
 
 import http.client
 import json
@@ -21,14 +21,14 @@ OPEN = ["/health", "/ready", "/v2/health/live", "/v2/health/ready"]
 
 @pytest.fixture
 def project(bikes, tmp_path, headrace):
-    """The project's program and settings, without what it has made; and the tokens that are made in it."""
+    """The project's program and settings, without what it has made; and the API keys that are made in it."""
     folder = tmp_path / "bikes"
     folder.mkdir()
     for name in ("headrace.toml", "bikes.py"):
         shutil.copy(bikes / name, folder)
 
     def run(*arguments):
-        return headrace.run(folder, "token", *arguments)
+        return headrace.run(folder, "api-key", *arguments)
 
     run.file = folder / ".headrace" / "dev" / "api-keys.json"
     return run
@@ -53,7 +53,7 @@ def soon(what, expected, seconds=5):
 
 
 class TestCommands:
-    def test_a_token_is_shown_once_and_kept_as_its_hash(self, project):
+    def test_an_api_key_is_shown_once_and_kept_as_its_hash(self, project):
         text = made(project, "check-out", "--scope", "predict", "--scope", "metrics", "--days", "30")
         assert text.startswith("hr_")
         assert len(text) > 40
@@ -64,14 +64,14 @@ class TestCommands:
         for arguments in (["list"], ["list", "--json"]):
             listed = project(*arguments)
             assert "check-out" in listed.stdout
-            for each in (text, json.loads(kept)["tokens"][0]["hash"]):
+            for each in (text, json.loads(kept)["keys"][0]["hash"]):
                 assert each not in listed.stdout + listed.stderr
         assert made(project, "other") != text
 
     def test_mistakes_are_told(self, project):
         made(project, "check-out")
         for arguments, said in (
-            (["create", "check-out"], "there is a token"),
+            (["create", "check-out"], "there is an API key"),
             (["create", " "], "no name"),
             (["create", "a\nb"], "no name"),
             (["create", "x", "--scope", "everything"], "everything"),
@@ -126,7 +126,7 @@ class TestServer:
             soon(lambda: status(server, "/version", second), 200)
             assert status(server, "/version", first) == 401
             stored = json.loads(project.file.read_text())  # as a day later
-            for each in stored["tokens"]:
+            for each in stored["keys"]:
                 if each["name"] == "short":
                     each["expires"] = "2024-01-01T00:00:00+00:00"
             making = project.file.with_suffix(".new")
@@ -141,7 +141,7 @@ class TestServer:
     def test_a_file_that_is_broken_meanwhile_leaves_things_as_they_are(self, project, home):
         token = made(project, "check-out")
         with serving(home, arguments=["--tokens", project.file]) as server:
-            project.file.write_text('{"tokens": [{"name": 1')
+            project.file.write_text('{"keys": [{"name": 1')
             time.sleep(0.5)  # two looks at the file
             assert status(server, "/version", token) == 200
             assert status(server, "/version") == 401

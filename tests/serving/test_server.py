@@ -62,7 +62,7 @@ def test_full_rows_are_answered_as_mlflow_does_to_the_last_bit(home):
 def test_sagemaker_finds_what_it_asks_for(home, tmp_path):
     """It starts a container with the word `serve`, asks `/ping` without a token, and sends rows to `/invocations`."""
     tokens = tmp_path / "api-keys.json"
-    tokens.write_text('{"tokens": []}')
+    tokens.write_text('{"keys": []}')
     with serving(home, arguments=["--tokens", str(tokens), "serve"]) as server:
         status, told, _ = server.ask("/ping")
         assert (status, told["status"], told["version"]) == (200, "ready", 1)

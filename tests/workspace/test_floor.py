@@ -12,9 +12,9 @@ from headrace.access import identity
 from headrace.core.errors import ConfigError, RefusedError
 from headrace.core.ownership import only_reading
 from headrace.core.state import State
-from headrace.operations import takeover
 from headrace.operations.doctor import examine
 from headrace.operations.reset import reset
+from headrace.operations.stores import take_over_store
 from headrace.workspace import floor, stores
 from headrace.workspace.workspace import open_workspace
 
@@ -282,7 +282,7 @@ def test_a_state_that_was_lost_is_not_made_anew_unnoticed_and_dev_begins_again_b
     with shop.open("dev") as workspace, pytest.raises(RefusedError, match="headrace env reset --env dev"):
         _ = workspace.environment
     with shop.open("dev", anew=True) as workspace:
-        reset(workspace, lost=known)
+        reset(workspace, lost_state=known)
     with shop.open("dev") as workspace:
         assert workspace.lakehouse.names() == []
 
@@ -361,7 +361,7 @@ def test_a_reset_of_stores_of_another_state_is_refused_and_marks_nothing(shop, t
     online.disclaim()
     for lost, said in ((None, f"--lost-state {known}"), ("x", f"--lost-state {known}"), (known, "is not lost")):
         with shop.open("dev", anew=True) as workspace, pytest.raises(RefusedError) as refused:
-            reset(workspace, lost=lost)
+            reset(workspace, lost_state=lost)
         assert said in str(refused.value)
     assert online.owner() is None
     assert (root / "lakehouse" / "headrace-state.json").exists()
@@ -401,8 +401,8 @@ def test_a_store_that_was_not_used_before_is_refused_until_an_admin_takes_it_ove
                 ask(workspace)
             assert workspace.store(kind)[1].owner() is None  # it is not marked either
             with pytest.raises(ConfigError, match="no reason"):
-                takeover.take_over(workspace, kind, reason=" ")
-            takeover.take_over(workspace, kind, reason="it moved")
+                take_over_store(workspace, kind, reason=" ")
+            take_over_store(workspace, kind, reason="it moved")
         with shop.open() as workspace:
             ask(workspace)
             assert actions(workspace)[0] == "store.taken_over"
@@ -414,7 +414,7 @@ def test_the_mark_of_another_store_of_the_same_state_does_not_do(shop, tmp_path,
         _ = workspace.lakehouse
     monkeypatch.setenv("HEADRACE_ENV__prod__lakehouse", str(tmp_path / "second"))
     with shop.open() as workspace:
-        takeover.take_over(workspace, "lakehouse", reason="try")
+        take_over_store(workspace, "lakehouse", reason="try")
     monkeypatch.delenv("HEADRACE_ENV__prod__lakehouse")
     with shop.open() as workspace, pytest.raises(RefusedError, match="is not the one that 'prod' has used"):
         _ = workspace.lakehouse

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from typing import TYPE_CHECKING
-
 import click
 
 from headrace.cli.commands import Commands
 from headrace.cli.output import bold, emit, env_option, facts, json_option, put, say, table
-from headrace.core.errors import HeadraceError
-
-if TYPE_CHECKING:
-    from headrace.workspace.workspace import Workspace
 
 
 @click.group(name="access", cls=Commands)
@@ -25,15 +18,15 @@ def command() -> None:
 @json_option
 def me(env: str | None, as_json: bool) -> None:
     """Who you are here, and the roles that you hold."""
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations.access import current_caller
+    from headrace.operations.operation import At
 
-    with open_workspace(env) as workspace:
-        found = workspace.access.me(enrolling=True)
-    shown = {"name": found.name, "roles": sorted(found.roles), "simulated": found.simulated}
+    caller = current_caller(At(env=env))
+    shown = caller.to_json()
     if as_json:
         emit(shown)
     else:
-        facts(shown if found.simulated else {name: shown[name] for name in ("name", "roles")})
+        facts(shown if caller.simulated else {name: shown[name] for name in ("name", "roles")})
 
 
 @command.command(name="list")
@@ -41,15 +34,14 @@ def me(env: str | None, as_json: bool) -> None:
 @json_option
 def list_(env: str | None, as_json: bool) -> None:
     """Every role that was granted."""
-    from headrace.access.people import label
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations.access import list_grants
+    from headrace.operations.operation import At
 
-    with open_workspace(env) as workspace:
-        rows = [vars(grant) for grant in workspace.access.grants()]
+    grants = list_grants(At(env=env))
     if as_json:
-        emit(rows)
+        emit([grant.to_json() for grant in grants])
     else:
-        shown = [{**row, "name": label(row["name"], [row["name"]] if row["simulated"] else [])} for row in rows]
+        shown = [{**vars(grant), "name": grant.label} for grant in grants]
         table(shown, ("name", "role", "by", "at"), empty="nobody was granted a role yet: you are alone, and admin.")
 
 
@@ -58,11 +50,10 @@ def list_(env: str | None, as_json: bool) -> None:
 @env_option
 def bootstrap(simulated: bool, env: str | None) -> None:
     """Make the identity that enrols people, once, before anybody was granted a role; its token is printed once."""
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations import access
+    from headrace.operations.operation import At
 
-    with open_workspace(env) as workspace:
-        made = workspace.access.bootstrap(simulated=simulated)
-    put(made)
+    put(access.bootstrap(At(env=env), simulated=simulated).token)
     say("Shown once. Who has it enrols people and does nothing else: export HEADRACE_TOKEN=…, then for each of them")
     say(f"{bold('headrace access grant NAME ROLE')} and {bold('headrace access token NAME')}")
 
@@ -73,15 +64,14 @@ def bootstrap(simulated: bool, env: str | None) -> None:
 @env_option
 def grant(name: str, role: str, env: str | None) -> None:
     """Give somebody a role, such as governance, ml_engineer or admin."""
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations.access import grant_role
+    from headrace.operations.operation import At
 
-    with open_workspace(env) as workspace:
-        workspace.access.grant(name, role)
-        where = workspace.configured.name
-        doubt = _doubt(workspace, role)
-    if doubt:
-        say(doubt)
-    say(f"{name} holds {role} in {where}. Next: {bold(f'headrace access token {name} --env {where}')}")
+    granted = grant_role(At(env=env), name, role)
+    if granted.doubt:
+        say(granted.doubt)
+    next_step = bold(f"headrace access token {granted.name} --env {granted.env}")
+    say(f"{granted.name} holds {granted.role} in {granted.env}. Next: {next_step}")
 
 
 @command.command()
@@ -91,16 +81,16 @@ def grant(name: str, role: str, env: str | None) -> None:
 @env_option
 def revoke(name: str, role: str | None, tokens: bool, env: str | None) -> None:
     """Take a role away, or end somebody's tokens."""
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations.access import revoke_access
+    from headrace.operations.operation import At
 
     if not role and not tokens:
         raise click.UsageError("Name a role, or --tokens.")
-    with open_workspace(env) as workspace:
-        if role:
-            workspace.access.revoke(name, role)
-            say(f"{name} does not hold {role} any more.")
-        if tokens:
-            say(f"{workspace.access.revoke_tokens(name)} tokens of {name} are ended.")
+    revoked = revoke_access(At(env=env), name, role or None, tokens=tokens)
+    if revoked.role is not None:
+        say(f"{revoked.name} does not hold {revoked.role} any more.")
+    if revoked.tokens is not None:
+        say(f"{revoked.tokens} tokens of {revoked.name} are ended.")
 
 
 @command.command()
@@ -108,35 +98,11 @@ def revoke(name: str, role: str | None, tokens: bool, env: str | None) -> None:
 @env_option
 def token(name: str, env: str | None) -> None:
     """Make a token by which somebody is known, printed once; it goes into HEADRACE_TOKEN."""
-    from headrace.access.names import BOOTSTRAP
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations.access import create_access_token
+    from headrace.operations.operation import At
 
-    with open_workspace(env) as workspace:
-        made = workspace.access.token(name)
-        me = workspace.access.me(enrolling=True).name
-    put(made)
+    created = create_access_token(At(env=env), name)
+    put(created.token)
     say(f"Shown once. {name} types: export HEADRACE_TOKEN=…")
-    if me not in (BOOTSTRAP, name):
-        say(f"{me} made it, so neither of {me} and {name} can approve what the other one asks for.")
-
-
-def _doubt(workspace: Workspace, role: str) -> str:
-    """What is odd about a role: no gate of the project asks for it, and Headrace does not know it itself."""
-    from headrace.access.rights import ROLES
-    from headrace.deployment.declarations import Deployment
-
-    try:
-        deployments = workspace.project.all(Deployment)
-    except HeadraceError:  # a program that cannot be loaded asks for nothing that can be known
-        return ""
-    asked = {role for each in deployments for gate in each.gates for role in gate.roles}
-    known = sorted({*ROLES, *asked})
-    if role in known:
-        return ""
-    near = difflib.get_close_matches(role, known, n=1)
-    said = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(map(repr, known))}."
-    env = workspace.configured.name
-    return (
-        f"No gate of the project asks for the role {role!r}: {said} "
-        f"To take it back: headrace access revoke NAME {role} --env {env}"
-    )
+    if created.bars_approval:
+        say(f"{created.by} made it, so neither of {created.by} and {name} can approve what the other one requests.")

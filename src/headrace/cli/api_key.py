@@ -1,4 +1,4 @@
-"""`headrace api-key create|list|revoke`: the tokens of programs that ask a server."""
+"""`headrace api-key create|list|revoke`: the API keys of programs that call a server."""
 
 from __future__ import annotations
 
@@ -10,33 +10,30 @@ from headrace.cli.commands import Commands
 from headrace.cli.output import emit, env_option, json_option, put, say, table
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from headrace.access.api_keys import Scope
+    from headrace.operations.api_keys import Scope
 
 
 @click.group(name="api-key", cls=Commands)
 def command() -> None:
-    """ApiKeys of programs that ask a server. As soon as there is one, servers that start need one."""
+    """API keys of programs that call a server. As soon as there is one, servers that start require one."""
 
 
 @command.command()
 @click.argument("name")
 @click.option("--scope", "scopes", multiple=True, type=click.Choice(["predict", "metrics"]), default=("predict",))
-@click.option("--days", type=click.IntRange(1, 3650), help="How long it is good; for ever unless said.")
+@click.option("--days", type=click.IntRange(1, 3650), help="After how many days it expires. Default: never.")
 @env_option
 @json_option
 def create(name: str, scopes: tuple[Scope, ...], days: int | None, env: str | None, as_json: bool) -> None:
-    """Make a token, and show it once: only its hash is kept."""
-    from datetime import timedelta
+    """Make an API key, and show it once: only its hash is kept."""
+    from headrace.operations.api_keys import create_api_key
+    from headrace.operations.operation import At
 
-    from headrace.access import api_keys
-
-    text = api_keys.create(_file(env), name, scopes=scopes, lasts=None if days is None else timedelta(days=days))
+    created = create_api_key(At(env=env), name, scopes=scopes, days=days)
     if as_json:
-        emit({"name": name, "scopes": list(scopes), "token": text})
+        emit(created.to_json())
         return
-    put(text)
+    put(created.key)
     say(f"{name} shows it as 'authorization: Bearer …'; it cannot be read again.")
 
 
@@ -44,33 +41,24 @@ def create(name: str, scopes: tuple[Scope, ...], days: int | None, env: str | No
 @env_option
 @json_option
 def list_(env: str | None, as_json: bool) -> None:
-    """The tokens, without their text."""
-    from headrace.access import api_keys
+    """The API keys, without their text."""
+    from headrace.operations.api_keys import list_api_keys
+    from headrace.operations.operation import At
 
-    rows = [
-        {"name": each.name, "scopes": list(each.scopes), "created": each.created, "expires": each.expires}
-        for each in api_keys.read(_file(env))
-    ]
+    rows = [each.to_json() for each in list_api_keys(At(env=env))]
     if as_json:
         emit(rows)
     else:
-        table(rows, empty="there is no token: whoever reaches a server may ask.")
+        table(rows, empty="there is no API key: whoever reaches a server may call it.")
 
 
 @command.command()
 @click.argument("name")
 @env_option
 def revoke(name: str, env: str | None) -> None:
-    """Make a token worthless; servers that run notice at once."""
-    from headrace.access import api_keys
+    """End an API key; servers that run refuse it at once."""
+    from headrace.operations.api_keys import revoke_api_key
+    from headrace.operations.operation import At
 
-    api_keys.revoke(_file(env), name)
-    say(f"the token of {name} is worthless now.")
-
-
-def _file(env: str | None) -> Path:
-    from headrace.environments import config
-    from headrace.operations.serving import tokens_file
-
-    found = config.load()
-    return tokens_file(found.environment(env) if env else found.environments[0])
+    revoke_api_key(At(env=env), name)
+    say(f"the API key of {name} is not valid any more.")

@@ -9,7 +9,7 @@ import click
 from headrace.cli.guard import checked, guarded
 from headrace.cli.output import WIDTH
 
-CONVERTED_GROUPS = {"run", "request", "traffic", "alert"}
+CONVERTED_GROUPS = {"run", "request", "traffic", "alert", "access", "api-key", "env", "serve", "up"}
 
 
 class Commands(click.Group):

@@ -9,11 +9,13 @@ import click
 
 from headrace.cli.commands import Commands
 from headrace.cli.output import ask, emit, env_option, json_option, say, table
-from headrace.core import credentials
-from headrace.core.errors import ConfigError, RefusedError
+from headrace.core.errors import RefusedError
 
 if TYPE_CHECKING:
-    from headrace.workspace.stores import Kind
+    from headrace.operations.reset import ResetPlan
+    from headrace.operations.stores import Kind
+
+KEYS = ("code", "releases", "approvals", "order", "reads", "sample")  # of a policy, as they are shown
 
 
 @click.group(name="env", cls=Commands)
@@ -33,26 +35,20 @@ def reset(yes: bool, lost_state: str | None, env: str | None, as_json: bool) -> 
 
     The project's own files stay, and so do stores that are not in folders of the environment: it says which.
     """
-    from headrace.operations.drop_table import check_dev
-    from headrace.operations.reset import reset
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations import reset
+    from headrace.operations.operation import At
 
-    with open_workspace(env, anew=True) as workspace:
-        environment = workspace.environment
-        check_dev(environment, "`headrace env reset`")
-        if not yes:
-            _ask(environment.name, str(environment.root))
-        gone, left = reset(workspace, lost=lost_state)
+    report = reset.reset(At(env=env), lost_state=lost_state, confirm=None if yes else _confirm)
     if as_json:
-        emit({"env": environment.name, "removed": gone, "left": [vars(each) for each in left]})
+        emit(report.to_json())
         return
-    for each in gone:
+    for each in report.removed:
         say(f"✓ removed {each}")
-    for each in left:
-        say(f"· not removed: {each.what} at {each.where}: {each.reason}")
-    if not gone:
-        say(f"· there was nothing of {environment.name} on this machine")
-    say(f"Next: headrace run refresh --env {environment.name}")
+    for store in report.left:
+        say(f"· not removed: {store.what} at {store.where}: {store.reason}")
+    if not report.removed:
+        say(f"· there was nothing of {report.env} on this machine")
+    say(f"Next: headrace run refresh --env {report.env}")
 
 
 @command.command()
@@ -66,42 +62,23 @@ def policy(take_over: bool, reason: str, env: str | None, as_json: bool) -> None
     What is committed can make an environment stricter by itself. Only an admin takes over what is looser, or another
     pattern of releases, or another order of environments.
     """
-    from headrace.workspace import floor
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations.environment_policy import environment_policy
+    from headrace.operations.operation import At
 
-    if reason and not take_over:
-        raise ConfigError("--reason is why something is taken over.", hint="Add --take-over.")
-    if take_over:
-        with open_workspace(env) as workspace:
-            floor.take_over(workspace.state, workspace.configured.name, workspace.ruling, reason=reason)
-    with open_workspace(env) as workspace:
-        name, ruling, written = workspace.configured.name, workspace.ruling, floor.written(workspace.state)
-    kept = None if ruling.floor is None else {**vars(ruling.floor), **(written or {})}
+    report = environment_policy(At(env=env), take_over=take_over, reason=reason)
     if as_json:
-        effective, committed = vars(ruling.policy), ruling.committed and vars(ruling.committed)
-        told = {"env": name, "effective": effective, "committed": committed, "floor": kept}
-        emit({**told, "looser": ruling.looser, "changed": ruling.changed})
+        emit(report.to_json())
         return
-    keys = ("code", "releases", "approvals", "order", "reads", "sample")
-    table(
-        [
-            {
-                "key": key,
-                "in effect": _text(vars(ruling.policy)[key]),
-                "committed": _text(vars(ruling.committed)[key]) if ruling.committed else None,
-                "floor": _text(kept[key]) if kept and key in kept else None,
-            }
-            for key in keys
-        ]
-    )
-    if kept and written:
-        say(f"the floor was written by {written['by']} at {written['at']:%Y-%m-%d %H:%M} UTC")
-    for line in ruling.looser:
+    columns = {"in effect": report.effective, "committed": report.committed, "floor": report.floor}
+    table([{"key": key, **{name: _text(found, key) for name, found in columns.items()}} for key in KEYS])
+    if report.floor and report.floor.at:
+        say(f"the floor was written by {report.floor.by} at {report.floor.at:%Y-%m-%d %H:%M} UTC")
+    for line in report.looser:
         say(f"· {line}")
-    for line in ruling.changed:
+    for line in report.changed:
         say(f"✗ {line}: nothing runs until an admin takes it over, or it is changed back")
-    if ruling.looser or ruling.changed:
-        say(f"Next, for an admin: headrace env policy --env {name} --take-over --reason …")
+    if report.looser or report.changed:
+        say(f"Next, for an admin: headrace env policy --env {report.env} --take-over --reason …")
 
 
 @command.command()
@@ -116,37 +93,29 @@ def stores(take_over: Kind | None, reason: str, env: str | None, as_json: bool) 
 
     The first that is used is remembered, and another one is refused until an admin takes it over.
     """
-    from headrace.operations import takeover
-    from headrace.workspace import stores
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations.operation import At
+    from headrace.operations.stores import environment_stores
 
-    if reason and not take_over:
-        raise ConfigError("--reason is why something is taken over.", hint="Add --take-over KIND.")
-    with open_workspace(env) as workspace:
-        if take_over:
-            takeover.take_over(workspace, take_over, reason=reason)
-        known, mine = stores.remembered(workspace.state), workspace.configured
-    where = {"lakehouse": mine.lakehouse_root, "tracking": mine.tracking, "online": mine.online}
-    rows: list[dict[str, object]] = [
-        {
-            "kind": kind,
-            "where": credentials.shown(place) if isinstance(place, str) else f"the secret {place.variable}",
-            "id": known.get(kind, {}).get("id"),
-            "since": known.get(kind, {}).get("at"),
-        }
-        for kind, place in where.items()
-    ]
+    found = environment_stores(At(env=env), take_over=take_over, reason=reason)
     if as_json:
-        emit(rows)
+        emit([store.to_json() for store in found])
     else:
-        table(rows, ("kind", "where", "id", "since"))
+        table([vars(store) for store in found], ("kind", "where", "id", "since"))
 
 
-def _text(value: object) -> str:
-    return ", ".join(str(each) for each in value) or "none" if isinstance(value, tuple | list) else str(value)
+def _text(policy: object, key: str) -> str | None:
+    """A value of a policy or a floor, as it is shown; None where there is none."""
+    value = getattr(policy, key, None)
+    return ", ".join(value) or "none" if isinstance(value, tuple) else None if value is None else str(value)
 
 
-def _ask(name: str, root: str) -> None:
+def _confirm(plan: ResetPlan) -> None:
+    """Asks a person to type the name of the environment.
+
+    Raises:
+        RefusedError: nobody can be asked, or the person declines.
+    """
+    name, root = plan.env, str(plan.root)
     if not sys.stdin.isatty():
         raise RefusedError(
             f"env reset takes away all that {name!r} keeps below {root}, and nobody can be asked here. Nothing was removed.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
@@ -21,7 +21,7 @@ from headrace.core.text import visible
 from headrace.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -63,7 +63,8 @@ def operation(
     again. Called with an open environment it is a part of another operation, which has done all that.
 
     Args:
-        name: of its right in `headrace.access.rights`; a parameter may take more (`run retrain --force`).
+        name: of its right in `headrace.access.rights`; a parameter may take more (`run retrain --force`). A parameter that is a
+            dataclass of options counts as each of its attributes.
         of: the parameter that says what it is done to; None: the environment.
         reads: it only shows what the operation of this name would do.
     """
@@ -76,7 +77,7 @@ def operation(
             if not isinstance(at, At):
                 return act(at, *args, **kwargs)
             bound = signature.bind(at, *args, **kwargs)
-            values = dict(list(bound.arguments.items())[1:])
+            values = _values(list(bound.arguments.items())[1:])
             with _permitted(_Attempt(name, at, values, of, reads)) as workspace:
                 return act(workspace, *args, **kwargs)
 
@@ -84,6 +85,15 @@ def operation(
         return run
 
     return make
+
+
+def _values(arguments: Iterable[tuple[str, object]]) -> dict[str, object]:
+    """Parameter → value; a dataclass of options stands for parameters of its own, which are recorded one by one."""
+    values: dict[str, object] = {}
+    for name, value in arguments:
+        options = vars(value) if is_dataclass(value) and not isinstance(value, type) else {name: value}
+        values |= options
+    return values
 
 
 @dataclass(frozen=True)

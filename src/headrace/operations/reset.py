@@ -20,10 +20,12 @@ from headrace.features.online.opening import open_store
 from headrace.lakehouse.storage import Place
 from headrace.operations.drop_table import check_dev
 from headrace.operations.in_use import alone, unless_unreadable, without_servers
+from headrace.operations.operation import operation
+from headrace.operations.record import Record
 from headrace.workspace import stores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from headrace.environments.config import Environment
     from headrace.tracking.tracking import Tracking
@@ -43,40 +45,82 @@ SQLITE = b"SQLite format 3\0"  # how each file of it begins
 
 
 @dataclass(frozen=True, kw_only=True)
-class Left:
-    """A store that a reset does not take away, and why."""
+class RemainingStore(Record):
+    """A store that a reset does not take away.
+
+    Attributes:
+        what: `tables`, `artifacts`, `state`, `tracking` or `online store`.
+        where: its folder, its file or its URL without credentials; of a secret its name.
+        reason: why it stays.
+    """
 
     what: str
     where: str
     reason: str
 
 
-def reset(workspace: Workspace, *, lost: str | None = None) -> tuple[list[str], list[Left]]:
-    """Takes away all that an environment keeps in folders of its own; gives what went, and what is left.
+@dataclass(frozen=True, kw_only=True)
+class ResetPlan(Record):
+    """What a reset is about to take away.
+
+    Attributes:
+        env: the environment.
+        root: the folder below which it keeps its stores.
+        left: stores that stay.
+    """
+
+    env: str
+    root: Path
+    left: tuple[RemainingStore, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResetReport(Record):
+    """What a reset took away.
+
+    Attributes:
+        env: the environment.
+        removed: what was there and is gone, as `tables: FOLDER`.
+        left: stores that stayed.
+    """
+
+    env: str
+    removed: tuple[str, ...]
+    left: tuple[RemainingStore, ...]
+
+
+@operation("env reset")
+def reset(
+    workspace: Workspace, *, lost_state: str | None = None, confirm: Callable[[ResetPlan], None] | None = None
+) -> ResetReport:
+    """Takes away all that an environment keeps in folders of its own.
 
     Taken away are tables, the online store, what servers and streams keep, artifacts, MLflow's database and, last, the
     state database with registry, runs and roles. Files that Headrace did not put there stay.
 
-    The workspace is opened `anew`: its state database may be unreadable. Who is admin of another one than that of the stores
-    has no right to them; one that is lost has to be named.
+    The environment is opened `anew`: its state database may be unreadable. An admin of another state database than that of
+    the stores has no right to them; one that is lost has to be named.
 
     Args:
         workspace: the environment.
-        lost: the id of the state database that the stores belong to, where it is gone for good.
+        lost_state: the id of the state database that the stores belong to, where it is gone for good.
+        confirm: called before anything is taken away; it raises when the person declines. None asks nobody.
 
     Raises:
-        RefusedError: the environment is not for development, a store is another environment's or another state's, or whoever
-            runs this may not.
+        RefusedError: the environment is not for development, a store is another environment's or another state's, or the
+            caller may not.
         BusyError: a run, a scheduler, a server or a stream is at work.
     """
     environment = workspace.environment
     check_dev(environment, "`headrace env reset`")
-    gone: list[str] = []
-    left = list(_left(workspace))
+    left = tuple(_left(workspace))
+    if confirm is not None:
+        confirm(ResetPlan(env=environment.name, root=environment.root, left=left))
+    removed: list[str] = []
     with unless_unreadable():
         workspace.state.identity(environment.name)
         workspace.access.me().require(*roles("env reset"), to=f"reset {environment.name}")
-    _check_owners(workspace, lost)
+    _check_owners(workspace, lost_state)
     with alone(workspace, "reset the environment"), without_servers(workspace):
         workspace.close()
         kept = {each.where for each in left}
@@ -84,9 +128,9 @@ def reset(workspace: Workspace, *, lost: str | None = None) -> tuple[list[str], 
         reach("reset.removed:marks")
         for what, place in _places(environment):
             if str(place) not in kept and _remove(what, place):
-                gone.append(f"{what}: {place}")
+                removed.append(f"{what}: {place}")
             reach(f"reset.removed:{what}")
-    return gone, left
+    return ResetReport(env=environment.name, removed=tuple(removed), left=left)
 
 
 def _owner(workspace: Workspace) -> Owner:
@@ -204,7 +248,7 @@ def _places(environment: Environment) -> Iterator[tuple[str, Path]]:
             yield what, file
 
 
-def _left(workspace: Workspace) -> Iterator[Left]:
+def _left(workspace: Workspace) -> Iterator[RemainingStore]:
     """Stores elsewhere, or shared with another environment, or in folders that may hold other things."""
     mine = workspace.environment
     stores = {
@@ -219,16 +263,18 @@ def _left(workspace: Workspace) -> Iterator[Left]:
         if what not in local:
             # a URL may hold a password
             where = f"the secret {value.variable}" if isinstance(value, Secret) else credentials.shown(value)
-            yield Left(what=what, where=where, reason="it is not on this machine; whoever runs it removes it there")
+            yield RemainingStore(
+                what=what, where=where, reason="it is not on this machine; whoever runs it removes it there"
+            )
     others = [each for each in workspace.config.environments if each.name != mine.name]
     shared = {place.resolve(): other.name for other in others for _, place in _places(other)}  # through links, too
     for what, place in local.items():
         if (found := Path(place).resolve()) in shared:
-            yield Left(what=what, where=place, reason=f"{shared[found]!r} keeps its own there too")
+            yield RemainingStore(what=what, where=place, reason=f"{shared[found]!r} keeps its own there too")
         elif what in DATABASES and not found.is_relative_to(mine.root.resolve()) and not _is_database(found):
-            yield Left(what=what, where=place, reason="it is no database, so Headrace did not make it")
+            yield RemainingStore(what=what, where=place, reason="it is no database, so Headrace did not make it")
         elif what == "artifacts" and not Path(place).is_relative_to(mine.root):
-            yield Left(
+            yield RemainingStore(
                 what=what, where=place, reason="it lies outside of the environment's folder and may hold other files"
             )
 

@@ -1,196 +1,226 @@
-"""What `headrace up` does each round: jobs that are due, events that want to be told, answers in the spool, rollouts."""
+"""The scheduler of an environment: it runs what is due, keeps servers running, and brings along what follows, round by round."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import signal
+import threading
+import time
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.core.clock import now
-from headrace.core.errors import HeadraceError
-from headrace.deployment.declarations import Deployment
-from headrace.inference.ingest import ingest
-from headrace.operations.anchoring import anchor
-from headrace.operations.releases import newer_than_ours
-from headrace.operations.retrain import decide_retraining
-from headrace.operations.serving import alarm
-from headrace.operations.sync import follow
-from headrace.scoring.columns import log_table
+from headrace.core.errors import BusyError
+from headrace.core.locks import hold
+from headrace.core.shutdown import stop_all
+from headrace.operations import run_process, schedule
+from headrace.operations.operation import operation
+from headrace.operations.reconcile import reconcile
+from headrace.operations.record import Record
+from headrace.operations.server_fleet import ServerFleet
+from headrace.operations.sync import tell
+from headrace.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Generator
     from datetime import datetime
 
-    from headrace.jobs.records import RunRecord
-    from headrace.jobs.schedule import Cron
+    from headrace.core.processes import Process
     from headrace.workspace.workspace import Workspace
 
-ATTEMPTS = 3  # of a run that is interrupted each time
-BEFORE = ("refresh", "publish")  # what a scoring is prepared with
+ROUND = 5.0  # seconds
+LOOK = 0.05  # seconds between looks at a job
+GRACE = 5.0  # seconds that an interrupted job may take to close its run; one that is killed continues next time too
+LAST = 15.0  # seconds in which people are told of what is left, when it is to end
 
 
 @dataclass(frozen=True, kw_only=True)
-class Due:
-    """A command of `headrace run` that is due, and why."""
+class SchedulerStart(Record):
+    """A scheduler begins.
 
-    arguments: tuple[str, ...]
-    reason: str
+    Attributes:
+        project: its name.
+        env: the environment.
+        once: whether it ends after one round, without servers.
+    """
+
+    project: str
+    env: str
+    once: bool
 
 
-def due(workspace: Workspace, *, since: datetime) -> list[Due]:
-    """The jobs that are due, in the order in which they are to run.
+@dataclass(frozen=True, kw_only=True)
+class SchedulerReport(Record):
+    """How a scheduler ended.
+
+    Attributes:
+        server_failed: whether a server could not start, which ended the rest.
+        round_failed: whether a job of the only round failed, or what is due could not be found out; False for a scheduler
+            that runs until it is stopped.
+    """
+
+    server_failed: bool
+    round_failed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Callbacks:
+    """What whoever runs the scheduler hears, and how it is stopped."""
+
+    stopping: Callable[[float], bool]
+    say: Callable[[str], None]
+    warn: Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RoundResult:
+    """What became of a round.
+
+    Attributes:
+        serves: whether every server can start.
+        failed: whether a job failed, or what is due could not be found out.
+    """
+
+    serves: bool = True
+    failed: bool = False
+
+
+@operation("up")
+def run_scheduler(
+    workspace: Workspace,
+    *,
+    port: int = 8080,
+    once: bool = False,
+    stopping: Callable[[float], bool],
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
+    begin: Callable[[SchedulerStart], None] | None = None,
+) -> SchedulerReport:
+    """Runs what is due, serves what is in Production, takes over the log, and tells people, until it is stopped.
+
+    When it is stopped, the job that runs is interrupted, as Ctrl-C does it, and none is begun: each continues next time. A
+    server that ends is started again; one that cannot start ends the scheduler.
 
     Args:
-        workspace: the environment.
-        since: when the scheduler began: what has never been run and never been in Production is due the first time after it.
+        workspace: where.
+        port: of the first server; the others are at the ports after it.
+        once: whether it ends after one round, without servers.
+        stopping: waits for so many seconds, or until the scheduler is to end; returns whether it is.
+        say: called with a line for each job that begins and for each step of a rollout.
+        warn: called with a line for what did not work; also from another thread.
+        begin: called once before the first round.
+
+    Raises:
+        BusyError: another scheduler of this environment runs on this machine.
     """
-    workspace.ledger.sweep()
-    found: list[Due] = []
-    for deployment in workspace.project.all(Deployment):
-        model = ("--model", deployment.name)
-        schedule = deployment.score.every
-        if schedule is not None and _is_due(
-            workspace, f"score {deployment.name}", schedule, _promoted(workspace, deployment.name) or since, BEFORE
-        ):
-            reason = f"scoring of {deployment.name} is due: {schedule.expression}"
-            found += [Due(arguments=("refresh",), reason=reason), Due(arguments=("publish",), reason=reason)]
-            found.append(Due(arguments=("score", *model), reason=reason))
-            if deployment.monitor is not None:
-                found.append(Due(arguments=("monitor", *model), reason=reason))
-        found += _retraining(workspace, deployment, since)
-    return found
+    began, callbacks = now(), _Callbacks(stopping=stopping, say=say, warn=warn)
+    with _alone(workspace), _telling_people(workspace, callbacks):
+        if begin is not None:
+            begin(SchedulerStart(project=workspace.config.name, env=workspace.environment.name, once=once))
+        fleet, result = ServerFleet(workspace, port=port, warn=warn), _RoundResult()
+        try:
+            if not once:
+                fleet.start()
+            while not stopping(0):
+                result = _run_round(workspace, fleet, began, callbacks)
+                if not result.serves or once or stopping(ROUND):
+                    break
+        finally:
+            fleet.end()
+    return SchedulerReport(server_failed=fleet.failed, round_failed=once and result.failed)
 
 
-def _retraining(workspace: Workspace, deployment: Deployment, since: datetime) -> list[Due]:
-    declared = deployment.retrain
-    if declared is None or declared.on == "manual":
-        return []
-    arguments = ("retrain", "--model", deployment.name)
-    if declared.every is not None:
-        made = [version.created for version in workspace.registry.versions(deployment.name)]
-        late = _is_due(workspace, f"retrain {deployment.name}", declared.every, max(made, default=since))
-        return [Due(arguments=arguments, reason=f"due: {declared.every.expression}")] if late else []
-    verdict = decide_retraining(workspace, deployment, as_of=workspace.project.as_of or now())
-    if not verdict.allowed or verdict.alert is None or _is_taken_care_of(workspace, deployment.name, verdict.alert):
-        return []
-    return [Due(arguments=arguments, reason=verdict.because)]
+@contextmanager
+def _alone(workspace: Workspace) -> Generator[None]:
+    """There is one scheduler of an environment on this machine."""
+    workspace.environment.root.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        try:
+            held.enter_context(hold(workspace.up_lock))
+        except BlockingIOError:
+            raise BusyError(
+                f"{workspace.config.name} is up in {workspace.environment.name} already.", hint="One is enough."
+            ) from None
+        yield
 
 
-def _is_taken_care_of(workspace: Workspace, model: str, alert: int) -> bool:
-    """One training an open alert: it made a version, or it failed, and then it is for a person to look at."""
-    if workspace.alerts.get(alert).status != "open":
-        return True
-    if any(version.alert == alert for version in workspace.registry.versions(model)):
-        return True
-    last = _last(workspace, f"retrain {model}")
-    return last is not None and last.status == "failed" and last.started > workspace.alerts.get(alert).opened
+@contextmanager
+def _telling_people(workspace: Workspace, callbacks: _Callbacks) -> Generator[None]:
+    """Meanwhile people are told, in a thread of its own: a channel that takes long keeps nothing else."""
+    ended = threading.Event()
+    arguments = (workspace, ended, callbacks.warn)
+    thread = threading.Thread(target=_tell_people, args=arguments, name="tell", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(LAST if callbacks.stopping(0) else None)
 
 
-def _promoted(workspace: Workspace, model: str) -> datetime | None:
-    """When a version first came to Production; None before."""
-    changes = workspace.registry.history(model)
-    return min((change.at for change in changes if change.stage == "Production"), default=None)
+def _tell_people(scheduler: Workspace, ended: threading.Event, warn: Callable[[str], None]) -> None:
+    """Once a round, and once more at the end, in an environment that this thread opens for itself."""
+    last, workspace = False, None
+    where, folder, release = scheduler.configured.name, scheduler.config.folder, scheduler.release
+    with ExitStack() as opened:
+        while not last:
+            last = ended.wait(ROUND)
+            try:
+                workspace = workspace or opened.enter_context(open_workspace(where, folder=folder, release=release))
+                troubles = [f"{failure.channel}: {failure.error}" for failure in tell(workspace)]
+            except Exception as error:  # noqa: BLE001  # nothing is lost, and the next round tells it
+                troubles = [f"nobody can be told: {error}"]
+            for trouble in troubles:
+                warn(trouble)
 
 
-def _is_due(workspace: Workspace, job: str, schedule: Cron, since: datetime, prepared: Sequence[str] = ()) -> bool:
-    """Whether a moment of the schedule came after the last run began, or, before the first one, after another moment.
-
-    A run that was interrupted does not count: what it was for is due still. It does when each attempt ends so, or when a
-    person saw that nothing is left to do. A preparation that failed counts, too: that needs somebody, or the next moment.
-
-    Args:
-        workspace: the environment.
-        job: of the ledger.
-        schedule: as declared.
-        since: the other moment.
-        prepared: jobs that come first.
-    """
-    began, attempts = since, 0
-    for run in workspace.ledger.runs(job, limit=ATTEMPTS):
-        attempts += run.attempt
-        if run.status != "interrupted" or run.acknowledged_by or attempts >= ATTEMPTS:
-            began = run.started
+def _run_round(workspace: Workspace, fleet: ServerFleet, began: datetime, callbacks: _Callbacks) -> _RoundResult:
+    """What is due, one job after the other; servers and their log are looked after meanwhile."""
+    unknown, code = False, 0
+    try:
+        due = schedule.due(workspace, since=began)
+    except Exception as error:  # noqa: BLE001  # a registry that is down is no reason to end servers
+        callbacks.warn(f"what is due cannot be told: {error}")
+        due, unknown = [], True
+    failed: str | None = None
+    for job in due:
+        if callbacks.stopping(0):
             break
-    for each in prepared:
-        last = _last(workspace, each)
-        if last is not None and last.status == "failed" and not last.acknowledged_by:
-            began = max(began, last.started)
-    return schedule.due(began, now())
+        words = f"headrace run {' '.join(job.arguments)}"
+        if job.reason == failed:
+            callbacks.warn(f"{words} is left out: the job before it failed")
+            continue
+        callbacks.say(f"{job.reason}: {words}")
+        ended = _run_job(workspace, fleet, job.arguments, callbacks)
+        code = code or ended
+        failed = job.reason if ended and job.arguments[0] in ("refresh", "publish", "score") else None
+    if callbacks.stopping(0):
+        return _RoundResult()
+    _reconcile(workspace, callbacks)
+    return _RoundResult(serves=fleet.reconcile(), failed=unknown or code != 0)
 
 
-def _last(workspace: Workspace, job: str) -> RunRecord | None:
-    return next(iter(workspace.ledger.runs(job, limit=1)), None)
+def _run_job(workspace: Workspace, fleet: ServerFleet, arguments: tuple[str, ...], callbacks: _Callbacks) -> int:
+    """Runs one job to its end; returns its exit code."""
+    with run_process.start(workspace.environment.name, arguments) as process:
+        while (code := _wait(process, callbacks)) is None:
+            _reconcile(workspace, callbacks)
+            fleet.reconcile()
+    return code
 
 
-def tend(workspace: Workspace) -> list[str]:
-    """Takes over what servers have answered, and tells what wants to be told; gives what did not work, in words.
-
-    Nothing of it is lost when it fails, and the next round tries again: it raises nothing.
-    """
-    troubles: list[str] = []
-    for deployment in workspace.project.all(Deployment):
-        name = log_table(deployment.name)
-        try:
-            ingest(workspace.lakehouse, workspace.environment.root / "spool" / deployment.name, name)
-        except Exception as error:  # noqa: BLE001  # a lakehouse that is down is no reason to end servers
-            troubles.append(f"{name}: {_told(error)}")
-        with suppress(Exception):  # told in the next round
-            alarm(workspace.state, deployment.name, workspace.home(deployment.name))
-    try:
-        troubles += [f"{trouble.channel}: {trouble.error}" for trouble in follow(workspace, patient=True)]
-        troubles += [f"head of the audit record: {each}" for each in anchor(workspace)]
-    except Exception as error:  # noqa: BLE001  # nor are a registry or a state database
-        troubles.append(f"following: {_told(error)}")
-    return troubles
+def _wait(process: Process, callbacks: _Callbacks) -> int | None:
+    """Waits for a job for the length of a round; returns its exit code, or None while it runs."""
+    until = time.monotonic() + ROUND
+    while process.poll() is None and time.monotonic() < until:
+        if callbacks.stopping(LOOK):
+            stop_all([process], within=GRACE, how=signal.SIGINT)
+    return process.returncode
 
 
-def rollouts(workspace: Workspace) -> tuple[list[str], list[str]]:
-    """Takes the steps of rollouts that are due; gives what was done, and what did not work, in words. It raises nothing."""
-    from headrace.deployment.rollouts import ROLLOUT
-    from headrace.deployment.rollouts import reconcile as tend_rollout
-    from headrace.operations.policies import declare
-
-    done: list[str] = []
-    troubles: list[str] = []
-    try:
-        running = workspace.registry.rollouts.open()
-        deployed = {each.name: each for each in workspace.project.all(Deployment)} if running else {}
-        late = _is_late(workspace) if running else ""
-    except Exception as error:  # noqa: BLE001  # a state database that is down is no reason to end servers
-        return [], [f"rollouts: {_told(error)}"]
-    if late:
-        return [], [late]  # what runs here may not know the gates of now
-    for rollout in running:
-        at, deployment = now(), deployed.get(rollout.model)
-        try:
-            if deployment is not None:
-                declare(workspace, deployment, by=ROLLOUT)
-            found = tend_rollout(
-                workspace.registry,
-                workspace.lakehouse,
-                rollout.model,
-                deployment.model if deployment else None,
-                at=at,
-                as_of=workspace.project.as_of or at,
-            )
-            done += [found] if found else []
-        except Exception as error:  # noqa: BLE001  # the share stays as it is, and the next round looks again
-            troubles.append(f"the rollout of {rollout.model} version {rollout.version}: {_told(error)}")
-    if done:
-        try:
-            troubles += [f"{trouble.channel}: {trouble.error}" for trouble in follow(workspace, patient=True)]
-        except Exception as error:  # noqa: BLE001  # told again in the next round
-            troubles.append(f"following: {_told(error)}")
-    return done, troubles
-
-
-def _is_late(workspace: Workspace) -> str:
-    """What to do when a release came after the one that runs here; empty when none did."""
-    newest = newer_than_ours(workspace)
-    if newest is None:
-        return ""
-    return f"rollouts wait: {workspace.code.release} runs here and {newest} is the newest release; start `headrace up` again"
-
-
-def _told(error: Exception) -> str:
-    return error.what if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
+def _reconcile(workspace: Workspace, callbacks: _Callbacks) -> None:
+    report = reconcile(workspace)
+    for line in report.done:
+        callbacks.say(line)
+    for trouble in report.troubles:
+        callbacks.warn(trouble)

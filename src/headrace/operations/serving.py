@@ -26,8 +26,8 @@ TROUBLE = "trouble"  # as serving.follow writes it
 STILL = 60.0  # seconds: a server that is in trouble says so every five
 
 
-def tokens_file(environment: Environment) -> Path:
-    """The tokens of programs that ask the servers of an environment."""
+def api_keys_file(environment: Environment) -> Path:
+    """The API keys of programs that call the servers of an environment."""
     return environment.root / "api-keys.json"
 
 
@@ -41,18 +41,18 @@ def command(
 ) -> list[str]:
     """A server in a process of its own, with nothing imported that who starts it needed.
 
-    Where tokens were made, callers need one.
+    Where API keys were made, callers need one.
 
     Args:
         environment: where it is served; None outside of a project.
         what: a folder with `serving.json`, or the URI of a model that MLflow keeps.
         port: to listen at.
-        arguments: what else it is given.
+        arguments: more words of its command line.
     """
-    tokens = None if environment is None or "--anonymous" in arguments else tokens_file(environment)
-    asked = ["--tokens", str(tokens)] if tokens is not None and tokens.exists() else []
-    named = ["--mlflow", what] if isinstance(what, str) else ["--home", str(what)]
-    return module("headrace.serving", *named, "--port", str(port), *asked, *arguments)
+    keys = None if environment is None or "--anonymous" in arguments else api_keys_file(environment)
+    callers = ["--tokens", str(keys)] if keys is not None and keys.exists() else []
+    model = ["--mlflow", what] if isinstance(what, str) else ["--home", str(what)]
+    return module("headrace.serving", *model, "--port", str(port), *callers, *arguments)
 
 
 def secrets(environment: Environment | None) -> dict[str, str]:

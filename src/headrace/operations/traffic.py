@@ -13,9 +13,9 @@ from headrace.deployment.declarations import Deployment
 from headrace.deployment.experiment import experiment
 from headrace.deployment.ratio import HEAVY
 from headrace.deployment.rollouts import judge, outlook
-from headrace.operations import scheduler
 from headrace.operations.operation import operation
 from headrace.operations.policies import declare_for
+from headrace.operations.reconcile import reconcile
 from headrace.operations.record import Record
 from headrace.operations.sync import bring_along, tell_people
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from headrace.deployment.experiment import Verdict
     from headrace.deployment.ratio import Ratio
+    from headrace.operations.reconcile import Reconciliation
     from headrace.registry.records import RolloutState, TrafficSplit
     from headrace.training.declarations import Model
     from headrace.workspace.workspace import Workspace
@@ -249,19 +250,6 @@ class WaivedReport(Record):
     waived: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReconciledReport(Record):
-    """One look at the rollouts that run.
-
-    Attributes:
-        done: what was done, a sentence each.
-        troubles: what did not work, a sentence each; it is tried again at the next look.
-    """
-
-    done: tuple[str, ...]
-    troubles: tuple[str, ...]
-
-
 @operation("traffic show", of="model")
 def show_traffic(workspace: Workspace, model: str, *, since: datetime | None = None) -> TrafficReport:
     """Each version with its share: requests, errors, latency, metrics, better or worse than Production.
@@ -427,12 +415,11 @@ def traffic_history(workspace: Workspace, model: str) -> TrafficHistory:
 
 
 @operation("traffic reconcile")
-def reconcile_traffic(workspace: Workspace) -> ReconciledReport:
+def reconcile_traffic(workspace: Workspace) -> Reconciliation:
     """Takes the steps of rollouts that are due, as each round of `headrace up` does."""
-    troubles = scheduler.tend(workspace)
-    done, more = scheduler.rollouts(workspace)
+    report = reconcile(workspace)
     tell_people(workspace)
-    return ReconciledReport(done=tuple(done), troubles=(*troubles, *more))
+    return report
 
 
 def _changed(workspace: Workspace, split: TrafficSplit) -> SplitReport:

@@ -9,7 +9,7 @@ import pytest
 from tests.cli.mini import write
 
 from headrace.core.clock import now
-from headrace.operations import scheduler
+from headrace.operations import schedule
 from headrace.workspace.workspace import open_workspace
 
 YEARLY = 'score=hr.Score(into="answers.days", every=hr.cron("0 0 1 1 *"))'
@@ -33,8 +33,8 @@ def due(workspace, monkeypatch, days=0.0, since=0.0):
     """What is due in so many days, for a scheduler that began in so many."""
     began = now() + timedelta(days=since)
     later = now() + timedelta(days=days)
-    monkeypatch.setattr(scheduler, "now", lambda: later)
-    return [each.arguments[0] for each in scheduler.due(workspace, since=began)]
+    monkeypatch.setattr(schedule, "now", lambda: later)
+    return [each.arguments[0] for each in schedule.due(workspace, since=began)]
 
 
 def run(workspace, job, error=None):
