@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from headrace.training.tasks.binary import Binary
     from headrace.training.tasks.multiclass import Multiclass
     from headrace.training.tasks.regression import Regression
-    from headrace.workspace.workspace import open_workspace as open  # noqa: A004
+    from headrace.session.session import open_session as open  # noqa: A004
 
 HOMES = {
     **dict.fromkeys(("Channel", "ChannelSetting"), "headrace.core.channels.base"),
@@ -88,7 +88,7 @@ HOMES = {
     "metric": "headrace.training.metrics.own",
     "Serve": "headrace.serving.declarations",
     "cron": "headrace.jobs.schedule",
-    "open": "headrace.workspace.workspace",
+    "open": "headrace.session.session",
 }
 __all__ = [
     "Binary",
@@ -151,7 +151,7 @@ def __getattr__(name: str) -> object:
         return version("headrace")
     if name not in HOMES:
         raise AttributeError(f"module 'headrace' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(HOMES[name]), "open_workspace" if name == "open" else name)
+    return getattr(import_module(HOMES[name]), "open_session" if name == "open" else name)
 
 
 def __dir__() -> list[str]:

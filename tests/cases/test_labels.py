@@ -43,12 +43,13 @@ def test_an_answer_whose_key_holds_the_moment_finds_its_label(case):
         assert status == 200, answer
         status, answer, _ = server.ask("/predict", {"rows": [{"x": 1, "slot": "2024-01-08T05:00:00Z"}]})
         assert (status, "sensor" in answer["message"]) == (400, True)
-    found.run("log")
+    found.run("ingest-log")
     program = (
-        "import json, sys; sys.path.insert(0, '.'); import proj, headrace as hr\n"
+        "import json, sys; sys.path.insert(0, '.'); import proj\n"
         "from datetime import UTC, datetime\n"
         "from headrace.monitoring.quality import realised\n"
-        "with hr.open('dev') as w:\n"
+        "from headrace.workspace.workspace import open_workspace\n"
+        "with open_workspace('dev') as w:\n"
         "    at = datetime(2024, 1, 20, tzinfo=UTC)\n"
         "    found = realised(w.lakehouse, proj.m, 'inference.m', version=1, as_of=at, granularity='1d', min_rows=1)\n"
         "    print(json.dumps([[each.rows, each.labelled] for each in found.windows]))\n"

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from headrace.core.errors import NotFoundError
+
 from .mini import write
 
 READS = [
@@ -106,22 +108,32 @@ def test_python_opens_what_the_command_line_sees(ran, monkeypatch):
 
     monkeypatch.chdir(ran)
     with hr.open("dev") as dev:
-        assert dev.lakehouse.snapshot("shop.orders").rows() == 120
-        assert [version.version for version in dev.registry.versions("days")] == [1]
+        assert dev.sql("select count(*) as orders from shop.orders").to_pandas().orders.tolist() == [120]
+        assert len(dev.tables["shop.orders"].to_arrow()) == len(dev.tables["shop.orders"].to_pandas()) == 120
+        assert [(each.model, each.version) for each in dev.models.list()] == [("days", 1)]
+        assert dev.models["days"].run_id == dev.models.version("days", 1).run_id
+        assert dev.runs[dev.runs.list()[0].run].status == "done"
+    with pytest.raises(NotFoundError, match=r"did you mean 'shop.orders'"):
+        hr.open("dev").tables["shop.orderz"]
+    with pytest.raises(NotFoundError, match="'nowhere'"):
+        hr.open("nowhere")
 
 
-def test_the_program_of_the_workspace_page_runs(ran, monkeypatch, capsys):
-    page = (Path(__file__).parents[2] / "docs" / "workspace.md").read_text()
+def test_the_program_of_the_session_page_runs(ran, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "session.md").read_text()
     (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     monkeypatch.chdir(ran)
-    exec(program.replace('"prod"', '"dev"').replace("silver.departures", "shop.orders"), {})
+    for ours, theirs in (('"prod"', '"dev"'), ("silver.departures", "shop.orders"), ("version=3", "version=0"), ("arrival_delay", "days")):
+        assert ours in program
+        program = program.replace(ours, theirs)
+    exec(program, {})
 
-    assert capsys.readouterr().out == "120\n"
+    assert capsys.readouterr().out == "[{'departures': 120}]\n"
 
 
 def test_help_is_there_for_every_command_and_is_not_cut(headrace, tmp_path):
     done = headrace.run(tmp_path, "--help")
-    for name in ("demo", "run", "status", "table", "feature", "model", "sql", "job", "doctor"):
+    for name in ("demo", "run", "status", "table", "feature", "model", "sql", "runs", "doctor"):
         assert f"\n  {name} " in done.stdout
         told = headrace.run(tmp_path, name, "--help")
         assert told.code == 0

@@ -53,6 +53,18 @@ class At:
     release: str | None = None
     folder: Path | None = None
 
+    def environment(self) -> str:
+        """The name of the environment.
+
+        Raises:
+            ConfigError: there is no project, or its `headrace.toml` is malformed.
+            NotFoundError: the project has no such environment.
+        """
+        from headrace.environments import config
+
+        project = config.load(self.folder)
+        return (project.environment(self.env) if self.env else project.environments[0]).name
+
 
 def operation(
     name: str, *, of: str | None = None, reads: bool = False

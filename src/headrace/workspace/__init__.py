@@ -1,4 +1,4 @@
-"""The composition root: `headrace.open("prod")` gives one lazy property a box and no business method.
+"""The composition root: an open environment gives one lazy property a box, and no business method.
 
-Faces use it; nothing below imports it.
+Operations use it; nothing below imports it, and no face does.
 """

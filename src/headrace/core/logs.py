@@ -1,0 +1,74 @@
+"""Logs of processes that stay: servers, workers of streams, schedulers. Standard `logging`, one line a record, on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from datetime import UTC, datetime
+from typing import IO, Literal, get_args
+
+from headrace.core.text import visible
+
+Format = Literal["text", "json"]
+Level = Literal["debug", "info", "warning", "error"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+LEVELS: tuple[Level, ...] = get_args(Level)
+ROOT = "headrace"
+
+
+def configure(format: Format = "text", level: Level = "info", stream: IO[str] | None = None) -> None:  # noqa: A002
+    """Sends the records of Headrace's loggers to stderr, and of those that Python and libraries warn with.
+
+    Called again it replaces what it set before.
+
+    Args:
+        format: `"text"`: time, level, message; `"json"`: an object a line, with `time`, `level`, `logger`, `message`,
+            `process`, and `error` where an exception was logged.
+        level: records below it are dropped.
+        stream: where to; defaults to stderr.
+    """
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
+    handler.set_name(ROOT)
+    logging.captureWarnings(capture=True)
+    for name, least in ((ROOT, level.upper()), ("py.warnings", "WARNING")):
+        logger = logging.getLogger(name)
+        for other in list(logger.handlers):
+            logger.removeHandler(other)
+        logger.addHandler(handler)
+        logger.setLevel(least)
+        logger.propagate = False
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-11-28T16:40:12.345Z INFO serving on http://…`. What strangers wrote into a message steers no terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The lines of a record: the message, then its exception."""
+        lines = [f"{_time(record)} {record.levelname} {record.getMessage()}"]
+        if record.exc_info:
+            lines.append(self.formatException(record.exc_info))
+        return "\n".join(visible(line) for text in lines for line in text.splitlines())
+
+
+class JsonFormatter(logging.Formatter):
+    """A JSON object a line; every character that is not printable ASCII is escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        shown: dict[str, object] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            "process": os.getpid(),
+        }
+        if record.exc_info:
+            shown["error"] = self.formatException(record.exc_info)
+        return json.dumps(shown)
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

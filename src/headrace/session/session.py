@@ -1,0 +1,199 @@
+"""One environment of a project, for a notebook or a script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from headrace.operations import models, runs, sql, tables
+from headrace.operations.operation import At
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    import pandas as pd
+    import pyarrow as pa
+
+
+def open_session(env: str | None = None, *, folder: Path | None = None, release: str | None = None) -> Session:
+    """Opens an environment of a project: `hr.open("prod").sql("select 1")`.
+
+    Nothing is held open: each question and each act opens the environment, is authorised, and closes it again.
+
+    Args:
+        env: the name of the environment; defaults to the lowest one of the project, usually `dev`.
+        folder: the project's folder, or one below it; defaults to the current folder.
+        release: the release whose code runs, where only releases may run; defaults to the highest one.
+
+    Returns:
+        The session.
+
+    Raises:
+        ConfigError: there is no project, or its `headrace.toml` is malformed.
+        NotFoundError: the project has no such environment.
+    """
+    at = At(env=env, folder=folder, release=release)
+    return Session(At(env=at.environment(), folder=folder, release=release))
+
+
+class Session:
+    """Questions and acts in one environment; see `open_session`.
+
+    Attributes:
+        env: the name of the environment.
+        tables: its tables, by name.
+        runs: runs of pipelines, by id.
+        models: models and their versions, by name.
+    """
+
+    def __init__(self, at: At) -> None:
+        self._at = at
+        self.tables = Tables(at)
+        self.runs = Runs(at)
+        self.models = Models(at)
+
+    @property
+    def env(self) -> str:
+        """The name of the environment."""
+        return self._at.env or ""
+
+    def sql(self, text: str, *, timeout: float = sql.SECONDS, max_rows: int = sql.ROWS) -> sql.QueryResult:
+        """Answers one SELECT over the latest version of every table that can be read.
+
+        Args:
+            text: the SELECT.
+            timeout: seconds that it may take; defaults to 60.
+            max_rows: rows that the answer may have.
+
+        Returns:
+            The answer: `.to_pandas()`, `.to_arrow()`, `.rows()`.
+
+        Raises:
+            SqlError: it cannot be parsed, is no SELECT, or reads what is not a table of the lakehouse.
+            LimitError: it takes too long, or its answer is too large.
+        """
+        return sql.query(self._at, text, timeout=timeout, max_rows=max_rows)
+
+    def __repr__(self) -> str:
+        """The environment, and where to begin."""
+        return f"<headrace {self.env}: .sql(…), .tables, .runs, .models>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is open."""
+
+
+class Table:
+    """One table: `session.tables["silver.departures"]`.
+
+    Attributes:
+        name: `schema.table`.
+    """
+
+    def __init__(self, at: At, name: str) -> None:
+        self._at, self.name = at, name
+
+    def to_arrow(self, version: int | None = None) -> pa.Table:
+        """All rows of a version, as an Arrow table; defaults to the latest version.
+
+        Raises:
+            NotFoundError: there is no such table or version.
+        """
+        return tables.read_table(self._at, self.name, version=version).to_arrow()
+
+    def to_pandas(self, version: int | None = None) -> pd.DataFrame:
+        """All rows of a version, as a data frame with the index 0, 1, 2 and so on; defaults to the latest version."""
+        return self.to_arrow(version).to_pandas()
+
+    def show(self, *, rows: int = tables.SAMPLE, version: int | None = None) -> tables.TableDetails:
+        """Its columns, properties and first rows.
+
+        Args:
+            rows: how many rows.
+            version: defaults to the latest one.
+        """
+        return tables.show_table(self._at, self.name, rows=rows, version=version)
+
+    def history(self) -> list[tables.TableVersion]:
+        """Its versions, the latest first: when, by whom, how many rows."""
+        return tables.list_table_versions(self._at, self.name)
+
+    def __repr__(self) -> str:
+        """The name, and where to begin."""
+        return f"<table {self.name}: .to_pandas(), .to_arrow(), .show(), .history()>"
+
+
+class Tables(Mapping[str, Table]):
+    """The tables that can be read, by name."""
+
+    def __init__(self, at: At) -> None:
+        self._at = at
+
+    def __getitem__(self, name: str) -> Table:
+        """The table of that name; NotFoundError, which is a KeyError here, names similar ones."""
+        tables.show_table(self._at, name, rows=0)
+        return Table(self._at, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([each.table for each in tables.list_tables(self._at).tables])
+
+    def __len__(self) -> int:
+        return len(tables.list_tables(self._at).tables)
+
+    def __repr__(self) -> str:
+        """The names."""
+        return f"<tables: {', '.join(self)}>"
+
+
+class Runs:
+    """Runs of pipelines."""
+
+    def __init__(self, at: At) -> None:
+        self._at = at
+
+    def list(self, *, limit: int = runs.LIMIT) -> tuple[runs.RunSummary, ...]:
+        """The latest runs, the latest first.
+
+        Args:
+            limit: how many.
+        """
+        return runs.list_runs(self._at, limit=limit).runs
+
+    def __getitem__(self, run: str) -> runs.RunDetails:
+        """A run with its steps, by its id or the beginning of it; NotFoundError names the latest ones."""
+        return runs.show_run(self._at, run)
+
+
+class Models:
+    """Models and their versions."""
+
+    def __init__(self, at: At) -> None:
+        self._at = at
+
+    def list(self) -> tuple[models.VersionReport, ...]:
+        """Every version of every model."""
+        return models.list_versions(self._at).versions
+
+    def __getitem__(self, name: str) -> models.VersionDetails:
+        """The newest version of a model, with its stages and slices; NotFoundError names similar models."""
+        return models.show_version(self._at, name)
+
+    def version(self, name: str, version: int) -> models.VersionDetails:
+        """One version of a model.
+
+        Args:
+            name: of the model.
+            version: its number.
+        """
+        return models.show_version(self._at, name, version=version)
+
+    def history(self, name: str) -> list[models.HistoryEntry]:
+        """Every change of the stages of a model: when, by whom, by which decision."""
+        return models.show_model_history(self._at, name)
