@@ -32,7 +32,8 @@ class Right:
     """What an operation takes.
 
     Attributes:
-        does: `reads`: whoever is known may; `changes`: it takes a role; `local`: it touches no environment.
+        does: `reads`: whoever is known may; `changes`: it takes a role; `local`: it changes no environment, and
+            nobody is asked who acts.
         roles: one of these is needed to change something.
         lowest: or one of these, in the lowest environment.
         any_role: some role is needed, and the operation itself asks for the one that its object names.
