@@ -121,7 +121,7 @@ def test_the_program_of_the_workspace_page_runs(ran, monkeypatch, capsys):
 
 def test_help_is_there_for_every_command_and_is_not_cut(headrace, tmp_path):
     done = headrace.run(tmp_path, "--help")
-    for name in ("demo", "run", "status", "table", "feature", "model", "sql", "job", "doctor"):
+    for name in ("demo", "run", "status", "table", "feature", "model", "sql", "runs", "doctor"):
         assert f"\n  {name} " in done.stdout
         told = headrace.run(tmp_path, name, "--help")
         assert told.code == 0
