@@ -59,7 +59,7 @@ def test_runs_are_shown_with_their_steps_and_their_log(deployed):
 def test_a_failed_run_needs_a_person_until_it_is_acknowledged_by_whoever_may(headrace, project):
     assert headrace.run(project, "run", "train", "--as-of", "2000-01-01").code == 1
     failed = runs.list_runs(at(project)).runs[0]
-    needs = status.report_status(at(project)).needs_a_person
+    needs = status.show_status(at(project)).needs_a_person
     assert failed.needs_a_person
     assert ("train days failed", failed.ended) in [(need.what, need.since) for need in needs]
 
@@ -71,12 +71,12 @@ def test_a_failed_run_needs_a_person_until_it_is_acknowledged_by_whoever_may(hea
     report = runs.acknowledge_run(at(project), failed.run, reason="a test")
     assert (report.acknowledged_by, report.reason, report.needs_a_person) == (user(), "a test", False)
     assert audit(project)[-1] == ("run.acknowledged", failed.run)
-    after = status.report_status(at(project)).needs_a_person
+    after = status.show_status(at(project)).needs_a_person
     assert "train days failed" not in [need.what for need in after]
 
 
 def test_the_status_holds_moments_and_numbers(deployed):
-    report = status.report_status(at(deployed))
+    report = status.show_status(at(deployed))
     tables = {table.table: table for table in report.tables}
 
     assert (report.project, report.env) == ("mini", "dev")
@@ -131,7 +131,7 @@ def test_checks_report_an_unknown_token_as_a_finding(deployed):
     with vault.bearing("hr_made_up"):
         unknown = {finding.check: finding for finding in doctor.examine(at(deployed))}
         with pytest.raises(RefusedError):
-            status.report_status(at(deployed))
+            status.show_status(at(deployed))
 
     assert well["who acts"] == "ok"
     assert unknown["who acts"].result == "failed"

@@ -24,9 +24,9 @@ DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 def command(env: str | None, as_json: bool) -> None:
     """What needs a person, and where tables, runs and models stand. Exit 1 when something needs a person."""
     from headrace.operations.operation import At
-    from headrace.operations.status import report_status
+    from headrace.operations.status import show_status
 
-    report = report_status(At(env=env))
+    report = show_status(At(env=env))
     if as_json:
         emit(
             {

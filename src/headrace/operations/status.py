@@ -146,7 +146,7 @@ class StatusReport(Record):
 
 
 @operation("status")
-def report_status(workspace: Workspace) -> StatusReport:
+def show_status(workspace: Workspace) -> StatusReport:
     """What needs a person, what was set right lately, and where tables, jobs, streams and models stand.
 
     Code that cannot be loaded is one of the needs; everything else is reported all the same.
