@@ -6,10 +6,10 @@ import pytest
 from tests.cli import mini
 
 from headrace.cli import output
-from headrace.cli.sql import CATALOG
 from headrace.core.errors import SqlError
 from headrace.lakehouse.declarations import Sql
 from headrace.lakehouse.sql import _explain
+from headrace.operations.sql import CATALOG
 
 
 def test_rows_that_are_too_wide_are_records_and_no_name_is_cut(capsys):
