@@ -91,7 +91,7 @@ def test_a_program_that_cannot_be_loaded_is_trouble_and_a_typo_can_be_acknowledg
     run = headrace.run(project, "runs", "list", "--json").json()[0]["run"]
     assert headrace.run(project, "runs", "acknowledge", run).code == 2
     done = headrace.run(project, "runs", "acknowledge", run, "--reason", "a typo", "--json").json()
-    assert (done["note"], done["status"]) == ("a typo", "failed")
+    assert (done["reason"], done["status"]) == ("a typo", "failed")
     after = headrace.run(project, "status", "--json")
     assert (after.code, after.json()["needs_a_person"]) == (0, [])
     audit = headrace.run(project, "audit", "--json").json()
