@@ -6,10 +6,10 @@ import pytest
 from tests.cli import mini
 
 from headrace.cli import output
-from headrace.cli.sql import CATALOG
 from headrace.core.errors import SqlError
 from headrace.lakehouse.declarations import Sql
 from headrace.lakehouse.sql import _explain
+from headrace.operations.sql import CATALOG
 
 
 def test_rows_that_are_too_wide_are_records_and_no_name_is_cut(capsys):
@@ -91,7 +91,7 @@ def test_a_program_that_cannot_be_loaded_is_trouble_and_a_typo_can_be_acknowledg
     run = headrace.run(project, "runs", "list", "--json").json()[0]["run"]
     assert headrace.run(project, "runs", "acknowledge", run).code == 2
     done = headrace.run(project, "runs", "acknowledge", run, "--reason", "a typo", "--json").json()
-    assert (done["note"], done["status"]) == ("a typo", "failed")
+    assert (done["reason"], done["status"]) == ("a typo", "failed")
     after = headrace.run(project, "status", "--json")
     assert (after.code, after.json()["needs_a_person"]) == (0, [])
     audit = headrace.run(project, "audit", "--json").json()

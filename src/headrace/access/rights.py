@@ -1,8 +1,8 @@
 """Who may do what: the right to each operation, once, by the words that it is typed with.
 
-`headrace.cli.guard` holds every command against this table before its body runs. Operations that programs call without a
-command, and those whose right hangs on what they find, ask it again with `roles`; the others, training and refreshing among
-them, do not. A command that is not here does not run.
+`headrace.operations.operation` holds every operation against this table before it begins, and `headrace.cli.guard` every
+command that is not an operation yet. An operation whose right depends on what it finds asks again with `roles`. What is not
+here does not run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Right:
     """What an operation takes.
 
     Attributes:
-        does: `reads`: whoever is known may; `changes`: it takes a role; `local`: it touches no environment.
+        does: `reads`: whoever is known may; `changes`: it takes a role; `local`: it changes no environment, and
+            nobody is asked who acts.
         roles: one of these is needed to change something.
         lowest: or one of these, in the lowest environment.
         any_role: some role is needed, and the operation itself asks for the one that its object names.

@@ -10,11 +10,12 @@ import click
 from headrace.cli.output import emit, env_option, json_option, put, say, table, wrong
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Sequence
 
-    from headrace.access.audit import AuditEntry, Head
-    from headrace.operations.anchoring import AnchorReport, Kept
-    from headrace.workspace.workspace import Workspace
+    from headrace.core.ids import Json
+    from headrace.operations.audit import AuditEntryReport, AuditHead, AuditVerification, MissingHead
+
+SHOWN = 10  # missing heads that are named
 
 
 @click.command(name="audit")
@@ -32,85 +33,84 @@ if TYPE_CHECKING:
 @json_option
 def command(limit: int, verify: bool, head: str | None, env: str | None, as_json: bool) -> None:
     """What was done by whom, the latest first: requests, approvals, moves, roles, runs, repairs, what was refused."""
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations.audit import list_audit_entries, show_audit_head, verify_audit
+    from headrace.operations.operation import At
 
     if head and not verify:
         raise click.UsageError(f"--head {head!r} is checked by --verify; --head alone prints the last one.")
-    with open_workspace(env) as workspace:
-        if verify:
-            _verify(workspace, head or None, limit, as_json=as_json)
-            return
-        if head is not None:
-            _print(workspace.audit.head(), as_json=as_json)
-            return
-        rows = [vars(entry) for entry in workspace.audit.entries(limit=limit)]
-        simulated = workspace.access.simulated()
+    at = At(env=env)
+    if verify:
+        _verified(verify_audit(at, head=head or None, limit=limit), as_json=as_json)
+        return
+    if head is not None:
+        _print(show_audit_head(at), as_json=as_json)
+        return
+    entries = list_audit_entries(at, limit=limit)
     if as_json:
-        emit(rows)
+        emit([_row(entry) for entry in entries])
     else:
-        _table(rows, simulated)
+        _table(entries)
 
 
-def _table(rows: list[dict[str, object]], simulated: Collection[str]) -> None:
-    from headrace.access.people import label
-
-    shown = [{**row, "who": label(str(row["who"]), simulated)} for row in rows]
-    table(shown, ("at", "who", "action", "object", "details"))
+def _row(entry: AuditEntryReport) -> dict[str, Json]:
+    """An entry as the record has it."""
+    return {name: value for name, value in entry.to_json().items() if name != "simulated"}
 
 
-def _print(head: Head, *, as_json: bool) -> None:
+def _table(entries: Sequence[AuditEntryReport]) -> None:
+    rows = [{**vars(entry), "who": entry.label} for entry in entries]
+    table(rows, ("at", "who", "action", "object", "details"))
+
+
+def _print(head: AuditHead, *, as_json: bool) -> None:
     if as_json:
-        emit(vars(head))
+        emit(head.to_json())
         return
     put(head.hash)
     say(f"of {head.count:,} entries. Keep it where nobody who writes the database writes; later: --verify --head HASH")
 
 
-def _verify(workspace: Workspace, head: str | None, limit: int, *, as_json: bool) -> None:
-    from headrace.operations.anchoring import compare
-
-    record = workspace.audit
-    last, broken, found = record.head(), record.verify(), compare(workspace)
-    lost = record.missing([head]) if head else []
-    entries = record.entries(limit=limit)
+def _verified(result: AuditVerification, *, as_json: bool) -> None:
     if as_json:
-        missing = [*({"anchor": "--head", "count": None, "hash": each} for each in lost), *map(vars, found.missing)]
-        told: dict[str, object] = {"entries": [vars(entry) for entry in entries], "head": vars(last)}
         emit(
             {
-                **told,
-                "broken": vars(broken) if broken else None,
-                "missing": missing,
-                "gone": found.gone,
-                "unread": found.unread,
+                "entries": [_row(entry) for entry in result.entries],
+                "head": result.head.to_json(),
+                "broken": None if result.broken is None else _row(result.broken),
+                "missing": [{**head.to_json(), "anchor": head.anchor or "--head"} for head in result.missing],
+                "gone": result.gone,
+                "unread": result.unread,
             }
         )
     else:
-        _table([vars(entry) for entry in entries], workspace.access.simulated())
-    _tell(last, broken, found, lost)
-    if broken is not None or lost or found.missing or found.gone:
+        _table(result.entries)
+    _complain(result)
+    if not result.whole:
         sys.exit(1)
     if not as_json:
-        kept = f", and holds the {found.read:,} heads that are kept elsewhere" if found.read else ""
+        kept = f", and holds the {result.read:,} heads that are kept elsewhere" if result.read else ""
         say(f"the record is whole{kept}.")
 
 
-def _tell(last: Head, broken: AuditEntry | None, found: AnchorReport, lost: list[str]) -> None:
+def _complain(result: AuditVerification) -> None:
+    broken, left = result.broken, _left(result.head)
     if broken is not None:
         wrong(f"entry {broken.id} of {broken.at:%Y-%m-%d %H:%M:%S} UTC ({broken.action}) was changed afterwards.")
-    for each in lost:
-        wrong(f"no entry has the hash {each!r}: what was recorded up to it was taken away. {_left(last)}")
-    for each in found.missing[:10]:
-        wrong(f"{_said(each)} is not in the record: entries were taken away. {_left(last)}")
-    if len(found.missing) > 10:
-        wrong(f"and {len(found.missing) - 10:,} more heads.")
-    for each in (*found.gone, *found.unread):
-        wrong(f"{each}.")
+    kept = [head for head in result.missing if head.anchor is not None]
+    for head in result.missing:
+        if head.anchor is None:
+            wrong(f"no entry has the hash {head.hash!r}: what was recorded up to it was taken away. {left}")
+    for head in kept[:SHOWN]:
+        wrong(f"{_name(head)} is not in the record: entries were taken away. {left}")
+    if len(kept) > SHOWN:
+        wrong(f"and {len(kept) - SHOWN:,} more heads.")
+    for place in (*result.gone, *result.unread):
+        wrong(f"{place}.")
 
 
-def _said(kept: Kept) -> str:
-    return f"the head {kept.hash} of {kept.count:,} entries, kept by {kept.anchor},"
+def _name(head: MissingHead) -> str:
+    return f"the head {head.hash} of {head.count:,} entries, kept by {head.anchor},"
 
 
-def _left(last: Head) -> str:
-    return f"There are {last.count:,} entries." if last.count else "There is no entry."
+def _left(head: AuditHead) -> str:
+    return f"There are {head.count:,} entries." if head.count else "There is no entry."

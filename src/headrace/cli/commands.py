@@ -9,7 +9,25 @@ import click
 from headrace.cli.guard import checked, guarded
 from headrace.cli.output import WIDTH
 
-CONVERTED_GROUPS = {"run", "request", "traffic", "alert", "access", "api-key", "env", "serve", "up"}
+CONVERTED_GROUPS = {
+    "run",
+    "request",
+    "traffic",
+    "alert",
+    "access",
+    "api-key",
+    "env",
+    "serve",
+    "up",
+    "audit",
+    "doctor",
+    "feature",
+    "model",
+    "runs",
+    "sql",
+    "status",
+    "table",
+}
 
 
 class Commands(click.Group):

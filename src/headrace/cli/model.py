@@ -8,13 +8,24 @@ from typing import TYPE_CHECKING
 import click
 
 from headrace.cli.commands import Commands
-from headrace.cli.following import bring_along, tell_people
 from headrace.cli.output import bold, emit, env_option, facts, heading, json_option, put, say, table
-from headrace.core.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from headrace.registry.records import Rejection, Version
-    from headrace.workspace.workspace import Workspace
+    from headrace.operations.export import ExportKind
+    from headrace.operations.models import HistoryEntry, SliceReport
+
+COMPARISON = (
+    "version",
+    "champion",
+    "metric",
+    "challenger_value",
+    "champion_value",
+    "value",
+    "low",
+    "high",
+    "rows",
+    "result",
+)
 
 
 @click.group(name="model", cls=Commands)
@@ -27,53 +38,54 @@ def command() -> None:
 @json_option
 def list_(env: str | None, as_json: bool) -> None:
     """Every version of every model: stage, main metric, code."""
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations.models import list_versions
+    from headrace.operations.operation import At
 
-    with open_workspace(env) as workspace:
-        rows = [_row(version) for version in workspace.registry.versions()]
+    listing = list_versions(At(env=env))
     if as_json:
-        emit(rows)
+        emit([report.to_json() for report in listing.versions])
         return
     table(
-        [{**row, "fitted_on": f"{str(row['fit_from'])[:10]} to {str(row['fit_to'])[:10]}"} for row in rows],
+        [
+            {**vars(report), "fitted_on": f"{report.fit_from[:10]} to {report.fit_to[:10]}"}
+            for report in listing.versions
+        ],
         ("model", "version", "stage", "metrics", "fitted_on", "created"),
-        empty=f"no versions yet. Next: headrace run train --env {workspace.environment.name}",
+        empty=f"no versions yet. Next: headrace run train --env {listing.env}",
     )
 
 
 @command.command()
 @click.argument("name")
-@click.option("--version", type=click.IntRange(1), default=None, help="The newest unless said.")
+@click.option("--version", type=click.IntRange(1), default=None, help="Its number; defaults to the newest.")
 @env_option
 @json_option
 def show(name: str, version: int | None, env: str | None, as_json: bool) -> None:
     """One version: stage and its history, metrics, slices, code and data it came from."""
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations.models import show_version
+    from headrace.operations.operation import At
 
-    with open_workspace(env) as workspace:
-        registry = workspace.registry
-        versions = registry.versions(name)
-        record = registry.get(name, version or versions[-1].version)
-        stages = [
-            {"at": entry.at, "stage": entry.stage, "by": entry.by, "reason": entry.reason}
-            for entry in registry.history(name, record.version)
-        ]
-        rejected = [vars(each) for each in registry.requests.rejections(name, record.version)]
-        slices = _slices(workspace, record)
+    details = show_version(At(env=env), name, version=version)
+    slices = [_slice(report) for report in details.slices]
     if as_json:
-        emit({**_row(record), "stages": stages, "rejected": rejected, "slices": slices})
+        emit({**details.to_json(), "slices": slices})
         return
-    facts(_row(record))
+    facts({key: value for key, value in vars(details).items() if key not in ("stages", "rejected", "slices")})
     if slices:
         put()
         heading("Slices of the test rows")
         table(slices)
     put()
-    table(stages)
-    if rejected:
+    table([vars(stage) for stage in details.stages])
+    if details.rejected:
         put()
         heading("Rejected")
-        table(rejected)
+        table([vars(rejection) for rejection in details.rejected])
+
+
+def _slice(report: SliceReport) -> dict[str, object]:
+    """A slice as a row: a column for each metric."""
+    return {"slice": f"{report.key} {report.value}", "rows": report.rows, **report.metrics}
 
 
 @command.command()
@@ -82,42 +94,36 @@ def show(name: str, version: int | None, env: str | None, as_json: bool) -> None
 @json_option
 def history(name: str, env: str | None, as_json: bool) -> None:
     """Every stage that a version of this model came to, and what was rejected: when, by whom, why, by which decision."""
-    from headrace.access.people import label
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations.models import show_model_history
+    from headrace.operations.operation import At
 
-    with open_workspace(env) as workspace:
-        workspace.registry.versions(name)  # says which models there are when this is none
-        rows = [{**vars(change), "rejected": None} for change in workspace.registry.history(name)]
-        rows += [_rejected(each) for each in workspace.registry.requests.rejections(name)]
-        simulated = workspace.access.simulated()
-        decided = {
-            each: workspace.registry.requests.decided(each).by
-            for each in {row["decision"] for row in rows}
-            if each is not None
-        }
-    rows.sort(key=lambda row: str(row["at"]))
+    entries = show_model_history(At(env=env), name)
     if as_json:
-        emit(rows)
+        emit([_entry(entry) for entry in entries])
         return
-    shown = [
+    rows = [
         {
-            **row,
-            "stage": row["stage"] or f"not {row['rejected']}",
-            "by": [label(each, simulated) for each in str(row["by"]).split(", ")],
-            "decided by": [label(each, simulated) for each in decided.get(row["decision"], ())],
+            **_entry(entry),
+            "stage": entry.stage or f"not {entry.rejected}",
+            "by": [person.label for person in entry.by],
+            "decided by": [person.label for person in entry.decided_by],
         }
-        for row in rows
+        for entry in entries
     ]
-    table(shown, ("at", "version", "stage", "by", "reason", "decision", "decided by"))
+    table(rows, ("at", "version", "stage", "by", "reason", "decision", "decided by"))
 
 
-def _rejected(told: Rejection) -> dict[str, object]:
-    """A rejection as a line of the history: the version came to no stage."""
-    reason = f"request {told.request} rejected: {told.reason}"
-    if told.reopened_by:
-        reason += f"; re-opened by {told.reopened_by}: {told.because}"
-    line = {"at": told.at, "version": told.version, "stage": None, "by": told.by, "reason": reason}
-    return {**line, "decision": None, "rejected": told.to}
+def _entry(entry: HistoryEntry) -> dict[str, object]:
+    """An entry as a row."""
+    return {
+        "at": entry.at,
+        "version": entry.version,
+        "stage": entry.stage,
+        "by": ", ".join(person.name for person in entry.by),
+        "reason": entry.reason,
+        "decision": entry.decision,
+        "rejected": entry.rejected,
+    }
 
 
 @command.command()
@@ -126,67 +132,42 @@ def _rejected(told: Rejection) -> dict[str, object]:
 @json_option
 def compare(name: str, env: str | None, as_json: bool) -> None:
     """What each version was compared with, on which decisions, and what came out."""
-    from headrace.deployment.comparison import TABLE
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations.models import list_comparisons
+    from headrace.operations.operation import At
 
-    with open_workspace(env) as workspace:
-        workspace.registry.versions(name)
-        there = workspace.lakehouse.exists(TABLE, own=True)
-        kept = workspace.lakehouse.snapshot(TABLE).to_arrow().to_pylist() if there else []
-        rows = sorted((row for row in kept if row["model"] == name), key=lambda row: row["version"])
-        rows = [{key: value for key, value in row.items() if key != "comparison_id"} for row in rows]
+    comparisons = list_comparisons(At(env=env), name)
     if as_json:
-        emit(rows)
+        emit([comparison.to_json() for comparison in comparisons])
         return
-    columns = (
-        "version",
-        "champion",
-        "metric",
-        "challenger_value",
-        "champion_value",
-        "value",
-        "low",
-        "high",
-        "rows",
-        "result",
-    )
-    table(rows, columns, empty=f"no comparison yet. Next: headrace run deploy --model {name}")
+    rows = [vars(comparison) for comparison in comparisons]
+    table(rows, COMPARISON, empty=f"no comparison yet. Next: headrace run deploy --model {name}")
 
 
 @command.command()
 @click.argument("name")
 @click.option(
-    "--to", type=click.IntRange(1), default=None, help="The version that was in Production before, unless said."
+    "--to",
+    type=click.IntRange(1),
+    default=None,
+    help="The version; defaults to the one that was in Production before.",
 )
 @click.option("--reason", required=True, help="Kept with the decision.")
 @env_option
 @json_option
 def rollback(name: str, to: int | None, reason: str, env: str | None, as_json: bool) -> None:
     """Bring back a version that has been in Production: one command, recorded."""
-    from headrace.deployment.rollback import before, roll_back
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations.operation import At
+    from headrace.operations.rollback import roll_back
 
-    with open_workspace(env) as workspace:
-        was = workspace.registry.current(name, "Production")
-        change = roll_back(
-            workspace.registry,
-            name,
-            home=workspace.home(name),
-            to=to,
-            reason=reason,
-            identity=workspace.access.me(),
-        )
-        bring_along(workspace)
-        earlier = before(workspace.registry, name)
-        if as_json:
-            emit(vars(change))
-        else:
-            say(f"{name} version {change.version} is in Production. Next: {bold(f'headrace model history {name}')}")
-            if was is not None:
-                say(f"Forth again: {bold(f'headrace model rollback {name} --to {was.version} --reason …')}")
-            if earlier is not None:
-                say(f"Once more goes back to version {earlier}.")
-        tell_people(workspace)
+    report = roll_back(At(env=env), name, to=to, reason=reason)
+    if as_json:
+        emit({key: getattr(report, key) for key in ("at", "version", "stage", "by", "reason", "decision")})
+        return
+    say(f"{name} version {report.version} is in Production. Next: {bold(f'headrace model history {name}')}")
+    if report.replaced is not None:
+        say(f"Forth again: {bold(f'headrace model rollback {name} --to {report.replaced} --reason …')}")
+    if report.previous is not None:
+        say(f"Once more goes back to version {report.previous}.")
 
 
 @command.command()
@@ -194,69 +175,27 @@ def rollback(name: str, to: int | None, reason: str, env: str | None, as_json: b
 @click.option(
     "--to", type=click.Choice(["container", "kubernetes", "sagemaker"]), required=True, help="What it is for."
 )
-@click.option("--into", type=click.Path(path_type=Path), required=True, help="A folder of its own; made, or made anew.")
-@click.option("--version", type=click.IntRange(1), default=None, help="The one in Production unless said.")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A folder of its own; it is created, or an earlier export in it is replaced.",
+)
+@click.option("--version", type=click.IntRange(1), default=None, help="Its number; defaults to the one in Production.")
 @env_option
 @json_option
-def export(name: str, to: str, into: Path, version: int | None, env: str | None, as_json: bool) -> None:
+def export(name: str, to: ExportKind, into: Path, version: int | None, env: str | None, as_json: bool) -> None:
     """What is needed to serve a version without this project: a container file and the model, and manifests."""
-    from headrace.deployment.targets import container, kubernetes, sagemaker, tree
-    from headrace.operations.export import check_export
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations.export import export_model
+    from headrace.operations.operation import At
 
-    with open_workspace(env) as workspace:
-        registry = workspace.registry
-        registry.versions(name)  # says which models there are when this is none
-        chosen = registry.get(name, version) if version is not None else registry.current(name, "Production")
-        if chosen is None:
-            raise NotFoundError("version in Production of model", name, (), hint="Name one with --version.")
-        check_export(workspace, chosen, into)
-        target = {"container": container, "kubernetes": kubernetes, "sagemaker": sagemaker}[to].TARGET
-        online = workspace.environment.online_address
-        done = tree.export(chosen, workspace.home(name), into, online=online, said=target.texts(chosen))
-    steps = target.steps(chosen, into)
+    report = export_model(At(env=env), name, to=to, into=into, version=version)
     if as_json:
-        told = {"model": chosen.model, "version": chosen.version, "to": to, "into": str(into)}
-        emit({**told, "files": done.files, "steps": steps})
+        emit({key: value for key, value in vars(report).items() if key != "features"})
         return
-    say(f"{chosen.name} for {to}: {len(done.files)} files in {into}")
-    if done.features:
+    say(f"{report.model}/{report.version} for {to}: {len(report.files)} files in {into}")
+    if report.features:
         say("its features are those of now: a container does not follow `headrace run publish`; a Redis does")
     say("Next:")
-    for step in steps:
+    for step in report.steps:
         say(f"  {bold(step)}")
-
-
-def _slices(workspace: Workspace, version: Version) -> list[dict[str, object]]:
-    """The metrics of each slice of the test rows, a line a slice."""
-    from headrace.training.evaluation import TABLE
-
-    if not workspace.lakehouse.exists(TABLE, own=True):
-        return []
-    kept = workspace.lakehouse.snapshot(TABLE).to_arrow().to_pylist()
-    mine = [row for row in kept if row["run_id"] == version.run_id and row["slice_key"]]
-    found: dict[tuple[str, str], dict[str, object]] = {}
-    for row in mine:
-        line = found.setdefault(
-            (row["slice_key"], row["slice_value"]),
-            {"slice": f"{row['slice_key']} {row['slice_value']}", "rows": row["rows"]},
-        )
-        line[row["metric"]] = row["value"]
-    return list(found.values())
-
-
-def _row(version: Version) -> dict[str, object]:
-    return {
-        "model": version.model,
-        "version": version.version,
-        "stage": version.stage,
-        "metrics": version.metrics,
-        "fit_from": version.fit_from,
-        "fit_to": version.fit_to,
-        "code": version.code,
-        "inputs": version.inputs,
-        "run_id": version.run_id,
-        "model_uri": version.model_uri,
-        "artifact_hash": version.artifact_hash,
-        "created": version.created,
-    }

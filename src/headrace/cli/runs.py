@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from headrace.cli import output
 from headrace.cli.commands import Commands
 from headrace.cli.output import bold, emit, env_option, facts, json_option, put, say, table
-
-if TYPE_CHECKING:
-    from headrace.jobs.records import RunRecord
 
 
 @click.group(name="runs", cls=Commands)
@@ -25,18 +20,17 @@ def command() -> None:
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 def list_(env: str | None, as_json: bool, limit: int) -> None:
     """The latest runs, newest first."""
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations.operation import At
+    from headrace.operations.runs import list_runs
 
-    with open_workspace(env) as workspace:
-        workspace.ledger.sweep()
-        rows = [_row(run) for run in workspace.ledger.runs(limit=limit)]
+    listing = list_runs(At(env=env), limit=limit)
     if as_json:
-        emit(rows)
+        emit([run.to_json() for run in listing.runs])
         return
     table(
-        [{**row, "seconds": _seconds(row["seconds"])} for row in rows],
+        [{**vars(run), "seconds": _seconds(run.seconds)} for run in listing.runs],
         ("run", "job", "status", "started", "seconds", "error"),
-        empty=f"no runs yet. Next: headrace run refresh --env {workspace.environment.name}",
+        empty=f"no runs yet. Next: headrace run refresh --env {listing.env}",
     )
 
 
@@ -46,27 +40,18 @@ def list_(env: str | None, as_json: bool, limit: int) -> None:
 @json_option
 def show(run: str, env: str | None, as_json: bool) -> None:
     """One run and its steps; RUN may be the beginning of an id."""
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations.operation import At
+    from headrace.operations.runs import show_run
 
-    with open_workspace(env) as workspace:
-        record = workspace.ledger.run(run)
-        steps = [
-            {
-                "step": step.name,
-                "status": step.status,
-                "seconds": (step.ended - step.started).total_seconds() if step.ended else None,
-                "says": (step.output or {}).get("says") or step.error,
-                "output": step.output,
-            }
-            for step in workspace.ledger.steps(record.id)
-        ]
+    details = show_run(At(env=env), run)
     if as_json:
-        emit({**_row(record), "steps": steps})
+        emit(details.to_json())
         return
-    facts({**_row(record), "seconds": _seconds(_row(record)["seconds"])})
+    attributes = {name: value for name, value in vars(details).items() if name != "steps"}
+    facts({**attributes, "seconds": _seconds(details.seconds)})
     put()
     table(
-        [{**step, "seconds": _seconds(step["seconds"])} for step in steps],
+        [{**vars(step), "seconds": _seconds(step.seconds)} for step in details.steps],
         ("step", "status", "seconds", "says"),
         empty="no steps",
     )
@@ -78,22 +63,21 @@ def show(run: str, env: str | None, as_json: bool) -> None:
 @json_option
 def logs(run: str, env: str | None, as_json: bool) -> None:
     """All that the steps of a run had to say, and what was printed meanwhile: each line whole."""
-    from headrace.workspace.workspace import open_workspace
+    from headrace.operations.operation import At
+    from headrace.operations.runs import show_run_log
 
-    with open_workspace(env) as workspace:
-        record = workspace.ledger.run(run)
-        rows = [{"at": line.at, "step": line.step, "line": line.line} for line in workspace.ledger.logs(record.id)]
+    log = show_run_log(At(env=env), run)
     if as_json:
-        emit(rows)
+        emit([line.to_json() for line in log.lines])
         return
-    if not rows:
+    if not log.lines:
         say("no log lines")
-    room = max((len(str(row["step"])) for row in rows), default=0)
-    for row in rows:
-        put(f"{output.show(row['at'])}  {row['step']:<{room}}  {row['line']}".rstrip())
-    if record.status in ("failed", "interrupted") and record.acknowledged_by is None:
+    room = max((len(line.step) for line in log.lines), default=0)
+    for line in log.lines:
+        put(f"{output.show(line.at)}  {line.step:<{room}}  {line.line}".rstrip())
+    if log.run.needs_a_person:
         where = f" --env {env}" if env else ""
-        say(f"Mended, or nothing left to do? {bold(f'headrace runs acknowledge {record.id} --reason …{where}')}")
+        say(f"Mended, or nothing left to do? {bold(f'headrace runs acknowledge {log.run.run} --reason …{where}')}")
 
 
 @command.command()
@@ -102,37 +86,19 @@ def logs(run: str, env: str | None, as_json: bool) -> None:
 @env_option
 @json_option
 def acknowledge(run: str, reason: str, env: str | None, as_json: bool) -> None:
-    """You have seen that a run failed, and nothing is left to do: `headrace status` does not tell of it any more."""
-    from headrace.workspace.workspace import open_workspace
+    """You have seen that a run failed, and nothing is left to do: `headrace status` does not show it any more."""
+    from headrace.operations.operation import At
+    from headrace.operations.runs import acknowledge_run
 
-    with open_workspace(env) as workspace:
-        found = workspace.ledger.acknowledge(run, by=workspace.access.me().name, reason=reason)
+    report = acknowledge_run(At(env=env), run, reason=reason)
     if as_json:
-        emit(_row(found))
+        emit(report.to_json())
     else:
         say(
-            f"run {found.id} of {found.job} is acknowledged by {found.acknowledged_by}. Next: {bold('headrace status')}"
+            f"run {report.run} of {report.job} is acknowledged by {report.acknowledged_by}. "
+            f"Next: {bold('headrace status')}"
         )
 
 
-def _seconds(value: object) -> str:
-    return f"{value:.1f}" if isinstance(value, float) else "-"
-
-
-def _row(run: RunRecord) -> dict[str, object]:
-    return {
-        "run": run.id,
-        "job": run.job,
-        "status": run.status,
-        "started": run.started,
-        "ended": run.ended,
-        "seconds": (run.ended - run.started).total_seconds() if run.ended else None,
-        "attempt": run.attempt,
-        "code": run.code,
-        "owner": run.owner,
-        "by": run.by,
-        "params": run.params,
-        "error": run.error,
-        "acknowledged_by": run.acknowledged_by,
-        "reason": run.reason,
-    }
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

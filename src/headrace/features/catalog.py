@@ -32,9 +32,14 @@ class CatalogEntry:
     features: tuple[str, ...]
     used_by: tuple[str, ...]
 
-    def as_row(self) -> dict[str, object]:
-        """For a table or JSON."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogColumn:
+    """A column of a feature table: its Arrow type, and the percentage of rows in which it is null (None without rows)."""
+
+    column: str
+    type: str
+    null_percent: float | None
 
 
 def catalog(
@@ -52,8 +57,8 @@ def catalog(
 
 def describe(
     declared: Sequence[FeatureTable], users: Mapping[str, Sequence[str]], lakehouse: Lakehouse, name: str
-) -> tuple[CatalogEntry, list[dict[str, object]]]:
-    """One feature table, and for each column its type and the share of rows where it is null.
+) -> tuple[CatalogEntry, list[CatalogColumn]]:
+    """One feature table and its columns; there are none until it was refreshed.
 
     Raises:
         NotFoundError: no such feature table; suggests the nearest.
@@ -69,11 +74,11 @@ def describe(
     with lakehouse.connect({name: None}) as connection:
         total, *filled = connection.execute(f"select count(*), {counts} from {quoted(name)}").fetchall()[0]
     return entry, [
-        {
-            "column": field.name,
-            "type": str(field.type),
-            "null_percent": round(100 * (1 - count / total), 2) if total else None,
-        }
+        CatalogColumn(
+            column=field.name,
+            type=str(field.type),
+            null_percent=round(100 * (1 - count / total), 2) if total else None,
+        )
         for field, count in zip(schema, filled, strict=True)
     ]
 

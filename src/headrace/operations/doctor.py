@@ -14,6 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from headrace.core.errors import HeadraceError
 from headrace.operations.left_running import left_running
+from headrace.operations.operation import operation
+from headrace.operations.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +28,15 @@ _RUNS = {"any": "any code", "commit": "committed code", "release": "releases"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckFinding:
-    """One check. `way` is the next step when it is not well."""
+class CheckFinding(Record):
+    """What one check found.
+
+    Attributes:
+        check: what was looked at.
+        result: `ok`, `warning` or `failed`.
+        found: what is there, in words.
+        way: the next step; empty where all is well.
+    """
 
     check: str
     result: Literal["ok", "warning", "failed"]
@@ -35,8 +44,13 @@ class CheckFinding:
     way: str = ""
 
 
-def examine(workspace: Workspace) -> Iterator[CheckFinding]:
-    """Runs every check, in the order in which they build on each other."""
+@operation("doctor")
+def examine(workspace: Workspace) -> list[CheckFinding]:
+    """Runs every check, in the order in which they build on each other. Whoever acts need not be known: that is a finding."""
+    return list(_checks(workspace))
+
+
+def _checks(workspace: Workspace) -> Iterator[CheckFinding]:
     yield _python()
     yield _libraries()
     yield _mlflow()

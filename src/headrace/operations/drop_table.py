@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -10,12 +11,50 @@ from sqlalchemy.exc import SQLAlchemyError
 from headrace.core.errors import HeadraceError, RefusedError
 from headrace.core.failpoints import reach
 from headrace.operations.in_use import alone
+from headrace.operations.operation import operation
+from headrace.operations.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from headrace.environments.config import Environment
     from headrace.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropPlan(Record):
+    """What would be taken away.
+
+    Attributes:
+        table: its name.
+        env: the environment.
+        rows: the number of rows in its latest version.
+        version: the number of its latest Delta version.
+        dependents: what depends on it, a clause each: tables, models, their versions, the online store.
+    """
+
+    table: str
+    env: str
+    rows: int
+    version: int
+    dependents: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropReport(Record):
+    """What was taken away.
+
+    Attributes:
+        table: the name that was asked for.
+        env: the environment.
+        dropped: the names of the tables that are gone: this one, and the rows that its expectations set apart.
+        dependents: what depended on it, a clause each.
+    """
+
+    table: str
+    env: str
+    dropped: tuple[str, ...]
+    dependents: tuple[str, ...]
 
 
 def check_dev(environment: Environment, what: str) -> None:
@@ -32,7 +71,7 @@ def check_dev(environment: Environment, what: str) -> None:
         )
 
 
-def dependents(workspace: Workspace, name: str) -> list[str]:
+def _dependents(workspace: Workspace, name: str) -> list[str]:
     """What depends on a table, a line each: tables, models, their versions, the online store."""
     found = [
         f"version {number} ({stage}) of model {model} cites it" for model, number, stage in _citing(workspace, name)
@@ -74,33 +113,53 @@ def _citing(workspace: Workspace, name: str) -> list[tuple[str, int, str]]:
     ]
 
 
-def drop(workspace: Workspace, name: str) -> list[str]:
-    """Takes a table away, and what its expectations set apart; gives their names.
+@operation("table drop", of="name")
+def drop_table(workspace: Workspace, name: str, *, confirm: Callable[[DropPlan], None] | None = None) -> DropReport:
+    """Takes a table away for good, in an environment for development, and the rows that its expectations set apart.
+
+    Args:
+        workspace: the environment.
+        name: of the table.
+        confirm: called before anything is removed; it raises to prevent that. None: nobody is asked.
 
     Raises:
-        RefusedError: the environment is not for development, or the table is another environment's; whoever runs this may not.
-        BusyError: something runs that may write it.
+        RefusedError: the environment is not for development, or the table belongs to another one.
+        BusyError: something runs that may write the table.
         NotFoundError: there is no such table.
     """
-    from headrace.access.audit import record
-    from headrace.access.rights import roles
-    from headrace.lakehouse.declarations import quarantine_name
-
     environment = workspace.environment
     check_dev(environment, "`headrace table drop`")
-    me = workspace.access.me()
-    me.require(*roles("table drop"), to=f"drop {name}")
-    found = workspace.lakehouse.snapshot(name)
-    if found.env != environment.name:
-        raise RefusedError(
-            f"{name!r} is a table of {found.env!r} that {environment.name!r} only reads. Nothing was removed."
-        )
+    snapshot = workspace.lakehouse.snapshot(name)
+    plan = DropPlan(
+        table=name,
+        env=environment.name,
+        rows=snapshot.rows(),
+        version=snapshot.version,
+        dependents=tuple(_dependents(workspace, name)),
+    )
+    if confirm is not None:
+        confirm(plan)
+    return DropReport(
+        table=name, env=environment.name, dropped=tuple(_drop(workspace, name)), dependents=plan.dependents
+    )
+
+
+def _drop(workspace: Workspace, name: str) -> list[str]:
+    """Takes the tables away; returns their names."""
+    from headrace.access.audit import record
+    from headrace.lakehouse.declarations import quarantine_name
+
+    env = workspace.environment.name
+    snapshot = workspace.lakehouse.snapshot(name)
+    if snapshot.env != env:
+        raise RefusedError(f"{name!r} is a table of {snapshot.env!r} that {env!r} only reads. Nothing was removed.")
+    me = workspace.access.me().name
     names = [each for each in (name, quarantine_name(name)) if workspace.lakehouse.exists(each, own=True)]
     with alone(workspace, "drop a table"):
         for each in names:
             there = workspace.lakehouse.snapshot(each)
             with workspace.state.begin() as connection:
-                record(connection, me.name, "table.dropped", each, {"version": there.version, "id": there.id})
+                record(connection, me, "table.dropped", each, {"version": there.version, "id": there.id})
             workspace.lakehouse.drop(each)
             reach(f"table.dropped:{each}")
     return names

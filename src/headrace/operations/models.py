@@ -1,0 +1,362 @@
+"""Models and their versions: which there are, one with its evidence, its history, and what it was compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from headrace.access import people
+from headrace.operations.operation import operation
+from headrace.operations.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from datetime import datetime
+
+    from headrace.registry.records import Rejection, Stage, StageChange, Version
+    from headrace.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionReport(Record):
+    """A version of a model.
+
+    Attributes:
+        model: its name.
+        version: its number.
+        stage: `None`, `Staging`, `Production` or `Archived`.
+        metrics: metric → its value on the test rows; None where it has none there.
+        fit_from: the moment of the first decision that it was fitted on, ISO 8601.
+        fit_to: the moment of the last one.
+        code: commit, or the digest of a working tree.
+        inputs: table → the number of the Delta version that it was made from.
+        run_id: of the MLflow run.
+        model_uri: where MLflow keeps it.
+        artifact_hash: of all files of its package.
+        created: when it was registered.
+    """
+
+    model: str
+    version: int
+    stage: Stage
+    metrics: Mapping[str, float | None]
+    fit_from: str
+    fit_to: str
+    code: str
+    inputs: Mapping[str, int]
+    run_id: str
+    model_uri: str
+    artifact_hash: str
+    created: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionList(Record):
+    """The versions of an environment's models.
+
+    Attributes:
+        env: the environment.
+        versions: by model, and by number within a model.
+    """
+
+    env: str
+    versions: tuple[VersionReport, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageReport(Record):
+    """A version came to a stage.
+
+    Attributes:
+        at: when.
+        stage: `None`, `Staging`, `Production` or `Archived`.
+        by: who moved it, or registered it.
+        reason: why.
+    """
+
+    at: datetime
+    stage: Stage
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RejectionReport(Record):
+    """A request for a version was rejected.
+
+    Attributes:
+        request: its id.
+        version: the number of the version.
+        to: the stage that was requested.
+        at: when it was rejected.
+        by: the names of those who rejected it, separated by commas.
+        reason: why.
+        reopened_by: who has allowed it to be requested again; None where nobody has.
+        because: why they have; None where nobody has.
+    """
+
+    request: int
+    version: int
+    to: Stage
+    at: datetime
+    by: str
+    reason: str
+    reopened_by: str | None
+    because: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceReport(Record):
+    """How good a version is on a part of the test rows.
+
+    Attributes:
+        key: the column that divides the rows.
+        value: of that column, as text.
+        rows: the number of rows.
+        metrics: metric → its value on these rows; None where it has none there.
+    """
+
+    key: str
+    value: str
+    rows: int
+    metrics: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionDetails(VersionReport):
+    """A version of a model with its way and its evidence.
+
+    Attributes:
+        stages: to which it came, the earliest first.
+        rejected: requests for it that were rejected.
+        slices: of the test rows, as the model's evaluation declares them.
+    """
+
+    stages: tuple[StageReport, ...]
+    rejected: tuple[RejectionReport, ...]
+    slices: tuple[SliceReport, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person(Record):
+    """Whoever did something.
+
+    Attributes:
+        name: by which the environment knows them.
+        simulated: whether they stand for a person who does not exist, as in a demonstration.
+    """
+
+    name: str
+    simulated: bool
+
+    @property
+    def label(self) -> str:
+        """The name as people read it: a simulated person is labelled."""
+        return people.label(self.name, [self.name] if self.simulated else [])
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryEntry(Record):
+    """A version came to a stage, or a request for it was rejected.
+
+    Attributes:
+        at: when.
+        version: the number of the version.
+        stage: to which it came; None where a request was rejected.
+        by: who moved it, registered it or rejected the request.
+        reason: why, in words.
+        decision: the id of the decision by which it was moved; None where it took none.
+        rejected: the stage that was requested and refused; None where it came to a stage.
+        decided_by: who approved that decision; nobody where it took none.
+    """
+
+    at: datetime
+    version: int
+    stage: Stage | None
+    by: tuple[Person, ...]
+    reason: str
+    decision: int | None
+    rejected: Stage | None
+    decided_by: tuple[Person, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonReport(Record):
+    """What a gate found when a version was compared.
+
+    Attributes:
+        model: its name.
+        version: the number of the version, the challenger.
+        gate: as declared.
+        result: `passed`, `failed` or another result of a gate.
+        value: what the gate looks at, in the unit of its metric.
+        limit: that the value was held against; None where there is none.
+        reason: the result in words.
+        metric: the name of the metric.
+        champion: the number of the version in Production then; None: a constant prediction.
+        champion_value: its metric on the compared decisions.
+        challenger_value: the challenger's metric on the same decisions.
+        low: the lower end of the confidence interval of `value`.
+        high: its upper end.
+        alpha: the probability that the interval does not hold the true value.
+        rows: the number of compared decisions.
+        since: the moment of the first one, ISO 8601.
+        until: the moment of the last one.
+    """
+
+    model: str
+    version: int
+    gate: str
+    result: str
+    value: float | None
+    limit: float | None
+    reason: str | None
+    metric: str | None
+    champion: int | None
+    champion_value: float | None
+    challenger_value: float | None
+    low: float | None
+    high: float | None
+    alpha: float | None
+    rows: int | None
+    since: str | None
+    until: str | None
+
+
+@operation("model list")
+def list_versions(workspace: Workspace) -> VersionList:
+    """Every version of every model."""
+    versions = tuple(report_version(version) for version in workspace.registry.versions())
+    return VersionList(env=workspace.environment.name, versions=versions)
+
+
+@operation("model show", of="name")
+def show_version(workspace: Workspace, name: str, *, version: int | None = None) -> VersionDetails:
+    """One version of a model.
+
+    Args:
+        workspace: the environment.
+        name: of the model.
+        version: its number; None: the newest.
+
+    Raises:
+        NotFoundError: there is no such model or version.
+    """
+    registry = workspace.registry
+    versions = registry.versions(name)
+    record = registry.get(name, version or versions[-1].version)
+    return VersionDetails(
+        **vars(report_version(record)),
+        stages=tuple(
+            StageReport(at=change.at, stage=change.stage, by=change.by, reason=change.reason)
+            for change in registry.history(name, record.version)
+        ),
+        rejected=tuple(
+            RejectionReport(**vars(rejection)) for rejection in registry.requests.rejections(name, record.version)
+        ),
+        slices=tuple(_slices(workspace, record)),
+    )
+
+
+@operation("model history", of="name")
+def show_model_history(workspace: Workspace, name: str) -> list[HistoryEntry]:
+    """Every stage to which a version of a model came, and every request that was rejected, the earliest first.
+
+    Raises:
+        NotFoundError: there is no such model.
+    """
+    registry = workspace.registry
+    registry.versions(name)  # an unknown model is answered with those that there are
+    simulated = workspace.access.simulated()
+    entries = [_moved(workspace, change, simulated) for change in registry.history(name)]
+    entries += [_rejected(rejection, simulated) for rejection in registry.requests.rejections(name)]
+    return sorted(entries, key=lambda entry: entry.at)
+
+
+@operation("model compare", of="name")
+def list_comparisons(workspace: Workspace, name: str) -> list[ComparisonReport]:
+    """What each version of a model was compared with, on which decisions, and the results, by version.
+
+    Raises:
+        NotFoundError: there is no such model.
+    """
+    from headrace.deployment.comparison import TABLE
+
+    workspace.registry.versions(name)  # an unknown model is answered with those that there are
+    if not workspace.lakehouse.exists(TABLE, own=True):
+        return []
+    rows = workspace.lakehouse.snapshot(TABLE).to_arrow().drop_columns(["comparison_id"]).to_pylist()
+    return sorted((ComparisonReport(**row) for row in rows if row["model"] == name), key=lambda row: row.version)
+
+
+def report_version(version: Version) -> VersionReport:
+    """A version as it is shown."""
+    return VersionReport(
+        model=version.model,
+        version=version.version,
+        stage=version.stage,
+        metrics=version.metrics,
+        fit_from=version.fit_from,
+        fit_to=version.fit_to,
+        code=version.code,
+        inputs=version.inputs,
+        run_id=version.run_id,
+        model_uri=version.model_uri,
+        artifact_hash=version.artifact_hash,
+        created=version.created,
+    )
+
+
+def _moved(workspace: Workspace, change: StageChange, simulated: Collection[str]) -> HistoryEntry:
+    decided = () if change.decision is None else workspace.registry.requests.decided(change.decision).by
+    return HistoryEntry(
+        at=change.at,
+        version=change.version,
+        stage=change.stage,
+        by=_people(change.by.split(", "), simulated),
+        reason=change.reason,
+        decision=change.decision,
+        rejected=None,
+        decided_by=_people(decided, simulated),
+    )
+
+
+def _rejected(rejection: Rejection, simulated: Collection[str]) -> HistoryEntry:
+    """A rejection as an entry of the history: the version came to no stage."""
+    reason = f"request {rejection.request} rejected: {rejection.reason}"
+    if rejection.reopened_by:
+        reason += f"; re-opened by {rejection.reopened_by}: {rejection.because}"
+    return HistoryEntry(
+        at=rejection.at,
+        version=rejection.version,
+        stage=None,
+        by=_people(rejection.by.split(", "), simulated),
+        reason=reason,
+        decision=None,
+        rejected=rejection.to,
+        decided_by=(),
+    )
+
+
+def _people(names: Collection[str], simulated: Collection[str]) -> tuple[Person, ...]:
+    return tuple(Person(name=name, simulated=name in simulated) for name in names)
+
+
+def _slices(workspace: Workspace, version: Version) -> list[SliceReport]:
+    """The slices of the test rows with their metrics, in the order in which they were evaluated."""
+    from headrace.training.evaluation import TABLE
+
+    if not workspace.lakehouse.exists(TABLE, own=True):
+        return []
+    kept = workspace.lakehouse.snapshot(TABLE).to_arrow().to_pylist()
+    rows: dict[tuple[str, str], int] = {}
+    metrics: dict[tuple[str, str], dict[str, float | None]] = {}
+    for row in kept:
+        if row["run_id"] == version.run_id and row["slice_key"]:
+            name = (row["slice_key"], row["slice_value"])
+            rows.setdefault(name, row["rows"])
+            metrics.setdefault(name, {})[row["metric"]] = row["value"]
+    return [
+        SliceReport(key=key, value=value, rows=count, metrics=metrics[key, value])
+        for (key, value), count in rows.items()
+    ]

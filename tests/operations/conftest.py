@@ -1,0 +1,16 @@
+import shutil
+
+import pytest
+from tests.operations import loop_project
+
+
+@pytest.fixture(scope="session")
+def deployed(headrace, tmp_path_factory):
+    """A project with a version in Production, to be read."""
+    return loop_project.build(headrace, tmp_path_factory.mktemp("deployed") / "mini")
+
+
+@pytest.fixture
+def project(deployed, tmp_path):
+    """A copy of it, to be changed."""
+    return shutil.copytree(deployed, tmp_path / "mini", symlinks=True)
