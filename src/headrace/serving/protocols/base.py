@@ -110,7 +110,10 @@ class ServingProtocol(ABC):
             names = [each[1:-1] for each in path.split("/") if each.startswith("{")]
             if route.predicts:
                 answer = {"description": f"An answer of {self.name}.", "content": {self.kind: {}}}
-                method, operation = "post", asks(f"Predictions by {self.name}.", {"application/json": {}}, answer)
+                method, operation = (
+                    "post",
+                    asks(f"Predictions by {self.name}.", {"application/json": {}}, answer, error=self.error),
+                )
             else:
                 method, operation = "get", gets(f"What {self.name} tells of the server.")
             if names:
