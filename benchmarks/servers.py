@@ -191,7 +191,8 @@ def constant(kind: str, port: int) -> None:
     said = b'{"predictions":[{"probability":0.5}]}'
 
     async def ours() -> None:
-        from headrace.serving.connection import ConnectionLimits, Listener
+        from headrace.serving.limits import ConnectionLimits
+        from headrace.serving.listener import Listener
         from headrace.serving.messages import Answer
 
         class App:

@@ -9,8 +9,10 @@ from urllib.parse import parse_qs
 
 import uvloop
 
-from headrace.serving.connection import ConnectionLimits, Listener
+from headrace.serving.limits import ConnectionLimits
+from headrace.serving.listener import Listener
 from headrace.serving.messages import Answer, refusal
+from headrace.serving.routes import KNOWN
 
 QUICK = ConnectionLimits(body=10_000, head=4_000, connections=20, read=0.6, idle=0.9, write=0.8)
 
@@ -37,6 +39,9 @@ class Echo:
 
     def answered(self, path, method, status):
         self.counted.append((path, method, status))
+
+    def refusal(self, path, status, message):
+        return KNOWN.refusal(path, status, message)
 
     def vital(self, path):
         return path == "/health"

@@ -12,7 +12,8 @@ from tests.serving.listening import connected, one, told, until
 from tests.serving.test_server import ROW
 from tests.serving.test_soak import memory
 
-from headrace.serving.connection import SMALL, Connection, ConnectionLimits
+from headrace.serving.connection import Connection
+from headrace.serving.limits import SMALL, ConnectionLimits
 
 MB = 2**20
 LARGE = ConnectionLimits(body=MB, read=20.0)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from headrace.serving.connection import SPARE
+from headrace.serving.admission import SPARE
 
 from .listening import QUICK, all_of, connected, head_of, one, told, until
 

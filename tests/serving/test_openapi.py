@@ -10,13 +10,12 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 from tests.serving.conftest import serving
 
-from headrace.serving.api_keys import OPEN
-from headrace.serving.app import PREDICTING
-from headrace.serving.info_routes import GETS
+from headrace.serving.openapi import TOLD
 
 MODELS = ("/v2/models/late", "/v2/models/late/versions/1")
-POSTS = {*PREDICTING, *(f"{path}/infer" for path in MODELS)}
-ROUTES = {*GETS, *POSTS, *MODELS, *(f"{path}/ready" for path in MODELS)}
+OPEN = ("/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready")
+POSTS = {"/invocations", "/predict", *(f"{path}/infer" for path in MODELS)}
+ROUTES = {*TOLD, "/v2", *OPEN, *POSTS, *MODELS, *(f"{path}/ready" for path in MODELS)}
 QUICKLY = settings(
     max_examples=40,
     deadline=None,

@@ -113,7 +113,7 @@ def _line(request: Request, seen: Observation, answer: Answer | None) -> bytes:
         "status": None if answer is None else answer.status,
         "duration_ms": round(seconds * 1000, 3),
         "request_bytes": seen.size,
-        "response_bytes": 0 if answer is None or request.method == "HEAD" else len(answer.body),
+        "response_bytes": 0 if answer is None or request.method == "HEAD" else len(answer.body) + seen.streamed,
         "request_id": caller.get("request") or seen.id or None,
         "traceparent": caller.get("trace"),
         "token": request.token,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from headrace.access import api_keys
 from headrace.core.clock import now
 from headrace.core.errors import DataError
-from headrace.serving.protocols.prediction_request import RefusedRequestError
+from headrace.serving.messages import RefusedRequestError
 from headrace.serving.terminal import tell
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from headrace.serving.messages import Request
 
-OPEN = ("/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready")
+METRICS = "/metrics"
 
 
 class ApiKeys:
@@ -31,7 +31,7 @@ class ApiKeys:
 
     def __init__(self, file: Path, *, metrics: bool = False) -> None:
         self.file = file
-        self._open = (*OPEN, "/metrics") if metrics else OPEN
+        self._open_metrics = metrics
         self._mark = self._marked()
         self._known = {each.hash: each for each in api_keys.read(file)}
 
@@ -41,7 +41,9 @@ class ApiKeys:
         Raises:
             RefusedRequestError: there is none, it is unknown or expired, or not good for this.
         """
-        if request.path in self._open:
+        if request.match is not None and request.match.route.open:
+            return None
+        if request.path == METRICS and self._open_metrics:
             return None
         scheme, _, text = request.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         token = self._known.get(api_keys.hashed(text.strip())) if scheme.lower() == "bearer" else None
@@ -49,7 +51,7 @@ class ApiKeys:
             raise RefusedRequestError(
                 401, "a valid token is needed: 'authorization: Bearer hr_…'.", b"www-authenticate: Bearer\r\n"
             )
-        wanted = "metrics" if request.path == "/metrics" and not predicts else "predict"
+        wanted = "metrics" if request.path == METRICS and not predicts else "predict"
         if wanted not in token.scopes:
             raise RefusedRequestError(403, f"this token is not good for {wanted!r}.")
         return token.name

@@ -1,9 +1,6 @@
-"""Requests to answers. No routing framework: the path is the code.
+"""Requests to answers: lets them in, asks the protocol of their path to read and to write, and the versions at work to predict.
 
-POST /invocations                    full rows, as MLflow's scoring server takes them
-POST /predict                        keys and request columns; features come from the online store
-POST /v2/models/<name>/infer         tensors, by Open Inference V2; GET tells of the model
-GET  /health  /ready  /ping  /version  /metrics  /openapi.json
+What paths there are is said by the protocols (`protocols.known`) and by `routes`.
 """
 
 from __future__ import annotations
@@ -13,6 +10,7 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.core.clock import duration
@@ -22,31 +20,30 @@ from headrace.serving.caller import said
 from headrace.serving.codec import BadRequestError
 from headrace.serving.engine import MicroBatcher
 from headrace.serving.inflate import CODED, inflated
-from headrace.serving.info_routes import VITAL, about, pinned
+from headrace.serving.info_routes import about
 from headrace.serving.log import Log
 from headrace.serving.log_writer import Writing
-from headrace.serving.messages import Answer, refusal
+from headrace.serving.messages import Answer, RefusedRequestError
 from headrace.serving.metrics import Counters
-from headrace.serving.protocols import mlflow, native, v2
-from headrace.serving.protocols.prediction_request import RefusedRequestError, RequestPart
-from headrace.serving.routes import METHODS, OTHER, PLAIN, route
+from headrace.serving.routes import KNOWN, METHODS, OTHER
+from headrace.serving.streaming import StreamedAnswer
 from headrace.serving.terminal import tell
-from headrace.serving.traffic import named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
     from contextlib import AbstractContextManager
 
     from headrace.serving.api_keys import ApiKeys
-    from headrace.serving.messages import PendingResponse, Request
+    from headrace.serving.messages import Event, PendingResponse, Request
     from headrace.serving.observation import Observation
+    from headrace.serving.protocols.base import ServingProtocol
+    from headrace.serving.protocols.prediction_request import RequestPart
+    from headrace.serving.routes import RouteTable
     from headrace.serving.shadow import Shadows
     from headrace.serving.traffic import ServedTraffic
 
 Status = Literal["ready", "waiting", "withdrawn", "stuck", "log full", "no features", "draining"]
 NOTHING = "nothing is in Production yet. Next: headrace run deploy"
-PREDICTING = ("/invocations", "/predict")
-ENTITY = b"x-headrace-entity"
 LOOKING_UP = 8  # requests at the same time, where the online store is not on this machine
 
 
@@ -55,6 +52,7 @@ class App:
 
     Attributes:
         traffic: the versions at work; replaced in one assignment. None before something is in Production.
+        routes: the paths of the protocols at work, replaced together with `traffic`.
         log: of inferences.
         shadows: asked beside; None while there are none.
         tokens: who may ask; None for everybody who can reach the address.
@@ -69,6 +67,7 @@ class App:
         self.traffic: ServedTraffic | None = None
         self.trouble = NOTHING
         self.published: dict[str, str] | None = None
+        self.routes: RouteTable = KNOWN
         self.withdrawn = False
         self.draining = False
         self.tokens = tokens
@@ -121,50 +120,58 @@ class App:
     def admit(self, request: Request) -> Answer | None:
         """See messages.Answering."""
         path, began = request.path, time.perf_counter()
-        infers = path.startswith("/v2/models/") and path.endswith("/infer")
+        request.match = match = self.routes.find(path)
         try:
-            request.predicts = infers or path in PREDICTING
+            request.predicts = match is not None and match.route.predicts
             if self.tokens is not None:
                 request.token = self.tokens.check(request, predicts=request.predicts)
         except RefusedRequestError as refused:
-            return _failed(refused, path)
-        if not request.predicts:
+            return self._failed(refused, path)
+        if match is None or not request.predicts:
             return None
         try:
             traffic = self._admit(request)
-            if infers:
-                pinned(traffic, path)
+            self.routes.by_name[match.owner].check(traffic, match)
         except RefusedRequestError as refused:
-            self._counted([], refused.status, began, path)
-            return _failed(refused, path)
+            self._counted([], refused.status, began, match.route.pattern)
+            return self._failed(refused, path)
         return None
 
     def answer(self, request: Request) -> Answer | PendingResponse:
         """See messages.Answering."""
         try:
-            return self._predict(request) if request.predicts else about(self, request)
+            match = request.match
+            protocol = self.routes.by_name.get(match.owner) if request.predicts and match is not None else None
+            if protocol is None or match is None:
+                return about(self, self.routes, request)
+            return self._predict(request, protocol, match.route.pattern)
         except Exception as error:  # noqa: BLE001  # whatever happens, the server stays
-            return _failed(error, request.path)
+            return self._failed(error, request.path)
 
     def answered(self, path: str, method: str, status: int) -> None:
         """See messages.Answering."""
-        key = path if path in PLAIN else route(path), method if method in METHODS else OTHER, status
+        key = self.routes.pattern(path), method if method in METHODS else OTHER, status
         http = self.counters.http
         http[key] = http.get(key, 0) + 1
 
     def vital(self, path: str) -> bool:
         """See messages.Answering."""
-        return path in VITAL
+        match = self.routes.find(path)
+        return match is not None and match.route.open
+
+    def refusal(self, path: str, status: int, message: str) -> Answer:
+        """See messages.Answering."""
+        return self.routes.refusal(path, status, message)
 
     # ------------------------------------------------------------------------------------------ predictions
 
-    def _predict(self, request: Request) -> Answer | PendingResponse:
+    def _predict(self, request: Request, protocol: ServingProtocol, pattern: str) -> Answer | PendingResponse:
         """At once where all of it is quick, or when the log has it; otherwise later, in threads."""
         began = time.perf_counter()
         parts: list[RequestPart] = []
         try:
             traffic = self._admit(request)
-            asked = _Asked(self, traffic, request, began)
+            asked = _Asked(self, traffic, request, protocol, pattern, began)
             parts, seen = asked.parts, request.seen
             if seen is not None:
                 asked.note(seen)
@@ -179,26 +186,29 @@ class App:
                 else:
                     with _call(seen, part):
                         part.answers = part.serving.predict(part.rows)
-            answer, records = asked.answered()
+            answer = asked.answered()
+            if answer.events is not None:
+                return self._stream_at_once(asked, answer)
+            records = asked.records()
             if records:
                 if traffic.manifest.serve.log == "required":
                     return self.writing.before(
                         answer,
                         records,
-                        lambda status: self._counted(parts, status, began, request.path),
-                        path=request.path,
+                        lambda status: self._counted(parts, status, began, pattern),
+                        partial(self.refusal, request.path),
                     )
                 self.writing.behind(records)
         except Exception as error:  # noqa: BLE001  # whatever a model does, the server stays
             if isinstance(error, ValueError | TypeError):
                 return asyncio.get_running_loop().create_task(self._explained(error, parts, request.path, began))
-            answer = _failed(error, request.path)
-        self._counted(parts, answer.status, began, request.path)
+            answer = self._failed(error, request.path)
+        self._counted(parts, answer.status, began, pattern)
         return answer
 
     async def _explained(self, error: Exception, parts: list[RequestPart], path: str, began: float) -> Answer:
-        answer = _failed(error, path, await self._without(error, parts))
-        self._counted(parts, answer.status, began, path)
+        answer = self._failed(error, path, await self._without(error, parts))
+        self._counted(parts, answer.status, began, self.routes.pattern(path))
         return answer
 
     async def _without(self, error: Exception, parts: list[RequestPart]) -> str:
@@ -220,14 +230,17 @@ class App:
             with self._under_way(token, limits.concurrency):
                 async with asyncio.timeout(duration(limits.timeout).total_seconds()):
                     await asyncio.gather(*(self._run(part, asked.traffic, asked.request.seen) for part in asked.parts))
-                    answer, records = asked.answered()
-                    if records:
-                        (self.writing.now if limits.log == "required" else self.writing.behind)(records)
+                    answer = asked.answered()
+                    required = limits.log == "required"
+                    if (required or answer.events is None) and (records := asked.records()):
+                        (self.writing.now if required else self.writing.behind)(records)
+            if answer.events is not None:
+                return answer._replace(events=self._streamed(asked, answer.events))
         except TimeoutError:
-            answer = refusal(503, f"there was no answer within {limits.timeout}.", path=asked.request.path)
+            answer = self.refusal(asked.request.path, 503, f"there was no answer within {limits.timeout}.")
         except Exception as error:  # noqa: BLE001  # whatever a model does, the server stays
-            answer = _failed(error, asked.request.path, await self._without(error, asked.parts))
-        self._counted(asked.parts, answer.status, asked.began, asked.request.path)
+            answer = self._failed(error, asked.request.path, await self._without(error, asked.parts))
+        self._counted(asked.parts, answer.status, asked.began, asked.pattern)
         return answer
 
     @contextmanager
@@ -271,6 +284,64 @@ class App:
             raise RefusedRequestError(503, f"{most} requests are waiting already.")
         return traffic
 
+    def _failed(self, error: Exception, path: str, without: str = "") -> Answer:
+        if isinstance(error, RefusedRequestError):
+            return self.routes.refusal(path, error.status, str(error), error.headers)
+        if isinstance(error, BadRequestError):
+            return self.refusal(path, 400, str(error))
+        if isinstance(error, UnavailableError | ConflictError):
+            tell(error)
+            return self.refusal(path, 503, "the online store cannot be read now; the server's log says more.")
+        if isinstance(error, DataError):
+            return self.refusal(path, 400, error.what)
+        tell("".join(traceback.format_exception(error)).rstrip())
+        if without:
+            return self.refusal(path, 422, f"{type(error).__name__} in the model; {without}.")
+        return self.refusal(path, 500, f"{type(error).__name__} in the model; the server's log says more.")
+
+    # ------------------------------------------------------------------------------------------ answers that stream
+
+    def _stream_at_once(self, asked: _Asked, answer: Answer) -> Answer | PendingResponse:
+        """A log that is required has the answers before the first event leaves; another one after the last event."""
+        limits, token = asked.traffic.manifest.serve, asked.request.token
+        if token is not None and self._by_token.get(token, 0) >= limits.concurrency:
+            raise RefusedRequestError(429, f"{limits.concurrency} requests of this token are under way already.")
+        assert answer.events is not None
+        records = asked.records() if limits.log == "required" else []
+        events = self._streamed(asked, answer.events)
+        answer = answer._replace(events=events)
+        if not records:
+            return answer
+        return self.writing.before(answer, records, events.settled, partial(self.refusal, asked.request.path))
+
+    def _streamed(self, asked: _Asked, events: AsyncGenerator[Event, None]) -> StreamedAnswer:
+        """The events of a protocol, which count as under way, in the time that is left, and are counted at their end."""
+        limits, token = asked.traffic.manifest.serve, asked.request.token
+
+        def ended(status: int) -> None:
+            self.in_flight -= 1
+            if token is not None:
+                self._by_token[token] -= 1
+            self._counted(asked.parts, status, asked.began, asked.pattern)
+            if limits.log != "required" and (records := asked.records()):
+                self.writing.behind(records)
+
+        self.in_flight += 1
+        if token is not None:
+            self._by_token[token] = self._by_token.get(token, 0) + 1
+        left = duration(limits.timeout).total_seconds() - (time.perf_counter() - asked.began)
+        return StreamedAnswer(
+            events,
+            until=asyncio.get_running_loop().time() + left,
+            failed=partial(self._failed_event, asked, limits.timeout),
+            ended=ended,
+        )
+
+    def _failed_event(self, asked: _Asked, timeout: str, error: Exception) -> Answer:
+        if isinstance(error, TimeoutError):
+            return self.refusal(asked.request.path, 503, f"there was no whole answer within {timeout}.")
+        return self._failed(error, asked.request.path)
+
     def counted(self) -> Counters:
         """What all processes at this port have counted."""
         return self.counters.plus(self.siblings())
@@ -281,7 +352,7 @@ class App:
         return f"{self.name}{self._count:x}"
 
     def _counted(self, parts: list[RequestPart], status: int, began: float, path: str) -> None:
-        seconds, path = time.perf_counter() - began, route(path)
+        seconds = time.perf_counter() - began
         if not parts:
             primary = self.traffic.primary.served if self.traffic else None
             self.counters.answered(
@@ -297,33 +368,25 @@ class App:
 class _Asked:
     """A request for predictions, from its body to its answer."""
 
-    __slots__ = ("app", "began", "caller", "features", "id", "infer", "parts", "path", "request", "traffic")
+    __slots__ = ("app", "began", "caller", "id", "parts", "pattern", "protocol", "request", "traffic")
 
-    def __init__(self, app: App, traffic: ServedTraffic, request: Request, began: float) -> None:
+    def __init__(
+        self, app: App, traffic: ServedTraffic, request: Request, protocol: ServingProtocol, pattern: str, began: float
+    ) -> None:
         self.app, self.traffic, self.request, self.began = app, traffic, request, began
-        self.id, self.path = app.number(), request.path
-        self.features = False
+        self.protocol, self.pattern = protocol, pattern
+        self.id = app.number()
         self.caller = said(request.headers)
         if request.token is not None:
             self.caller["token"] = request.token
-        self.infer: v2.Inference | None = None
         if CODED in request.headers:
             request = inflated(request, traffic.manifest.serve.max_body)
-        if self.path != "/invocations" and traffic.primary.shape == "whole":
-            raise RefusedRequestError(400, "this model takes no rows that are known here: ask it at /invocations.")
-        if self.path == "/predict":
-            self.parts, self.features = native.read(traffic, request, self.id)
-        else:
-            serving, assigned = traffic.of(named(request.headers.get(ENTITY), self.id))
-            if self.path == "/invocations":
-                rows = mlflow.read(serving, request)
-            else:
-                self.path = "/v2/infer"
-                if pinned(traffic, request.path):
-                    serving, assigned = traffic.primary, None
-                self.infer = v2.read(serving, request)
-                rows = self.infer.rows
-            self.parts = [RequestPart(serving, rows, divided=None if assigned is None else [assigned])]
+        if traffic.primary.shape == "whole" and not protocol.whole:
+            places = [each.pattern for one in app.routes.protocols if one.whole for each in one.routes if each.predicts]
+            raise RefusedRequestError(
+                400, f"this model takes no rows that are known here: ask it at {', '.join(places)}."
+            )
+        self.parts = protocol.read(traffic, request, self.id)
         most = traffic.manifest.serve.max_rows
         if sum([part.count for part in self.parts]) > most:
             raise RefusedRequestError(413, f"a request may have {most} rows.")
@@ -333,49 +396,39 @@ class _Asked:
         seen.id, seen.model = self.id, self.traffic.manifest.model
         seen.versions = [part.serving.served.version for part in self.parts]
 
-    def answered(self) -> tuple[Answer, list[bytes]]:
-        """What the parts answer, and the records of it for the log."""
-        logs = self.traffic.manifest.serve.log != "none"
-        ids = [part.ids(self.id) for part in self.parts] if logs or self.path == "/predict" else []
-        records: list[bytes] = []
-        if logs:
-            seconds = time.perf_counter() - self.began
-            log, split = self.app.log, self.traffic.split
-            for part, numbers in zip(self.parts, ids, strict=True):
-                record = log.answered(
-                    part, split, request_id=self.id, path=self.path, ids=numbers, seconds=seconds, caller=self.caller
-                )
-                if record is not None:
-                    records.append(record)
+    def answered(self) -> Answer:
+        """What the parts answer, as the protocol writes it."""
         if self.app.shadows is not None:
             self.app.shadows.ask(self.id, self.request)
         versions = ",".join([part.serving.number for part in self.parts])
         headers = f"x-headrace-version: {versions}\r\nx-headrace-request: {self.id}\r\n"
         headers = (headers if "request" in self.caller else f"{headers}x-request-id: {self.id}\r\n").encode()
-        if self.infer is not None:
-            return v2.write(self.parts[0], self.infer, self.id, headers), records
-        if self.path == "/predict":
-            body = native.write(self.traffic, self.parts, ids, features=self.features)
-        else:
-            body = mlflow.write(self.parts[0])
-        return Answer(200, body, headers=headers), records
+        status, body, kind, own, events = self.protocol.write(self.traffic, self.parts, self.id)
+        return Answer(status, body, kind, headers + own if own else headers, events)
+
+    def records(self) -> list[bytes]:
+        """What the log says of the request, a record for each part; none where it is not logged."""
+        if self.traffic.manifest.serve.log == "none":
+            return []
+        seconds = time.perf_counter() - self.began
+        log, split = self.app.log, self.traffic.split
+        match = self.request.match
+        path = match.route.logged if match is not None and match.route.logged else self.pattern
+        records: list[bytes] = []
+        for part in self.parts:
+            record = log.answered(
+                part,
+                split,
+                request_id=self.id,
+                path=path,
+                ids=part.ids(self.id),
+                seconds=seconds,
+                caller=self.caller,
+            )
+            if record is not None:
+                records.append(record)
+        return records
 
 
 def _call(seen: Observation, part: RequestPart) -> AbstractContextManager[None]:
     return seen.call(part.serving.served.version, part.serving.predictor.tier, len(part.rows))
-
-
-def _failed(error: Exception, path: str, without: str = "") -> Answer:
-    if isinstance(error, RefusedRequestError):
-        return refusal(error.status, str(error), error.headers, path=path)
-    if isinstance(error, BadRequestError):
-        return refusal(400, str(error), path=path)
-    if isinstance(error, UnavailableError | ConflictError):
-        tell(error)
-        return refusal(503, "the online store cannot be read now; the server's log says more.", path=path)
-    if isinstance(error, DataError):
-        return refusal(400, error.what, path=path)
-    tell("".join(traceback.format_exception(error)).rstrip())
-    if without:
-        return refusal(422, f"{type(error).__name__} in the model; {without}.", path=path)
-    return refusal(500, f"{type(error).__name__} in the model; the server's log says more.", path=path)

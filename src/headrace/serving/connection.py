@@ -12,22 +12,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from dataclasses import dataclass
-from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
 
 from headrace.serving import caller
-from headrace.serving.messages import Answer, Answering, PendingResponse, Request, refusal
+from headrace.serving.event_writer import EventWriter, forget
+from headrace.serving.limits import SMALL
+from headrace.serving.messages import Answer, PendingResponse, Request
 from headrace.serving.observation import Observation
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Iterable, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
+    from headrace.serving.admission import Admission
     from headrace.serving.cors import Cors
+    from headrace.serving.limits import ConnectionLimits
+    from headrace.serving.messages import Answering, Event
     from headrace.serving.observer import Observer
 
 STATUS = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
@@ -35,156 +37,20 @@ CLOSE = b"connection: close\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 ENCODINGS = (b"identity", b"gzip", b"x-gzip", b"deflate")  # of bodies; an app inflates them
 GONE = 499  # what a request is counted as whose caller has gone, as nginx has it
-LOOK = 0.25  # seconds between looks at connections that take too long
-LAST_CALL = 0.05  # seconds for what was sent before its caller could know
-SPARE = 64  # connections beyond the limit that may ask how the server is, and are told why they may not ask more
-TRICKLE = 1.0  # seconds in which a head must have come, when others wait for the connection
 LINGER = 2.0  # seconds in which a caller may read why it was refused, while it still sends
-SMALL = 2**16  # bytes of a body that is read to its end though it is refused, and for which there is always room
-TOGETHER = 8  # of the largest bodies may be kept at the same time
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConnectionLimits:
-    """Of connections.
+class Owner(Protocol):
+    """What a connection has of its listener; see Listener."""
 
-    Attributes:
-        body: bytes.
-        head: bytes of the first line and the headers together.
-        connections: at the same time.
-        read: seconds in which a request must have come, from its first byte to its last; and a connection's first byte.
-        idle: seconds that a connection may wait for its next request.
-        write: seconds in which a caller must take some of an answer, and all of the last one.
-    """
-
-    body: int = 16 * 2**20
-    head: int = 32 * 2**10
-    connections: int = 2_000
-    read: float = 10.0
-    idle: float = 75.0
-    write: float = 30.0
-
-    @property
-    def bodies(self) -> int:
-        """Bytes of all bodies that are kept at the same time; small ones beyond are still taken."""
-        return TOGETHER * self.body
-
-
-class Listener:
-    """Listens at an address, and looks after the connections.
-
-    Attributes:
-        limits: may be replaced at any time.
-        cors: whose pages may read answers; None for nobody's. May be replaced at any time.
-        observers: are told of each request that begins from now on; may be replaced at any time.
-        draining: answers still under way are the last ones of their connections.
-        held: bytes of bodies that are kept.
-    """
-
-    def __init__(self, app: Answering, limits: ConnectionLimits) -> None:
-        self.app, self.limits = app, limits
-        self.cors: Cors | None = None
-        self.observers: Sequence[Observer] = ()
-        self.draining = False
-        self.held = 0
-        self.date = b""
-        self.connections: dict[Connection, None] = {}  # in the order in which they came
-        self.spares: dict[Connection, None] = {}  # those of them that are beyond the limit
-        self._server: asyncio.Server | None = None
-        self._look: asyncio.Task[None] | None = None
-
-    async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None = None, shared: bool = False) -> None:
-        """Listens.
-
-        Args:
-            host: to listen at.
-            port: to listen at.
-            tls: for HTTPS.
-            shared: other processes listen at the same port, and the kernel divides connections among them.
-
-        Raises:
-            OSError: the address cannot be had.
-        """
-        self._dated()
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: Connection(self),
-            host,
-            port,
-            ssl=tls,
-            ssl_handshake_timeout=None if tls is None else self.limits.read,
-            reuse_port=shared or None,
-            backlog=1024,
-        )
-        self._look = asyncio.create_task(self._look_after())
-
-    async def stop(self, *, within: float) -> bool:
-        """Takes no new connection, answers what was asked, and closes; gives whether all was answered in time."""
-        assert self._server is not None
-        assert self._look is not None
-        self.draining = True
-        self._server.close()
-        until = time.monotonic() + within
-        await asyncio.sleep(LAST_CALL)
-        while self.connections and time.monotonic() < until:
-            for connection in list(self.connections):
-                connection.drained()
-            await asyncio.sleep(0.01)
-        left = any(connection.answering for connection in self.connections)
-        for connection in list(self.connections):
-            connection.transport.abort()
-        self._look.cancel()
-        return not left
-
-    async def _look_after(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK)
-            self._dated()
-            self._look_at_all()
-
-    def _look_at_all(self) -> None:
-        now = time.monotonic()
-        for connection in list(self.connections):
-            connection.look(now)
-
-    def take(self, connection: Connection) -> None:
-        """A new connection. When there are as many as may be, the one goes that has been silent for the longest time.
-
-        So nobody is locked out by who opens connections and says nothing, or little. Where all are at work, the new one is a
-        spare: it may ask how the server is.
-        """
-        full = len(self.connections) - len(self.spares) >= self.limits.connections
-        if full and (old := self._idlest((each for each in self.connections if each not in self.spares), TRICKLE)):
-            old.drop()
-        elif full:
-            if len(self.spares) >= SPARE and (old := self._idlest(self.spares, 0.0)):
-                old.drop()
-            if len(self.spares) >= SPARE:
-                connection.transport.abort()
-                return
-            self.spares[connection] = None
-        self.connections[connection] = None
-
-    def lost(self, connection: Connection) -> None:
-        """It has ended."""
-        self.connections.pop(connection, None)
-        self.spares.pop(connection, None)
-
-    def admit(self, connection: Connection) -> bool:
-        """Whether a connection may ask anything: it is no spare, or there is room by now."""
-        if connection in self.spares and len(self.connections) - len(self.spares) < self.limits.connections:
-            del self.spares[connection]
-        return connection not in self.spares
-
-    def _idlest(self, among: Iterable[Connection], patience: float) -> Connection | None:
-        """One that never asked, the oldest; else one between two requests; else one whose head does not come."""
-        before = time.monotonic() - patience
-        idle = [(each.idleness(before), each.since, each) for each in among]
-        found = min((each for each in idle if each[0]), key=lambda each: each[:2], default=None)
-        return None if found is None else found[2]
-
-    def _dated(self) -> None:
-        self.date = b"date: %b\r\n" % formatdate(usegmt=True).encode()
+    app: Answering
+    limits: ConnectionLimits
+    cors: Cors | None
+    observers: Sequence[Observer]
+    draining: bool
+    held: int
+    date: bytes
+    admission: Admission[Connection]
 
 
 class Connection(asyncio.Protocol):
@@ -226,7 +92,7 @@ class Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Owner) -> None:
         self._listener, self._app = listener, listener.app
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[tuple[Request, Answer | None, bool]] = (
@@ -257,7 +123,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The loop's call."""
         self.transport = cast("asyncio.Transport", transport)
-        self._listener.take(self)
+        self._listener.admission.take(self, self._listener.limits.connections)
 
     def data_received(self, data: bytes) -> None:
         """The loop's call."""
@@ -298,7 +164,7 @@ class Connection(asyncio.Protocol):
         """The loop's call."""
         del exc
         self.ending = True
-        self._listener.lost(self)
+        self._listener.admission.lost(self)
         if self.answering is not None:
             self.answering.cancel()
             self._gone(self._keep[0])
@@ -315,10 +181,17 @@ class Connection(asyncio.Protocol):
         """The loop's call: the caller does not take what was written."""
         self._stuck, self._left = time.monotonic(), self.transport.get_write_buffer_size()
         self.transport.pause_reading()
+        if isinstance(self.answering, EventWriter):
+            self.answering.pause()
 
     def resume_writing(self) -> None:
         """The loop's call."""
         self._stuck = None
+        if isinstance(self.answering, EventWriter):
+            self.answering.resume()
+            if not self._waiting:
+                self.transport.resume_reading()  # a caller who leaves is seen at once
+            return
         self._next()
 
     # ------------------------------------------------------------------------------------------ the parser calls
@@ -362,15 +235,16 @@ class Connection(asyncio.Protocol):
             return
         path, query = self._path()
         request = Request(self._parser.get_method().decode(), path.decode("latin-1"), query.decode("latin-1"), headers)
+        request.version = self._parser.get_http_version()
         if self._listener.observers:
             request.seen = Observation(self.since)
         self._request = request
         length = int(headers.get(b"content-length") or 0)
-        if not self._listener.admit(self) and not self._app.vital(request.path):
+        if not self._admitted() and not self._app.vital(request.path):
             self._refused = self._refusal(503, f"{self._listener.limits.connections} connections are open already.")
         elif b"upgrade" in headers and self._parser.should_upgrade() and request.method != "CONNECT":
             self._offered = True
-        elif b"host" not in headers and self._parser.get_http_version() != "1.0":
+        elif b"host" not in headers and request.version != "1.0":
             self._refused = self._refusal(400, "a request of HTTP/1.1 names its host.")
         elif length > self._listener.limits.body:
             self._refused = self._too_large()
@@ -382,7 +256,7 @@ class Connection(asyncio.Protocol):
             if self._away is not None:
                 if length > SMALL or b"transfer-encoding" in headers or b"expect" in headers:
                     self._refused, self._of = self._away, request
-            elif b"expect" in headers and not self._owes() and self._parser.get_http_version() == "1.1":
+            elif b"expect" in headers and not self._owes() and request.version == "1.1":
                 self.transport.write(CONTINUE)
 
     def on_body(self, part: bytes) -> None:
@@ -424,13 +298,16 @@ class Connection(asyncio.Protocol):
         request.body = bytes(self._kept)
         if request.seen is not None:
             request.seen.size = self._body
-        keep = self._parser.should_keep_alive() and request.method != "CONNECT" and self._listener.admit(self)
+        keep = self._parser.should_keep_alive() and request.method != "CONNECT" and self._admitted()
         self._request, self._kept = None, b""
         if self._owes():
             self._waiting.append((request, away, keep))
             self.transport.pause_reading()
         else:
             self._answer(request, away, keep=keep)
+
+    def _admitted(self) -> bool:
+        return self._listener.admission.admit(self, self._listener.limits.connections)
 
     def _path(self) -> tuple[bytes, bytes]:
         """Path and query; a proxy may name scheme and host before them."""
@@ -450,7 +327,7 @@ class Connection(asyncio.Protocol):
             if self._listener.observers:
                 request.seen = Observation(self.since)
         self._of = request
-        return refusal(status, message, path=request.path)
+        return self._app.refusal(request.path, status, message)
 
     def _too_large(self) -> Answer:
         return self._refusal(413, f"a body may have {self._listener.limits.body} bytes.")
@@ -477,12 +354,15 @@ class Connection(asyncio.Protocol):
     def _answered(self, coming: PendingResponse) -> None:
         self.answering = None
         if self.ending or coming.cancelled():
+            if not coming.cancelled():
+                forget(coming.result())
             return
         request, keep = self._keep
         del self._keep
         self._release(len(request.body))
         self._write(coming.result(), request, keep=keep)
-        self._next()
+        if self.answering is None:
+            self._next()
 
     def _next(self) -> None:
         while self._waiting and self.answering is None and self._stuck is None and not self.ending:
@@ -498,10 +378,13 @@ class Connection(asyncio.Protocol):
         self.transport.resume_reading()
 
     def _write(self, answer: Answer, request: Request, *, keep: bool) -> None:
-        status, body, kind, headers = answer
+        status, body, kind, headers, events = answer
         headers += caller.lines(request.headers)
         if self._listener.cors is not None:
             headers += self._listener.cors.lines(request.headers)
+        if events is not None:
+            self._stream(events, answer, headers, request, keep=keep)
+            return
         if not keep or (self._listener.draining and not self._waiting):
             headers += CLOSE
             self.ending, self.since = True, time.monotonic()
@@ -514,6 +397,49 @@ class Connection(asyncio.Protocol):
             self._observed(request, request.seen, answer)
         if self.ending:
             self.transport.close()
+
+    def _stream(
+        self, events: AsyncGenerator[Event, None], answer: Answer, headers: bytes, request: Request, *, keep: bool
+    ) -> None:
+        """Writes the head, and has the events written; what was asked behind it waits. HTTP/1.0 reads until we close."""
+        chunked = request.version != "1.0"
+        keep = keep and chunked and not (self._listener.draining and not self._waiting)
+        framing = b"transfer-encoding: chunked\r\n" if chunked else b""
+        self.transport.write(
+            b"%b%bcontent-type: text/event-stream\r\ncache-control: no-store\r\n%b%b%b\r\n"
+            % (STATUS[answer.status], self._listener.date, framing, headers, b"" if keep else CLOSE)
+        )
+        self._hold(len(request.body))  # was released as of an answer that is there
+        self._keep = request, keep
+        writer = EventWriter(
+            self.transport,
+            events,
+            chunked=chunked,
+            heartbeat=self._listener.limits.heartbeat,
+            silent=request.method == "HEAD",
+        )
+        self.answering = writer
+        if self._stuck is not None:
+            writer.pause()
+        writer.start(answer, self._streamed)
+
+    def _streamed(self, writer: EventWriter) -> None:
+        """The last event is written."""
+        self.answering = None
+        if self.ending:
+            return
+        request, keep = self._keep
+        del self._keep
+        self._release(len(request.body))
+        self.since = time.monotonic()
+        self._app.answered(request.path, request.method, writer.result().status)
+        if request.seen is not None:
+            request.seen.streamed = writer.written
+            self._observed(request, request.seen, writer.result())
+        if keep:
+            self._next()
+        else:
+            self._close()
 
     def _observed(self, request: Request, seen: Observation, answer: Answer | None) -> None:
         for each in self._listener.observers:
@@ -532,7 +458,7 @@ class Connection(asyncio.Protocol):
         assert request is not None  # who refuses says what
         self._clear()
         self._release(self._held)
-        status, body, kind, headers = answer
+        status, body, kind, headers, _ = answer
         headers += caller.lines(request.headers)
         if self._listener.cors is not None:
             headers += self._listener.cors.lines(request.headers)
@@ -585,7 +511,7 @@ class Connection(asyncio.Protocol):
     def drop(self) -> None:
         """Makes room for another one."""
         self.ending = True
-        self._listener.lost(self)
+        self._listener.admission.lost(self)
         self.transport.abort()
 
     def drained(self) -> None:

@@ -19,6 +19,7 @@ from headrace.core.errors import DeclarationError
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?")  # as browsers write it
 USUAL = {"http": ":80", "https": ":443"}  # ports that browsers leave out
+PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")  # package.module:NAME
 LATENCY = re.compile(r"[1-9][0-9]*ms")
 LogPolicy = Literal["required", "best_effort", "none"]
 MissingPolicy = Literal["null", "refuse"]
@@ -51,6 +52,9 @@ class Serve:
         access_log: a line of JSON on stdout for each request.
         traces: a span of OpenTelemetry for each request for predictions, to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT`
             names; needs `headrace[otel]`.
+        protocols: serving protocols of your own beside those that every server has, each `"package.module:NAME"` of an
+            installed package or of the code that travels with the model; NAME is a `headrace.serving.protocols.base.
+            ServingProtocol`. They are loaded when a server loads the version.
     """
 
     _: KW_ONLY
@@ -69,6 +73,7 @@ class Serve:
     cors: tuple[str, ...] = ()
     access_log: bool = False
     traces: bool = False
+    protocols: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_texts("Serve", "Write milliseconds: '20ms'.", p95=self.p95)
@@ -92,12 +97,26 @@ class Serve:
         if isinstance(self.cors, str):
             raise DeclarationError(f"Serve(cors={self.cors!r}) is one origin.", hint=f"Write [{self.cors!r}].")
         check("Serve", lambda cors: isinstance(cors, list | tuple), 'Write ["https://app.example"].', cors=self.cors)
-        for name in ("redact", "cors"):
+        _check_protocols(self.protocols)
+        for name in ("redact", "cors", "protocols"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # as it comes back from JSON
         _check_origins(self.cors)
         check_flags("Serve", fsync=self.fsync, access_log=self.access_log, traces=self.traces)
         check_whole("Serve", max_rows=self.max_rows, max_body=self.max_body, max_log=self.max_log)
         check_whole("Serve", queue=self.queue, concurrency=self.concurrency)
+
+
+def _check_protocols(protocols: tuple[str, ...]) -> None:
+    """A name, and no object: a server loads it in another process."""
+    hint = 'Write ["package.module:NAME"].'
+    if isinstance(protocols, str):
+        raise DeclarationError(f"Serve(protocols={protocols!r}) is one name.", hint=f"Write [{protocols!r}].")
+    check("Serve", lambda given: isinstance(given, list | tuple), hint, protocols=protocols)
+    for each in protocols:
+        if not isinstance(each, str) or not PLACE.fullmatch(each):
+            raise DeclarationError(f"Serve(protocols=[{each!r}]) names no object of a module.", hint=hint)
+    if twice := [each for place, each in enumerate(protocols) if each in protocols[:place]]:
+        raise DeclarationError(f"Serve(protocols=…) names {twice[0]!r} twice.", hint="Name it once.")
 
 
 def _check_origins(origins: tuple[str, ...]) -> None:

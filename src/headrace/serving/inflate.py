@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from headrace.serving.messages import Request
-from headrace.serving.protocols.prediction_request import RefusedRequestError
+from headrace.serving.messages import RefusedRequestError, Request
 
 CODED = b"content-encoding"
 
@@ -19,7 +18,9 @@ def inflated(request: Request, most: int) -> Request:
         RefusedRequestError: see inflate.
     """
     body = inflate(request.body, request.headers[CODED], most)
-    return Request(request.method, request.path, request.query, request.headers, body)
+    copy = Request(request.method, request.path, request.query, request.headers, body)
+    copy.match = request.match
+    return copy
 
 
 def inflate(body: bytes, encoding: bytes, most: int) -> bytes:

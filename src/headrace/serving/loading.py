@@ -21,6 +21,9 @@ from headrace.serving.manifest import (
     version_folder,
 )
 from headrace.serving.predictors import choose, cost
+from headrace.serving.protocols.from_outside import load_protocol
+from headrace.serving.protocols.known import PROTOCOLS
+from headrace.serving.routes import KNOWN, RouteTable
 from headrace.serving.traffic import ServedTraffic
 from headrace.serving.version import Serving
 
@@ -50,6 +53,20 @@ def load(file: Path, before: ServedTraffic | None = None) -> ServedTraffic:
             candidates.append((end, _load(file, manifest, served, there)))
     shadows = tuple(each for each in manifest.versions if each.role == "shadow")
     return ServedTraffic(manifest=manifest, primary=primary, candidates=tuple(candidates), shadows=shadows)
+
+
+def routes_of(file: Path, manifest: Manifest) -> RouteTable:
+    """The paths of the protocols that a manifest names, beside those that every server has.
+
+    Raises:
+        ConfigError: one of them cannot be found, is none, or has a path of another one.
+        UserCodeError: its module raised.
+    """
+    names = manifest.serve.protocols
+    if not names:
+        return KNOWN
+    package = file.parent / manifest.primary.folder / PACKAGE
+    return RouteTable([*PROTOCOLS, *(load_protocol(name, package) for name in names)])
 
 
 def _load(file: Path, manifest: Manifest, served: Served, there: dict[tuple[object, ...], Serving]) -> Serving:

@@ -9,8 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from headrace.scoring.spool import SpoolFullError, TooLargeError
-from headrace.serving.messages import refusal
-from headrace.serving.protocols.prediction_request import RefusedRequestError
+from headrace.serving.messages import RefusedRequestError, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,10 +30,12 @@ FULL = "the inference log cannot be written, and nothing is answered that is not
 class DeferredResponse:
     """An answer that waits for the log: as much of a future as a connection needs."""
 
-    __slots__ = ("_told", "answer", "path", "records", "settled")
+    __slots__ = ("_told", "answer", "records", "refuse", "settled")
 
-    def __init__(self, answer: Answer, records: list[bytes], settled: Callable[[int], None], path: str) -> None:
-        self.answer, self.records, self.settled, self.path = answer, records, settled, path
+    def __init__(
+        self, answer: Answer, records: list[bytes], settled: Callable[[int], None], refuse: Callable[[int, str], Answer]
+    ) -> None:
+        self.answer, self.records, self.settled, self.refuse = answer, records, settled, refuse
 
     def add_done_callback(self, told: Callable[[DeferredResponse], object], /) -> None:
         """See PendingResponse."""
@@ -74,7 +75,11 @@ class Writing:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
 
     def before(
-        self, answer: Answer, records: list[bytes], settled: Callable[[int], None], *, path: str = ""
+        self,
+        answer: Answer,
+        records: list[bytes],
+        settled: Callable[[int], None],
+        refuse: Callable[[int, str], Answer] = refusal,
     ) -> DeferredResponse:
         """Holds an answer until its records are written, with those of all that is asked in the same turn of the loop.
 
@@ -82,11 +87,11 @@ class Writing:
             answer: that is given where they could be; otherwise it is a refusal.
             records: all of them, or none.
             settled: told the status, in the end.
-            path: of the request, which says in what shape a refusal is.
+            refuse: makes the refusal from status and message, in the shape of the request's protocol.
         """
         if not self._held:
             asyncio.get_running_loop().call_soon(self._write)
-        held = DeferredResponse(answer, records, settled, path)
+        held = DeferredResponse(answer, records, settled, refuse)
         self._held.append(held)
         return held
 
@@ -151,9 +156,9 @@ class Writing:
         try:
             self._log.append(held.records)
         except TooLargeError:
-            held.answer = refusal(413, TOO_LARGE, path=held.path)
+            held.answer = held.refuse(413, TOO_LARGE)
         except SpoolFullError:
-            held.answer = refusal(503, FULL, path=held.path)
+            held.answer = held.refuse(503, FULL)
 
     # ------------------------------------------------------------------------------------------ behind it
 

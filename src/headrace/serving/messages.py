@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from headrace.serving.observation import Observation
+    from headrace.serving.route import Match
 
 JSON = b"application/json"
 AGAIN = b"retry-after: 1\r\n"
@@ -39,15 +40,48 @@ class Request:
         predicts: it asks for predictions; the body of another one is not kept. Said when it is let in.
         seen: what is kept of it for those who watch; None while nobody does.
         token: the name of its caller's token; None where none is needed. Said when it is let in.
+        version: of HTTP, `1.1` or `1.0`.
+        match: the route that its path is one of; None where no server has such a path. Set when it is let in.
     """
 
-    __slots__ = ("body", "headers", "method", "path", "predicts", "query", "seen", "token")
+    __slots__ = ("body", "headers", "match", "method", "path", "predicts", "query", "seen", "token", "version")
 
     def __init__(self, method: str, path: str, query: str, headers: Mapping[bytes, bytes], body: bytes = b"") -> None:
         self.method, self.path, self.query, self.headers, self.body = method, path, query, headers, body
         self.predicts = False
         self.token: str | None = None
         self.seen: Observation | None = None
+        self.match: Match | None = None
+        self.version = "1.1"
+
+
+class RefusedRequestError(Exception):
+    """A request that is not answered with a prediction.
+
+    Attributes:
+        headers: of the answer; whole lines, each with its line end.
+    """
+
+    def __init__(self, status: int, message: str, headers: bytes = b"") -> None:
+        super().__init__(message)
+        self.status, self.message, self.headers = status, message, headers
+
+
+class Event(NamedTuple):
+    """One server-sent event (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+
+    Attributes:
+        data: UTF-8 text, mostly a JSON document; line breaks in it are kept.
+        name: the type of the event; empty for the default, which browsers call `message`. It holds no line break.
+    """
+
+    data: bytes
+    name: str = ""
+
+    def encoded(self) -> bytes:
+        """The event as it is written, with the empty line that ends it."""
+        data = self.data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\ndata: ")
+        return (b"event: %b\ndata: %b\n\n" % (self.name.encode(), data)) if self.name else b"data: %b\n\n" % data
 
 
 class Answer(NamedTuple):
@@ -55,12 +89,15 @@ class Answer(NamedTuple):
 
     Attributes:
         headers: whole lines, each with its line end.
+        events: an answer that streams: what is sent after the head, one event at a time, instead of `body` and `kind`. The
+            connection iterates it once, and closes it when the caller leaves.
     """
 
     status: int
     body: bytes
     kind: bytes = JSON
     headers: bytes = b""
+    events: AsyncGenerator[Event, None] | None = None
 
 
 class PendingResponse(Protocol):
@@ -102,11 +139,25 @@ class Answering(Protocol):
         """Whether a path is answered also when all connections are taken."""
         ...
 
+    def refusal(self, path: str, status: int, message: str) -> Answer:
+        """The answer that says why a request at a path gets no other, in the shape of the protocol of that path."""
+        ...
 
-def refusal(status: int, message: str, headers: bytes = b"", *, path: str = "") -> Answer:
-    """An answer that says why there is no other, in the shape of the protocol to which the path belongs."""
-    if path == "/v2" or path.startswith("/v2/"):
-        body = orjson.dumps({"error": message})
-    else:
-        body = orjson.dumps({"error_code": CODES.get(status, "BAD_REQUEST"), "message": message})
-    return Answer(status, body, JSON, headers + AGAIN if status in (429, 503) else headers)
+
+def plain_refusal(status: int, message: str) -> bytes:
+    """The body of a refusal where no protocol has a shape of its own: `{"error_code", "message"}`, as MLflow writes it."""
+    return orjson.dumps({"error_code": CODES.get(status, "BAD_REQUEST"), "message": message})
+
+
+def refusal(
+    status: int, message: str, headers: bytes = b"", *, body: Callable[[int, str], bytes] = plain_refusal
+) -> Answer:
+    """An answer that says why there is no other.
+
+    Args:
+        status: of HTTP.
+        message: for people.
+        headers: whole lines, each with its line end.
+        body: writes the body from status and message; the protocol of the path has its own.
+    """
+    return Answer(status, body(status, message), JSON, headers + AGAIN if status in (429, 503) else headers)

@@ -17,7 +17,7 @@ from headrace.serving.app import NOTHING
 from headrace.serving.cors import Cors
 from headrace.serving.declarations import milliseconds
 from headrace.serving.latency import Latency
-from headrace.serving.loading import load
+from headrace.serving.loading import load, routes_of
 from headrace.serving.manifest import FILE
 from headrace.serving.observers import Observers
 from headrace.serving.shadow import Shadows
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from headrace.serving.api_keys import ApiKeys
     from headrace.serving.app import App
     from headrace.serving.certificate import Certificate
-    from headrace.serving.connection import Listener
+    from headrace.serving.listener import Listener
     from headrace.serving.manifest import Manifest
     from headrace.serving.traffic import ServedTraffic
     from headrace.serving.worker_metrics import Siblings
@@ -110,13 +110,14 @@ class Follower:
             return
         try:
             loaded = await asyncio.get_running_loop().run_in_executor(None, load, file, app.traffic)
+            routes = await asyncio.get_running_loop().run_in_executor(None, routes_of, file, loaded.manifest)
             await asyncio.get_running_loop().run_in_executor(None, self.observers.prepare, loaded.manifest.serve)
             self._log_to(loaded.manifest)
         except Exception as error:  # noqa: BLE001  # whatever a package holds, the version at work stays
             self._not_followed(error)
             return
         app.counters.model_reloads += app.traffic is not None
-        app.traffic, app.trouble, app.withdrawn = loaded, "", False
+        app.traffic, app.routes, app.trouble, app.withdrawn = loaded, routes, "", False
         self._shadow(loaded)
         self._limit(loaded.manifest)
         self._over("not_followed")

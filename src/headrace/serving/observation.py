@@ -37,6 +37,7 @@ class Observation:
         model: that was asked.
         versions: that answered.
         calls: of the model.
+        streamed: bytes of events that were sent, where the answer streams.
     """
 
     began: float
@@ -45,6 +46,7 @@ class Observation:
     model: str = ""
     versions: list[int] = field(default_factory=list[int])
     calls: list[ModelCall] = field(default_factory=list[ModelCall])
+    streamed: int = 0
 
     @contextmanager
     def call(self, version: int, tier: str, rows: int) -> Generator[None]:

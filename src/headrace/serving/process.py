@@ -132,7 +132,8 @@ async def _until(ended: asyncio.Event, options: Options, tls: Certificate | None
     """Serves until `ended` is set, or the process that started this one is gone; then drains."""
     from headrace.serving.api_keys import ApiKeys
     from headrace.serving.app import App
-    from headrace.serving.connection import ConnectionLimits, Listener
+    from headrace.serving.limits import ConnectionLimits
+    from headrace.serving.listener import Listener
     from headrace.serving.observers import Observers
     from headrace.serving.worker_metrics import Siblings
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from headrace.serving.manifest import Manifest, Served
     from headrace.serving.messages import Request
     from headrace.serving.metrics import Counters
+    from headrace.serving.routes import RouteTable
     from headrace.serving.traffic import ServedTraffic
 
 HEAD = struct.Struct("<II")
@@ -97,7 +98,7 @@ def _asked(request_id: str, served: Served) -> bool:
 def main(home: Path, version: int) -> None:
     """Answers what comes on the standard input, into the log, until it is closed."""
     from headrace.scoring.spool import Spool
-    from headrace.serving.loading import load_served
+    from headrace.serving.loading import load_served, routes_of
     from headrace.serving.log import Log
     from headrace.serving.manifest import FILE, read_manifest
     from headrace.serving.metrics import Counters, Kind
@@ -108,6 +109,7 @@ def main(home: Path, version: int) -> None:
     manifest = read_manifest(file)
     served = next(each for each in manifest.versions if each.version == version and each.role == "shadow")
     serving = load_served(file, manifest, served)
+    routes = routes_of(file, manifest)
     traffic, counters = ServedTraffic(manifest=manifest, primary=serving), Counters()
     log = Log(f"shadow-{os.getpid()}")
     serve = manifest.serve
@@ -119,7 +121,7 @@ def main(home: Path, version: int) -> None:
         for head, body in _frames(sys.stdin.buffer):
             began, status, rows = time.perf_counter(), 200, 0
             try:
-                rows = _answer(traffic, log, counters, head, body, began)
+                rows = _answer(traffic, routes, log, counters, head, body, began)
             except Exception as error:  # noqa: BLE001  # whatever it does, the next request is tried
                 status = 400 if isinstance(error, HeadraceError) else 500
             counters.answered(Kind(version, "shadow", status), time.perf_counter() - began, rows)
@@ -143,24 +145,26 @@ def _tell(log: Log, counters: Counters, manifest: Manifest, ended: Event) -> Non
 
 
 def _answer(
-    traffic: ServedTraffic, log: Log, counters: Counters, head: dict[str, Any], body: bytes, began: float
+    traffic: ServedTraffic,
+    routes: RouteTable,
+    log: Log,
+    counters: Counters,
+    head: dict[str, Any],
+    body: bytes,
+    began: float,
 ) -> int:
     from headrace.serving.inflate import CODED, inflated
     from headrace.serving.messages import Request
-    from headrace.serving.protocols import mlflow, native, v2
-    from headrace.serving.protocols.prediction_request import RequestPart
 
     headers = {name.encode(): value.encode("latin-1") for name, value in head["headers"].items() if value}
     request = Request("POST", head["path"], "", headers, body)
     serving = traffic.primary
+    match = request.match = routes.find(request.path)
+    protocol = None if match is None else routes.by_name[match.owner]
     if CODED in headers:
         request = inflated(request, serving.manifest.serve.max_body)
-    if head["path"] == "/predict":
-        (part,), _ = native.read(traffic, request, head["id"])
-    elif head["path"] == "/invocations":
-        part = RequestPart(serving, mlflow.read(serving, request))
-    else:
-        part = RequestPart(serving, v2.read(serving, request).rows)
+    assert protocol is not None  # the server that sent it found one
+    (part,) = protocol.read(traffic, request, head["id"])
     if part.asked is not None:
         part.complete()
     part.answers = serving.predictor.many(part.rows)

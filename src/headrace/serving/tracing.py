@@ -21,7 +21,7 @@ from headrace.core.errors import ConfigError, MissingExtraError
 from headrace.core.system import release
 from headrace.serving.access_log import plain
 from headrace.serving.caller import TRACE, said
-from headrace.serving.routes import METHODS, route
+from headrace.serving.routes import METHODS, OTHER
 from headrace.serving.terminal import tell
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ class Tracing:
 
         ended = time.time_ns()
         offset = ended - time.monotonic_ns()
-        method, path = request.method if request.method in METHODS else "_OTHER", route(request.path)
+        method = request.method if request.method in METHODS else "_OTHER"
+        path = OTHER if request.match is None else request.match.route.pattern
         attributes = _attributes(request, seen, answer)
         span = self._tracer.start_span(
             f"{'HTTP' if method == '_OTHER' else method} {path}",
@@ -197,7 +198,7 @@ def _attributes(request: Request, seen: Observation, answer: Answer | None) -> d
         told["error.type"] = "cancelled"
     else:
         told["http.response.status_code"] = answer.status
-        told["http.response.body.size"] = len(answer.body)
+        told["http.response.body.size"] = len(answer.body) + seen.streamed
         if answer.status >= 500:
             told["error.type"] = str(answer.status)
     if seen.model:

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from headrace.serving.manifest import Manifest, Served, ServedSplit
+    from headrace.serving.messages import Request
     from headrace.serving.version import Serving
 
 WHOLE = 2.0**64
+ENTITY = b"x-headrace-entity"
 MISSING = frozenset({"", "nan", "nat", "none", "null", "<na>", "undefined"})  # how callers write that there is nothing
 
 By = Literal["entity", "decision", "request"]
@@ -154,3 +156,15 @@ def _value(value: object) -> object:
             return None
         return plain(value) if abs(value) < EXACT_FLOAT else value
     return plain(value) if isinstance(value, int | date | Decimal) else None
+
+
+def assigned(traffic: ServedTraffic, request: Request, number: str) -> tuple[Serving, list[Assigned] | None]:
+    """The version that answers a request as a whole, by the header `x-headrace-entity` or else by its id; and what is logged of that.
+
+    Args:
+        traffic: the versions at work.
+        request: with its headers.
+        number: its id.
+    """
+    serving, divided = traffic.of(named(request.headers.get(ENTITY), number))
+    return serving, None if divided is None else [divided]

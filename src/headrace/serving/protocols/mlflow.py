@@ -2,31 +2,64 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import orjson
 
 from headrace.serving.codec import BadRequestError, document, listed, named
-from headrace.serving.protocols.prediction_request import RefusedRequestError, params_of
+from headrace.serving.messages import Answer, RefusedRequestError
+from headrace.serving.openapi_parts import KINDS, Schema, answers, asks, kinds_of, list_of, object_of, outputs_of
+from headrace.serving.protocols.base import ServingProtocol
+from headrace.serving.protocols.prediction_request import RequestPart, params_of
+from headrace.serving.route import Route
+from headrace.serving.traffic import assigned
 
 if TYPE_CHECKING:
     from headrace.serving.codec import Codec
     from headrace.serving.messages import Request
     from headrace.serving.predictors import Row
-    from headrace.serving.protocols.prediction_request import RequestPart
+    from headrace.serving.traffic import ServedTraffic
     from headrace.serving.version import Serving
 
 JSON = b"application/json"
 FORMATS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 
 
-def read(serving: Serving, request: Request) -> list[Row]:
-    """The rows of a body, checked, in the order of the version's inputs; parameters, where there are any, come last in each.
+class MLflow(ServingProtocol):
+    """See the module."""
 
-    Raises:
-        BadRequestError: says what is wrong, with the row and the column.
-        RefusedRequestError: the body is of another kind.
-    """
+    name: ClassVar[str] = "mlflow"
+    routes: ClassVar[tuple[Route, ...]] = (Route(pattern="/invocations", predicts=True),)
+    whole: ClassVar[bool] = True
+
+    def read(self, traffic: ServedTraffic, request: Request, number: str) -> list[RequestPart]:
+        """See ServingProtocol."""
+        serving, divided = assigned(traffic, request, number)
+        return [RequestPart(serving, _read(serving, request), divided=divided)]
+
+    def write(self, traffic: ServedTraffic, parts: list[RequestPart], number: str) -> Answer:
+        """See ServingProtocol."""
+        del traffic, number
+        return Answer(200, _body(parts[0]))
+
+    def openapi(self, traffic: ServedTraffic) -> dict[str, Any]:
+        """See ServingProtocol."""
+        serving = traffic.primary
+        kinds = kinds_of(serving)
+        row = object_of({name: KINDS[kind] for name, kind in kinds.items()}, required=list(kinds))
+        operation = asks(
+            "Predictions for full rows, as MLflow's scoring server takes them.",
+            {
+                "application/json": {"schema": {} if serving.shape == "whole" else _schema(row, list(kinds))},
+                "text/csv": {"schema": {"type": "string"}},
+            },
+            answers("The outputs, in the order of the rows.", object_of({"predictions": _shaped(serving)})),
+        )
+        return {"/invocations": {"post": operation}}
+
+
+def _read(serving: Serving, request: Request) -> list[Row]:
+    """The rows of a body, checked, in the order of the version's inputs; parameters, where there are any, come last in each."""
     if serving.shape == "whole":
         return [[request.body, request.headers.get(b"content-type", JSON).decode("latin-1")]]
     codec = serving.codec
@@ -70,7 +103,7 @@ def _rows(codec: Codec, asked: dict[str, Any], given: str) -> list[Row]:
     return codec.check(listed(data, given))
 
 
-def write(part: RequestPart) -> bytes:
+def _body(part: RequestPart) -> bytes:
     """`{"predictions": …}` as MLflow writes what such a model gives, in the order of the rows: `[{output: value}]` for ours."""
     columns, shape = part.serving.columns, part.serving.shape
     if shape == "whole":
@@ -86,3 +119,43 @@ def write(part: RequestPart) -> bytes:
         (name,) = columns
         return orjson.dumps({"predictions": [{name: each[0]} for each in part.answers]})
     return orjson.dumps({"predictions": [dict(zip(columns, each, strict=True)) for each in part.answers]})
+
+
+def _shaped(serving: Serving) -> Schema:
+    """Predictions as MLflow's scoring server writes what such a model gives."""
+    if serving.shape == "whole":
+        return {}
+    outputs = outputs_of(serving)
+    values = list(outputs["properties"].values())
+    if serving.shape == "columns":
+        return object_of({name: list_of(value) for name, value in outputs["properties"].items()})
+    if serving.shape == "values":
+        return list_of(values[0])
+    return list_of(list_of({"anyOf": values}) if serving.shape == "lists" else outputs)
+
+
+def _schema(row: Schema, names: list[str]) -> Schema:
+    properties = list(row["properties"].values())
+    values = {
+        "type": "array",
+        "prefixItems": properties,
+        "minItems": len(names),
+        "maxItems": len(names),
+        "items": False,
+    }
+    records, rows = list_of(row, least=1), list_of(values, least=1)
+    split = object_of({"columns": {"const": names}, "index": {"type": "array"}, "data": rows}, required=["data"])
+    columns = object_of({name: list_of(kind, least=1) for name, kind in row["properties"].items()})
+    shapes = {
+        "dataframe_split": split,
+        "dataframe_records": records,
+        "instances": {"anyOf": [rows, records]},
+        "inputs": {"anyOf": [rows, records, columns]},
+    }
+    params = {"type": ["object", "null"], "maxProperties": 0}
+    return {
+        "oneOf": [object_of({name: shape, "params": params}, required=[name]) for name, shape in shapes.items()],
+    }
+
+
+MLFLOW = MLflow()

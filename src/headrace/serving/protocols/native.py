@@ -7,7 +7,7 @@ A row that holds every input of the model is taken as it is; one that does not i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import orjson
 
@@ -15,7 +15,22 @@ from headrace.core.clock import now
 from headrace.core.errors import DataError
 from headrace.features.keys import moment, typed_all
 from headrace.serving.codec import BadRequestError, document, listed, named
+from headrace.serving.messages import Answer
+from headrace.serving.openapi_parts import (
+    KINDS,
+    TIME,
+    answers,
+    asks,
+    failure,
+    key_schema,
+    kinds_of,
+    list_of,
+    object_of,
+    outputs_of,
+)
+from headrace.serving.protocols.base import ServingProtocol
 from headrace.serving.protocols.prediction_request import RequestPart, decision
+from headrace.serving.route import Route
 from headrace.serving.traffic import unit
 
 if TYPE_CHECKING:
@@ -27,33 +42,87 @@ if TYPE_CHECKING:
     from headrace.serving.version import Serving
 
 
-def read(traffic: ServedTraffic, request: Request, number: str) -> tuple[list[RequestPart], bool]:
-    """The rows, by the version that answers them, and whether their features are asked for.
+class Native(ServingProtocol):
+    """See the module."""
 
-    Args:
-        traffic: who answers.
-        request: as it came.
-        number: its id.
+    name: ClassVar[str] = "predict"
+    routes: ClassVar[tuple[Route, ...]] = (Route(pattern="/predict", predicts=True),)
 
-    Raises:
-        BadRequestError: says what is wrong, with the row and the column.
-    """
-    asked = document(request.body)
-    if "rows" not in asked or type(asked["rows"]) is not list:
-        raise BadRequestError('the body needs one list: {"rows": [{…}]}.')
-    if stray := [name for name in asked if name not in ("rows", "features")]:
-        raise BadRequestError(f"unexpected {named(stray[0])} in the body.")
-    features = asked.get("features", False)
-    if type(features) is not bool:
-        raise BadRequestError("'features' is neither true nor false.")
-    rows = listed(asked["rows"], "rows")
-    if not rows:
-        raise BadRequestError("there are no rows.")
-    keys = [_keys(traffic.primary, place, row) for place, row in enumerate(rows)]
-    parts = _parts(traffic, cast("list[Mapping[str, Any]]", rows), keys, number)
-    for part in parts:
-        part.tells = features
-    return parts, features
+    def read(self, traffic: ServedTraffic, request: Request, number: str) -> list[RequestPart]:
+        """See ServingProtocol."""
+        asked = document(request.body)
+        if "rows" not in asked or type(asked["rows"]) is not list:
+            raise BadRequestError('the body needs one list: {"rows": [{…}]}.')
+        if stray := [name for name in asked if name not in ("rows", "features")]:
+            raise BadRequestError(f"unexpected {named(stray[0])} in the body.")
+        features = asked.get("features", False)
+        if type(features) is not bool:
+            raise BadRequestError("'features' is neither true nor false.")
+        rows = listed(asked["rows"], "rows")
+        if not rows:
+            raise BadRequestError("there are no rows.")
+        keys = [_keys(traffic.primary, place, row) for place, row in enumerate(rows)]
+        parts = _parts(traffic, cast("list[Mapping[str, Any]]", rows), keys, number)
+        for part in parts:
+            part.tells = features
+        return parts
+
+    def write(self, traffic: ServedTraffic, parts: list[RequestPart], number: str) -> Answer:
+        """The predictions in the order of the rows. Where versions share the traffic, each says which one answered it."""
+        said: list[dict[str, Any]] = []
+        for part in parts:
+            columns, version = part.serving.columns, part.serving.served.version
+            for place, (each_id, answer) in enumerate(zip(part.ids(number), part.answers, strict=True)):
+                each: dict[str, Any] = {"prediction_id": each_id, **dict(zip(columns, answer, strict=True))}
+                if traffic.split is not None:
+                    each["version"] = version
+                if part.tells:
+                    each["features"] = dict(zip(part.serving.codec.names, part.rows[place], strict=True))
+                    if part.fresh is not None:
+                        each["fresh"] = part.fresh[place]
+                said.append(each)
+        if len(parts) > 1:
+            order = [at for part in parts for at in part.places or ()]
+            said = [each for _, each in sorted(zip(order, said, strict=True), key=lambda pair: pair[0])]
+        versions = [part.serving.served.version for part in parts]
+        manifest = traffic.manifest
+        version = versions[0] if len(versions) == 1 else manifest.primary.version
+        return Answer(200, orjson.dumps({"model": manifest.model, "version": version, "predictions": said}))
+
+    def openapi(self, traffic: ServedTraffic) -> dict[str, Any]:
+        """See ServingProtocol."""
+        serving, model = traffic.primary, traffic.manifest.model
+        kinds = kinds_of(serving)
+        asked = object_of(
+            {name: KINDS.get(kinds.get(name, ""), {}) for name in sorted(serving.takes)}
+            | {name: key_schema(kind) for name, kind in serving.plan.key_columns}
+            | {serving.plan.at: TIME},
+            required=list(serving.features.needed),
+        )
+        prediction = object_of(
+            {
+                "prediction_id": {"type": "string"},
+                **outputs_of(serving)["properties"],
+                "version": {"type": "integer"},
+                "features": {"type": "object"},
+                "fresh": {"type": "object", "additionalProperties": TIME},
+            },
+            required=["prediction_id", *serving.columns],
+        )
+        body = object_of({"rows": list_of(asked, least=1), "features": {"type": "boolean"}}, required=["rows"])
+        operation = asks(
+            "Predictions for decisions by their keys; features come from the online store unless they are all given.",
+            {"application/json": {"schema": body}},
+            answers(
+                "The outputs, in the order of the rows.",
+                object_of(
+                    {"model": {"const": model}, "version": {"type": "integer"}, "predictions": list_of(prediction)}
+                ),
+            ),
+        )
+        if traffic.manifest.serve.missing == "refuse":
+            operation["responses"]["422"] = failure("A look-up finds nothing for a row's key.")
+        return {"/predict": {"post": operation}}
 
 
 def _keys(serving: Serving, place: int, row: Any) -> Keys:
@@ -111,24 +180,4 @@ def _part(serving: Serving, rows: list[Mapping[str, Any]], keys: list[Keys], pla
     return RequestPart(serving, codec.check([[row[name] for name in codec.names] for row in rows]), places, known=known)
 
 
-def write(traffic: ServedTraffic, parts: list[RequestPart], ids: list[list[str]], *, features: bool) -> bytes:
-    """The predictions in the order of the rows. Where versions share the traffic, each says which one answered it."""
-    said: list[dict[str, Any]] = []
-    for part, numbers in zip(parts, ids, strict=True):
-        columns, version = part.serving.columns, part.serving.served.version
-        for place, (number, answer) in enumerate(zip(numbers, part.answers, strict=True)):
-            each: dict[str, Any] = {"prediction_id": number, **dict(zip(columns, answer, strict=True))}
-            if traffic.split is not None:
-                each["version"] = version
-            if features:
-                each["features"] = dict(zip(part.serving.codec.names, part.rows[place], strict=True))
-                if part.fresh is not None:
-                    each["fresh"] = part.fresh[place]
-            said.append(each)
-    if len(parts) > 1:
-        order = [at for part in parts for at in part.places or ()]
-        said = [each for _, each in sorted(zip(order, said, strict=True), key=lambda pair: pair[0])]
-    versions = [part.serving.served.version for part in parts]
-    manifest = traffic.manifest
-    version = versions[0] if len(versions) == 1 else manifest.primary.version
-    return orjson.dumps({"model": manifest.model, "version": version, "predictions": said})
+NATIVE = Native()

@@ -9,6 +9,7 @@ from headrace.core.errors import DataError
 from headrace.features.keys import instant_of
 from headrace.scoring.prediction_id import prediction_id
 from headrace.serving.codec import BadRequestError, named
+from headrace.serving.messages import RefusedRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,18 +31,6 @@ NEUTRAL: Mapping[str, Any] = {
 Known = dict[str, Any]  # a decision: its keys, at which moment, and by what else its features were looked up
 
 
-class RefusedRequestError(Exception):
-    """A request that is not answered with a prediction.
-
-    Attributes:
-        headers: of the answer; whole lines, each with its line end.
-    """
-
-    def __init__(self, status: int, message: str, headers: bytes = b"") -> None:
-        super().__init__(message)
-        self.status, self.message, self.headers = status, message, headers
-
-
 @dataclass(slots=True)
 class RequestPart:
     """Rows of a request that one version answers.
@@ -57,6 +46,7 @@ class RequestPart:
         fresh: for each row, when what each look-up found had become available; only where that was asked for.
         tables: each table that was looked up, with its version and the moment as of which it was published.
         answers: of each row, in the order of the version's outputs.
+        context: what the protocol that read the request has to know of it when it writes the answer.
     """
 
     serving: Serving
@@ -70,6 +60,8 @@ class RequestPart:
     fresh: list[dict[str, str | None]] | None = None
     tables: dict[str, tuple[int, int]] | None = None
     answers: list[Answer] = field(default_factory=list["Answer"])
+    context: Any = None
+    _ids: list[str] | None = None
 
     @property
     def count(self) -> int:
@@ -130,7 +122,12 @@ class RequestPart:
                     raise RefusedRequestError(422, message)
 
     def ids(self, request_id: str) -> list[str]:
-        """The same id that batch scoring gives, where the decision is known by its key; otherwise one of the request."""
+        """The id of each prediction: that of batch scoring, where the decision is known by its key; otherwise one of the request."""
+        if self._ids is None:
+            self._ids = self._made_ids(request_id)
+        return self._ids
+
+    def _made_ids(self, request_id: str) -> list[str]:
         if self.known is None or not self.serving.plan.keys:
             served = self.serving.served
             stem = f"{request_id}-{served.version}s" if served.role == "shadow" else request_id

@@ -16,6 +16,7 @@ from headrace.serving.codec import EASY, TEXTS, BadRequestError, named
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+CONTENT = {"np", "pd", "str", "datetime"}  # MLServer's content types that mean what is done here anyway
 FLOATS = {"FP16": "e", "FP32": "f", "FP64": "d"}
 WHOLE = {
     "INT8": "b",

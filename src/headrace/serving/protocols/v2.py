@@ -8,21 +8,29 @@ Tensors come and go as JSON or as binary data, by Triton's extension of the prot
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+from urllib.parse import unquote
 
 import orjson
 
+from headrace.core.system import release
 from headrace.serving.codec import BadRequestError, document, listed, named
-from headrace.serving.messages import JSON, Answer
-from headrace.serving.protocols.prediction_request import RefusedRequestError, params_of
-from headrace.serving.protocols.tensors import DATATYPES, check_size, from_binary, from_json, to_binary
+from headrace.serving.messages import JSON, Answer, RefusedRequestError
+from headrace.serving.protocols import v2_openapi
+from headrace.serving.protocols.base import ServingProtocol
+from headrace.serving.protocols.prediction_request import RequestPart, params_of
+from headrace.serving.protocols.tensors import CONTENT, DATATYPES, check_size, from_binary, from_json, to_binary
+from headrace.serving.route import Route
+from headrace.serving.traffic import assigned
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from headrace.serving.messages import Request
     from headrace.serving.predictors import Row
-    from headrace.serving.protocols.prediction_request import RequestPart
+    from headrace.serving.route import Match
+    from headrace.serving.server import Server
+    from headrace.serving.traffic import ServedTraffic
     from headrace.serving.version import Serving
 
 TAKEN = {"id", "inputs", "outputs", "parameters"}
@@ -30,9 +38,12 @@ OF_TENSORS = {"name", "shape", "datatype", "data", "parameters"}
 OF_OUTPUTS = {"name", "parameters"}
 HEADER = b"inference-header-content-length"  # bytes of JSON before binary data
 OCTETS = b"application/octet-stream"
-CONTENT = {"np", "pd", "str", "datetime"}  # MLServer's content types that mean what is done here anyway
 EXTENSIONS = ["binary_tensor_data"]
 FLOAT = {float}
+MODEL = "/v2/models/{model}"
+VERSION = MODEL + "/versions/{version}"
+LIVE, READY = "/v2/health/live", "/v2/health/ready"
+LOGGED = "/v2/infer"
 
 
 class Inference(NamedTuple):
@@ -68,13 +79,79 @@ class _Binary:
         return raw
 
 
-def read(serving: Serving, request: Request) -> Inference:
-    """What a request asks.
+class OpenInferenceV2(ServingProtocol):
+    """See the module."""
 
-    Raises:
-        BadRequestError: says what is wrong, with the tensor, or the row and the column.
-        RefusedRequestError: there are too many rows.
-    """
+    name: ClassVar[str] = "v2"
+    routes: ClassVar[tuple[Route, ...]] = (
+        Route(pattern=f"{MODEL}/infer", predicts=True, logged=LOGGED),
+        Route(pattern=f"{VERSION}/infer", predicts=True, logged=LOGGED),
+        Route(pattern="/v2"),
+        Route(pattern="/v2/"),
+        Route(pattern=LIVE, open=True),
+        Route(pattern=READY, open=True),
+        Route(pattern=MODEL),
+        Route(pattern=VERSION),
+        Route(pattern=f"{MODEL}/ready"),
+        Route(pattern=f"{VERSION}/ready"),
+    )
+    prefix: ClassVar[str] = "/v2"
+    error: ClassVar[str] = "ErrorV2"
+    error_fields: ClassVar[tuple[str, ...]] = ("error",)
+
+    def check(self, traffic: ServedTraffic, match: Match) -> None:
+        """See ServingProtocol."""
+        model, version = match.values.get("model"), match.values.get("version")
+        if model is not None and model != traffic.manifest.model and unquote(model) != traffic.manifest.model:
+            raise RefusedRequestError(404, "this server has another model.")
+        if version is not None and version != traffic.primary.number:
+            raise RefusedRequestError(404, "this server has another version in Production.")
+
+    def read(self, traffic: ServedTraffic, request: Request, number: str) -> list[RequestPart]:
+        """See ServingProtocol. A path that names a version is answered by the primary, whatever the split says."""
+        if request.match is not None and "version" in request.match.values:
+            serving, divided = traffic.primary, None
+        else:
+            serving, divided = assigned(traffic, request, number)
+        inference = _read(serving, request)
+        return [RequestPart(serving, inference.rows, divided=divided, context=inference)]
+
+    def write(self, traffic: ServedTraffic, parts: list[RequestPart], number: str) -> Answer:
+        """See ServingProtocol."""
+        del traffic
+        return _write(parts[0], parts[0].context, number)
+
+    def refusal(self, status: int, message: str) -> bytes:
+        """See ServingProtocol."""
+        del status
+        return orjson.dumps({"error": message})
+
+    def info(self, server: Server, match: Match) -> Answer:
+        """See ServingProtocol."""
+        path = match.route.pattern
+        if path == LIVE:
+            return _json({"live": True})
+        if path == READY:
+            return _json({"ready": server.ready()}, 200 if server.ready() else 503)
+        if path in ("/v2", "/v2/"):
+            return _json({"name": "headrace", "version": release(), "extensions": EXTENSIONS})
+        traffic = server.traffic
+        if traffic is None:
+            raise RefusedRequestError(503, server.trouble)
+        if path.endswith("/ready"):
+            return _json({"name": traffic.manifest.model, "ready": server.ready()}, 200 if server.ready() else 503)
+        return _json(_model(traffic.primary))
+
+    def openapi(self, traffic: ServedTraffic) -> dict[str, Any]:
+        """See ServingProtocol."""
+        return v2_openapi.paths(traffic)
+
+
+def _json(told: dict[str, Any], status: int = 200) -> Answer:
+    return Answer(status, orjson.dumps(told))
+
+
+def _read(serving: Serving, request: Request) -> Inference:
     body, binary = request.body, None
     if HEADER in request.headers:
         body, binary = _split(body, request.headers[HEADER])
@@ -218,13 +295,8 @@ def _column(name: str, shape: list[int], data: list[Any]) -> list[Any]:
     return data
 
 
-def write(part: RequestPart, inference: Inference, number: str, headers: bytes) -> Answer:
-    """The wanted outputs as tensors.
-
-    Args:
-        number: of the request, where its caller gave none.
-        headers: of the answer.
-    """
+def _write(part: RequestPart, inference: Inference, number: str) -> Answer:
+    """The wanted outputs as tensors."""
     serving = part.serving
     columns: list[tuple[Any, ...]] = list(zip(*part.answers, strict=True))
     outputs: list[dict[str, Any]] = []
@@ -251,9 +323,8 @@ def write(part: RequestPart, inference: Inference, number: str, headers: bytes) 
         }
     )
     if not behind:
-        return Answer(200, body, JSON, headers)
-    headers += b"%b: %d\r\n" % (HEADER, len(body))
-    return Answer(200, b"".join([body, *behind]), OCTETS, headers)
+        return Answer(200, body, JSON)
+    return Answer(200, b"".join([body, *behind]), OCTETS, b"%b: %d\r\n" % (HEADER, len(body)))
 
 
 def _typed(values: Sequence[Any], declared: str | None = None) -> tuple[list[int], str, list[Any]]:
@@ -283,17 +354,12 @@ def _declared(serving: Serving, place: int) -> str:
     return _typed([serving.sample[place]])[1]
 
 
-def server(version: str) -> dict[str, Any]:
-    """`GET /v2`."""
-    return {"name": "headrace", "version": version, "extensions": EXTENSIONS}
-
-
-def model(serving: Serving, versions: list[str]) -> dict[str, Any]:
+def _model(serving: Serving) -> dict[str, Any]:
     """`GET /v2/models/<name>`."""
     types = {"number": "FP64"}
     return {
         "name": serving.manifest.model,
-        "versions": versions,
+        "versions": [serving.number],
         "platform": f"headrace_{serving.predictor.tier}",
         "inputs": [
             {"name": name, "datatype": types.get(kind, "BYTES"), "shape": [-1]}
@@ -308,3 +374,6 @@ def model(serving: Serving, versions: list[str]) -> dict[str, Any]:
 
 def _inner(serving: Serving, place: int) -> list[int]:
     return _typed([serving.sample[place]])[0][1:] if serving.sample else []
+
+
+V2 = OpenInferenceV2()
