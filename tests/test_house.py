@@ -63,7 +63,8 @@ def test_every_box_has_a_page_and_a_docstring():
 
 
 def test_every_key_of_the_configuration_is_documented():
-    from headrace.environments.config import ENV_KEYS, PROJECT_KEYS
+    from headrace.environments.keys import ENV_KEYS
+    from headrace.environments.project_table import PROJECT_KEYS
 
     page = (ROOT / "docs" / "environments.md").read_text()
 
