@@ -72,7 +72,7 @@ def make(folder: Path) -> None:
 
 
 def _append(lakehouse: Lakehouse, table: str, number: int, rows: pa.Table) -> None:
-    from headrace.lakehouse.commit import Append
+    from headrace.lakehouse.writes import Append
 
     lakehouse.commit(table, f"{table}.{number}", lambda _: Append(rows))
 

@@ -80,7 +80,7 @@ def test_every_command_is_documented():
 
 
 def test_delta_is_written_in_one_place_and_read_in_one_place():
-    homes = {"lakehouse/commit.py", "lakehouse/scan.py"}
+    homes = {"lakehouse/attempt.py", "lakehouse/scan.py"}
     sources = {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in PACKAGE.rglob("*.py")}
     calls = re.compile(r"^(?!\s*#).*\b(write_deltalake\(|DeltaTable\.create\(|read_parquet\()", re.MULTILINE)
 

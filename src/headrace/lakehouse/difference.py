@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from headrace.lakehouse.commit import Snapshot
     from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.lakehouse.snapshot import Snapshot
 
 MADE = "made"  # the rows that should be there, as a view
 
