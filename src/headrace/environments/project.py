@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from headrace.environments.code import Code
-    from headrace.environments.config import Config, ProjectTable
+    from headrace.environments.config import Config
+    from headrace.environments.project_table import ProjectTable
 
 Kind = TypeVar("Kind")
 
