@@ -121,7 +121,7 @@ class _Watch:
     def __init__(self, folder: Path) -> None:
         import pandas as pd  # noqa: F401 - pyarrow loads it when it is given a numpy array; the monitor has it loaded
 
-        from headrace.lakehouse.sql import column, quoted
+        from headrace.lakehouse.identifiers import column, quoted
         from headrace.monitoring import binning, blocks, drift, histograms, profile
 
         self.drift, self.binning, self.histograms, self.profile = drift, binning, histograms, profile

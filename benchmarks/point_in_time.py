@@ -90,7 +90,7 @@ def headrace(folder: Path) -> Callable[[], pa.Table]:
     import pandas as pd  # noqa: F401 - pyarrow loads it when it is given a numpy array; whoever trains has it loaded
 
     from headrace.features import point_in_time
-    from headrace.lakehouse.sql import quoted
+    from headrace.lakehouse.identifiers import quoted
 
     lookups = [
         point_in_time.JoinSpec(

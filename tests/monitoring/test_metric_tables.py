@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from headrace.lakehouse.identifiers import quoted
 from headrace.lakehouse.lakehouse import Lakehouse
-from headrace.lakehouse.sql import quoted
 from headrace.lakehouse.writes import Append
 from headrace.monitoring.binning import make_grids
 from headrace.monitoring.blocks import MonitoredColumn

@@ -54,7 +54,7 @@ def list_(env: str | None, as_json: bool) -> None:
 @click.option("--version", type=int, default=None, help="An older version.")
 def show(name: str, env: str | None, as_json: bool, count: int, version: int | None) -> None:
     """Columns, properties and some rows of a table."""
-    from headrace.lakehouse.sql import quoted
+    from headrace.lakehouse.identifiers import quoted
     from headrace.lakehouse.values import rows_of
     from headrace.workspace.workspace import open_workspace
 

@@ -17,8 +17,8 @@ from headrace.core.failpoints import reach
 from headrace.lakehouse import app_transactions, scan
 from headrace.lakehouse.commit_info import CommitInfo, commit_info
 from headrace.lakehouse.encoding import layout
+from headrace.lakehouse.identifiers import column, quoted
 from headrace.lakehouse.rows import BatchStream, fitting, keyed, rewritten, stream
-from headrace.lakehouse.sql import column, quoted
 from headrace.lakehouse.widening import widened
 from headrace.lakehouse.write_target import BORN
 from headrace.lakehouse.writes import Append, Overwrite, Upsert

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.lakehouse.columns import stored
+from headrace.lakehouse.identifiers import column, quoted
 from headrace.lakehouse.rows import those_that_fit
-from headrace.lakehouse.sql import column, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,10 +15,10 @@ from headrace.core.errors import DataError
 from headrace.lakehouse.columns import arrow_types, stored, widens
 from headrace.lakehouse.file_patterns import find_files
 from headrace.lakehouse.files import Reading, content_digest, read
+from headrace.lakehouse.identifiers import column, quoted
 from headrace.lakehouse.parsed_file import DIGEST, FILE, OWN, ParsedFile, row_stream, write_arrow
 from headrace.lakehouse.reading import EMPTY
 from headrace.lakehouse.schema_merge import is_number, merge_schemas
-from headrace.lakehouse.sql import column, quoted
 from headrace.lakehouse.writes import Append, Overwrite
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from headrace.lakehouse.columns import DUCKDB, INSTANT, arrow_types, keeps_text,
 from headrace.lakehouse.declarations import KEY, Sql, key_text, quarantine_name
 from headrace.lakehouse.difference import beside, difference, is_wider, same_rows
 from headrace.lakehouse.expectations import REASON, ExpectationResult, apply, example_rows
-from headrace.lakehouse.sql import Query, check, column, explain, quoted, relation
+from headrace.lakehouse.identifiers import column, quoted
+from headrace.lakehouse.sql import Query, check, explain, relation
 from headrace.lakehouse.widening import beside_table
 from headrace.lakehouse.writes import Append, Overwrite, Upsert
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from headrace.lakehouse.sql import quoted
+from headrace.lakehouse.identifiers import quoted
 from headrace.lakehouse.writes import Upsert
 from headrace.monitoring.columns import TABLE
 from headrace.monitoring.profile import profiles

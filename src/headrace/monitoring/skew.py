@@ -26,7 +26,7 @@ from headrace.core.clock import instant, now
 from headrace.core.errors import NotFoundError
 from headrace.features import point_in_time
 from headrace.features.rows import WRITTEN
-from headrace.lakehouse.sql import column, literal, quoted
+from headrace.lakehouse.identifiers import column, literal, quoted
 from headrace.lakehouse.writes import Append
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from headrace.core.errors import MovedError
-from headrace.lakehouse.sql import column, quoted
+from headrace.lakehouse.identifiers import column, quoted
 from headrace.lakehouse.writes import Append, Upsert
 
 if TYPE_CHECKING:
