@@ -50,7 +50,7 @@ def make(folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet
 
-    from headrace.lakehouse.commit import Append
+    from headrace.lakehouse.writes import Append
     from headrace.training import package
     from headrace.training.estimator import LightGBM, Settings
 

@@ -41,7 +41,7 @@ MOVED = {"n05": "mean + 0.2", "n06": "x 1.1", "n08": "x 1.3", "n14": "rate 6 for
 
 def make(folder: Path) -> None:
     """Two tables of a lakehouse: normal, lognormal, exponential, ties, counts; 2 to 10,000 categories."""
-    from headrace.lakehouse.commit import Append
+    from headrace.lakehouse.writes import Append
 
     lakehouse = _lakehouse(folder)
     for later, table in enumerate((BEFORE, AFTER)):
@@ -121,7 +121,7 @@ class _Watch:
     def __init__(self, folder: Path) -> None:
         import pandas as pd  # noqa: F401 - pyarrow loads it when it is given a numpy array; the monitor has it loaded
 
-        from headrace.lakehouse.sql import column, quoted
+        from headrace.lakehouse.identifiers import column, quoted
         from headrace.monitoring import binning, blocks, drift, histograms, profile
 
         self.drift, self.binning, self.histograms, self.profile = drift, binning, histograms, profile

@@ -72,7 +72,7 @@ def make(folder: Path) -> None:
 
 
 def _append(lakehouse: Lakehouse, table: str, number: int, rows: pa.Table) -> None:
-    from headrace.lakehouse.commit import Append
+    from headrace.lakehouse.writes import Append
 
     lakehouse.commit(table, f"{table}.{number}", lambda _: Append(rows))
 
@@ -90,7 +90,7 @@ def headrace(folder: Path) -> Callable[[], pa.Table]:
     import pandas as pd  # noqa: F401 - pyarrow loads it when it is given a numpy array; whoever trains has it loaded
 
     from headrace.features import point_in_time
-    from headrace.lakehouse.sql import quoted
+    from headrace.lakehouse.identifiers import quoted
 
     lookups = [
         point_in_time.JoinSpec(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from headrace.lakehouse.declarations import Source, Table, expect, repair, sql_file
     from headrace.monitoring.declarations import Monitor, alert
     from headrace.serving.declarations import Serve
+    from headrace.session.session import open_session as open  # noqa: A004
     from headrace.training.declarations import (
         Evaluate,
         Model,
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from headrace.training.tasks.binary import Binary
     from headrace.training.tasks.multiclass import Multiclass
     from headrace.training.tasks.regression import Regression
-    from headrace.session.session import open_session as open  # noqa: A004
 
 HOMES = {
     **dict.fromkeys(("Channel", "ChannelSetting"), "headrace.core.channels.base"),

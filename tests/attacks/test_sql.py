@@ -14,11 +14,11 @@ import headrace as hr
 from headrace.core.errors import SqlError
 from headrace.lakehouse import confinement
 from headrace.lakehouse.adhoc import ask
-from headrace.lakehouse.commit import Append
 from headrace.lakehouse.declarations import Sql
 from headrace.lakehouse.lakehouse import Lakehouse
 from headrace.lakehouse.materialize import materialize
 from headrace.lakehouse.sql import check
+from headrace.lakehouse.writes import Append
 
 from .sql_texts import COMMENTS, COPY, EXPRESSIONS, READING, WRITING
 

@@ -49,11 +49,11 @@ from headrace.core.errors import HeadraceError
 from headrace.core.schema import TYPES, Schema
 from headrace.features.declarations import FeatureTable
 from headrace.features.plan import plan
-from headrace.lakehouse.commit import Overwrite
 from headrace.lakehouse.declarations import Source, Table
 from headrace.lakehouse.lakehouse import Lakehouse
 from headrace.lakehouse.materialize import materialize
 from headrace.lakehouse.source import load
+from headrace.lakehouse.writes import Overwrite
 from headrace.scoring.columns import key_columns
 from headrace.training import training_set
 from headrace.training.labels import check_label

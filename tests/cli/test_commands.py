@@ -123,7 +123,12 @@ def test_the_program_of_the_session_page_runs(ran, monkeypatch, capsys):
     page = (Path(__file__).parents[2] / "docs" / "session.md").read_text()
     (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     monkeypatch.chdir(ran)
-    for ours, theirs in (('"prod"', '"dev"'), ("silver.departures", "shop.orders"), ("version=3", "version=0"), ("arrival_delay", "days")):
+    for ours, theirs in (
+        ('"prod"', '"dev"'),
+        ("silver.departures", "shop.orders"),
+        ("version=3", "version=0"),
+        ("arrival_delay", "days"),
+    ):
         assert ours in program
         program = program.replace(ours, theirs)
     exec(program, {})

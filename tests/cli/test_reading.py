@@ -8,7 +8,7 @@ from tests.cli import mini
 from headrace.cli import output
 from headrace.core.errors import SqlError
 from headrace.lakehouse.declarations import Sql
-from headrace.lakehouse.sql import _explain
+from headrace.lakehouse.sql_errors import duckdb_error
 from headrace.operations.sql import CATALOG
 
 
@@ -53,7 +53,7 @@ def test_the_caret_is_under_the_word_that_is_wrong(text, marked):
     connection.execute("create table t (id int, amount int)")
     with pytest.raises(duckdb.Error) as raised:
         connection.execute(text)
-    found = _explain(raised.value, Sql(text, "<query>"))
+    found = duckdb_error(raised.value, Sql(text, "<query>"))
     assert isinstance(found, SqlError)
     excerpt, carets = found.findings
     line, column = marked or (1, text.index(", amoun from") + 2)

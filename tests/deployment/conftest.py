@@ -9,8 +9,8 @@ from tests.registry.conftest import empty_store, registry  # noqa: F401
 
 import headrace as hr
 from headrace.inference.inference_record import COLUMNS
-from headrace.lakehouse.commit import Append
 from headrace.lakehouse.lakehouse import Lakehouse
+from headrace.lakehouse.writes import Append
 from headrace.serving.metrics import BUCKETS
 
 ORDERS = hr.Table("shop.orders", key="id", sql="select 1")

@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import make_url
 
 from headrace.core.errors import ConfigError, NotFoundError
-from headrace.environments.config import load, load_project
+from headrace.environments.config import load
+from headrace.environments.project_table import load_project
 
 PROJECT = '[project]\nname = "shop"\nmodule = "shop.project"\n'
 

@@ -5,9 +5,9 @@ import pytest
 
 from headrace.features.plan import Feature, FeaturePlan, Input
 from headrace.inference.input_rows import rows
-from headrace.lakehouse.commit import Append
 from headrace.lakehouse.declarations import Source
 from headrace.lakehouse.lakehouse import Lakehouse
+from headrace.lakehouse.writes import Append
 
 INSTANT = pa.timestamp("us", "UTC")
 PLAN = FeaturePlan(

@@ -8,8 +8,8 @@ import pytest
 from headrace.core.errors import LimitError, SqlError
 from headrace.lakehouse import adhoc, confinement
 from headrace.lakehouse.adhoc import QueryLimits, ask
-from headrace.lakehouse.commit import Append
 from headrace.lakehouse.lakehouse import Lakehouse
+from headrace.lakehouse.writes import Append
 
 ENDLESS = "select sum(a.i * b.i) as s from range(1_000_000_000) a(i), range(1_000_000_000) b(i)"
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from headrace.core.errors import MovedError
-from headrace.lakehouse.commit import Append
 from headrace.lakehouse.lakehouse import Lakehouse
+from headrace.lakehouse.writes import Append
 
 NAME = "gold.t"
 
@@ -77,7 +77,7 @@ import os, random, sys
 import pandas
 import pyarrow as pa
 from headrace.core.errors import MovedError
-from headrace.lakehouse.commit import Append
+from headrace.lakehouse.writes import Append
 from headrace.lakehouse.lakehouse import Lakehouse
 
 root, processes, end = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])

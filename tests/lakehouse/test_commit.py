@@ -12,10 +12,10 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from headrace.core.errors import ConflictError, DataError, DeclarationError, NotFoundError, RefusedError
-from headrace.lakehouse import commit as committing
-from headrace.lakehouse.commit import Append, Overwrite, Upsert
+from headrace.lakehouse import retries
 from headrace.lakehouse.lakehouse import Lakehouse
 from headrace.lakehouse.rows import BatchStream
+from headrace.lakehouse.writes import Append, Overwrite, Upsert
 
 T = "silver.t"
 NEW_YEAR = dt.datetime.fromisoformat("2020-01-01")
@@ -115,7 +115,7 @@ def test_who_begins_a_table_and_is_overtaken_does_not_write_over_the_first_rows(
 
 
 def test_who_always_loses_gives_up_and_has_written_nothing(lake, tmp_path, monkeypatch):
-    monkeypatch.setattr(committing, "PATIENCE", 0.2)
+    monkeypatch.setattr(retries, "PATIENCE", 0.2)
     other = Lakehouse("dev", str(tmp_path / "dev"))
     lake.commit(T, "first", lambda _: Append(rows(k=[0])))
 
@@ -165,7 +165,7 @@ def test_an_empty_change_counts_as_made_and_not_as_data(lake, change):
 
 KILLED = """
 import sys, pyarrow as pa
-from headrace.lakehouse.commit import Append, Upsert
+from headrace.lakehouse.writes import Append, Upsert
 from headrace.lakehouse.lakehouse import Lakehouse
 lake = Lakehouse("dev", sys.argv[1])
 made = pa.table({"k": [1, 2]})

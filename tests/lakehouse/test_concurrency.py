@@ -5,8 +5,8 @@ import sys
 
 import pyarrow as pa
 
-from headrace.lakehouse.commit import Append, Upsert
 from headrace.lakehouse.lakehouse import Lakehouse
+from headrace.lakehouse.writes import Append, Upsert
 
 PROCESSES, ROUNDS, KEYS = 8, 6, 5
 
@@ -17,7 +17,7 @@ WORKERS = """
 import os, sys
 import pandas
 import pyarrow as pa
-from headrace.lakehouse.commit import Append, Upsert
+from headrace.lakehouse.writes import Append, Upsert
 from headrace.lakehouse.lakehouse import Lakehouse
 
 root, processes, rounds, keys = sys.argv[1], *map(int, sys.argv[2:])

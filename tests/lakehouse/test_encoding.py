@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headrace.lakehouse.commit import Append
 from headrace.lakehouse.lakehouse import Lakehouse
+from headrace.lakehouse.writes import Append
 
 COUNT = 5000
 

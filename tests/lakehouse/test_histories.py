@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from headrace.lakehouse.commit import Append, Overwrite, Upsert
 from headrace.lakehouse.lakehouse import Lakehouse
+from headrace.lakehouse.writes import Append, Overwrite, Upsert
 
 T = "silver.t"
 KEYS = st.one_of(st.none(), st.integers(0, 5))

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from headrace.core.errors import DataError, DeclarationError, SqlError
 from headrace.core.failpoints import VARIABLE
 from headrace.core.schema import Schema
-from headrace.lakehouse.commit import Append, Overwrite
 from headrace.lakehouse.declarations import Table, expect, repair
 from headrace.lakehouse.lakehouse import Lakehouse
 from headrace.lakehouse.materialize import materialize
+from headrace.lakehouse.writes import Append, Overwrite
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 

@@ -4,8 +4,8 @@ import pyarrow as pa
 import pytest
 
 from headrace.core.errors import DataError, NotFoundError, RefusedError
-from headrace.lakehouse.commit import Append, Overwrite, Upsert
 from headrace.lakehouse.lakehouse import Lakehouse
+from headrace.lakehouse.writes import Append, Overwrite, Upsert
 
 T = "silver.t"
 

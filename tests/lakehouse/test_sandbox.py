@@ -6,8 +6,8 @@ import pytest
 from deltalake import write_deltalake
 
 from headrace.lakehouse import scan, spill
-from headrace.lakehouse.commit import Append
 from headrace.lakehouse.lakehouse import Lakehouse
+from headrace.lakehouse.writes import Append
 
 variable_of_the_caller = pa.table({"secret": [1]})
 

@@ -14,9 +14,9 @@ from deltalake.schema import PrimitiveType
 
 from headrace.core.errors import DataError, DeclarationError, HeadraceError, NotFoundError
 from headrace.lakehouse import adhoc, scan
-from headrace.lakehouse.commit import Append, Overwrite, Upsert
 from headrace.lakehouse.declarations import check_name
 from headrace.lakehouse.lakehouse import Lakehouse
+from headrace.lakehouse.writes import Append, Overwrite, Upsert
 
 T = "silver.t"
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from headrace.core.errors import ConfigError, DataError, DeclarationError, UserCodeError
 from headrace.core.failpoints import VARIABLE
 from headrace.core.schema import Schema
-from headrace.lakehouse.commit import Append
 from headrace.lakehouse.declarations import Source
 from headrace.lakehouse.lakehouse import Lakehouse
 from headrace.lakehouse.source import load, load_file
+from headrace.lakehouse.writes import Append
 
 
 @pytest.fixture
@@ -341,7 +341,7 @@ def test_a_function_keeps_the_types_of_its_table(lake, folder):
 KILLED = """
 import sys
 from pathlib import Path
-from headrace.lakehouse.commit import Append
+from headrace.lakehouse.writes import Append
 from headrace.lakehouse.declarations import Source
 from headrace.lakehouse.lakehouse import Lakehouse
 from headrace.lakehouse.source import load

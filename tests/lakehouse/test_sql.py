@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from headrace.core.errors import SqlError
 from headrace.lakehouse.declarations import Sql
-from headrace.lakehouse.sql import CHANCE, SESSION, check, check_expression, explain, quoted, relation
+from headrace.lakehouse.identifiers import quoted
+from headrace.lakehouse.sql import check, explain, relation
+from headrace.lakehouse.sql_expression import check_expression
+from headrace.lakehouse.sql_functions import CHANCE, SESSION
 
 KNOWN = {"bronze.trips", "bronze.zones", "silver.flights"}
 

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from headrace.core.errors import LimitError, SqlError
 from headrace.lakehouse.adhoc import QueryLimits, ask
-from headrace.lakehouse.commit import Append
 from headrace.lakehouse.declarations import Sql
 from headrace.lakehouse.lakehouse import Lakehouse
-from headrace.lakehouse.sql import check, check_expression
+from headrace.lakehouse.sql import check
+from headrace.lakehouse.sql_expression import check_expression
+from headrace.lakehouse.writes import Append
 
 EXAMPLES = int(os.environ.get("HEADRACE_FUZZ", "300"))
 fuzz = settings(

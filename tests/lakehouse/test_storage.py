@@ -4,9 +4,9 @@ import pyarrow as pa
 import pytest
 
 from headrace.core.errors import ConfigError
-from headrace.lakehouse.commit import Append, Upsert
 from headrace.lakehouse.lakehouse import Lakehouse
 from headrace.lakehouse.storage import Place
+from headrace.lakehouse.writes import Append, Upsert
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,11 @@ from headrace.core.schema import Schema
 from headrace.features.declarations import FeatureTable
 from headrace.lakehouse import changes
 from headrace.lakehouse.columns import cast, common, widens
-from headrace.lakehouse.commit import Append, Overwrite, Upsert
 from headrace.lakehouse.declarations import Source, Table, expect
 from headrace.lakehouse.lakehouse import Lakehouse
 from headrace.lakehouse.materialize import materialize
 from headrace.lakehouse.source import load
+from headrace.lakehouse.writes import Append, Overwrite, Upsert
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 WALL = pa.timestamp("us")
@@ -389,7 +389,7 @@ def test_an_upsert_that_widens_replaces_and_deletes_by_key(lake):
 KILLED = """
 import sys
 import pyarrow as pa
-from headrace.lakehouse.commit import Append
+from headrace.lakehouse.writes import Append
 from headrace.lakehouse.lakehouse import Lakehouse
 rows = pa.table({"id": pa.array([3]), "x": pa.array([3.5])})
 Lakehouse("dev", sys.argv[1]).commit("bronze.t", "2", lambda _: Append(rows))

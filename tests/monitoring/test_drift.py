@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from headrace.lakehouse.sql import column
+from headrace.lakehouse.identifiers import column
 from headrace.monitoring.binning import make_grids
 from headrace.monitoring.blocks import MonitoredColumn
 from headrace.monitoring.drift import compare, judge

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.lakehouse.sql import column
+from headrace.lakehouse.identifiers import column
 from headrace.monitoring import binning, blocks, histograms, windows
 from headrace.monitoring.binning import Bins, Categories, make_grids
 from headrace.monitoring.blocks import MonitoredColumn

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from headrace.lakehouse.commit import Append
+from headrace.lakehouse.identifiers import quoted
 from headrace.lakehouse.lakehouse import Lakehouse
-from headrace.lakehouse.sql import quoted
+from headrace.lakehouse.writes import Append
 from headrace.monitoring.binning import make_grids
 from headrace.monitoring.blocks import MonitoredColumn
 from headrace.monitoring.drift import compare

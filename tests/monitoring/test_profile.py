@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.lakehouse.sql import column
+from headrace.lakehouse.identifiers import column
 from headrace.monitoring.binning import make_grids
 from headrace.monitoring.blocks import MonitoredColumn
 from headrace.monitoring.histograms import collect

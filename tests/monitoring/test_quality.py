@@ -12,8 +12,8 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 import headrace as hr
 from headrace.core.errors import DataError, NotFoundError
-from headrace.lakehouse.commit import Append, Upsert
 from headrace.lakehouse.lakehouse import Lakehouse
+from headrace.lakehouse.writes import Append, Upsert
 from headrace.monitoring import quality
 
 START = datetime(2024, 1, 1, tzinfo=UTC)

@@ -22,7 +22,7 @@ from headrace.core import vault
 from headrace.core.clock import now
 from headrace.core.errors import ConfigError, NotFoundError, RefusedError
 from headrace.core.system import user
-from headrace.environments.config import ROLE
+from headrace.environments.environment_policy import ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -11,7 +11,7 @@ import pyarrow as pa
 from headrace.core.clock import duration, instant
 from headrace.core.errors import DataError
 from headrace.features.rows import full_rows
-from headrace.lakehouse.commit import Upsert
+from headrace.lakehouse.writes import Upsert
 from headrace.training import labels as known_labels
 from headrace.training.output import baseline_output
 from headrace.training.split import halves

@@ -25,7 +25,7 @@ def promote(registry: Registry, decision: Decision, *, home: Path, by: str) -> b
     Returns:
         Whether it is on a rollout.
     """
-    version, plan = registry.get(decision.model, decision.version), registry.traffic.plan(decision)
+    version, plan = registry.get(decision.model, decision.version), registry.authorization.plan(decision)
     if plan is None:
         registry.move(version, decision.to, expect=version.stage, decision=decision, by=by)
     else:

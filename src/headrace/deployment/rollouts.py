@@ -164,7 +164,7 @@ def begin(
                 f"the rollout of {version.name} would outlast its approval, which expires at {decision.expires:%Y-%m-%d %H:%M} UTC.",
                 hint=f"Ask again: headrace run deploy --model {version.model} --version {version.version}",
             )
-        authorization = registry.traffic.authorization(version)
+        authorization = registry.authorization.decision(version)
         if authorization is None or authorization.id != decision.id:
             raise RefusedError(
                 f"the decision on request {decision.request} is not one by which {version.name} can come to Production now.",

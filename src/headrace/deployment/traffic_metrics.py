@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from headrace.lakehouse.sql import column, json_pointer, literal, quoted
+from headrace.lakehouse.identifiers import column, json_pointer, literal, quoted
 from headrace.monitoring.label_join import LABEL, SLICE, labelled
 from headrace.scoring.columns import log_table
 from headrace.serving.metrics import BUCKETS

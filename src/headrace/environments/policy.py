@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 from headrace.core.errors import NotFoundError, RefusedError
 from headrace.environments import code, git
-from headrace.environments.config import FILE, RUNS, Environment, EnvironmentPolicy, read_policy
+from headrace.environments.environment_policy import RUNS, EnvironmentPolicy, read_policy
+from headrace.environments.keys import FILE
 from headrace.environments.toml import TomlFile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from headrace.environments.config import Runs
+    from headrace.environments.config import Environment
+    from headrace.environments.environment_policy import Runs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from headrace.core.errors import NotFoundError
-from headrace.environments.config import load_project
 from headrace.environments.importing import load_tree, own_names
+from headrace.environments.project_table import load_project
 from headrace.environments.scan import scan
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from headrace.environments.code import Code
-    from headrace.environments.config import Config, ProjectTable
+    from headrace.environments.config import Config
+    from headrace.environments.project_table import ProjectTable
 
 Kind = TypeVar("Kind")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import NotFoundError
-from headrace.lakehouse.sql import column, quoted
+from headrace.lakehouse.identifiers import column, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from headrace.lakehouse.sql import column
+from headrace.lakehouse.identifiers import column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

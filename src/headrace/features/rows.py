@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from headrace.features import point_in_time
-from headrace.lakehouse.sql import column, quoted
+from headrace.lakehouse.identifiers import column, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,8 +17,8 @@ from headrace.core.errors import DataError
 from headrace.core.failpoints import reach
 from headrace.inference import inference_record
 from headrace.inference.ingest import LogContent
-from headrace.lakehouse.commit import Append
 from headrace.lakehouse.files import content_digest
+from headrace.lakehouse.writes import Append
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

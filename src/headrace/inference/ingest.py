@@ -15,17 +15,17 @@ from headrace.core.errors import DataError, MovedError
 from headrace.core.failpoints import reach
 from headrace.core.ids import digest
 from headrace.inference import inference_record, serving_metrics
-from headrace.lakehouse.commit import Append
 from headrace.lakehouse.files import content_digest
+from headrace.lakehouse.writes import Append
 from headrace.scoring.spool import segments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from headrace.lakehouse.commit import Change
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.lakehouse.snapshot import Snapshot
+    from headrace.lakehouse.writes import Change
     from headrace.scoring.spool import Segment
 
 BAD = ".bad"

@@ -17,8 +17,9 @@ from headrace.lakehouse.adhoc import MEMORY
 from headrace.lakehouse.columns import conform
 from headrace.lakehouse.declarations import NAME, Sql
 from headrace.lakehouse.dialect import NULLS, Dialect
+from headrace.lakehouse.identifiers import column, quoted
 from headrace.lakehouse.scan import duckdb_type
-from headrace.lakehouse.sql import check, column, explain, quoted, relation
+from headrace.lakehouse.sql import check, explain, relation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

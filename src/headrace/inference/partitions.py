@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from headrace.features.rows import within
-from headrace.lakehouse.sql import column
+from headrace.lakehouse.identifiers import column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

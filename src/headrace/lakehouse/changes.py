@@ -11,8 +11,8 @@ from deltalake.exceptions import DeltaError
 from headrace.core.errors import DataError, RefusedError, UnavailableError
 from headrace.lakehouse import log, scan
 from headrace.lakehouse.columns import stored
+from headrace.lakehouse.identifiers import column, quoted
 from headrace.lakehouse.rows import fit, those_that_fit
-from headrace.lakehouse.sql import column, quoted
 
 if TYPE_CHECKING:
     from headrace.lakehouse.snapshot import Snapshot

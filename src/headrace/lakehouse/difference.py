@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.lakehouse.columns import stored
+from headrace.lakehouse.identifiers import column, quoted
 from headrace.lakehouse.rows import those_that_fit
-from headrace.lakehouse.sql import column, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from headrace.lakehouse.commit import Snapshot
     from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.lakehouse.snapshot import Snapshot
 
 MADE = "made"  # the rows that should be there, as a view
 

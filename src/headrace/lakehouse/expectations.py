@@ -14,8 +14,9 @@ import duckdb
 
 from headrace.core.errors import DataError, SqlError
 from headrace.lakehouse.declarations import ColumnRepair
+from headrace.lakehouse.identifiers import column, literal
 from headrace.lakehouse.ieee import with_ieee_comparisons
-from headrace.lakehouse.sql import check_expression, column, literal
+from headrace.lakehouse.sql_expression import check_expression
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

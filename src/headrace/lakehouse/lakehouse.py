@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from headrace.core.errors import NotFoundError, RefusedError
 from headrace.lakehouse import commit as committing
-from headrace.lakehouse import log, scan
-from headrace.lakehouse.commit import WriteTarget
+from headrace.lakehouse import log, maintenance, scan
+from headrace.lakehouse.app_transactions import reached
 from headrace.lakehouse.declarations import DUCKDBS, NAME, check_name
 from headrace.lakehouse.storage import Place
+from headrace.lakehouse.write_target import WriteTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from headrace.lakehouse.commit import Change, Commit
+    from headrace.lakehouse.commit import Commit
     from headrace.lakehouse.log import LogEntry
     from headrace.lakehouse.snapshot import Snapshot
+    from headrace.lakehouse.writes import Change
 
 RETENTION_HOURS = 7 * 24
 
@@ -191,7 +193,7 @@ class Lakehouse:
         """How far inputs have come in this environment's own table; None before their first change."""
         place = self._own(name).place
         table = place.open()
-        return {each: None if table is None else committing.reached(place, table, each) for each in ids}
+        return {each: None if table is None else reached(place, table, each) for each in ids}
 
     def restore(self, name: str, version: int) -> Commit:
         """Makes the table what it was at an earlier version, in a new version. Changes undone by it can be made again.
@@ -202,7 +204,7 @@ class Lakehouse:
             ConflictError: other writers came first for a minute.
         """
         self._found(name, [self.env], version)
-        return committing.restore(self._own(name), version)
+        return maintenance.restore(self._own(name), version)
 
     def drop(self, name: str) -> None:
         """Takes this environment's own table away, with its history. Repeated after it was cut off, it takes the rest.
@@ -217,19 +219,22 @@ class Lakehouse:
         self._own(name).place.remove()
 
     def optimize(self, name: str) -> int:
-        """Rewrites many small files as few large ones; gives how many small ones there were. No row changes.
+        """Rewrites many small files as few large ones. No row changes.
+
+        Returns:
+            How many small files were replaced.
 
         Raises:
             NotFoundError: no such table of this environment.
             ConflictError: other writers came first for a minute.
         """
         self._found(name, [self.env])
-        return committing.optimize(self._own(name))
+        return maintenance.optimize(self._own(name))
 
     def vacuum(
         self, name: str, *, keep_versions: Iterable[int] = (), retention_hours: int = RETENTION_HOURS
     ) -> list[str]:
-        """Deletes files that no version needs but old ones; gives their paths.
+        """Deletes files that only old versions need.
 
         Args:
             name: the table.
@@ -237,13 +242,16 @@ class Lakehouse:
             retention_hours: versions that were the latest less than this ago stay readable too. With 0, a reader or
                 writer at work on an older version may find its files gone.
 
+        Returns:
+            The paths of the deleted files.
+
         Raises:
             NotFoundError: no such table of this environment, or no such version.
         """
         for version in keep_versions:
             self._found(name, [self.env], version)
         self._found(name, [self.env])
-        return committing.vacuum(self._own(name), sorted(set(keep_versions)), retention_hours)
+        return maintenance.vacuum(self._own(name), sorted(set(keep_versions)), retention_hours)
 
     # ------------------------------------------------------------------------------------------ names
 

@@ -21,20 +21,22 @@ from headrace.core.errors import DataError, DeclarationError
 from headrace.core.ids import digest, new_id
 from headrace.lakehouse.changes import FEED
 from headrace.lakehouse.columns import DUCKDB, INSTANT, arrow_types, keeps_text, stored, type_name
-from headrace.lakehouse.commit import Append, Overwrite, Upsert
 from headrace.lakehouse.declarations import KEY, Sql, key_text, quarantine_name
 from headrace.lakehouse.difference import beside, difference, is_wider, same_rows
 from headrace.lakehouse.expectations import REASON, ExpectationResult, apply, example_rows
-from headrace.lakehouse.sql import Query, check, column, explain, quoted, relation
+from headrace.lakehouse.identifiers import column, quoted
+from headrace.lakehouse.sql import Query, check, explain, relation
 from headrace.lakehouse.widening import beside_table
+from headrace.lakehouse.writes import Append, Overwrite, Upsert
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from headrace.lakehouse.commit import Change, Snapshot
     from headrace.lakehouse.declarations import Table
     from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.lakehouse.snapshot import Snapshot
+    from headrace.lakehouse.writes import Change
 
 WRITTEN_AT = "_written_at"
 OWN = (WRITTEN_AT, REASON)

@@ -21,7 +21,7 @@ from headrace.core.errors import DataError, NotFoundError
 from headrace.core.ids import new_id
 from headrace.lakehouse import confinement, spill
 from headrace.lakehouse.columns import DUCKDB, NAMES
-from headrace.lakehouse.sql import column, literal, quoted
+from headrace.lakehouse.identifiers import column, literal, quoted
 from headrace.lakehouse.storage import data_files
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import pyarrow as pa
 
 from headrace.core.errors import NotFoundError
-from headrace.lakehouse.sql import column
+from headrace.lakehouse.identifiers import column
 from headrace.monitoring.blocks import MonitoredColumn
 from headrace.scoring.columns import FEATURES, key_columns
 

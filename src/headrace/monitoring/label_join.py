@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from headrace.lakehouse.identifiers import column, json_pointer, literal, quoted
 from headrace.lakehouse.scan import duckdb_type
-from headrace.lakehouse.sql import column, json_pointer, literal, quoted
 from headrace.monitoring import windows
 from headrace.monitoring.columns import features_of, outputs_of, slices_of
 from headrace.scoring.columns import is_log, key_columns, log_key

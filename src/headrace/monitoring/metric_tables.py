@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from headrace.lakehouse.commit import Upsert
-from headrace.lakehouse.sql import quoted
+from headrace.lakehouse.identifiers import quoted
+from headrace.lakehouse.writes import Upsert
 from headrace.monitoring.columns import TABLE
 from headrace.monitoring.profile import profiles
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from headrace.lakehouse.commit import Change
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.lakehouse.snapshot import Snapshot
+    from headrace.lakehouse.writes import Change
     from headrace.monitoring.drift import Drift
     from headrace.monitoring.histograms import Histograms
     from headrace.monitoring.profile import Profile

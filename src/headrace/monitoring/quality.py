@@ -21,8 +21,8 @@ import pyarrow as pa
 
 from headrace.core.clock import now
 from headrace.core.ids import digest
-from headrace.lakehouse.commit import Upsert
-from headrace.lakehouse.sql import literal, quoted
+from headrace.lakehouse.identifiers import literal, quoted
+from headrace.lakehouse.writes import Upsert
 from headrace.monitoring import windows
 from headrace.monitoring.alerts import Measured
 from headrace.monitoring.estimated_performance import METRICS, RealizedOutcome, estimate, refusal

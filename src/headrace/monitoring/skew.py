@@ -26,8 +26,8 @@ from headrace.core.clock import instant, now
 from headrace.core.errors import NotFoundError
 from headrace.features import point_in_time
 from headrace.features.rows import WRITTEN
-from headrace.lakehouse.commit import Append
-from headrace.lakehouse.sql import column, literal, quoted
+from headrace.lakehouse.identifiers import column, literal, quoted
+from headrace.lakehouse.writes import Append
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -13,7 +13,7 @@ from headrace.workspace import floor
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from headrace.environments.config import EnvironmentPolicy, Runs
+    from headrace.environments.environment_policy import EnvironmentPolicy, Runs
     from headrace.environments.policy import Ruling
     from headrace.workspace.workspace import Workspace
 

@@ -88,11 +88,11 @@ def export_model(
 def _check(workspace: Workspace, version: Version, into: Path) -> None:
     """An exported version answers callers, so it takes what Production takes."""
     check_outside(workspace, into, "a version is not exported")
-    traffic = workspace.registry.traffic
-    if not gates_hold(workspace, version.model) or traffic.has_served(version):
+    authorization = workspace.registry.authorization
+    if not gates_hold(workspace, version.model) or authorization.has_served(version):
         return
     champion = workspace.registry.current(version.model, "Production")
-    if champion is None or traffic.approval(version, champion.version) is None:
+    if champion is None or authorization.approval(version, champion.version) is None:
         raise RefusedError(
             f"{version.name} is in {version.stage}, has never been in Production and is not approved for it: "
             "what is exported answers callers, and takes what Production takes.",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import NotFoundError
-from headrace.lakehouse.sql import quoted
+from headrace.lakehouse.identifiers import quoted
 from headrace.operations.alerts import AlertReport, report_alert
 from headrace.operations.job import RunReport, announce, as_of_text, moment, one_deployment, open_job, steps
 from headrace.operations.operation import operation

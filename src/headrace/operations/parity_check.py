@@ -182,7 +182,7 @@ def _decisions(
     instants: int,
 ) -> list[SampledDecisions]:
     """The moments with the most decisions, until there are enough, in order of time."""
-    from headrace.lakehouse.sql import column, quoted
+    from headrace.lakehouse.identifiers import column, quoted
     from headrace.scoring.columns import is_output, key_columns
 
     plan = _plan(workspace, model)

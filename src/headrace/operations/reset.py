@@ -15,7 +15,7 @@ from headrace.core.errors import HeadraceError, RefusedError
 from headrace.core.failpoints import reach
 from headrace.core.ownership import Owner, mark_of, unmark
 from headrace.core.state import State
-from headrace.environments.config import Secret
+from headrace.environments.secret import Secret
 from headrace.features.online.opening import open_store
 from headrace.lakehouse.storage import Place
 from headrace.operations.drop_table import check_dev

@@ -84,7 +84,7 @@ def _check_version(
         *roles("run score --version N", lowest=workspace.is_lowest),
         to=f"score by {found.name}, which is in {found.stage}",
     )
-    served = registry.traffic.has_served(found)
+    served = registry.authorization.has_served(found)
     if into_declared and not (said and served):
         places = ", ".join(sorted(map(str, deployment.score.destinations)))
         raise RefusedError(

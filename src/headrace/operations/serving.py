@@ -12,7 +12,7 @@ from headrace.core import vault
 from headrace.core.errors import DeclarationError, NotFoundError
 from headrace.core.events import publish
 from headrace.core.processes import module
-from headrace.environments.config import Secret
+from headrace.environments.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -232,7 +232,7 @@ def _table(lakehouse: Lakehouse, name: str) -> TableStatus:
 
 def _newest(lakehouse: Lakehouse, snapshot: Snapshot) -> datetime | date | None:
     """The latest moment that its rows tell of, where the table has a time."""
-    from headrace.lakehouse.sql import column, quoted
+    from headrace.lakehouse.identifiers import column, quoted
 
     time = snapshot.properties.get("headrace.time")
     if time is None or time not in snapshot.schema.names:

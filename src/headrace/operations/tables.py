@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from headrace.operations.in_use import at_work
 from headrace.operations.operation import operation
 from headrace.operations.record import Record
+from headrace.operations.sql import QueryResult
 from headrace.operations.reserved_tables import check_load
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def show_table(workspace: Workspace, name: str, *, rows: int = SAMPLE, version: 
     Raises:
         NotFoundError: there is no such table, or it has no such version.
     """
-    from headrace.lakehouse.sql import quoted
+    from headrace.lakehouse.identifiers import quoted
     from headrace.lakehouse.values import rows_of
 
     snapshot = workspace.lakehouse.snapshot(name, version)
@@ -180,6 +181,21 @@ def show_table(workspace: Workspace, name: str, *, rows: int = SAMPLE, version: 
         columns=tuple(ColumnReport(column=field.name, type=str(field.type)) for field in snapshot.schema),
         sample=tuple(sample),
     )
+
+
+@operation("table show", of="name")
+def read_table(workspace: Workspace, name: str, *, version: int | None = None) -> QueryResult:
+    """All rows of a table.
+
+    Args:
+        workspace: the environment.
+        name: of the table.
+        version: the number of a Delta version; None: the latest.
+
+    Raises:
+        NotFoundError: there is no such table, or it has no such version.
+    """
+    return QueryResult(arrow=workspace.lakehouse.snapshot(name, version).to_arrow())
 
 
 @operation("table history", of="name")

@@ -364,8 +364,8 @@ def begin_rollout(workspace: Workspace, model: str, version: int, *, reason: str
         raise RefusedError("a rollout without a reason.", hint="Say why: --reason, for whoever reads the record.")
     candidate = registry.get(model, version)
     declare_for(workspace, model, by=me.name)
-    decision = registry.traffic.authorization(candidate)
-    plan = None if decision is None else registry.traffic.plan(decision)
+    decision = registry.authorization.decision(candidate)
+    plan = None if decision is None else registry.authorization.plan(decision)
     if decision is None or plan is None:
         raise RefusedError(
             f"{candidate.name} was not approved with a rollout.",

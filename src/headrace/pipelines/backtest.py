@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.features.plan import on_demand_functions
 from headrace.features.rows import full_rows
-from headrace.lakehouse.commit import Upsert
+from headrace.lakehouse.writes import Upsert
 from headrace.pipelines.model_inputs import feature_plan, tables
 from headrace.pipelines.score import months
 from headrace.training.backtest import Backtest

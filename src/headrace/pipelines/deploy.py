@@ -18,7 +18,7 @@ from headrace.deployment.findings import GateFinding, together
 from headrace.deployment.gates.base import of_phase
 from headrace.deployment.gates.evidence import Evidence, HeldOutRows
 from headrace.pipelines.model_inputs import descriptions, tables
-from headrace.registry.traffic import PLAN
+from headrace.registry.authorization import PLAN
 from headrace.scoring.version import load
 from headrace.training.training_set import LABEL, PART, table_name
 
@@ -113,7 +113,7 @@ def _runs(registry: Registry, version: Version | None, policy: str) -> tuple[str
     to_production = "yes" if request is None else f"no: request {request.id} stands, {request.status}"
     if version.stage != "Staging":
         return "yes", to_production, "yes"
-    decision = registry.traffic.to_staging(version)
+    decision = registry.authorization.to_staging(version)
     if decision is not None and decision.policy_hash == policy:
         return f"no: decision {decision.id} stands", to_production, "yes"
     return "again: the gates have changed", to_production, "yes"
@@ -267,7 +267,7 @@ class Delivery:
     @property
     def has_passed(self) -> bool:
         """Whether it came to Staging through the gates that are declared now."""
-        return self.registry.traffic.has_passed(self.version, self.policy.hash)
+        return self.registry.authorization.has_passed(self.version, self.policy.hash)
 
     def rejection(self, findings: Sequence[GateFinding], to: Stage) -> TransitionRequest | None:
         """The request that a person rejected on the same evidence."""
@@ -499,7 +499,7 @@ class Delivery:
         decision = self.registry.requests.decision(request.id)
         if decision is None:
             return self._waits(request)
-        plan = self.registry.traffic.plan(decision)
+        plan = self.registry.authorization.plan(decision)
         if plan is not None:
             return self._rollout(request, decision, plan, again=again)
         self._move("Production", request)

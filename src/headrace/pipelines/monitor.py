@@ -11,7 +11,7 @@ from headrace.core.events import publish
 from headrace.core.failpoints import reach
 from headrace.core.text import counted
 from headrace.deployment.serving_bundle import plan_of
-from headrace.lakehouse.sql import column, quoted
+from headrace.lakehouse.identifiers import column, quoted
 from headrace.monitoring import binning, columns, drift, histograms, metric_tables, quality, skew, windows
 from headrace.monitoring.alerts import Measured
 from headrace.monitoring.declarations import Monitor

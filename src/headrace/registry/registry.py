@@ -12,6 +12,7 @@ from headrace.core.clock import now
 from headrace.core.errors import ConflictError, DataError, NotFoundError, RefusedError
 from headrace.core.events import CHANNELS, EVENTS, publish
 from headrace.core.failpoints import reach
+from headrace.registry.authorization import PLAN, TrafficAuthorization
 from headrace.registry.bound import check_bound
 from headrace.registry.policies import Policies
 from headrace.registry.records import Decision, Stage, StageChange, Version
@@ -19,7 +20,7 @@ from headrace.registry.requests import Requests, check_in_force
 from headrace.registry.rollouts import Rollouts, refuse_before_the_end
 from headrace.registry.split import follow_move
 from headrace.registry.tables import ALL, DECISIONS, STAGES, VERSIONS
-from headrace.registry.traffic import PLAN, TrafficSplits
+from headrace.registry.traffic import TrafficSplits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +45,7 @@ class Registry:
         requests: to move a version, and decisions on them.
         policies: what Production takes, as it is declared.
         rollouts: versions on their way into Production, step by step.
+        authorization: which versions may answer callers.
         traffic: who answers the traffic of a model.
     """
 
@@ -54,7 +56,8 @@ class Registry:
         self.requests = Requests(state)
         self.policies = Policies(state)
         self.rollouts = Rollouts(state)
-        self.traffic = TrafficSplits(self)
+        self.authorization = TrafficAuthorization(self)
+        self.traffic = TrafficSplits(self, self.authorization)
 
     def register(
         self,

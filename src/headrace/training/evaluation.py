@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from headrace.lakehouse.commit import Append
+from headrace.lakehouse.writes import Append
 from headrace.training.measures import by_name, evaluate
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import pyarrow as pa
 from headrace.core.errors import DeclarationError, NotFoundError
 from headrace.features.plan import family
 from headrace.lakehouse.columns import type_name
-from headrace.lakehouse.sql import column, quoted
+from headrace.lakehouse.identifiers import column, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

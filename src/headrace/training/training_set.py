@@ -16,7 +16,7 @@ import pyarrow as pa
 from headrace.core.clock import duration
 from headrace.features.matrix import compute, read
 from headrace.features.rows import full_rows
-from headrace.lakehouse.commit import Overwrite
+from headrace.lakehouse.writes import Overwrite
 from headrace.training import labels as known_labels
 from headrace.training.split import split
 

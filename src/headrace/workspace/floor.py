@@ -14,7 +14,7 @@ from headrace.access.rights import roles
 from headrace.core.clock import now
 from headrace.core.errors import ConfigError
 from headrace.core.state import Instant
-from headrace.environments.config import FILE
+from headrace.environments.keys import FILE
 from headrace.environments.policy import Floor
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from headrace.features.online.rows import OnlineFeatures
 from headrace.features.online.sqlite import SqliteStore
 from headrace.features.plan import plan
 from headrace.features.rows import full_rows
-from headrace.lakehouse.commit import Overwrite
 from headrace.lakehouse.lakehouse import Lakehouse
+from headrace.lakehouse.writes import Overwrite
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 FEATURES = hr.FeatureTable("f.pace", key=["shop", "number"], time="at", look_back="2h", online=True)

@@ -21,9 +21,9 @@ from headrace.features.online.rows import OnlineFeatures
 from headrace.features.online.sqlite import SqliteStore
 from headrace.features.plan import plan
 from headrace.features.rows import full_rows
-from headrace.lakehouse.commit import Overwrite
 from headrace.lakehouse.declarations import key_text
 from headrace.lakehouse.lakehouse import Lakehouse
+from headrace.lakehouse.writes import Overwrite
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 UTC_US = pa.timestamp("us", "UTC")

@@ -11,8 +11,8 @@ from headrace.core.errors import DataError, MovedError, RefusedError
 from headrace.inference.streaming import clients
 from headrace.inference.streaming.sources.change_feed import ChangeFeedSource
 from headrace.inference.streaming.sources.kafka import KafkaSource
-from headrace.lakehouse.commit import Append, Upsert
 from headrace.lakehouse.lakehouse import Lakehouse
+from headrace.lakehouse.writes import Append, Upsert
 
 FEED = {"delta.enableChangeDataFeed": "true"}
 

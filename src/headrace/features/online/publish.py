@@ -17,7 +17,7 @@ from headrace.features.online.packing import CODES, Packing
 from headrace.features.rows import WRITTEN
 from headrace.lakehouse.columns import type_name
 from headrace.lakehouse.declarations import key_of
-from headrace.lakehouse.sql import column, quoted
+from headrace.lakehouse.identifiers import column, quoted
 
 if TYPE_CHECKING:
     from datetime import datetime

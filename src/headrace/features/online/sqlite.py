@@ -281,5 +281,5 @@ def _count(cursor: sqlite3.Cursor) -> int:
 
 
 def _quoted(name: str) -> str:
-    """As `lakehouse.sql.quoted`, which would bring a parser of SQL into the server."""
+    """As `lakehouse.identifiers.quoted`, which would bring a parser of SQL into the server."""
     return '"' + name.replace('"', '""') + '"'

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from headrace.inference.destinations.base import ScoredRows
 from headrace.inference.destinations.difference import difference, nearby
 from headrace.lakehouse.columns import common
-from headrace.lakehouse.commit import Append, Upsert
+from headrace.lakehouse.identifiers import quoted
 from headrace.lakehouse.rows import fit
-from headrace.lakehouse.sql import quoted
+from headrace.lakehouse.writes import Append, Upsert
 from headrace.scoring.columns import FEATURES, ID, check_predictions
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from headrace.lakehouse.commit import Change
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.lakehouse.snapshot import Snapshot
+    from headrace.lakehouse.writes import Change
 
 
 class DeltaTable:

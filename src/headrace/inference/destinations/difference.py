@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.lakehouse.identifiers import column, literal
 from headrace.lakehouse.scan import connect
-from headrace.lakehouse.sql import column, literal
 from headrace.scoring.columns import AT, ID, MADE
 
 if TYPE_CHECKING:

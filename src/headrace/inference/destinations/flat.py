@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from headrace.lakehouse.identifiers import column
 from headrace.lakehouse.scan import connect
-from headrace.lakehouse.sql import column
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from headrace.core.errors import MovedError
-from headrace.lakehouse.commit import Append, Upsert
-from headrace.lakehouse.sql import column, quoted
+from headrace.lakehouse.identifiers import column, quoted
+from headrace.lakehouse.writes import Append, Upsert
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from headrace.lakehouse.commit import Change
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.lakehouse.snapshot import Snapshot
+    from headrace.lakehouse.writes import Change
 
 COMPACT = 200  # writes between which small files add up
 
