@@ -147,7 +147,7 @@ class TestOnceApproved:
 
         assert [need["what"] for need in before] == ["days version 1: rmse > 0.1, 1 of 1"]
         assert after == []
-        assert (alert["status"], alert["note"]) == ("acknowledged", "still known")
+        assert (alert["status"], alert["reason"]) == ("acknowledged", "still known")
 
     def test_up_once_does_what_is_due_and_ends(self, headrace, deployed):
         done = ok(headrace, deployed, "up", "--once")
