@@ -1,16 +1,19 @@
 """The table of rights holds the commands, all of them and nothing else, and the page tells the same."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import click
 import pytest
 
+import headrace.operations
 from headrace.access.rights import OPERATIONS, ROLES, roles
 from headrace.cli.commands import Commands
-from headrace.cli.guard import guarded
 from headrace.cli.main import cli
 from headrace.cli.output import env_option, wrong
+from headrace.core.errors import RefusedError
+from headrace.operations.operation import At, operation
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "access.md"
 
@@ -37,30 +40,50 @@ def leaves(group, words=()):
 
 def test_every_command_has_its_right_and_every_right_its_command():
     commands = dict(leaves(cli))
-    for operation in OPERATIONS:
-        name = next(each for each in commands if operation == each or operation.startswith(f"{each} "))
-        rest = operation.removeprefix(name).split()
+    for right in OPERATIONS:
+        name = next(each for each in commands if right == each or right.startswith(f"{each} "))
+        rest = right.removeprefix(name).split()
         known = {opt for each in commands[name].params for opt in (*each.opts, each.human_readable_name)}
-        assert not rest or rest[0] in known, operation
+        assert not rest or rest[0] in known, right
 
     assert set(commands) <= set(OPERATIONS)
 
 
-def test_a_command_without_a_right_does_not_run():
-    @click.command(name="forgotten")
-    def forgotten():
+def operations():
+    """Every function of every module of operations that is called as one, by the name of its right."""
+    named = {}
+    for path in sorted((Path(headrace.operations.__file__).parent).glob("*.py")):
+        module = import_module(f"headrace.operations.{path.stem}")
+        for function in vars(module).values():
+            if name := getattr(function, "operation", None):
+                named.setdefault(name, set()).add(function.__module__)
+    return named
+
+
+def test_every_right_that_touches_an_environment_has_its_operation_and_every_operation_its_right():
+    named = operations()
+    missing = {
+        name for name, right in OPERATIONS.items() if right.does != "local" and not named.keys() & prefixes(name)
+    }
+
+    assert missing == set()
+    assert named.keys() - OPERATIONS.keys() == set()
+
+
+def prefixes(name):
+    """`run retrain --force` is a right of the operation `run retrain`."""
+    words = name.split()
+    return {" ".join(words[:count]) for count in range(1, len(words) + 1)}
+
+
+def test_an_operation_without_a_right_does_not_run(tmp_path, monkeypatch):
+    @operation("forgotten")
+    def forgotten(workspace):
         pytest.fail("it ran")
 
-    group = Commands("headrace", commands={"forgotten": forgotten})
-    with pytest.raises(Exception, match="its right is not declared"):
-        group.main(["forgotten"], standalone_mode=False)
-    assert guarded(forgotten).callback is not forgotten.callback
-
-
-def test_only_a_group_that_guards_lets_a_command_run():
-    ctx = click.Context(cli, info_name="headrace")
-    _, status, _ = cli.resolve_command(ctx, ["status"])
-    assert status.callback is not cli.get_command(ctx, "status").callback
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RefusedError, match="its right is not declared"):
+        forgotten(At())
 
 
 def test_in_the_lowest_environment_an_operation_takes_more_roles():

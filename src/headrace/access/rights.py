@@ -1,8 +1,7 @@
 """Who may do what: the right to each operation, once, by the words that it is typed with.
 
-`headrace.operations.operation` holds every operation against this table before it begins, and `headrace.cli.guard` every
-command that is not an operation yet. An operation whose right depends on what it finds asks again with `roles`. What is not
-here does not run.
+`headrace.operations.operation` holds every operation against this table before it begins. An operation whose right depends on
+what it finds asks again with `roles`. What is not here does not run.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ import click
 from headrace.core.text import visible
 
 if TYPE_CHECKING:
-    from headrace.jobs.run import StepOutcome
+    from headrace.operations.job import StepOutcome
 
 Function = TypeVar("Function", bound=Callable[..., object])
 Row = Mapping[str, object]
@@ -335,6 +335,12 @@ class Story:
             if str(note) not in self.notes:
                 self.notes.add(str(note))
                 say(f"    {note}")
+
+    def note(self, name: str, what: str) -> None:
+        """Something that was done and is no step of a run."""
+        if not self.quiet:
+            mark = _styled("✓", GREEN) if colourful(sys.stderr) else "✓"
+            say(f"  {mark} {_cut(visible(name), 40):<34} {_cut(_line(visible(what)), 60)}".rstrip())
 
     def progress(self, text: str) -> None:
         """How far a step is: on a terminal a line that changes, elsewhere one now and then."""

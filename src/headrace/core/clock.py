@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from headrace.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -45,3 +49,14 @@ def instant(text: str) -> datetime:
         raise ConfigError(
             f"{text!r} is not a date or time.", hint="Write 2013-05-01 or 2013-05-01T06:00:00Z."
         ) from None
+
+
+def months(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Calendar months (UTC) between two moments; the first and the last may be cut."""
+    start = since
+    while start < until:
+        following = start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        year, month = divmod(following.year * 12 + following.month, 12)
+        following = following.replace(year=year, month=month + 1)
+        yield start, min(following, until)
+        start = following

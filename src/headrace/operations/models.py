@@ -34,6 +34,7 @@ class VersionReport(Record):
         model_uri: where MLflow keeps it.
         artifact_hash: of all files of its package.
         created: when it was registered.
+        as_of: the training moment, ISO 8601: only decisions and labels up to it were used.
     """
 
     model: str
@@ -48,6 +49,7 @@ class VersionReport(Record):
     model_uri: str
     artifact_hash: str
     created: datetime
+    as_of: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,6 +306,7 @@ def report_version(version: Version) -> VersionReport:
         model_uri=version.model_uri,
         artifact_hash=version.artifact_hash,
         created=version.created,
+        as_of=version.as_of,
     )
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from headrace.operations.in_use import at_work
 from headrace.operations.operation import operation
 from headrace.operations.record import Record
-from headrace.operations.sql import QueryResult
 from headrace.operations.reserved_tables import check_load
+from headrace.operations.sql import QueryResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

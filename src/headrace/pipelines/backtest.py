@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from headrace.core.clock import months
 from headrace.features.plan import on_demand_functions
 from headrace.features.rows import full_rows
 from headrace.lakehouse.writes import Upsert
 from headrace.pipelines.model_inputs import feature_plan, tables
-from headrace.pipelines.score import months
 from headrace.training.backtest import Backtest
 from headrace.training.labels import LabelTable
 

@@ -21,7 +21,7 @@ from headrace.scoring.columns import check_predictions
 from headrace.scoring.version import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from headrace.core.ids import Json
@@ -423,14 +423,3 @@ def choose(registry: Registry, model: str, version: int | None, *, production: b
             "active version of model", model, None, hint="All were archived. Train another: headrace run train"
         )
     return current or active[-1]
-
-
-def months(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Calendar months (UTC) between two moments; the first and the last may be cut."""
-    start = since
-    while start < until:
-        following = start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        year, month = divmod(following.year * 12 + following.month, 12)
-        following = following.replace(year=year, month=month + 1)
-        yield start, min(following, until)
-        start = following
