@@ -19,8 +19,8 @@ from tests.serving.conftest import Server, samples
 from tests.serving.test_server import ROW
 
 from headrace.deployment.targets import kubernetes, tree
-from headrace.serving import info_routes
 from headrace.serving.options import DRAIN
+from headrace.serving.routes import KNOWN
 
 TARGETS = ("container", "kubernetes", "sagemaker")
 ROOT = Path(__file__).parents[2]
@@ -272,7 +272,7 @@ def check(folder):
     assert {each["name"] for each in server["volumeMounts"]} == {each["name"] for each in pod["volumes"]}
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         asked = server[probe]["httpGet"]
-        assert asked["path"] in info_routes.GETS
+        assert KNOWN.find(asked["path"]).route.open
         assert asked["port"] in {each["name"] for each in server["ports"]}
     waited = int(server["lifecycle"]["preStop"]["exec"]["command"][1])
     assert pod["terminationGracePeriodSeconds"] > waited + DRAIN

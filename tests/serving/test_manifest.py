@@ -27,7 +27,7 @@ SOUND = Manifest(
 )
 WRONG = [None, True, 5, "1\r\nset-cookie: a=b", "\x1b[2J", "x" * 5000, "a\0b", [], [None], {}, 1.5, "\ud800", 10**400]
 NUMBERS = {"version", "weight", "max_rows", "max_body", "queue", "concurrency", "max_log", "sample", "format"}
-LISTS = {"by", "redact", "versions", "cors"}
+LISTS = {"by", "redact", "versions", "cors", "protocols"}
 FLAGS = {"fsync", "access_log", "traces"}
 
 
