@@ -1,6 +1,8 @@
 """What somebody else wrote steers no terminal: it is escaped at the one exit of the command line."""
 
+import io
 import json
+import logging
 import os
 import pty
 import re
@@ -16,13 +18,13 @@ from hypothesis import strategies as st
 from headrace.access.audit import record
 from headrace.access.identity import Access
 from headrace.cli import output
+from headrace.core import logs
 from headrace.core.state import State
 from headrace.core.text import visible
-from headrace.serving import terminal
-from headrace.serving.terminal import tell
+from headrace.serving import model_reloader
 
 CLI = Path(output.__file__).parent
-SERVING = Path(terminal.__file__).parent
+SERVING = Path(model_reloader.__file__).parent
 TOML = '[project]\nname = "mini"\nmodule = "mini"\n[env.dev]\n'
 EVIL = "\x1b[2K\x1b[1A\r\x07\x08\x7f\x9b31m\u202e\u2066\u200f\u061c\u200b\ufeff\u2028\u2029\x85\x0b\U000e0041"
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -126,15 +128,20 @@ def test_a_server_has_one_exit():
         str(path.relative_to(SERVING)) for path in sorted(SERVING.rglob("*.py")) if calls.search(path.read_text())
     ]
 
-    assert guilty == ["terminal.py"]
+    assert guilty == []
 
 
-def test_what_a_server_tells_steers_no_terminal(capsys):
-    tell(f"not followed: {EVIL}")
+def test_what_a_server_logs_steers_no_terminal():
+    stream = io.StringIO()
+    logs.configure(stream=stream)
+    try:
+        model_reloader.LOG.warning("not followed: %s", EVIL)
+    finally:
+        logging.getLogger(logs.ROOT).handlers.clear()
+        logging.getLogger(logs.ROOT).propagate = True
 
-    told = capsys.readouterr().err
-    assert told.startswith("not followed: ")
-    assert hidden(told) == []
+    assert " WARNING not followed: " in stream.getvalue()
+    assert hidden(stream.getvalue()) == []
 
 
 def test_there_is_one_exit():

@@ -123,7 +123,7 @@ def test_columns_of_every_name_go_through_the_whole_loop(hostile, headrace):
             asked = {"rows": [{**row, "model": "golf", "time": moment, "at": moment}]}
             status, answer, _ = server.ask("/predict", asked)
             assert (status, answer["predictions"][0]["probability"]) == (200, 0.9)
-    hostile.run("log")
+    hostile.run("ingest-log")
     logged = hostile.table("inference.m")
     assert len(set(logged["prediction_id"])) == 1
     assert logged["prediction_id"].iloc[0] == scored["prediction_id"].iloc[3]

@@ -27,7 +27,7 @@ def test_a_version_that_is_worse_is_stopped_by_its_labels_and_guests_do_not_foll
     assert abs(guests[2] / guests.total() - 0.5) < 0.13, answered
     assert abs(customers[2] / customers.total() - 0.5) < 0.13, answered
 
-    found.run("log")
+    found.run("ingest-log")
     shown = found.headrace.run(found.folder, "traffic", "show", "m", "--json").json()
     known = {each["version"]: each for each in shown["compared"] if each["metric"] == "roc_auc"}
     assert known[1]["labelled"] + known[2]["labelled"] == 900

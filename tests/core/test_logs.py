@@ -78,7 +78,7 @@ def test_whatever_a_stranger_writes_steers_no_terminal_and_makes_no_second_objec
 
     assert json.loads(shown)["message"] == text
     assert shown.count("\n") == 1
-    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", plain)
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", plain)
 
 
 def test_a_warning_of_python_is_a_line_too():

@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING, TypeVar, cast
 
 import click
 
+from headrace.core import logs
 from headrace.core.text import visible
 
 if TYPE_CHECKING:
@@ -54,6 +55,12 @@ def _remember(_: click.Context, __: click.Parameter, env: str | None) -> str | N
 
 env_option = click.option(
     "--env", default=None, metavar="ENV", callback=_remember, help="Environment; default: the lowest one (dev)."
+)
+log_format_option = click.option(
+    "--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True, help="Of the lines on stderr."
+)
+log_level_option = click.option(
+    "--log-level", type=click.Choice(logs.LEVELS), default="info", show_default=True, help="The least that is logged."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -9,7 +10,19 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from headrace.cli.commands import Commands
-from headrace.cli.output import Story, bold, emit, env_option, json_option, say, table, wrong
+from headrace.cli.output import (
+    Story,
+    bold,
+    emit,
+    env_option,
+    json_option,
+    log_format_option,
+    log_level_option,
+    say,
+    table,
+    wrong,
+)
+from headrace.core import logs
 from headrace.core.clock import instant
 from headrace.core.errors import ConfigError
 from headrace.operations.operation import At
@@ -235,6 +248,8 @@ def _check_score(
 @click.option("--metrics-port", type=click.IntRange(0, 65535), default=None, help="Answer GET /metrics; 0: a free one.")
 @click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Default: this machine only.")
 @click.option("--parent", type=int, default=None, hidden=True, help="The process that started this one.")
+@log_format_option
+@log_level_option
 @json_option
 def stream(
     env: str | None,
@@ -246,6 +261,8 @@ def stream(
     metrics_port: int | None,
     metrics_host: str,
     parent: int | None,
+    log_format: logs.Format,
+    log_level: logs.Level,
     as_json: bool,
 ) -> None:
     """Score decisions as they come in, from Kafka or a change feed, until Ctrl-C; several workers share the partitions.
@@ -258,13 +275,15 @@ def stream(
     from headrace.core.shutdown import on_stop
     from headrace.operations import stream
 
+    logs.configure(log_format, log_level)
+    log = logging.getLogger("headrace.stream")
     stopped = threading.Event()
     with on_stop(stopped.set):
         done = stream.run_stream(
             At(env=env, release=release),
             model,
             stop=lambda: stopped.is_set() or (parent is not None and os.getppid() != parent),
-            say=say,
+            say=log.info,
             once=once,
             accept_loss=accept_loss,
             partitions=partitions or None,
@@ -274,7 +293,7 @@ def stream(
         emit(done.to_json())
     else:
         dead = f", {done.dead_letters:,} dead letters" if done.dead_letters else ""
-        say(f"{done.messages:,} messages: {done.predictions:,} predictions{dead}; {done.lag:,} wait")
+        log.info("%s", f"{done.messages:,} messages: {done.predictions:,} predictions{dead}; {done.lag:,} wait")
 
 
 @command.command()

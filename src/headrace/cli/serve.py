@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from headrace.cli.output import env_option
+from headrace.cli.output import env_option, log_format_option, log_level_option
 from headrace.core.errors import ConfigError
 from headrace.core.processes import become
 
@@ -29,6 +29,8 @@ from headrace.core.processes import become
 @click.option("--anonymous", is_flag=True, help="Whoever reaches the address may call it, without an API key.")
 @click.option("--access-log", is_flag=True, help="A line of JSON on stdout for each request.")
 @click.option("--traces", is_flag=True, help="Spans to OpenTelemetry's collector, by OTEL_EXPORTER_OTLP_ENDPOINT.")
+@log_format_option
+@log_level_option
 @env_option
 def command(model: str | None, mlflow: str | None, env: str | None, **options: Any) -> None:
     """Answer requests over HTTP with the version in Production; a new one takes over without a pause.

@@ -22,7 +22,7 @@ from headrace.operations.sync import tell
 from headrace.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from datetime import datetime
 
     from headrace.core.processes import Process
@@ -91,6 +91,7 @@ def run_scheduler(
     *,
     port: int = 8080,
     once: bool = False,
+    logs: Sequence[str] = (),
     stopping: Callable[[float], bool],
     say: Callable[[str], None],
     warn: Callable[[str], None],
@@ -105,6 +106,7 @@ def run_scheduler(
         workspace: where.
         port: of the first server; the others are at the ports after it.
         once: whether it ends after one round, without servers.
+        logs: words of the command lines of servers and streams that say how they log.
         stopping: waits for so many seconds, or until the scheduler is to end; returns whether it is.
         say: called with a line for each job that begins and for each step of a rollout.
         warn: called with a line for what did not work; also from another thread.
@@ -117,7 +119,7 @@ def run_scheduler(
     with _alone(workspace), _telling_people(workspace, callbacks):
         if begin is not None:
             begin(SchedulerStart(project=workspace.config.name, env=workspace.environment.name, once=once))
-        fleet, result = ServerFleet(workspace, port=port, warn=warn), _RoundResult()
+        fleet, result = ServerFleet(workspace, port=port, logs=logs, warn=warn), _RoundResult()
         try:
             if not once:
                 fleet.start()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from headrace.core.ids import Json
+    from headrace.core.logs import Format, Level
     from headrace.environments.config import Environment
     from headrace.workspace.workspace import Workspace
 
@@ -35,6 +36,8 @@ class ServerOptions:
         anonymous: whether callers need no API key, also where there are some.
         access_log: whether each request leaves a line of JSON on stdout.
         traces: whether spans go to a collector of OpenTelemetry.
+        log_format: of the lines on stderr: `text` or `json`.
+        log_level: the least level that is logged.
     """
 
     host: str = "127.0.0.1"
@@ -45,11 +48,14 @@ class ServerOptions:
     anonymous: bool = False
     access_log: bool = False
     traces: bool = False
+    log_format: Format = "text"
+    log_level: Level = "info"
 
     @property
     def arguments(self) -> list[str]:
         """The same as words of a command line, without the port."""
         words = ["--host", self.host, "--processes", str(self.processes)]
+        words += ["--log-format", self.log_format, "--log-level", self.log_level]
         for name, file in (("--tls-certificate", self.tls_certificate), ("--tls-key", self.tls_key)):
             words += [] if file is None else [name, str(file.absolute())]
         flags = (("--anonymous", self.anonymous), ("--access-log", self.access_log), ("--traces", self.traces))

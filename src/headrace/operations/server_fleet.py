@@ -13,7 +13,7 @@ from headrace.deployment.declarations import Deployment
 from headrace.operations import run_process, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from headrace.core.processes import Process
     from headrace.workspace.workspace import Workspace
@@ -29,15 +29,18 @@ class ServerFleet:
         failed: whether a server could not start.
     """
 
-    def __init__(self, workspace: Workspace, *, port: int, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, workspace: Workspace, *, port: int, logs: Sequence[str] = (), warn: Callable[[str], None]
+    ) -> None:
         """Starts nothing yet.
 
         Args:
             workspace: the environment.
             port: of the first server.
+            logs: words of the command lines that say how the processes log.
             warn: called with a line when a process has ended.
         """
-        self._workspace, self._warn = workspace, warn
+        self._workspace, self._warn, self._logs = workspace, warn, tuple(logs)
         deployments = workspace.project.all(Deployment)
         served = [each.name for each in deployments if each.serve is not None]
         self._servers = {f"server of {model}": (model, port + place) for place, model in enumerate(served)}
@@ -76,12 +79,14 @@ class ServerFleet:
     def _start_server(self, model: str, port: int) -> Process:
         environment = self._workspace.environment
         home = self._workspace.home(model)
-        command = serving.command(environment, home, port=port, arguments=_parent())  # API keys may be new
+        command = serving.command(
+            environment, home, port=port, arguments=[*_parent(), *self._logs]
+        )  # API keys may be new
         secrets = serving.secrets(environment)
         return processes.start(command, start_new_session=True, secrets=secrets, cwd=environment.root)
 
     def _start_stream(self, name: str) -> Process:
-        arguments = ("stream", "--model", self._streams[name], *_parent())
+        arguments = ("stream", "--model", self._streams[name], *_parent(), *self._logs)
         return run_process.start(self._workspace.environment.name, arguments, new_session=True)
 
 

@@ -1,17 +1,17 @@
 """`python -m headrace.serving --home DIR`: a server, with nothing imported that it does not need."""
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
 
-from headrace.core import vault
+from headrace.core import logs, vault
 from headrace.core.errors import HeadraceError
 from headrace.core.shutdown import on_stop
 from headrace.core.system import PRIVATE
 from headrace.serving.options import HOST, PORT, Options
 from headrace.serving.process import serve
-from headrace.serving.terminal import tell
 
 
 def main() -> None:
@@ -31,6 +31,8 @@ def main() -> None:
     parser.add_argument("--must-load", action="store_true", help="end where nothing can be loaded, instead of waiting")
     parser.add_argument("--access-log", action="store_true", help="a line of JSON on stdout for each request")
     parser.add_argument("--traces", action="store_true", help="spans to OpenTelemetry's collector, by OTEL_* variables")
+    parser.add_argument("--log-format", choices=logs.FORMATS, default="text", dest="log_format")
+    parser.add_argument("--log-level", choices=logs.LEVELS, default="info", dest="log_level")
     parser.add_argument("--tls-certificate", type=Path, dest="certificate")
     parser.add_argument("--tls-key", type=Path, dest="key")
     parser.add_argument("--connections", type=int, default=Options.connections, help="at the same time")
@@ -49,10 +51,11 @@ def main() -> None:
     given = vars(parser.parse_args())
     os.umask(PRIVATE)
     del given["word"]
+    logs.configure(given["log_format"], given["log_level"])
     try:
         serve(Options(**given))
     except HeadraceError as error:
-        tell(f"✗ {error}")
+        logging.getLogger("headrace.serving").error("%s", error)  # noqa: TRY400  # a user's mistake has no traceback
         sys.exit(error.exit_code)
 
 

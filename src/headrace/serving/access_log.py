@@ -8,6 +8,7 @@ Lines are written by a thread: an output that nobody reads holds no request up. 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from datetime import UTC, datetime
@@ -19,12 +20,13 @@ from urllib.parse import quote
 import orjson
 
 from headrace.serving.caller import said
-from headrace.serving.terminal import tell
 
 if TYPE_CHECKING:
     from headrace.serving.messages import Answer, Request
     from headrace.serving.metrics import Counters
     from headrace.serving.observation import Observation
+
+LOG = logging.getLogger(__name__)
 
 STDOUT = 1
 TOGETHER = 0.05  # seconds that lines may gather
@@ -97,7 +99,7 @@ class AccessLog:
         except OSError as error:
             self._counters.access_log_dropped += len(lines)
             if not self._failed:
-                tell(f"the access log cannot be written: {error.strerror}")
+                LOG.warning("the access log cannot be written: %s", error.strerror)
             self._failed = True
         else:
             self._failed = False

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from headrace.access import api_keys
 from headrace.core.clock import now
 from headrace.core.errors import DataError
 from headrace.serving.messages import RefusedRequestError
-from headrace.serving.terminal import tell
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from headrace.serving.messages import Request
+
+LOG = logging.getLogger(__name__)
 
 METRICS = "/metrics"
 
@@ -64,7 +66,7 @@ class ApiKeys:
         try:
             self._known = {each.hash: each for each in api_keys.read(self.file)}
         except DataError as error:
-            tell(error)
+            LOG.warning("%s", error)
         self._mark = mark
 
     def _marked(self) -> tuple[int, int] | None:

@@ -6,8 +6,8 @@ What paths there are is said by the protocols (`protocols.known`) and by `routes
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
@@ -27,7 +27,6 @@ from headrace.serving.messages import Answer, RefusedRequestError
 from headrace.serving.metrics import Counters
 from headrace.serving.routes import KNOWN, METHODS, OTHER
 from headrace.serving.streaming import StreamedAnswer
-from headrace.serving.terminal import tell
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping
@@ -41,6 +40,8 @@ if TYPE_CHECKING:
     from headrace.serving.routes import RouteTable
     from headrace.serving.shadow import Shadows
     from headrace.serving.traffic import ServedTraffic
+
+LOG = logging.getLogger(__name__)
 
 Status = Literal["ready", "waiting", "withdrawn", "stuck", "log full", "no features", "draining"]
 NOTHING = "nothing is in Production yet. Next: headrace run deploy"
@@ -290,11 +291,11 @@ class App:
         if isinstance(error, BadRequestError):
             return self.refusal(path, 400, str(error))
         if isinstance(error, UnavailableError | ConflictError):
-            tell(error)
+            LOG.error("%s", error)
             return self.refusal(path, 503, "the online store cannot be read now; the server's log says more.")
         if isinstance(error, DataError):
             return self.refusal(path, 400, error.what)
-        tell("".join(traceback.format_exception(error)).rstrip())
+        LOG.error("%s in the model", type(error).__name__, exc_info=error)
         if without:
             return self.refusal(path, 422, f"{type(error).__name__} in the model; {without}.")
         return self.refusal(path, 500, f"{type(error).__name__} in the model; the server's log says more.")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import ConfigError
-from headrace.serving.terminal import tell
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+LOG = logging.getLogger(__name__)
 
 Mark = tuple[tuple[int, int], ...] | None
 
@@ -41,10 +43,10 @@ class Certificate:
         try:
             self._check()
         except ConfigError as error:
-            tell(error)
+            LOG.warning("%s", error)
             return
         self.context.load_cert_chain(self.file, self.key)
-        tell(f"the certificate {str(self.file)!r} was read again")
+        LOG.info("the certificate %r was read again", str(self.file))
 
     def _check(self) -> None:
         """Tries them where nothing depends on it."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from headrace.serving.messages import Event, plain_refusal
-from headrace.serving.terminal import tell
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from headrace.serving.messages import Answer
+
+LOG = logging.getLogger(__name__)
 
 BEAT = b":\n\n"  # a comment, which readers of events leave out
 END = b"0\r\n\r\n"
@@ -104,8 +106,8 @@ class EventWriter:
                 await self._room.wait()
                 self._write(event.encoded())
                 await asyncio.sleep(0)  # each event leaves by itself, and others have their turn
-        except Exception as error:  # noqa: BLE001  # whatever a protocol does, the server stays
-            tell(f"{type(error).__name__} in an answer that streams: {error}")
+        except Exception as error:  # whatever a protocol does, the server stays
+            LOG.exception("%s in an answer that streams", type(error).__name__)
             self._write(Event(plain_refusal(500, "the server's log says more."), "error").encoded())
         finally:
             await self._events.aclose()
@@ -128,7 +130,7 @@ class EventWriter:
             forget(self._answer)  # a task that was cancelled before its first step has closed nothing
             return
         if (error := task.exception()) is not None:
-            tell(f"{type(error).__name__} at the end of an answer that streams: {error}")
+            LOG.error("%s at the end of an answer that streams: %s", type(error).__name__, error)
         if self._chunked and not self._silent:
             self._transport.write(END)
         self._done(self)

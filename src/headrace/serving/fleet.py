@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import threading
@@ -14,11 +15,12 @@ from headrace.core.errors import ConfigError
 from headrace.core.processes import module, start
 from headrace.core.shutdown import on_stop, stop_all
 from headrace.serving.manifest import hold_address
-from headrace.serving.terminal import tell
 
 if TYPE_CHECKING:
     from headrace.core.processes import Process
     from headrace.serving.options import Options
+
+LOG = logging.getLogger(__name__)
 
 LOOK = 0.2  # seconds
 SOON = 5.0  # seconds: a process that ends so soon would end again; it is not started at once
@@ -55,7 +57,7 @@ def _tend(options: Options, command: list[str], running: list[tuple[float, Proce
             return True
         if time.monotonic() - began < SOON:
             continue
-        tell(f"server process {process.pid} ended with {code}; another one starts")
+        LOG.warning("server process %s ended with %s; another one starts", process.pid, code)
         running[place] = _start(options, command)
     return False
 
@@ -84,6 +86,8 @@ def _command(options: Options, folder: Path) -> list[str]:
         "connections": options.connections,
         "patience": options.patience,
         "drain": options.drain,
+        "log-format": options.log_format,
+        "log-level": options.log_level,
     }
     command = module("headrace.serving")
     for name, value in given.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import time
 from contextlib import suppress
@@ -21,7 +22,6 @@ from headrace.serving.loading import load, routes_of
 from headrace.serving.manifest import FILE
 from headrace.serving.observers import Observers
 from headrace.serving.shadow import Shadows
-from headrace.serving.terminal import tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from headrace.serving.manifest import Manifest
     from headrace.serving.traffic import ServedTraffic
     from headrace.serving.worker_metrics import Siblings
+
+LOG = logging.getLogger(__name__)
 
 Mark = tuple[int, int] | None  # of serving.json
 LOOK = 0.2  # seconds between looks at serving.json
@@ -166,7 +168,7 @@ class Follower:
         reason = str(error) if known else f"{type(error).__name__}: {error}"
         app.trouble = self._untold(reason) if known else f"{type(error).__name__}; the server's log says more."
         app.counters.model_reload_failures += 1
-        tell(f"not followed: {reason}")
+        LOG.warning("not followed: %s", reason)
         self._trouble("not_followed", reason)
 
     def _log_told(self) -> None:
@@ -177,7 +179,7 @@ class Follower:
         if not reason:
             self._over("log_dropped")
         elif "log_dropped" not in self._troubles:
-            tell(f"not logged: {reason}")
+            LOG.error("not logged: %s", reason)
             self._trouble("log_dropped", reason)
 
     def _slow_told(self, reason: str) -> None:
@@ -185,7 +187,7 @@ class Follower:
         if not reason:
             self._over("slow")
         elif not self._is_slow:
-            tell(f"slow: {reason}")
+            LOG.warning("slow: %s", reason)
             self._trouble("slow", reason)
         self._is_slow = bool(reason)
 
@@ -238,12 +240,13 @@ def tell_of(loaded: ServedTraffic) -> None:
         slower = f" ({'; '.join(serving.slower)})" if serving.slower else ""
         role = "" if serving.served.role == "primary" else f", {serving.served.role} of {serving.served.weight:.0%}"
         tier = f"{serving.predictor.tier} tier{slower}"
-        tell(f"{loaded.manifest.model} version {serving.served.version}{role}, {tier}")
+        LOG.info("%s version %s%s, %s", loaded.manifest.model, serving.served.version, role, tier)
     with suppress(HeadraceError):
         if loaded.primary.features.is_local and (behind := loaded.primary.features.behind()):
-            tell(
-                f"by key, requests of now find nothing in {', '.join(behind)}: "
-                "never published, or longer ago than the look-back. Next: headrace run publish"
+            LOG.warning(
+                "by key, requests of now find nothing in %s: never published, or longer ago than the look-back. "
+                "Next: headrace run publish",
+                ", ".join(behind),
             )
 
 

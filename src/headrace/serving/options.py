@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-DRAIN = 30.0  # seconds that requests may take to their end, unless said
+    from headrace.core.logs import Format, Level
+
+DRAIN = 30.0  # seconds that requests may take to their end, by default
 HOST, PORT = "127.0.0.1", 8080
 
 
@@ -30,6 +32,8 @@ class Options:
             another `serving.json`. For a container, whose files never change.
         access_log: a line on stdout for each request, whatever the version declares.
         traces: to OpenTelemetry's collector, whatever the version declares.
+        log_format: of the lines on stderr: `text` or `json`.
+        log_level: the least level that is logged.
         connections: at the same time, as far as the process may open files.
         patience: seconds in which a request, and a connection's first byte, must have come.
         drain: seconds that requests may take to their end, once the server is to end.
@@ -51,6 +55,8 @@ class Options:
     must_load: bool = False
     access_log: bool = False
     traces: bool = False
+    log_format: Format = "text"
+    log_level: Level = "info"
     connections: int = 2_000
     patience: float = 10.0
     drain: float = DRAIN

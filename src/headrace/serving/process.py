@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import os
 import resource
 import socket
@@ -16,7 +17,6 @@ from headrace.access import api_keys
 from headrace.core.errors import ConfigError, MissingExtraError
 from headrace.core.locks import hold
 from headrace.core.shutdown import on_stop
-from headrace.serving.terminal import tell
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from headrace.serving.certificate import Certificate
     from headrace.serving.model_reloader import Follower
     from headrace.serving.options import Options
+
+LOG = logging.getLogger(__name__)
 
 LOOK = 0.2  # seconds between looks at the process that started this one
 FILES = 256  # descriptors that are for no connection, or for one that is being refused
@@ -163,7 +165,7 @@ async def _until(ended: asyncio.Event, options: Options, tls: Certificate | None
     except OSError as error:
         raise _taken(options.host, options.port, error.strerror or str(error)) from None
     where = f"{'http' if tls is None else 'https'}://{options.host}:{options.port}"
-    tell(f"serving on {where}" + ("" if app.traffic else f"; {app.trouble}"))
+    LOG.info("serving on %s%s", where, "" if app.traffic else f"; {app.trouble}")
     ends = [asyncio.create_task(each) for each in (follower.watch(), ended.wait(), _orphaned(options.parent))]
     try:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -176,7 +178,7 @@ async def _until(ended: asyncio.Event, options: Options, tls: Certificate | None
             task.cancel()
         follower.end()
     left = f"{app.in_flight} requests were not answered within {options.drain:g} s; their connections were cut"
-    tell("drained; nothing is lost" if drained else left)
+    LOG.log(logging.INFO if drained else logging.WARNING, "%s", "drained; nothing is lost" if drained else left)
 
 
 def _connections(wanted: int) -> int:
@@ -205,4 +207,4 @@ async def _orphaned(parent: int | None) -> None:
     """Comes back when the process that started this one is gone; never without one."""
     while parent is None or os.getppid() == parent:  # noqa: ASYNC110  # nobody tells of it
         await asyncio.sleep(LOOK)
-    tell(f"process {parent}, which started this server, is gone")
+    LOG.warning("process %s, which started this server, is gone", parent)

@@ -22,13 +22,14 @@ from headrace.core.system import release
 from headrace.serving.access_log import plain
 from headrace.serving.caller import TRACE, said
 from headrace.serving.routes import METHODS, OTHER
-from headrace.serving.terminal import tell
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
     from headrace.serving.messages import Answer, Request
     from headrace.serving.observation import Observation
+
+LOG = logging.getLogger(__name__)
 
 PREFIX = "OTEL_"
 LOCAL = "http://localhost:4318"  # where OpenTelemetry looks for a collector unless said
@@ -220,7 +221,7 @@ class _Telling(logging.Handler):
         now = time.monotonic()
         if now - self._told >= AGAIN:
             self._told = now
-            tell(f"traces are not all taken: {_without_secrets(record.getMessage())[:500]}")
+            LOG.warning("traces are not all taken: %s", _without_secrets(record.getMessage())[:500])
 
 
 def _without_secrets(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from typing import TYPE_CHECKING, Any
 
 from headrace.core.errors import ConfigError, MissingExtraError, NotFoundError, UnavailableError
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from confluent_kafka import Consumer, KafkaError, Producer
+
+LOG = logging.getLogger(__name__)
 
 PATIENCE = 5.0  # seconds in which a broker answers
 LEAST_SAID = {"log_level": "2"}  # errors come by the callback
@@ -95,4 +97,4 @@ def _installed() -> None:
 
 
 def _say(error: KafkaError) -> None:
-    print(f"kafka: {error.str()}", file=sys.stderr, flush=True)
+    LOG.warning("kafka: %s", error.str())
