@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from headrace.core import vault
 from headrace.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from headrace.features.online.base import OnlineStore
 
+KINDS = {  # scheme of the address → what opens it; a file has none
+    "": "headrace.features.online.sqlite:open_sqlite",
+    "redis": "headrace.features.online.redis:open_redis",
+    "rediss": "headrace.features.online.redis:open_redis",
+}
 VARIABLE = "env:"  # before the name of the environment variable that holds the address
 
 
@@ -35,10 +42,7 @@ def open_store(address: str, folder: Path) -> OnlineStore:
                 hint=f"export {name}=…",
             )
         address = found
-    if "://" in address:
-        from headrace.features.online.redis import RedisStore
-
-        return RedisStore(address)
-    from headrace.features.online.sqlite import SqliteStore
-
-    return SqliteStore((folder / address).resolve())
+    scheme = address.partition("://")[0] if "://" in address else ""
+    module, _, name = KINDS.get(scheme, KINDS["redis"]).partition(":")  # which says what an address may be
+    store: Callable[[str, Path], OnlineStore] = getattr(import_module(module), name)
+    return store(address, folder)

@@ -34,6 +34,7 @@ from headrace.features.online.wire import RedisReplyError, Wire, address
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from headrace.features.online.base import Rows
 
@@ -81,6 +82,15 @@ class _Seen:
     text: bytes
     table: OnlineTable
     generation: str
+
+
+def open_redis(address: str, folder: Path) -> RedisStore:  # noqa: ARG001  # a URL says where it is by itself
+    """The store at a URL, `redis://host:6379/0`; nothing is connected yet.
+
+    Raises:
+        ConfigError: the URL is none of a Redis.
+    """
+    return RedisStore(address)
 
 
 class RedisStore:

@@ -41,6 +41,11 @@ where excluded.time <> time or excluded.packed is not packed
 _inherited: list[object] = []  # what a parent process had opened is neither used nor closed in its child
 
 
+def open_sqlite(address: str, folder: Path) -> SqliteStore:
+    """The store in a file; a relative path starts in `folder`."""
+    return SqliteStore((folder / address).resolve())
+
+
 class SqliteStore:
     """See OnlineStore. Each thread has a connection of its own.
 
