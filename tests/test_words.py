@@ -170,3 +170,28 @@ def test_metrics_have_the_words_of_the_field_and_base_units():
 
 def test_public_names_are_those_of_the_field():
     assert set(hr.__all__) & NAMES.keys() == set()
+
+
+def documented_parameters(value):
+    """Of a function its parameters, of a declared class those of its constructor."""
+    import inspect
+
+    parameters = inspect.signature(value).parameters.values()
+    return [each.name for each in parameters if each.name not in ("_", "where") and not each.name.startswith("_")]
+
+
+PUBLIC = [name for name in hr.__all__ if name not in ("Params", "open", "Channel")]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_says_what_it_takes_what_is_the_default_and_what_it_returns(name):
+    import inspect
+
+    value = getattr(hr, name)
+    page = inspect.getdoc(value) or ""
+    missing = [each for each in documented_parameters(value) if not re.search(rf"^\s+\**{each}: ", page, re.MULTILINE)]
+
+    assert missing == []
+    assert "unless said" not in page.lower()
+    if inspect.isfunction(value):
+        assert re.search(r"^Returns:", page, re.MULTILINE), name

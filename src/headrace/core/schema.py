@@ -20,6 +20,9 @@ class Schema:
 
     `timestamp` is a local wall-clock time without a zone; `timestamp_utc` is an instant. Both hold microseconds.
 
+    Args:
+        **columns: name → type.
+
     Raises:
         DeclarationError: no column.
         NotFoundError: an unknown type; the nearest one is suggested.

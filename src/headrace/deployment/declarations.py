@@ -113,8 +113,20 @@ def guardrail(
 ) -> Guardrail:
     """A rule that ends a rollout and leaves Production as it is: `hr.guardrail("p99", above="50ms")`.
 
-    A rule fires when chance can be ruled out, however often it is looked at. One that nothing could be said of by the end of
-    the rollout holds it there; with `late=True`, for labels that come later than the rollout ends, the rollout ends without it.
+    It fires when chance can be ruled out, however often it is looked at. One that nothing could be said of by the end of the
+    rollout holds it there.
+
+    Args:
+        metric: `"error_rate"`, a latency (`"p50"`, `"p90"`, `"p95"`, `"p99"`), or a metric of the model, by name or as
+            `hr.metric(…)` returns it.
+        above: fires over this value: a share for the error rate, `"50ms"` for a latency, else in the metric's own unit.
+        below: fires under this value, in the metric's own unit.
+        worse_by: fires where the candidate is worse than Production by more, in the metric's own unit. One of the three
+            limits is needed.
+        late: for labels that come later than the rollout ends: the rollout then ends without the rule. Defaults to no.
+
+    Returns:
+        The rule, for `hr.Rollout(guardrails=[…])`.
 
     Raises:
         DeclarationError: not exactly one limit, one that is not possible, or a latency that is not counted.
@@ -164,7 +176,7 @@ class Rollout:
         every: how long each step takes at least.
         guardrails: what ends it: `hr.guardrail("error_rate", above=0.01)`.
         min_requests: that the candidate must have answered in each step.
-        by: columns of a request that name the entity, which stays with its version; the key of the decision unless said.
+        by: columns of a request that name the entity, which stays with its version; defaults to the key of the decision.
         alpha: the probability that a version which breaks no rule is stopped, over all rules and looks together.
     """
 
@@ -241,10 +253,10 @@ class Deployment:
         gates: what a version must pass on its way to Production. Without any, whoever may promote promotes.
         serve: answering over HTTP.
         stream: scoring decisions as they come in.
-        rollout: how an approved version comes into Production; at once unless said.
+        rollout: how an approved version comes into Production; defaults to at once.
         monitor: watching its predictions.
         retrain: training again.
-        owner: who is told.
+        owner: who is to take care of alerts; defaults to nobody.
     """
 
     namespace: ClassVar[str] = "deployment"

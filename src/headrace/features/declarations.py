@@ -26,10 +26,20 @@ class FeatureTable(Table):
     """A table of features with a key, and the moment when each row became available.
 
     Args:
+        name: `"features.carrier_delays"`.
+        key: the column or columns that the join goes by.
         time: when the row became *available*. The join takes, for each decision, the latest row with `time <= at`.
-        look_back: how old a row may be at the decision, `"2d"`; without it any age will do.
-        sql: left out for a table that is made elsewhere and only declared here.
-        online: the latest row of each key is published to the online store, for serving.
+        sql: one SELECT; None for a table that something else creates and that is only declared here.
+        schema: types to cast to at the write; columns that it does not name keep the type that the SELECT returns.
+        expect: promises about each row; defaults to none.
+        look_back: how old a row may be at the decision, `"2d"`; defaults to any age.
+        online: the latest row of each key is published to the online store, for serving; defaults to no.
+        change_feed: each version keeps which rows it changed; see `hr.Table`. Defaults to no.
+        description: what it is, for people; defaults to none. `hr.documented()` asks for it.
+        owner: who is responsible, for people; defaults to nobody.
+
+    Raises:
+        DeclarationError: no name of a table, no key, no time, or a value of the wrong kind.
     """
 
     _: KW_ONLY
@@ -92,7 +102,17 @@ class ReferencedSelection:
 
 
 def external_feature_table(name: str) -> FeatureTableReference:
-    """A feature table that was made elsewhere, by name. It is looked up when a pipeline resolves it."""
+    """A feature table that something else creates, by name. It is looked up when a pipeline resolves it.
+
+    Args:
+        name: `"shared.weather"`.
+
+    Returns:
+        A reference, whose `select(…)` gives features of a model.
+
+    Raises:
+        DeclarationError: no name of a table.
+    """
     return FeatureTableReference(check_name(name))
 
 
@@ -105,10 +125,19 @@ class OnDemandSpec:
 
 
 def on_demand(outputs: Schema) -> Callable[[Function], Function]:
-    """Marks a function whose result is a feature, computed from the request and other features when asked.
+    """Marks a function whose result is a feature, computed from the request and from other features when it is needed.
 
-    The function stays a plain function. It takes pandas Series named as its parameters and gives a Series (one output)
-    or a DataFrame (several). The same function runs in training, batch and serving.
+    The function stays a plain function. It takes pandas Series that are named as its parameters, and returns a Series (one
+    output) or a DataFrame (several) with the same index. The same function runs in training, batch scoring and serving.
+
+    Args:
+        outputs: names and types of the columns that it returns: `hr.Schema(hour="int32")`.
+
+    Returns:
+        What marks the function: `@hr.on_demand(hr.Schema(hour="int32"))`.
+
+    Raises:
+        DeclarationError: the function takes parameters that name no column.
     """
 
     def mark(function: Function) -> Function:

@@ -74,21 +74,33 @@ Into = str | Database | Files
 
 
 def database(name: str, *, table: str) -> Database:
-    """Predictions into a table of an SQL database.
+    """A destination of predictions: a table of an SQL database.
 
     Args:
         name: of the database, whose URL is in `headrace.toml`, by environment: `[env.prod.databases]`.
-        table: `table` or `schema.table`; made when it is not there.
+        table: `table` or `schema.table`; created when it is not there.
+
+    Returns:
+        The destination, for `hr.Score(into=…)`.
+
+    Raises:
+        DeclarationError: no name of a database or of a table.
     """
     return Database(name, table=table)
 
 
 def files(path: str, *, format: Format = "parquet") -> Files:  # noqa: A002
-    """Predictions into files, one a model, version and month.
+    """A destination of predictions: files, one a model, version and month.
 
     Args:
         path: of their folder; a relative one starts at the environment's root, so that each environment has its own.
-        format: `"parquet"` or `"csv"`.
+        format: `"parquet"` or `"csv"`; defaults to `"parquet"`.
+
+    Returns:
+        The destination, for `hr.Score(into=…)`.
+
+    Raises:
+        DeclarationError: no path, or another format.
     """
     return Files(path, format=format)
 

@@ -44,8 +44,11 @@ def cron(expression: str, *, misfire_grace: str | None = None) -> Cron:
 
     Args:
         expression: minute, hour, day of month, month, day of week.
-        misfire_grace: how late a run may begin, `"1h"`: what was missed longer ago is left out. From a minute to 366 days; however late,
-            unless said.
+        misfire_grace: how late a run may begin, `"1h"`: what was missed longer ago is left out. From a minute to 366 days;
+            defaults to however late.
+
+    Returns:
+        The schedule.
 
     Raises:
         DeclarationError: not a cron expression of five fields, or no duration of a minute to 366 days.

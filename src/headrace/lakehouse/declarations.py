@@ -80,7 +80,13 @@ class Sql:
 
 
 def sql_file(path: str) -> Sql:
-    """A SELECT kept in a file beside the module that calls this, or elsewhere in the same version of the program.
+    """A SELECT in a file beside the module that calls this, or elsewhere in the same version of the program.
+
+    Args:
+        path: relative to that module's folder.
+
+    Returns:
+        The SQL with the place where it is written, for `hr.Table(sql=…)`.
 
     Raises:
         DeclarationError: there is no such file, or it is no part of the program: SQL is code, and runs as it was committed.
@@ -109,7 +115,17 @@ class ColumnRepair:
 
 
 def repair(**columns: str) -> ColumnRepair:
-    """`repair(visib="least(visib, 10)")`: what a row that breaks an expectation gets instead."""
+    """What a row that breaks an expectation becomes: `hr.expect("visib <= 10", otherwise=hr.repair(visib="least(visib, 10)"))`.
+
+    Args:
+        **columns: column → an SQL expression over the columns of the row, which replaces its value.
+
+    Returns:
+        The repair, for `hr.expect(otherwise=…)`.
+
+    Raises:
+        DeclarationError: no column.
+    """
     if not columns:
         raise DeclarationError(
             "repair() needs at least one column.", hint='For example: hr.repair(visib="least(visib, 10)").'
@@ -133,8 +149,12 @@ def expect(predicate: str, *, otherwise: Otherwise = "fail") -> Expectation:
 
     Args:
         predicate: for example `"distance > 0"`. A row for which it is false *or null* breaks it.
-        otherwise: `"fail"` writes nothing and stops; `"quarantine"` moves the row with the reason to
-            `quarantine.<schema>_<table>`; `"warn"` keeps and counts it; `hr.repair(column="expression")` replaces columns.
+        otherwise: what becomes of a row that breaks it; defaults to `"fail"`, which writes nothing and stops.
+            `"quarantine"` moves the row with the reason to `quarantine.<schema>_<table>`; `"warn"` keeps and counts it;
+            `hr.repair(column="expression")` replaces columns.
+
+    Returns:
+        The expectation, for `hr.Table(expect=[…])`.
 
     Raises:
         DeclarationError: an unknown `otherwise`.
@@ -160,11 +180,13 @@ class Source(Declaration):
         read: a function without arguments that yields Arrow record batches; the table becomes what it yields.
         schema: types for columns that cannot be told from the data.
         nulls: the texts that mean null in CSV.
-        separator: between two fields of a CSV file; told from the file unless declared.
-        decimal: the decimal mark of CSV, `"."` or `","`; told from the file unless declared.
-        encoding: of text files; UTF-8, or UTF-16 and UTF-32 with their mark, unless declared.
+        separator: between two fields of a CSV file; by default it is found from the file.
+        decimal: the decimal mark of CSV, `"."` or `","`; by default it is found from the file.
+        encoding: of text files; defaults to UTF-8, or UTF-16 and UTF-32 with their mark.
         quote: around fields of a CSV file; `""` where nothing is quoted.
         skip: lines of a CSV file before the names of its columns.
+        description: what it is, for people; defaults to none. `hr.documented()` asks for it.
+        owner: who is responsible, for people; defaults to nobody.
     """
 
     namespace: ClassVar[str] = "table"
@@ -222,8 +244,10 @@ class Table(Declaration):
         sql: one SELECT. Tables are named as declared; nothing else can be read.
         schema: types to cast to at the write; columns that it does not name keep the type that the SELECT gives.
         expect: promises about each row.
-        change_feed: each version keeps which rows it changed (Delta's change data feed), for `hr.changes`. It begins with the
+        change_feed: each version keeps which rows it changed (Delta's change data feed), for `hr.change_feed`. It begins with the
             version after the one that turns it on, and stays on.
+        description: what it is, for people; defaults to none. `hr.documented()` asks for it.
+        owner: who is responsible, for people; defaults to nobody.
     """
 
     namespace: ClassVar[str] = "table"

@@ -56,7 +56,18 @@ def alert(
     for_: str = "2 of 3",
     cool_down: str = "1d",
 ) -> AlertRule:
-    """An alert rule: `hr.alert("roc_auc", below=0.73, for_="2 of 3")`.
+    """A rule on the windows of monitoring: `hr.alert("roc_auc", below=0.73, for_="2 of 3")`.
+
+    Args:
+        metric: a metric of the model, by name or as `hr.metric(…)` returns it; or `"drift"` and the other names that
+            `docs/monitoring.md` lists.
+        below: the rule is broken under this value, in the metric's own unit.
+        above: the rule is broken over this value. One of the two limits is needed.
+        for_: how many of how many windows must break it; defaults to `"2 of 3"`.
+        cool_down: how long after an alert was closed no other one is opened by the same rule; defaults to `"1d"`.
+
+    Returns:
+        The rule, for `hr.Monitor(alerts=[…])`.
 
     Raises:
         DeclarationError: no limit or two, or not `<n> of <m>`.

@@ -79,22 +79,66 @@ def _range(low: float, high: float, *, log: bool, integer: bool) -> Range:
 
 
 def uniform(low: float, high: float) -> Range:
-    """A number between low and high."""
+    """A search space: a number between low and high, ends included.
+
+    Args:
+        low: the lowest value.
+        high: the highest value.
+
+    Returns:
+        The space, for `hr.Tune({"parameter": …})`.
+
+    Raises:
+        DeclarationError: low is not below high.
+    """
     return _range(low, high, log=False, integer=False)
 
 
 def log_uniform(low: float, high: float) -> Range:
-    """A positive number between low and high, even on a logarithmic scale."""
+    """A search space: a positive number between low and high, drawn evenly on a logarithmic scale.
+
+    Args:
+        low: the lowest value, above 0.
+        high: the highest value.
+
+    Returns:
+        The space, for `hr.Tune({"parameter": …})`.
+
+    Raises:
+        DeclarationError: low is not above 0, or not below high.
+    """
     return _range(low, high, log=True, integer=False)
 
 
 def integer(low: int, high: int, *, log: bool = False) -> Range:
-    """A whole number between low and high, ends included."""
+    """A search space: a whole number between low and high, ends included.
+
+    Args:
+        low: the lowest value.
+        high: the highest value.
+        log: whether it is drawn evenly on a logarithmic scale; defaults to no.
+
+    Returns:
+        The space, for `hr.Tune({"parameter": …})`.
+
+    Raises:
+        DeclarationError: low is not below high.
+    """
     return _range(low, high, log=log, integer=True)
 
 
 def choice(*values: bool | float | str) -> Choice:
-    """One of the given values."""
+    """A search space: one of some values.
+
+    Args:
+        *values: booleans, numbers or texts.
+
+    Returns:
+        The space, for `hr.Tune({"parameter": …})`.
+
+    Raises:
+        DeclarationError: no value.
+    """
     if not values:
         raise DeclarationError(f"{caller()}: choice() needs at least one value.")
     return Choice(values)
@@ -163,12 +207,21 @@ class Model(Declaration):
     """A model: plain functions and values. Pipelines do the rest.
 
     Args:
-        fit: `fit(data: TrainingData, params: Params)` gives a fitted estimator with `predict` (and `predict_proba`
-            for classes).
+        name: up to 63 letters from a to z, digits and underscores, no digit first.
+        fit: `fit(data: TrainingData, params: Params)` returns a fitted estimator with `predict` (and `predict_proba` for
+            classes).
         task: what is predicted, and the label: `hr.Binary(label)`, or an instance of a subclass of `hr.Task`.
         spine: the decisions, `table.at("column")`.
         features: selections from the spine and from feature tables, and on-demand functions.
-        params: fixed parameters, passed to `fit` together with the tuned ones.
+        params: fixed parameters, passed to `fit` together with the tuned ones; defaults to none.
+        tune: a search for parameters; defaults to none.
+        evaluate: how a version is judged; defaults to the last 30 days and the metrics of the task.
+        description: what it is, for people; defaults to none. `hr.documented()` asks for it.
+        owner: who is responsible, for people; defaults to nobody.
+
+    Raises:
+        DeclarationError: a name that is not possible, no features, or a label that cannot be joined to the spine.
+        NotFoundError: a metric that the task does not have.
     """
 
     namespace: ClassVar[str] = "model"

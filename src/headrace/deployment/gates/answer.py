@@ -25,21 +25,40 @@ class GateAnswer:
 
 
 def passed(reason: str, *, evidence: Mapping[str, object] | None = None) -> GateAnswer:
-    """The version passes: `hr.passed("the gap is 0.01", evidence={"gap": 0.01})`.
+    """What a function of `hr.gate` returns when the version passes: `hr.passed("the gap is 0.01", evidence={"gap": 0.01})`.
 
     Args:
         reason: one sentence, kept with the finding.
-        evidence: name → a finite number, a DataFrame or a list of dictionaries, or the bytes of a PNG; none by default.
+        evidence: name → a finite number, a DataFrame or a list of dictionaries, or the bytes of a PNG; defaults to none.
             `gates.evidence.kept` says how much of it is kept.
+
+    Returns:
+        The answer of the gate.
     """
     return GateAnswer(result="passed", reason=reason, evidence=evidence or {})
 
 
 def failed(reason: str, *, evidence: Mapping[str, object] | None = None) -> GateAnswer:
-    """The version does not pass, and is archived. Arguments as `passed`."""
+    """What a function of `hr.gate` returns when the version does not pass: it is archived.
+
+    Args:
+        reason: one sentence, kept with the finding.
+        evidence: as of `hr.passed`; defaults to none.
+
+    Returns:
+        The answer of the gate.
+    """
     return GateAnswer(result="failed", reason=reason, evidence=evidence or {})
 
 
 def needs_review(reason: str, *, evidence: Mapping[str, object] | None = None) -> GateAnswer:
-    """The gate decides nothing: the version waits until a person has approved a request that shows it. Arguments as `passed`."""
+    """What a function of `hr.gate` returns when it decides nothing: the version waits for a person's approval.
+
+    Args:
+        reason: one sentence, kept with the finding and shown to whoever decides.
+        evidence: as of `hr.passed`; defaults to none.
+
+    Returns:
+        The answer of the gate.
+    """
     return GateAnswer(result="needs review", reason=reason, evidence=evidence or {})

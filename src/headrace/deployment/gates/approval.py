@@ -47,7 +47,13 @@ class Approval(Gate):
 
 
 def approval(role: str) -> Approval:
-    """Somebody with this role approves; never the one who made the request.
+    """A gate: somebody with this role approves, and never the one who made the request.
+
+    Args:
+        role: the name of a role, `"governance"`: one that Headrace knows, or one of the project's own.
+
+    Returns:
+        The gate, for `hr.Deployment(gates=[…])`.
 
     Raises:
         DeclarationError: the role is no text.

@@ -52,7 +52,14 @@ class AtLeast(Gate):
 
 
 def at_least(metric: str | Metric, limit: float) -> AtLeast:
-    """The metric on the test rows reaches a limit (is at most the limit, where low is good).
+    """A gate: the metric on the version's own test rows reaches a limit (is at most the limit, where low is good).
+
+    Args:
+        metric: the name of a metric of the model, or one that `hr.metric(…)` returns.
+        limit: in the metric's own unit.
+
+    Returns:
+        The gate, for `hr.Deployment(gates=[…])`.
 
     Raises:
         DeclarationError: the limit is no finite number.

@@ -37,5 +37,9 @@ class Documented(Gate):
 
 
 def documented() -> Documented:
-    """The model and the tables that it reads say what they are."""
+    """A gate: the model and the tables that it reads have a description.
+
+    Returns:
+        The gate, for `hr.Deployment(gates=[…])`.
+    """
     return Documented()

@@ -45,7 +45,13 @@ class ForbidInputs(Gate):
 
 
 def forbid_inputs(*columns: str) -> ForbidInputs:
-    """No feature is one of these columns: `hr.forbid_inputs("date_of_birth")`.
+    """A gate: no feature is made directly from one of these columns: `hr.forbid_inputs("date_of_birth")`.
+
+    Args:
+        *columns: names of columns of the spine, of feature tables, or taken by on-demand functions.
+
+    Returns:
+        The gate, for `hr.Deployment(gates=[…])`.
 
     Raises:
         DeclarationError: no column, or something that is no name.

@@ -102,6 +102,9 @@ def gate(
         name: what findings call it; the function's name by default.
         phase: `"check"` before Staging, or `"compare"` before the request for Production.
 
+    Returns:
+        The gate, for `hr.Deployment(gates=[…])`.
+
     Raises:
         DeclarationError: something that is no plain function, whose text cannot be read, or an unknown phase.
     """

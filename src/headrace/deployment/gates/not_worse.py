@@ -104,7 +104,18 @@ class NotWorse(Gate):
 
 
 def not_worse(metric: str | Metric, *, margin: float = 0.0, alpha: float = 0.05, min_rows: int = 500) -> NotWorse:
-    """Not worse than Production by more than a margin; the first version is compared with a constant prediction.
+    """A gate: the version is not worse than the one in Production by more than a margin.
+
+    Both predict the same labelled rows, which neither has seen; the first version is compared with a constant prediction.
+
+    Args:
+        metric: the name of a metric of the model, or one that `hr.metric(…)` returns.
+        margin: how much worse is accepted, in the metric's own unit; defaults to nothing.
+        alpha: the one-sided level at which "worse by more than the margin" must be ruled out; defaults to 0.05.
+        min_rows: with fewer labelled rows there is no decision, which is no pass; defaults to 500.
+
+    Returns:
+        The gate, for `hr.Deployment(gates=[…])`.
 
     Raises:
         DeclarationError: a negative margin, or a level outside 0 to 0.5.

@@ -47,5 +47,9 @@ class Signature(Gate):
 
 
 def signature() -> Signature:
-    """The version is what was registered and predicts its samples to the last bit as MLflow's pyfunc does."""
+    """A gate: the version is what was registered, and predicts its samples to the last bit as MLflow's pyfunc does.
+
+    Returns:
+        The gate, for `hr.Deployment(gates=[…])`.
+    """
     return Signature()

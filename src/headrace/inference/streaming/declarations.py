@@ -39,11 +39,14 @@ class ChangeFeed:
 
 
 def kafka(topic: str, *, cluster: str | None = None) -> Kafka:
-    """A topic.
+    """A topic, as a source or a destination of a stream.
 
     Args:
-        topic: its name. It is not made by Headrace.
-        cluster: the name of `[env.<env>.kafka.<name>]` in headrace.toml; may be left out where there is only one.
+        topic: its name. Headrace does not create it.
+        cluster: the name of `[env.<env>.kafka.<name>]` in headrace.toml; defaults to the only one.
+
+    Returns:
+        The topic, for `hr.Stream(source=…)`, `into=` and `dead_letters=`.
 
     Raises:
         DeclarationError: no name that a topic can have.
@@ -56,7 +59,17 @@ def kafka(topic: str, *, cluster: str | None = None) -> Kafka:
 
 
 def change_feed(table: Table | str) -> ChangeFeed:
-    """The rows that are added to a table or changed in it, each version once. The table is declared with `change_feed=True`."""
+    """A source of a stream: the rows that are added to a table or changed in it, each version once.
+
+    Args:
+        table: a table that is declared with `change_feed=True`, or its name.
+
+    Returns:
+        The source, for `hr.Stream(source=…)`.
+
+    Raises:
+        DeclarationError: no name of a table.
+    """
     return ChangeFeed(check_name(table if isinstance(table, str) else table.name, declared=False))
 
 
@@ -70,9 +83,9 @@ class Stream:
     Args:
         source: `hr.kafka("topic")` or `hr.change_feed("silver.orders")`.
         into: the table of predictions, made when it is not there; or `hr.kafka("topic")`.
-        dead_letters: where messages go that cannot be scored, each with the reason: a table or a topic. Unless said,
+        dead_letters: where messages go that cannot be scored, each with the reason: a table or a topic. Defaults to
             `into` with `_dead_letters` (a topic: `-dead-letters`) after it.
-        group: the consumer group; `headrace.<project>.<env>.<model>` unless said.
+        group: the consumer group; defaults to `headrace.<project>.<env>.<model>`.
         max_messages: of one micro-batch.
         max_bytes: of the messages of one micro-batch.
         max_wait: how long a micro-batch that is not full waits for more.
