@@ -26,7 +26,7 @@ class FeatureTable(Table):
     """A table of features with a key, and the moment when each row became available.
 
     Args:
-        name: `"features.carrier_delays"`.
+        name: `"features.customers"`.
         key: the column or columns that the join goes by.
         time: when the row became *available*. The join takes, for each decision, the latest row with `time <= at`.
         sql: one SELECT; None for a table that something else creates and that is only declared here.
