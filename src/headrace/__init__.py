@@ -45,6 +45,12 @@ if TYPE_CHECKING:
         uniform,
     )
     from headrace.training.metrics.own import metric
+    from headrace.training.splits.at_random import at_random
+    from headrace.training.splits.base import Split
+    from headrace.training.splits.by_column import by_column
+    from headrace.training.splits.by_group import by_group
+    from headrace.training.splits.by_time import by_time
+    from headrace.training.splits.stratified import stratified
     from headrace.training.tasks.base import Task
     from headrace.training.tasks.binary import Binary
     from headrace.training.tasks.multiclass import Multiclass
@@ -85,6 +91,12 @@ HOMES = {
     "Multiclass": "headrace.training.tasks.multiclass",
     "Regression": "headrace.training.tasks.regression",
     "Task": "headrace.training.tasks.base",
+    "Split": "headrace.training.splits.base",
+    "at_random": "headrace.training.splits.at_random",
+    "by_column": "headrace.training.splits.by_column",
+    "by_group": "headrace.training.splits.by_group",
+    "by_time": "headrace.training.splits.by_time",
+    "stratified": "headrace.training.splits.stratified",
     "metric": "headrace.training.metrics.own",
     "Serve": "headrace.serving.declarations",
     "cron": "headrace.jobs.schedule",
@@ -108,6 +120,7 @@ __all__ = [
     "Score",
     "Serve",
     "Source",
+    "Split",
     "Stream",
     "Table",
     "Task",
@@ -116,6 +129,10 @@ __all__ = [
     "alert",
     "approval",
     "at_least",
+    "at_random",
+    "by_column",
+    "by_group",
+    "by_time",
     "change_feed",
     "choice",
     "cron",
@@ -140,6 +157,7 @@ __all__ = [
     "repair",
     "signature",
     "sql_file",
+    "stratified",
     "uniform",
 ]  # fmt: skip
 

@@ -14,10 +14,12 @@ from headrace.core.errors import DataError
 from headrace.lakehouse.scan import connect
 from headrace.training import labels as known_labels
 from headrace.training.split import halves, latest, split
+from headrace.training.splits.by_time import ByTime
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 AS_OF = START + timedelta(days=20)
 TEST = timedelta(days=7)
+WEEK = ByTime("7d")
 SPINE = hr.Table("s.decisions", key="id", sql="select 1")
 LABELS = hr.Table("s.labels", key="id", time="known_at", sql="select 1")
 TASK = hr.Regression(label=LABELS["y"])
@@ -67,7 +69,7 @@ def test_parts_are_what_is_found_by_hand(given_data, calibrate):
     expected = force(decisions, labels)
     found = attach(decisions, labels, task=TASK, as_of=AS_OF)
     try:
-        made = split(decisions["at"], decisions[["id"]], found, as_of=AS_OF, test=TEST, calibrate=calibrate)
+        made = split(decisions["at"], decisions[["id"]], found, as_of=AS_OF, test=WEEK, calibrate=calibrate)
     except DataError:
         held_out = decisions["id"].isin([key for key, (_, part) in expected.items() if part == "held out"])
         halved = halves(decisions.loc[held_out, ["id"]])
@@ -117,6 +119,6 @@ def test_an_end_of_data_before_the_window_is_told_with_the_way():
     later = AS_OF + timedelta(days=300)
     found = attach(decisions, labels, task=TASK, as_of=later)
     with pytest.raises(DataError, match=r"end at 2024-01-01 04:00") as refused:
-        split(decisions["at"], decisions[["id"]], found, as_of=later, test=TEST, calibrate=False)
+        split(decisions["at"], decisions[["id"]], found, as_of=later, test=WEEK, calibrate=False)
 
     assert "--as-of 2024-01-02" in str(refused.value)

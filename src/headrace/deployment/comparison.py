@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pyarrow as pa
 
 from headrace.core.clock import duration, instant
@@ -15,6 +16,7 @@ from headrace.lakehouse.writes import Upsert
 from headrace.training import labels as known_labels
 from headrace.training.output import baseline_output
 from headrace.training.split import halves
+from headrace.training.splits.by_time import ByTime
 from headrace.training.training_set import LABEL, PART, table_name
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import numpy as np
-    import pandas as pd
 
     from headrace.deployment.findings import GateFinding
     from headrace.lakehouse.lakehouse import Lakehouse
@@ -63,7 +64,10 @@ def gather(
     *,
     as_of: datetime,
 ) -> ComparedRows:
-    """Decisions after everything that either was fitted on, less what either was calibrated on.
+    """Decisions that neither was fitted on or calibrated on.
+
+    Where decisions are held out by time, those after everything that either was fitted on; else those that are in neither's
+    training set, but for its test rows.
 
     Args:
         lakehouse: the tables, as they are.
@@ -73,25 +77,30 @@ def gather(
         as_of: labels known by then count.
     """
     both = [challenger, *([champion] if champion else [])]
-    fitted = max(instant(version.fit_to) for version, _ in both)
+    test = model.evaluate.split
+    fitted = max(instant(version.fit_to) for version, _ in both) if test.by_time else None
+    since = None if fitted is None else fitted + INSTANT
     tables = dict.fromkeys(name for _, loaded in both for name in loaded.plan.tables)
     versions = {name: lakehouse.snapshot(name).version for name in tables}  # the same data for both
-    rows, made = _rows(lakehouse, challenger[1], versions, since=fitted + INSTANT, until=as_of)
+    rows, made = _rows(lakehouse, challenger[1], versions, since=since, until=as_of)
     decisions = made.to_pandas()
     at = challenger[1].plan.at
     labels = known_labels.LabelTable(lakehouse, model.task).attach(made, at=at, as_of=as_of)
     moments = known_labels.instants(decisions[at])
     usable = labels.y.notna()
-    if model.task.sets_aside:
+    if not isinstance(test, ByTime):
+        for version, loaded in both:
+            usable &= ~_seen(lakehouse, model, version, loaded, decisions)
+    elif model.task.sets_aside:
         set_aside = halves(decisions[list(challenger[1].plan.keys)])
         for version, _ in both:
-            usable &= ~_calibrated(moments, set_aside, instant(version.as_of), duration(model.evaluate.test))
+            usable &= ~_calibrated(moments, set_aside, instant(version.as_of), duration(test.window))
     y = labels.y[usable]
     given = challenger[1].predict(rows[usable])
     if champion is None:
         other = _constant(lakehouse, model, challenger[0])(len(y)).set_index(given.index)
     else:
-        theirs, same = _rows(lakehouse, champion[1], versions, since=fitted + INSTANT, until=as_of)
+        theirs, same = _rows(lakehouse, champion[1], versions, since=since, until=as_of)
         if not same.equals(made):
             raise DataError(
                 f"{challenger[0].name} and {champion[0].name} do not decide on the same rows.",
@@ -131,7 +140,7 @@ def keep(lakehouse: Lakehouse, version: Version, findings: list[GateFinding], *,
 
 
 def _rows(
-    lakehouse: Lakehouse, loaded: LoadedVersion, versions: Mapping[str, int], *, since: datetime, until: datetime
+    lakehouse: Lakehouse, loaded: LoadedVersion, versions: Mapping[str, int], *, since: datetime | None, until: datetime
 ) -> tuple[pd.DataFrame, pa.Table]:
     """Full rows for a version, and the keys and moments of the decisions; the same decisions in the same order for any version."""
     plan = loaded.plan
@@ -141,6 +150,16 @@ def _rows(
 
 def _calibrated(moments: pd.Series, set_aside: np.ndarray, as_of: datetime, test: timedelta) -> pd.Series:
     return (moments > as_of - test) & (moments <= as_of) & set_aside
+
+
+def _seen(
+    lakehouse: Lakehouse, model: Model, version: Version, loaded: LoadedVersion, decisions: pd.DataFrame
+) -> pd.Series:
+    """Which decisions a version was fitted or calibrated on, by its training set."""
+    by = list(dict.fromkeys((*loaded.plan.keys, loaded.plan.at)))
+    rows = lakehouse.snapshot(table_name(model), version.training_set).to_arrow(columns=[*by, PART]).to_pandas()
+    seen = pd.MultiIndex.from_frame(rows.loc[rows[PART] != "test", by])
+    return pd.Series(pd.MultiIndex.from_frame(decisions[by]).isin(seen), index=decisions.index)
 
 
 def _constant(lakehouse: Lakehouse, model: Model, version: Version) -> Callable[[int], pd.DataFrame]:

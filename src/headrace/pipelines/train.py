@@ -148,7 +148,7 @@ class Training:
             "plan": self.plan.to_json(),
             "inputs": {name: snapshot.content for name, snapshot in self.inputs.items()},
             "as_of": self.as_of.isoformat(),
-            "test": self.model.evaluate.test,
+            "test": repr(self.model.evaluate.split),
             "sample": self.sample,
         }
         return self.run.step("training set", key, do, holds=self._is_there).output

@@ -20,6 +20,8 @@ from headrace.core.declaration import (
 from headrace.core.errors import DeclarationError, NotFoundError
 from headrace.training.metrics.base import Metric
 from headrace.training.metrics.known import metrics_of
+from headrace.training.splits.base import Split
+from headrace.training.splits.by_time import ByTime
 from headrace.training.tasks.known import check_task
 
 if TYPE_CHECKING:
@@ -179,19 +181,22 @@ class Evaluate:
     """How a version is judged on rows that it was not fitted on.
 
     Args:
-        test: the last stretch before the training moment, held out: `"30d"`.
+        test: which labelled decisions are held out: the last stretch before the training moment, `"30d"`, which is the
+            default; or a split: `hr.at_random(0.2)`, `hr.stratified(0.2)`, `hr.by_group("customer")`,
+            `hr.by_column("part")`, or an instance of a subclass of `hr.Split`.
         metrics: names of the task's, or own ones as `hr.metric(…)` returns them; the first is the main one, which tuning
             optimises. Defaults to those of the task.
         slices: columns of the spine; metrics are also given for each of their values.
     """
 
     _: KW_ONLY
-    test: str = "30d"
+    test: str | Split = "30d"
     metrics: Sequence[str | Metric] = ()
     slices: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        check_durations("Evaluate", test=self.test)
+        if not isinstance(self.test, Split):
+            check_durations("Evaluate", test=self.test)
         check_names("Evaluate", slices=self.slices)
         if isinstance(self.metrics, list | tuple):
             names = [each.name if isinstance(each, Metric) else each for each in self.metrics]
@@ -200,6 +205,11 @@ class Evaluate:
                 raise DeclarationError(f"Evaluate(metrics={names!r}) has one of them twice.", hint="Once is enough.")
         else:
             check_names("Evaluate", metrics=self.metrics)
+
+    @property
+    def split(self) -> Split:
+        """Which labelled decisions are held out."""
+        return self.test if isinstance(self.test, Split) else ByTime(self.test)
 
 
 @dataclass(frozen=True)

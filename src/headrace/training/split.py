@@ -1,4 +1,4 @@
-"""Which decisions are fitted on, which calibrate, and which are held out to test: by time, and by key within the held-out window."""
+"""Which decisions are fitted on, which calibrate, and which test: a split says what is held out, halves of which calibrate."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from headrace.core.errors import DataError
 from headrace.training.labels import instants
+from headrace.training.splits.base import SplitRows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from headrace.features.plan import FeaturePlan
     from headrace.training.labels import Labels
+    from headrace.training.splits.base import Split
 
 Places = np.ndarray[tuple[int], np.dtype[np.intp]]
 
@@ -61,22 +63,27 @@ class RowSplit:
     """Places of rows, each in the order of time. No place is in two of them.
 
     Attributes:
-        fit: decided before the held-out window.
-        calibrate: half of the window, by a hash of the key; empty when the task does not calibrate.
-        test: the rest of the window.
-        since: where the held-out window begins (not included).
+        fit: what is not held out.
+        calibrate: half of what is held out, by a hash of the key; empty when the task does not calibrate.
+        test: the rest of what is held out.
         counts: what became of all decisions.
     """
 
     fit: Places
     calibrate: Places
     test: Places
-    since: datetime
     counts: Counts
 
 
 def split(
-    at: pd.Series, keys: pd.DataFrame, labels: Labels, *, as_of: datetime, test: timedelta, calibrate: bool
+    at: pd.Series,
+    keys: pd.DataFrame,
+    labels: Labels,
+    *,
+    as_of: datetime,
+    test: Split,
+    calibrate: bool,
+    columns: pd.DataFrame | None = None,
 ) -> RowSplit:
     """Splits labelled decisions.
 
@@ -85,22 +92,28 @@ def split(
         keys: the key of each decision, same index.
         labels: the label of each decision, same index.
         as_of: the training moment; later decisions take no part.
-        test: length of the held-out window before it.
-        calibrate: whether half of the window is set aside to calibrate.
+        test: which of them are held out.
+        calibrate: whether half of those is set aside to calibrate.
+        columns: of the spine, that the split reads; same index.
 
     Raises:
         DataError: nothing to fit on, to calibrate with or to test on; the message says what there is.
     """
     moments = instants(at)
-    since = as_of - test
+    beside = pd.DataFrame(index=at.index) if columns is None else columns
     dated = moments.notna()
     before = dated & (moments <= as_of)
     early = before & labels.early
     usable = before & labels.y.notna()
-    held_out = usable & (moments > since)
+    held_out = pd.Series(data=False, index=at.index)
+    if usable.any():
+        rows = SplitRows(
+            at=moments[usable], keys=keys[usable], labels=labels.y[usable], columns=beside[usable], as_of=as_of
+        )
+        held_out[usable] = test.held_out(rows)
     to_calibrate = pd.Series(data=False, index=at.index)
     if calibrate:
-        to_calibrate[held_out] = halves(keys[held_out])
+        to_calibrate[held_out] = halves((beside[list(test.units)] if test.units else keys)[held_out])
     parts = {
         name: _ordered(chosen, moments)
         for name, chosen in (
@@ -121,8 +134,8 @@ def split(
     )
     for name in ("fit", "test", *(("calibrate",) if calibrate else ())):
         if not len(parts[name]):
-            raise _empty(name, moments[usable], counts, as_of, since)
-    return RowSplit(fit=parts["fit"], calibrate=parts["calibrate"], test=parts["test"], since=since, counts=counts)
+            raise _empty(name, moments[usable], counts, as_of, test)
+    return RowSplit(fit=parts["fit"], calibrate=parts["calibrate"], test=parts["test"], counts=counts)
 
 
 def latest(at: pd.Series, share: float) -> tuple[Places, Places]:
@@ -188,8 +201,8 @@ def _ordered(chosen: pd.Series, moments: pd.Series) -> Places:
     return places[np.argsort(moments.iloc[places].to_numpy(), kind="stable")]
 
 
-def _empty(part: str, usable: pd.Series, counts: Counts, as_of: datetime, since: datetime) -> DataError:
-    window = f"{since:%Y-%m-%d %H:%M} to {as_of:%Y-%m-%d %H:%M} UTC"
+def _empty(part: str, usable: pd.Series, counts: Counts, as_of: datetime, test: Split) -> DataError:
+    since = test.begins(as_of)
     told = [f"{name} {number}" for name, number in counts.to_json().items() if number]
     if usable.empty:
         return DataError(
@@ -197,6 +210,13 @@ def _empty(part: str, usable: pd.Series, counts: Counts, as_of: datetime, since:
             findings=[", ".join(told)] if told else ["the spine is empty"],
             hint="Choose another training moment with --as-of, or look at the label's table: its time says when a label became known.",
         )
+    if since is None:
+        return DataError(
+            f"nothing to {part} on: {test} leaves none of {len(usable)} labelled decisions for it.",
+            findings=[", ".join(told)],
+            hint="Hold out another share, Evaluate(test=…), or choose a later training moment with --as-of.",
+        )
+    window = f"{since:%Y-%m-%d %H:%M} to {as_of:%Y-%m-%d %H:%M} UTC"
     first, last = usable.min(), usable.max()
     if last <= pd.Timestamp(since):
         later = (last + timedelta(days=1)).strftime("%Y-%m-%d")

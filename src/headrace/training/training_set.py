@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 import pyarrow as pa
 
-from headrace.core.clock import duration
 from headrace.features.matrix import compute, read
 from headrace.features.rows import full_rows
 from headrace.lakehouse.writes import Overwrite
@@ -66,8 +65,11 @@ def build(
     Raises:
         DataError: nothing to fit or test on, a label that is not what the task predicts.
     """
-    rows = full_rows(lakehouse, plan, versions, until=as_of + SECOND, keep=model.evaluate.slices, sample=sample)
-    decisions = rows.select(list(dict.fromkeys((*plan.keys, plan.at))))
+    test = model.evaluate.split
+    rows = full_rows(
+        lakehouse, plan, versions, until=as_of + SECOND, keep=[*model.evaluate.slices, *test.columns], sample=sample
+    )
+    decisions = rows.select(list(dict.fromkeys((*plan.keys, plan.at, *test.columns))))
     labels = known_labels.LabelTable(lakehouse, model.task, versions[model.task.label.table.name])
     found = labels.attach(decisions, at=plan.at, as_of=as_of)
     frame = decisions.to_pandas()
@@ -76,8 +78,9 @@ def build(
         frame[list(plan.keys)],
         found,
         as_of=as_of,
-        test=duration(model.evaluate.test),
+        test=test,
         calibrate=model.task.sets_aside,
+        columns=frame[list(test.columns)],
     )
     part = pd.Series(None, index=frame.index, dtype=object)
     for name, places in (("fit", parts.fit), ("calibrate", parts.calibrate), ("test", parts.test)):
