@@ -23,6 +23,7 @@ def as_before():
         for name in names
     }
     yield
+    logs._configured = False
     logging.captureWarnings(capture=False)
     for name, (handlers, level, propagate) in before.items():
         logger = logging.getLogger(name)
@@ -87,3 +88,11 @@ def test_a_warning_of_python_is_a_line_too():
         shown = written(lambda _: warnings.warn("old", DeprecationWarning, stacklevel=1), format="json")
 
     assert "DeprecationWarning: old" in json.loads(shown)["message"]
+
+
+def test_a_message_cannot_look_like_a_second_record():
+    shown = written(lambda logger: logger.error("odd: %s", "x\n2026-01-01T00:00:00.000Z INFO drained; nothing is lost"))
+
+    first, second = shown.splitlines()
+    assert first.endswith(" ERROR odd: x")
+    assert second.startswith("    2026-01-01")

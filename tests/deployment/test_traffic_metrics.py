@@ -184,7 +184,7 @@ class TestTheTable:
         assert told[2, "roc_auc"].difference_high < 0 < told[2, "brier"].difference_low
         assert told[2, "roc_auc"].low < told[2, "roc_auc"].value < told[2, "roc_auc"].high
         for metric in ("error_rate", "roc_auc", "brier"):
-            assert told[3, metric].verdict == "not told yet"
+            assert told[3, metric].verdict == "undecided"
             assert told[3, metric].difference == pytest.approx(0)
         assert told[1, "roc_auc"].difference is None
         assert told[2, "roc_auc"].labelled == 900

@@ -165,11 +165,11 @@ def test_evidence_says_what_was_seen_and_what_chance_could_not_have_done(alerts)
 
 def test_a_rule_on_drift_or_coverage_has_no_interval(alerts):
     rule = hr.alert("psi", above=0.2, for_="1 of 1")
-    window = Measured(start=START, end=START + DAY, value=0.3, told="temp: psi 0.3")
+    window = Measured(start=START, end=START + DAY, value=0.3, explanation="temp: psi 0.3")
     (alert,) = alerts.evaluate("late", 1, rule, [window])
 
     assert alert.evidence["says"] == "psi was above 0.2 in 1 of the last 1 judged windows"
-    assert alert.evidence["windows"][0]["told"] == "temp: psi 0.3"
+    assert alert.evidence["windows"][0]["explanation"] == "temp: psi 0.3"
 
 
 def test_models_versions_and_rules_do_not_share_alerts(alerts):

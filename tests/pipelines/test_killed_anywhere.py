@@ -19,7 +19,11 @@ LOOP = (  # job, arguments, exit code
     ("deploy delivery_days", ["deploy", "--as-of", "2024-04-01"], 0),
     ("score delivery_days", ["score", "--as-of", "2024-06-15", "--until", "2024-05-28"], 0),
     ("publish", ["publish", "--as-of", "2024-05-01"], 0),
-    ("serve delivery_days", ["parity-check", "--since", "2024-04-01", "--until", "2024-05-01", "--rows", "4"], 0),
+    (
+        "parity-check delivery_days",
+        ["parity-check", "--since", "2024-04-01", "--until", "2024-05-01", "--rows", "4"],
+        0,
+    ),
     ("monitor delivery_days", ["monitor", "--as-of", "2024-06-01"], 1),
     (
         "retrain delivery_days",

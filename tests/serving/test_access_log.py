@@ -22,7 +22,7 @@ from headrace.serving.metrics import Counters
 BODY = {"instances": [list(ROW.values())]}
 NAMES = [
     "time", "method", "path", "status", "duration_ms", "request_bytes", "response_bytes", "request_id", "traceparent",
-    "token", "model", "versions",
+    "api_key", "model", "versions",
 ]  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def test_each_request_is_a_line_with_the_name_of_its_token_and_no_secret(home, p
     token, out = made(project, "check-out"), tmp_path / "out"
     with (
         out.open("wb") as stdout,
-        serving(home, arguments=("--tokens", project.file, "--access-log"), stdout=stdout) as server,
+        serving(home, arguments=("--api-keys", project.file, "--access-log"), stdout=stdout) as server,
     ):
         shown = {"authorization": f"Bearer {token}"}
         _, _, told = server.ask("/invocations?key=secret", BODY, headers={**SAID, **shown})
@@ -50,7 +50,7 @@ def test_each_request_is_a_line_with_the_name_of_its_token_and_no_secret(home, p
         ("POST", "/predict", 401),
         ("POST", "/invocations", 400),
     ]
-    assert [each["token"] for each in found] == ["check-out", "check-out", None, "check-out"]
+    assert [each["api_key"] for each in found] == ["check-out", "check-out", None, "check-out"]
     assert [(each["model"], each["versions"]) for each in found[:3]] == [("late", [1]), ("late", [1]), (None, [])]
     assert [each["request_id"] for each in found[:2]] == ["order-7/a", without["x-request-id"]]
     assert [each["traceparent"] for each in found[:2]] == [TRACE, None]

@@ -88,7 +88,7 @@ class TestCommands:
 class TestServer:
     def test_without_a_valid_token_nothing_but_health_is_told(self, project, home):
         good = made(project, "check-out")
-        with serving(home, arguments=["--tokens", project.file]) as server:
+        with serving(home, arguments=["--api-keys", project.file]) as server:
             for path in OPEN:
                 assert status(server, path) == 200
             for path in [*PREDICTING, *TOLD, "/metrics"]:
@@ -107,7 +107,7 @@ class TestServer:
         predicts = made(project, "check-out")
         measures = made(project, "prometheus", "--scope", "metrics")
         both = made(project, "both", "--scope", "metrics", "--scope", "predict")
-        with serving(home, arguments=["--tokens", project.file]) as server:
+        with serving(home, arguments=["--api-keys", project.file]) as server:
             assert status(server, "/invocations", predicts, BODY) == 200
             assert status(server, "/metrics", predicts) == 403
             assert status(server, "/metrics", measures) == 200
@@ -118,7 +118,7 @@ class TestServer:
     def test_what_is_revoked_made_or_expired_meanwhile_is_noticed_without_a_restart(self, project, home):
         first = made(project, "check-out")
         lasting = made(project, "short", "--days", "1")
-        with serving(home, arguments=["--tokens", project.file]) as server:
+        with serving(home, arguments=["--api-keys", project.file]) as server:
             assert status(server, "/version", first) == status(server, "/version", lasting) == 200
             assert project("revoke", "check-out").code == 0
             soon(lambda: status(server, "/version", first), 401, seconds=1.5)
@@ -140,7 +140,7 @@ class TestServer:
 
     def test_a_file_that_is_broken_meanwhile_leaves_things_as_they_are(self, project, home):
         token = made(project, "check-out")
-        with serving(home, arguments=["--tokens", project.file]) as server:
+        with serving(home, arguments=["--api-keys", project.file]) as server:
             project.file.write_text('{"keys": [{"name": 1')
             time.sleep(0.5)  # two looks at the file
             assert status(server, "/version", token) == 200
@@ -149,7 +149,7 @@ class TestServer:
 
     def test_no_token_is_in_what_the_server_says_or_logs(self, project, home):
         token = made(project, "check-out")
-        with serving(home, arguments=["--tokens", project.file]) as server:
+        with serving(home, arguments=["--api-keys", project.file]) as server:
             told = [server.ask(path, headers={"authorization": f"Bearer {token}"})[1] for path in TOLD]
             assert status(server, "/invocations", token, BODY) == 200
             assert status(server, "/invocations", token, {"instances": "no"}) == 400
@@ -166,7 +166,7 @@ class TestServer:
 
         manifest(home, concurrency=1)
         one, other = made(project, "one"), made(project, "other")
-        with serving(home, program=SLOWLY, arguments=["--tokens", project.file]) as server:
+        with serving(home, program=SLOWLY, arguments=["--api-keys", project.file]) as server:
             busy = begun(server, 1.0, authorization=f"Bearer {one}")
             soon(lambda: status(server, "/invocations", one, body(0)), 429)
             _, answer, headers = server.ask("/invocations", body(0), headers={"authorization": f"Bearer {one}"})
@@ -190,7 +190,7 @@ class TestAddress:
     def test_with_tokens_or_anonymous_it_is_one_address_of_many(self, project, home):
         token = made(project, "check-out")
         everywhere = ["--host", "0.0.0.0"]
-        with serving(home, arguments=[*everywhere, "--tokens", project.file]) as server:
+        with serving(home, arguments=[*everywhere, "--api-keys", project.file]) as server:
             assert status(server, "/version") == 401
             assert status(server, "/version", token) == 200
         with serving(home, arguments=[*everywhere, "--anonymous"]) as server:

@@ -27,7 +27,7 @@ def test_it_comes_back_with_every_answer(home, path):
 
 def test_it_is_logged_and_becomes_columns(home, project, tmp_path):  # noqa: F811
     token = made(project, "check-out")
-    with serving(home, arguments=("--tokens", project.file)) as server:
+    with serving(home, arguments=("--api-keys", project.file)) as server:
         shown = {"authorization": f"Bearer {token}"}
         _, _, told = server.ask("/invocations", BODY, headers={**SAID, **shown})
         _, _, without = server.ask("/invocations", BODY, headers=shown)
@@ -35,12 +35,12 @@ def test_it_is_logged_and_becomes_columns(home, project, tmp_path):  # noqa: F81
         assert without["x-headrace-request"] == without["x-request-id"]
         assert server.ask("/invocations", BODY, headers={"x-request-id": "of a stranger"})[0] == 401
     first, second = sorted(logged(home), key=lambda each: each["at"])
-    assert first["caller"] == {"request": "order-7/a", "trace": TRACE, "token": "check-out"}
-    assert second["caller"] == {"token": "check-out"}
+    assert first["caller"] == {"request": "order-7/a", "trace": TRACE, "api_key": "check-out"}
+    assert second["caller"] == {"api_key": "check-out"}
     lakehouse = Lakehouse("dev", str(tmp_path / "lake"))
     ingest(lakehouse, home.parent.parent / "spool" / "late", into="inference.late")
     rows = lakehouse.snapshot("inference.late").to_arrow().sort_by("requested_at").to_pylist()
-    assert [[row[name] for name in ("client_request_id", "traceparent", "token")] for row in rows] == [
+    assert [[row[name] for name in ("client_request_id", "traceparent", "api_key")] for row in rows] == [
         ["order-7/a", TRACE, "check-out"],
         [None, None, "check-out"],
     ]

@@ -35,7 +35,7 @@ def preflight(server, origin, path="/invocations"):
 def test_a_page_that_is_declared_asks_with_its_token_and_may_read_refusals(home, project):  # noqa: F811
     token = made(project, "page")
     manifest(home, cors=[APP], max_body=2000)
-    with serving(home, arguments=("--tokens", project.file)) as server:
+    with serving(home, arguments=("--api-keys", project.file)) as server:
         for path in ("/invocations", "/v2/models/late/infer", "/nowhere"):
             status, headers, body = preflight(server, APP, path)
             assert (status, headers[ALLOW], headers["vary"], body) == (200, APP, "Origin", b"")
@@ -64,7 +64,7 @@ def test_a_page_that_is_declared_asks_with_its_token_and_may_read_refusals(home,
 def test_a_page_that_is_not_declared_is_told_nothing(home, project, origin):  # noqa: F811
     made(project, "page")
     manifest(home, cors=[APP])
-    with serving(home, arguments=("--tokens", project.file)) as server:
+    with serving(home, arguments=("--api-keys", project.file)) as server:
         for status, headers, _ in (preflight(server, origin), asked(server, "GET", "/health", origin=origin)):
             assert status in (200, 401)
             assert headers["vary"] == "Origin"

@@ -102,7 +102,7 @@ def tokens(image, project, headrace, *scopes):
         shutil.copy(project / name, folder)
     done = headrace.run(folder, "api-key", "create", "caller", *[word for each in scopes for word in ("--scope", each)])
     assert done.code == 0, done.stderr
-    where = image.at(image.given[image.given.index("--tokens") + 1])
+    where = image.at(image.given[image.given.index("--api-keys") + 1])
     where.parent.mkdir(parents=True)
     shutil.copy(folder / ".headrace" / "dev" / "api-keys.json", where)
     return {"authorization": f"Bearer {done.stdout.strip()}"}
@@ -290,7 +290,7 @@ def test_manifests_are_kubernetes_and_agree_with_the_container(written, tmp_path
     assert server["ports"][0]["containerPort"] == int(image.said("EXPOSE"))
     mounted = {each["mountPath"] for each in server["volumeMounts"]}
     assert image.said("VOLUME") in mounted
-    assert str(Path(image.given[image.given.index("--tokens") + 1]).parent) in mounted
+    assert str(Path(image.given[image.given.index("--api-keys") + 1]).parent) in mounted
     assert str(pod["securityContext"]["runAsUser"]) == image.said("USER").split(":")[0]
 
 

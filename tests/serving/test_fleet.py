@@ -191,7 +191,7 @@ def test_they_end_with_whoever_started_them(home):
 def test_one_that_cannot_start_ends_all(home, tmp_path):
     tokens = tmp_path / "api-keys.json"
     tokens.write_text("{")
-    with serving(home, wait=False, arguments=[*TWO, "--tokens", tokens]) as server:
+    with serving(home, wait=False, arguments=[*TWO, "--api-keys", tokens]) as server:
         assert server.process.wait(120) != 0
         said = server.end()[1]
     assert "cannot be read" in said

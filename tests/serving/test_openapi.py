@@ -92,7 +92,7 @@ def test_tokens_are_in_it_where_they_are_needed(bikes, home, tmp_path, headrace)
     for name in ("headrace.toml", "bikes.py"):
         (tmp_path / name).write_text(Path(bikes / name).read_text())
     token = headrace.run(tmp_path, "api-key", "create", "x").stdout.strip()
-    with serving(home, arguments=["--tokens", tmp_path / ".headrace" / "dev" / "api-keys.json"]) as server:
+    with serving(home, arguments=["--api-keys", tmp_path / ".headrace" / "dev" / "api-keys.json"]) as server:
         shown = {"authorization": f"Bearer {token}"}
         paths = server.ask("/openapi.json", headers=shown)[1]["paths"]
         for path, methods in paths.items():

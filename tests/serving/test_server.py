@@ -63,7 +63,7 @@ def test_sagemaker_finds_what_it_asks_for(home, tmp_path):
     """It starts a container with the word `serve`, asks `/ping` without a token, and sends rows to `/invocations`."""
     tokens = tmp_path / "api-keys.json"
     tokens.write_text('{"keys": []}')
-    with serving(home, arguments=["--tokens", str(tokens), "serve"]) as server:
+    with serving(home, arguments=["--api-keys", str(tokens), "serve"]) as server:
         status, told, _ = server.ask("/ping")
         assert (status, told["status"], told["version"]) == (200, "ready", 1)
         assert server.ask("/invocations", {"instances": []})[0] == 401

@@ -80,7 +80,7 @@ def test_a_request_is_a_span_below_its_callers_and_the_models_call_one_below_it(
     token = made(project, "check-out")
     env = {**SOON, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_EXPORTER_OTLP_HEADERS": "x-key=s3cret"}
     env |= {"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=live"}
-    with serving(home, arguments=("--traces", "--tokens", project.file), env=env) as server:
+    with serving(home, arguments=("--traces", "--api-keys", project.file), env=env) as server:
         headers = {"traceparent": TRACE, "tracestate": "a=1", "authorization": f"Bearer {token}"}
         before = time.time_ns()
         _, _, told = server.ask("/invocations?secret=1", BODY, headers=headers)
@@ -106,7 +106,7 @@ def test_a_request_is_a_span_below_its_callers_and_the_models_call_one_below_it(
         "headrace.model.name": "late",
         "headrace.model.version": "1",
         "headrace.request.id": told["x-headrace-request"],
-        "headrace.token.name": "check-out",
+        "headrace.api_key.name": "check-out",
     }
     assert values(call.attributes) == {
         "headrace.model.name": "late",

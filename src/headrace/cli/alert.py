@@ -48,7 +48,7 @@ def show(alert: int, env: str | None, as_json: bool) -> None:
     put()
     heading("Evidence")
     windows = cast("dict[str, Any]", shown.evidence)["windows"]
-    table(windows, ("start", "value", "low", "high", "broken", "significant", "told"))
+    table(windows, ("start", "value", "low", "high", "broken", "significant", "explanation"))
     if shown.status == "open":
         say(f"Next: {bold(f'headrace alert ack {alert} --reason …')}, headrace run retrain, or headrace model rollback")
 

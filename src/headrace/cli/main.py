@@ -12,7 +12,7 @@ import click
 
 from headrace.cli.commands import Commands
 from headrace.cli.output import complain, misused, wrong
-from headrace.core import vault
+from headrace.core import logs, vault
 from headrace.core.errors import HeadraceError
 from headrace.core.system import PRIVATE
 
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = cli.main(arguments, prog_name="headrace", standalone_mode=False)
     except HeadraceError as error:
-        wrong(str(error))
+        _complain(str(error))
         code = error.exit_code
     except click.exceptions.Exit as stop:
         code = stop.exit_code
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
         misused(error)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        wrong("interrupted. What was finished is kept; the same command continues.")
+        _complain("interrupted. What was finished is kept; the same command continues.")
         code = 130
     except BrokenPipeError:  # the reader of our output, `head` for example, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -101,6 +101,14 @@ def main(arguments: list[str] | None = None) -> None:
     from headrace.core.shutdown import leave
 
     leave(code if isinstance(code, int) else 0)
+
+
+def _complain(text: str) -> None:
+    """What ends the command: a record where the process logs, else a line."""
+    if logs.are_configured():
+        logging.getLogger("headrace.cli").error("%s", text)
+    else:
+        wrong(text)
 
 
 class Warnings(logging.Handler):

@@ -312,7 +312,7 @@ def parity_check(
     """Ask a real server what batch scoring has answered, with the lakehouse renamed away; exit 1 when an answer differs."""
     from headrace.operations import parity_check
 
-    story = PipelineStory("serve", as_json=as_json)
+    story = PipelineStory("parity-check", as_json=as_json)
     done = parity_check.check_parity(
         At(env=env, release=release),
         model,
@@ -390,7 +390,6 @@ def deploy(
         model,
         version=version,
         as_of=as_of,
-        revive=version is not None,
         listen=story.tell,
         begin=story.announce,
     )
@@ -413,7 +412,7 @@ def ingest_log(
     """Take over what servers have answered; and PLACES: spools of other machines, files with a JSON record a line."""
     from headrace.operations import ingest_log
 
-    story = PipelineStory("log", as_json=as_json)
+    story = PipelineStory("ingest-log", as_json=as_json)
     done = ingest_log.ingest_log(At(env=env, release=release), model, places, listen=story.tell, begin=story.announce)
     _end(done, as_json=as_json, following="headrace run monitor")
 

@@ -15,6 +15,7 @@ Level = Literal["debug", "info", "warning", "error"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 LEVELS: tuple[Level, ...] = get_args(Level)
 ROOT = "headrace"
+_configured = False
 
 
 def configure(format: Format = "text", level: Level = "info", stream: IO[str] | None = None) -> None:  # noqa: A002
@@ -28,6 +29,8 @@ def configure(format: Format = "text", level: Level = "info", stream: IO[str] | 
         level: records below it are dropped.
         stream: where to; defaults to stderr.
     """
+    global _configured  # noqa: PLW0603  # of the process, as logging is
+    _configured = True
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
     handler.set_name(ROOT)
@@ -41,15 +44,24 @@ def configure(format: Format = "text", level: Level = "info", stream: IO[str] | 
         logger.propagate = False
 
 
+def are_configured() -> bool:
+    """Whether this process stays and logs: then its errors are records too."""
+    return _configured
+
+
 class TextFormatter(logging.Formatter):
-    """`2026-11-28T16:40:12.345Z INFO serving on http://…`. What strangers wrote into a message steers no terminal."""
+    """`2026-11-28T16:40:12.345Z INFO serving on http://…`.
+
+    What strangers wrote into a message steers no terminal, and cannot look like a record: further lines are indented.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """The lines of a record: the message, then its exception."""
-        lines = [f"{_time(record)} {record.levelname} {record.getMessage()}"]
+        text = f"{_time(record)} {record.levelname} {record.getMessage()}"
         if record.exc_info:
-            lines.append(self.formatException(record.exc_info))
-        return "\n".join(visible(line) for text in lines for line in text.splitlines())
+            text += f"\n{self.formatException(record.exc_info)}"
+        first, *others = text.splitlines() or [""]
+        return "\n".join([visible(first), *(f"    {visible(line)}" for line in others)])
 
 
 class JsonFormatter(logging.Formatter):

@@ -154,7 +154,7 @@ class Replay:
 
     def check_parity(self, since: datetime, until: datetime) -> None:
         """A real server answers what batch scoring has answered."""
-        run = self._done(f"serve {self.plan.model}", {"since": since.isoformat(), "until": until.isoformat()})
+        run = self._done(f"parity-check {self.plan.model}", {"since": since.isoformat(), "until": until.isoformat()})
         if run is None:
             done = check_parity(self.at, self.plan.model, since=since, until=until, listen=self.listen)
             self.served = {name: getattr(done, name) for name in ("requests", "instants", "mismatches", "logged")}
@@ -195,8 +195,8 @@ class Replay:
             if report.delivered.ending == "waits for approval":
                 self._approve(report.delivered)
         self.deploy(2, as_of)
-        self._roll(1, "rehearsed: back to what is known")
-        self._roll(2, "rehearsed: forward again")
+        self._roll(1, "exercise: back to what is known")
+        self._roll(2, "exercise: forward again")
         for alert in list_alerts(self.at):
             if alert.status == "open" and alert.model == model:
                 acknowledge_alert(self.at, alert.alert, reason="version 2 is in Production")

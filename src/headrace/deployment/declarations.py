@@ -17,7 +17,7 @@ from headrace.core.declaration import (
 )
 from headrace.core.errors import DeclarationError
 from headrace.core.text import share
-from headrace.deployment.gates.base import Gate
+from headrace.deployment.gates.base import PHASES, Gate
 from headrace.jobs.schedule import Cron
 from headrace.registry.records import VALID
 from headrace.training.metrics.base import metric_name
@@ -302,6 +302,12 @@ class Deployment:
         if self.monitor is not None:
             _ = self.score.table  # what is watched is read again
         for gate in self.gates:
+            if isinstance(gate, Gate) and (gate.phase not in PHASES or (gate.phase == "approve" and not gate.roles)):
+                raise DeclarationError(
+                    f"{self.model.name}: the gate {gate!r} would never be asked: its phase is {gate.phase!r}"
+                    + (" and it names no role." if gate.phase == "approve" else "."),
+                    hint=f"A phase is one of {', '.join(PHASES)}.",
+                )
             if not isinstance(gate, Gate):  # pyright: ignore[reportUnnecessaryIsInstance]
                 hint = "Call it: hr.signature(); for a function of your own: hr.gate(function)."
                 raise DeclarationError(f"{gate!r} is no gate.", hint=hint)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from headrace.registry.registry import Registry
     from headrace.training.declarations import Model
 
-Verdict = Literal["better", "worse", "not told yet"]
+Verdict = Literal["better", "worse", "undecided"]
 ALPHA = 0.05
 WITHOUT_SPLIT = timedelta(days=1)  # looked back at where nothing is divided
 SCALES = {ERROR_RATE: 0.01, "rmse": None, "mae": None, "log_loss": None}  # differences that one reckons with
@@ -190,7 +190,7 @@ def _compared(
     around = None if gap is None else sequential.radius(gap.variance, scale=scale, alpha=ALPHA)
     low = None if gap is None or around is None else gap.value - around
     high = None if gap is None or around is None else gap.value + around
-    verdict: Verdict = "not told yet"
+    verdict: Verdict = "undecided"
     if low is not None and high is not None and (low > 0 or high < 0):
         verdict = "better" if (low > 0) == (better > 0) else "worse"
     return ComparedMetric(

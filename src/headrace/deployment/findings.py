@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
+
+from headrace.core.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +38,12 @@ class GateFinding:
     reason: str
     details: dict[str, Json] | None = None
     evidence: dict[str, Json] | None = None
+
+    def __post_init__(self) -> None:
+        if self.result not in get_args(Result):
+            raise DataError(
+                f"the gate {self.gate!r} found {self.result!r}, which is no result.", hint=f"One of {get_args(Result)}."
+            )
 
     def to_json(self) -> dict[str, Json]:
         """As evidence."""

@@ -36,7 +36,7 @@ COLUMNS = {
     "path": pa.string(),
     "client_request_id": pa.string(),
     "traceparent": pa.string(),
-    "token": pa.string(),
+    "api_key": pa.string(),
     "role": pa.string(),
     "split": pa.string(),
     "split_by": pa.string(),
@@ -117,7 +117,7 @@ def rows(record: object) -> list[Row]:
 def _caller(given: object) -> dict[str, object]:
     """What the caller said of the request, and the name of the token that it showed."""
     found = _mapping(given or {}, "'caller'")
-    names = {"client_request_id": "request", "traceparent": "trace", "token": "token"}
+    names = {"client_request_id": "request", "traceparent": "trace", "api_key": "api_key"}
     return {column: _text(found, name) if name in found else None for column, name in names.items()}
 
 

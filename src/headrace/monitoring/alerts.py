@@ -64,7 +64,7 @@ class Measured:
         low: of its interval, where there is one.
         high: of its interval.
         judged: whether the window counts: enough rows, and its labels have had time to come.
-        told: what explains it, for a person.
+        explanation: for a person.
     """
 
     start: datetime
@@ -73,7 +73,7 @@ class Measured:
     low: float | None = None
     high: float | None = None
     judged: bool = True
-    told: str = ""
+    explanation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -360,7 +360,7 @@ def _window(rule: AlertRule, window: Measured) -> dict[str, Json]:
         "high": window.high,
         "broken": _broken(rule, window),
         "significant": _significant(rule, window),
-        "told": window.told,
+        "explanation": window.explanation,
     }
 
 

@@ -226,9 +226,11 @@ def _seen(window: Quality, metric: str, min_rows: int) -> Measured:
                 low=each.low,
                 high=each.high,
                 judged=each.judged,
-                told=each.reason,
+                explanation=each.reason,
             )
-    return Measured(start=window.start, end=window.end, value=None, judged=False, told=f"{metric} was not measured")
+    return Measured(
+        start=window.start, end=window.end, value=None, judged=False, explanation=f"{metric} was not measured"
+    )
 
 
 def _unmeasured(

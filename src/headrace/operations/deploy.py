@@ -55,7 +55,6 @@ def deploy(
     *,
     version: int | None = None,
     as_of: datetime | None = None,
-    revive: bool = False,
     listen: Listener | None = None,
     begin: Announcer | None = None,
 ) -> DeployReport:
@@ -64,16 +63,17 @@ def deploy(
     Args:
         workspace: where.
         name: the model; may be left out when there is only one that has a deployment.
-        version: its version; None: the newest that is not archived.
+        version: its version, which begins again at the first gate if it was archived; None: the newest that is not archived.
         as_of: labels known by then count; None: the project's moment, or the present.
-        revive: whether a version that was archived begins again at the first gate.
         listen: called with each step that ends.
         begin: called once before the first step.
     """
     deployment = one_deployment(workspace.project, name)
     releases.check_newest(workspace, to=f"deploy {deployment.name}")
     announce(workspace, begin)
-    run, result = run_deployment(workspace, deployment, version=version, as_of=as_of, revive=revive, listen=listen)
+    run, result = run_deployment(
+        workspace, deployment, version=version, as_of=as_of, revive=version is not None, listen=listen
+    )
     return report_deployment(workspace, deployment.name, run.id, result)
 
 

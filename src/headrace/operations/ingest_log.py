@@ -47,7 +47,7 @@ def ingest_log(
 
     asked: dict[str, Json] = {"places": [str(place) for place in places]}
     announce(workspace, begin)
-    with open_job(workspace, f"log {deployment.name}", asked, listen) as run:
+    with open_job(workspace, f"ingest-log {deployment.name}", asked, listen) as run:
         spool = workspace.environment.root / "spool" / deployment.name
         pipeline.collect_log(workspace.lakehouse, run, deployment.name, spool)
         pipeline.import_logs(workspace.lakehouse, run, deployment.name, places, tell=tell)

@@ -21,7 +21,7 @@ from headrace.core.text import visible
 from headrace.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -53,8 +53,8 @@ class At:
     release: str | None = None
     folder: Path | None = None
 
-    def environment(self) -> str:
-        """The name of the environment.
+    def settled(self) -> At:
+        """The same with the name of the environment and the folder of the project, wherever this process goes from here.
 
         Raises:
             ConfigError: there is no project, or its `headrace.toml` is malformed.
@@ -63,7 +63,8 @@ class At:
         from headrace.environments import config
 
         project = config.load(self.folder)
-        return (project.environment(self.env) if self.env else project.environments[0]).name
+        environment = project.environment(self.env) if self.env else project.environments[0]
+        return At(env=environment.name, folder=project.folder, release=self.release)
 
 
 def operation(
@@ -83,6 +84,8 @@ def operation(
 
     def make(act: Callable[Concatenate[Workspace, P], R]) -> Callable[Concatenate[At | Workspace, P], R]:
         signature = inspect.signature(act)
+        if not reads:
+            _check_parameters(name, signature)
 
         @wraps(act)
         def run(at: At | Workspace, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -106,6 +109,23 @@ def _values(arguments: Iterable[tuple[str, object]]) -> dict[str, object]:
         options = vars(value) if is_dataclass(value) and not isinstance(value, type) else {name: value}
         values |= options
     return values
+
+
+def _parameter(option: str) -> str:
+    """The parameter that an option of the table of rights stands for: `--take-over`, `--version N`, `PLACES`."""
+    return option.partition(" ")[0].removeprefix("--").replace("-", "_").lower()
+
+
+def _check_parameters(name: str, signature: inspect.Signature) -> None:
+    """A right that a parameter takes has its parameter, or nobody would be asked for it.
+
+    Raises:
+        TypeError: the operation has none of that name.
+    """
+    for right in OPERATIONS:
+        option = right.removeprefix(f"{name} ")
+        if option != right and _parameter(option) not in signature.parameters:
+            raise TypeError(f"the operation {name!r} has no parameter {_parameter(option)!r}, for the right {right!r}")
 
 
 @dataclass(frozen=True)
@@ -133,10 +153,9 @@ class _Attempt:
         }
 
     def _has(self, option: str) -> bool:
-        """Whether a parameter has a value: `--force`, `--version N` (a number), `PLACES`."""
-        name, _, number = option.partition(" ")
-        value = self.values.get(name.removeprefix("--").replace("-", "_").lower())
-        return isinstance(value, int) and not isinstance(value, bool) if number else bool(value)
+        """Whether a parameter has a value: `--force`, `--version N` (not `then`), `PLACES`."""
+        value = self.values.get(_parameter(option))
+        return value not in (None, "then") if option.endswith(" N") else bool(value)
 
     def object(self, environment: str) -> str:
         """What it is done to."""
@@ -339,8 +358,8 @@ def _anchor(workspace: Workspace) -> None:
 def _text(value: object) -> Json:
     if isinstance(value, bool | int | float):
         return value
-    if isinstance(value, tuple):
-        return [_text(each) for each in cast("tuple[object, ...]", value)[:10]]
+    if isinstance(value, tuple | list):
+        return [_text(each) for each in list(cast("Sequence[object]", value))[:10]]
     if hasattr(value, "isoformat"):
         return cast("datetime", value).isoformat()
     return _kept(value, LONGEST)

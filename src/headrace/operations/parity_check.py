@@ -117,7 +117,7 @@ def check_parity(
     asked: dict[str, Json] = {"since": since.isoformat(), "until": until.isoformat(), "rows": rows}
     announce(workspace, begin)
     only = alone(workspace, "check parity: nothing else may be at work while the lakehouse is away")
-    with only, begin_job(workspace, f"serve {deployment.name}", asked, listen) as run:
+    with only, begin_job(workspace, f"parity-check {deployment.name}", asked, listen) as run:
         serve_current(workspace, deployment.name)
         found = _decisions(
             workspace, deployment.name, deployment.score.table, version.version, since, until, rows, instants

@@ -14,7 +14,7 @@ from headrace.operations.record import Record
 from headrace.operations.sync import bring_along, tell_people
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from headrace.core.ids import Json
@@ -62,7 +62,7 @@ class RequestReport(Record):
     code: str
     policy_hash: str
     evidence_hash: str
-    simulated: tuple[str, ...] = ()
+    simulated: tuple[str, ...]
 
     def shown(self, name: str) -> str:
         """A person's name as it is shown to people: with a label where the person is simulated."""
@@ -168,7 +168,7 @@ def list_requests(workspace: Workspace, *, decided: bool = False) -> list[Reques
     """
     simulated = workspace.access.simulated()
     requests = workspace.registry.requests.list(status=None if decided else "open")
-    return [RequestReport(**_values(each), simulated=tuple(sorted({each.by} & simulated))) for each in requests]
+    return [RequestReport(**_values(each, simulated)) for each in requests]
 
 
 @operation("request show", of="request")
@@ -181,11 +181,10 @@ def show_request(workspace: Workspace, request: int) -> RequestDetails:
     requests, access = workspace.registry.requests, workspace.access
     made, decision = requests.get(request), requests.decision(request)
     rejections = [vars(each) for each in requests.rejections(made.model, made.version) if each.request < request]
-    named = {made.by, *(each.by for each in made.approvals), *(decision.by if decision else ())}
-    named |= {by for each in rejections for by in ([each["by"]] if isinstance(each["by"], str) else each["by"])}
+    named = [*(each.by for each in made.approvals), *(decision.by if decision else ())]
+    named += [by for each in rejections for by in str(each["by"]).split(", ")]
     return RequestDetails(
-        **_values(made),
-        simulated=tuple(sorted(named & access.simulated())),
+        **_values(made, access.simulated(), *named),
         evidence=made.evidence,
         approvals=tuple(ApprovalReport(by=each.by, role=each.role, at=each.at) for each in made.approvals),
         decision=None
@@ -225,7 +224,8 @@ def approve_request(workspace: Workspace, request: int, *, reason: str = "") -> 
         on_rollout = promote(workspace.registry, decision, home=workspace.home(decision.model), by=me.name)
         bring_along(workspace)
     tell_people(workspace)
-    return SignedReport(**_values(signed), decided=decision is not None, on_rollout=on_rollout)
+    simulated = workspace.access.simulated()
+    return SignedReport(**_values(signed, simulated), decided=decision is not None, on_rollout=on_rollout)
 
 
 @operation("request reject", of="request")
@@ -241,7 +241,7 @@ def reject_request(workspace: Workspace, request: int, *, reason: str) -> Reques
     requests.reject(request, workspace.access.me(), reason=reason)
     bring_along(workspace)
     tell_people(workspace)
-    return RequestReport(**_values(requests.get(request)))
+    return RequestReport(**_values(requests.get(request), workspace.access.simulated()))
 
 
 @operation("request reopen", of="request")
@@ -272,7 +272,7 @@ def reopen_request(workspace: Workspace, request: int, *, reason: str) -> Reopen
     )
 
 
-def _values(request: TransitionRequest) -> dict[str, Any]:
+def _values(request: TransitionRequest, simulated: Collection[str], *named: str) -> dict[str, Any]:
     return {
         "request": request.id,
         "model": request.model,
@@ -290,4 +290,5 @@ def _values(request: TransitionRequest) -> dict[str, Any]:
         "code": request.code,
         "policy_hash": request.policy_hash,
         "evidence_hash": request.evidence_hash,
+        "simulated": tuple(sorted({request.by, *named} & set(simulated))),
     }

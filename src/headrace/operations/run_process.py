@@ -10,20 +10,28 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from headrace.core.processes import Process
+    from headrace.workspace.workspace import Workspace
 
 
-def command(env: str, arguments: Sequence[str]) -> list[str]:
-    """The command line of `headrace run ARGUMENTS --env ENV`."""
-    return processes.module("headrace.cli", "run", *arguments, "--env", env)
+def command(workspace: Workspace, arguments: Sequence[str]) -> list[str]:
+    """The command line of `headrace run ARGUMENTS --env ENV`, with the release that runs here where one was chosen."""
+    release = [] if workspace.release is None else ["--release", workspace.release]
+    return processes.module("headrace.cli", "run", *arguments, "--env", workspace.configured.name, *release)
 
 
-def start(env: str, arguments: Sequence[str], *, new_session: bool = False) -> Process:
-    """Starts `headrace run ARGUMENTS --env ENV` as whoever runs this process.
+def start(workspace: Workspace, arguments: Sequence[str], *, new_session: bool = False) -> Process:
+    """Starts `headrace run ARGUMENTS --env ENV` in the project's folder, as whoever runs this process.
 
     Args:
-        env: the environment.
+        workspace: the environment.
         arguments: the words after `headrace run`.
         new_session: whether a Ctrl-C at the terminal does not reach it.
     """
     variables, secrets = processes.own_environment(), vault.held()
-    return processes.start(command(env, arguments), env=variables, secrets=secrets, start_new_session=new_session)
+    return processes.start(
+        command(workspace, arguments),
+        env=variables,
+        secrets=secrets,
+        start_new_session=new_session,
+        cwd=workspace.config.folder,
+    )

@@ -204,7 +204,7 @@ def _run_round(workspace: Workspace, fleet: ServerFleet, began: datetime, callba
 
 def _run_job(workspace: Workspace, fleet: ServerFleet, arguments: tuple[str, ...], callbacks: _Callbacks) -> int:
     """Runs one job to its end; returns its exit code."""
-    with run_process.start(workspace.environment.name, arguments) as process:
+    with run_process.start(workspace, arguments) as process:
         while (code := _wait(process, callbacks)) is None:
             _reconcile(workspace, callbacks)
             fleet.reconcile()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from headrace.core import credentials
-from headrace.core.errors import DeclarationError
+from headrace.core.errors import ConfigError, DeclarationError
 from headrace.inference.declarations import Database, Files
 from headrace.lakehouse import graph
 from headrace.lakehouse.declarations import Source, Table, check_name
@@ -80,6 +81,12 @@ def score(
     """
     from headrace.pipelines import score as pipeline
 
+    if version is not None and version != "then":
+        version = _number(version)
+    if source is not None and query is not None:
+        raise ConfigError("a source and a query both say which rows to score: give one.")
+    if since is not None and until is not None and since >= until:
+        raise ConfigError(f"since {since:%Y-%m-%dT%H:%M} is not before until {until:%Y-%m-%dT%H:%M}.")
     project = workspace.project
     deployment = one_deployment(project, name)
     gated = scoring_rules.check(
@@ -131,6 +138,21 @@ def score(
 def plan_score(workspace: Workspace, name: str | None = None) -> list[dict[str, object]]:
     """What a scoring would do, a row a step."""
     return pipeline.outline(one_deployment(workspace.project, name))
+
+
+def _number(version: object) -> int:
+    """A version as a whole number: what is no such number has no right of its own, and so none at all.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        number = operator.index(version)  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        number = 0
+    if isinstance(version, bool) or number < 1:
+        raise ConfigError(f"{version!r} is not a version.", hint="Write its number, or then.")
+    return number
 
 
 def destination(text: str) -> Into:

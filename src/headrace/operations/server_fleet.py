@@ -87,7 +87,7 @@ class ServerFleet:
 
     def _start_stream(self, name: str) -> Process:
         arguments = ("stream", "--model", self._streams[name], *_parent(), *self._logs)
-        return run_process.start(self._workspace.environment.name, arguments, new_session=True)
+        return run_process.start(self._workspace, arguments, new_session=True)
 
 
 def _parent() -> list[str]:

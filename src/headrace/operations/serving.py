@@ -50,7 +50,7 @@ def command(
         arguments: more words of its command line.
     """
     keys = None if environment is None or "--anonymous" in arguments else api_keys_file(environment)
-    callers = ["--tokens", str(keys)] if keys is not None and keys.exists() else []
+    callers = ["--api-keys", str(keys)] if keys is not None and keys.exists() else []
     model = ["--mlflow", what] if isinstance(what, str) else ["--home", str(what)]
     return module("headrace.serving", *model, "--port", str(port), *callers, *arguments)
 

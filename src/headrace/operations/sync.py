@@ -11,7 +11,7 @@ from socket import gethostname
 from typing import TYPE_CHECKING
 
 from headrace.access.audit import record
-from headrace.core.errors import DataError
+from headrace.core.errors import DataError, HeadraceError
 from headrace.core.ids import digest
 
 if TYPE_CHECKING:
@@ -57,13 +57,23 @@ def bring_along(workspace: Workspace) -> None:
 
 
 def tell_people(workspace: Workspace) -> None:
-    """Hands events to people's channels, last of all; what could not be told yet is logged, and is tried again."""
-    _log(tell(workspace))
+    """Hands events to people's channels, last of all; what could not be told yet is logged, and is tried again.
+
+    What was done before is done: neither an interruption nor a state database that is down makes it look as if it were not.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        _log(tell(workspace))
+    except KeyboardInterrupt:
+        LOG.warning("interrupted while people were told; what was asked for is done, and they are told later.")
+    except (HeadraceError, SQLAlchemyError) as error:
+        LOG.warning("people are undecided: %s", str(error).splitlines()[0])
 
 
 def _log(failures: Sequence[DeliveryFailure]) -> None:
     for failure in failures:
-        LOG.warning("%s was not told yet: %s; it is tried again.", failure.channel, failure.error.rstrip("."))
+        LOG.warning("%s was undecided: %s; it is tried again.", failure.channel, failure.error.rstrip("."))
 
 
 def _repair_serving(workspace: Workspace) -> None:

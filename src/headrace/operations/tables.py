@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from headrace.core.errors import ConfigError
 from headrace.operations.in_use import at_work
 from headrace.operations.operation import operation
 from headrace.operations.record import Record
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from headrace.workspace.workspace import Workspace
 
+MOST = 1000  # rows that are shown
 SAMPLE = 5  # rows
 
 
@@ -169,6 +171,8 @@ def show_table(workspace: Workspace, name: str, *, rows: int = SAMPLE, version: 
     from headrace.lakehouse.identifiers import quoted
     from headrace.lakehouse.values import rows_of
 
+    if not 0 <= rows <= MOST:
+        raise ConfigError(f"{rows} rows are not shown.", hint=f"From 0 to {MOST}; `headrace sql` answers with more.")
     snapshot = workspace.lakehouse.snapshot(name, version)
     with workspace.lakehouse.connect({name: version}) as connection:
         sample = rows_of(connection.sql(f"from {quoted(name)} limit {int(rows)}").to_arrow_table())
@@ -183,9 +187,9 @@ def show_table(workspace: Workspace, name: str, *, rows: int = SAMPLE, version: 
     )
 
 
-@operation("table show", of="name")
+@operation("sql", of="name")
 def read_table(workspace: Workspace, name: str, *, version: int | None = None) -> QueryResult:
-    """All rows of a table.
+    """All rows of a table, with the right to ask the lakehouse by SQL, and its entry in the audit record.
 
     Args:
         workspace: the environment.

@@ -139,7 +139,7 @@ class ComparedReport(Record):
         difference: to the version in Production, in the metric's unit.
         difference_low: of the interval around it.
         difference_high: of the interval around it.
-        verdict: `better`, `worse` or `not told yet`.
+        verdict: `better`, `worse` or `undecided`.
     """
 
     version: int

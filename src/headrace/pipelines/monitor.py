@@ -324,7 +324,7 @@ class VersionMonitoring:
                     end=instant(step["end"]),
                     value=worst[metric] if worst else None,
                     judged=worst is not None,
-                    told=f"{worst['column']}: {'; '.join(worst['reasons'])}" if worst else "",
+                    explanation=f"{worst['column']}: {'; '.join(worst['reasons'])}" if worst else "",
                 )
             )
         return found

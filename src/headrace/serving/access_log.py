@@ -118,7 +118,7 @@ def _line(request: Request, seen: Observation, answer: Answer | None) -> bytes:
         "response_bytes": 0 if answer is None or request.method == "HEAD" else len(answer.body) + seen.streamed,
         "request_id": caller.get("request") or seen.id or None,
         "traceparent": caller.get("trace"),
-        "token": request.token,
+        "api_key": request.api_key,
         "model": seen.model or None,
         "versions": seen.versions,
     }

@@ -1,4 +1,4 @@
-"""Who may ask: callers show a token, `authorization: Bearer hr_…`. Liveness and readiness are told to everybody."""
+"""Who may ask: callers show an API key, `authorization: Bearer hr_…`. Liveness and readiness are told to everybody."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ METRICS = "/metrics"
 
 
 class ApiKeys:
-    """The tokens of a file, which is read again when it was replaced.
+    """The API keys of a file, which is read again when it was replaced.
 
     Args:
-        file: of tokens.
-        metrics: `/metrics` is told to everybody, too: for what scrapes it without a token, where only that can reach it.
+        file: of API keys.
+        metrics: `/metrics` is told to everybody, too: for what scrapes it without an API key, where only that can reach it.
 
     Raises:
         DataError: the file cannot be read.
@@ -38,7 +38,7 @@ class ApiKeys:
         self._known = {each.hash: each for each in api_keys.read(file)}
 
     def check(self, request: Request, *, predicts: bool) -> str | None:
-        """The name of the caller's token; None where none is needed.
+        """The name of the caller's API key; None where none is needed.
 
         Raises:
             RefusedRequestError: there is none, it is unknown or expired, or not good for this.
@@ -48,15 +48,15 @@ class ApiKeys:
         if request.path == METRICS and self._open_metrics:
             return None
         scheme, _, text = request.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        token = self._known.get(api_keys.hashed(text.strip())) if scheme.lower() == "bearer" else None
-        if token is None or not token.is_valid(now()):
+        key = self._known.get(api_keys.hashed(text.strip())) if scheme.lower() == "bearer" else None
+        if key is None or not key.is_valid(now()):
             raise RefusedRequestError(
-                401, "a valid token is needed: 'authorization: Bearer hr_…'.", b"www-authenticate: Bearer\r\n"
+                401, "a valid API key is needed: 'authorization: Bearer hr_…'.", b"www-authenticate: Bearer\r\n"
             )
         wanted = "metrics" if request.path == METRICS and not predicts else "predict"
-        if wanted not in token.scopes:
-            raise RefusedRequestError(403, f"this token is not good for {wanted!r}.")
-        return token.name
+        if wanted not in key.scopes:
+            raise RefusedRequestError(403, f"this API key is not good for {wanted!r}.")
+        return key.name
 
     def follow(self) -> None:
         """Reads the file again if it was replaced; one that cannot be read leaves things as they are."""

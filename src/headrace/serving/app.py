@@ -56,7 +56,7 @@ class App:
         routes: the paths of the protocols at work, replaced together with `traffic`.
         log: of inferences.
         shadows: asked beside; None while there are none.
-        tokens: who may ask; None for everybody who can reach the address.
+        api_keys: who may call; None for everybody who can reach the address.
         published: what `/ready` says of features, where asking the store would hold the loop; a follower looks.
         trouble: why the latest `serving.json` is not followed; empty when it is.
         withdrawn: nothing is in Production any more; the version that was answers on, and readiness says no.
@@ -64,14 +64,14 @@ class App:
         siblings: gives what the other processes at this port have counted.
     """
 
-    def __init__(self, *, tokens: ApiKeys | None = None) -> None:
+    def __init__(self, *, api_keys: ApiKeys | None = None) -> None:
         self.traffic: ServedTraffic | None = None
         self.trouble = NOTHING
         self.published: dict[str, str] | None = None
         self.routes: RouteTable = KNOWN
         self.withdrawn = False
         self.draining = False
-        self.tokens = tokens
+        self.api_keys = api_keys
         self.shadows: Shadows | None = None
         self.counters = Counters()
         self.in_flight = 0
@@ -81,7 +81,7 @@ class App:
         self._count = 0
         self._engine = MicroBatcher()
         self._io = ThreadPoolExecutor(LOOKING_UP, thread_name_prefix="look-up")
-        self._by_token: dict[str, int] = {}
+        self._by_key: dict[str, int] = {}
         self.siblings: Callable[[], list[dict[str, Any]]] = list
 
     def ready(self) -> bool:
@@ -124,8 +124,8 @@ class App:
         request.match = match = self.routes.find(path)
         try:
             request.predicts = match is not None and match.route.predicts
-            if self.tokens is not None:
-                request.token = self.tokens.check(request, predicts=request.predicts)
+            if self.api_keys is not None:
+                request.api_key = self.api_keys.check(request, predicts=request.predicts)
         except RefusedRequestError as refused:
             return self._failed(refused, path)
         if match is None or not request.predicts:
@@ -178,7 +178,7 @@ class App:
                 asked.note(seen)
             for part in parts:
                 if not part.at_once():
-                    return asyncio.get_running_loop().create_task(self._later(asked, request.token))
+                    return asyncio.get_running_loop().create_task(self._later(asked, request.api_key))
             for part in parts:
                 if part.asked is not None:
                     part.complete()
@@ -225,10 +225,10 @@ class App:
                     return f"row {row} has no value for {', '.join(map(repr, names))}"
         return ""
 
-    async def _later(self, asked: _Asked, token: str | None) -> Answer:
+    async def _later(self, asked: _Asked, key: str | None) -> Answer:
         limits = asked.traffic.manifest.serve
         try:
-            with self._under_way(token, limits.concurrency):
+            with self._under_way(key, limits.concurrency):
                 async with asyncio.timeout(duration(limits.timeout).total_seconds()):
                     await asyncio.gather(*(self._run(part, asked.traffic, asked.request.seen) for part in asked.parts))
                     answer = asked.answered()
@@ -245,20 +245,20 @@ class App:
         return answer
 
     @contextmanager
-    def _under_way(self, token: str | None, most: int) -> Generator[None]:
+    def _under_way(self, key: str | None, most: int) -> Generator[None]:
         """Counts a request for as long as it takes."""
-        mine = 0 if token is None else self._by_token.get(token, 0)
+        mine = 0 if key is None else self._by_key.get(key, 0)
         if mine >= most:
-            raise RefusedRequestError(429, f"{most} requests of this token are under way already.")
+            raise RefusedRequestError(429, f"{most} requests of this API key are under way already.")
         self.in_flight += 1
-        if token is not None:
-            self._by_token[token] = mine + 1
+        if key is not None:
+            self._by_key[key] = mine + 1
         try:
             yield
         finally:
             self.in_flight -= 1
-            if token is not None:
-                self._by_token[token] -= 1
+            if key is not None:
+                self._by_key[key] -= 1
 
     async def _run(self, part: RequestPart, traffic: ServedTraffic, seen: Observation | None) -> None:
         if part.asked is not None:
@@ -304,9 +304,9 @@ class App:
 
     def _stream_at_once(self, asked: _Asked, answer: Answer) -> Answer | PendingResponse:
         """A log that is required has the answers before the first event leaves; another one after the last event."""
-        limits, token = asked.traffic.manifest.serve, asked.request.token
-        if token is not None and self._by_token.get(token, 0) >= limits.concurrency:
-            raise RefusedRequestError(429, f"{limits.concurrency} requests of this token are under way already.")
+        limits, key = asked.traffic.manifest.serve, asked.request.api_key
+        if key is not None and self._by_key.get(key, 0) >= limits.concurrency:
+            raise RefusedRequestError(429, f"{limits.concurrency} requests of this API key are under way already.")
         assert answer.events is not None
         records = asked.records() if limits.log == "required" else []
         events = self._streamed(asked, answer.events)
@@ -317,19 +317,19 @@ class App:
 
     def _streamed(self, asked: _Asked, events: AsyncGenerator[Event, None]) -> StreamedAnswer:
         """The events of a protocol, which count as under way, in the time that is left, and are counted at their end."""
-        limits, token = asked.traffic.manifest.serve, asked.request.token
+        limits, key = asked.traffic.manifest.serve, asked.request.api_key
 
         def ended(status: int) -> None:
             self.in_flight -= 1
-            if token is not None:
-                self._by_token[token] -= 1
+            if key is not None:
+                self._by_key[key] -= 1
             self._counted(asked.parts, status, asked.began, asked.pattern)
             if limits.log != "required" and (records := asked.records()):
                 self.writing.behind(records)
 
         self.in_flight += 1
-        if token is not None:
-            self._by_token[token] = self._by_token.get(token, 0) + 1
+        if key is not None:
+            self._by_key[key] = self._by_key.get(key, 0) + 1
         left = duration(limits.timeout).total_seconds() - (time.perf_counter() - asked.began)
         return StreamedAnswer(
             events,
@@ -378,8 +378,8 @@ class _Asked:
         self.protocol, self.pattern = protocol, pattern
         self.id = app.number()
         self.caller = said(request.headers)
-        if request.token is not None:
-            self.caller["token"] = request.token
+        if request.api_key is not None:
+            self.caller["api_key"] = request.api_key
         if CODED in request.headers:
             request = inflated(request, traffic.manifest.serve.max_body)
         if traffic.primary.shape == "whole" and not protocol.whole:

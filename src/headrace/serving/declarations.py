@@ -40,7 +40,7 @@ class Serve:
         max_rows: rows of one request; more are refused with 413.
         max_body: bytes of one request; more are refused with 413.
         queue: requests that may wait at the same time; more are refused with 503.
-        concurrency: requests of one token at the same time; more are refused with 429.
+        concurrency: requests of one API key at the same time; more are refused with 429.
         max_log: bytes of the log that may wait for the lakehouse; beyond, `log` says what happens.
         fsync: waits until the disk has what is logged: it is then safe from loss of power, too, and not only from the death
             of the process.
@@ -48,7 +48,7 @@ class Serve:
         redact: inputs, key columns and outputs whose values are left out of the log; what is told of quality and drift by
             the log then knows nothing of them.
         cors: origins whose pages a browser lets read answers, `["https://app.example"]`; `["*"]` for every page. A page shows
-            a token like any other caller.
+            an API key like any other caller.
         access_log: a line of JSON on stdout for each request.
         traces: a span of OpenTelemetry for each request for predictions, to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT`
             names; needs `headrace[otel]`.

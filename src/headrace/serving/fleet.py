@@ -82,7 +82,7 @@ def _command(options: Options, folder: Path) -> list[str]:
         "siblings": folder,
         "tls-certificate": options.certificate,
         "tls-key": options.key,
-        "tokens": options.tokens,
+        "api-keys": options.api_keys,
         "connections": options.connections,
         "patience": options.patience,
         "drain": options.drain,

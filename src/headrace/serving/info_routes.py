@@ -51,7 +51,7 @@ def about(app: Server, routes: RouteTable, request: Request) -> Answer:
     if path == "/version":
         return _json(_version(traffic))
     if path == "/openapi.json":
-        return _json(openapi.document(traffic, routes, secured=app.tokens is not None))
+        return _json(openapi.document(traffic, routes, secured=app.api_keys is not None))
     primary = traffic.primary.served.version
     text = app.counted().prometheus(model=traffic.manifest.model, version=primary, in_flight=app.in_flight)
     return Answer(200, text.encode(), TEXT)

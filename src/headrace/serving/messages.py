@@ -39,17 +39,17 @@ class Request:
         body: empty until all of it is there.
         predicts: it asks for predictions; the body of another one is not kept. Said when it is let in.
         seen: what is kept of it for those who watch; None while nobody does.
-        token: the name of its caller's token; None where none is needed. Said when it is let in.
+        api_key: the name of its caller's API key; None where none is needed. Said when it is let in.
         version: of HTTP, `1.1` or `1.0`.
         match: the route that its path is one of; None where no server has such a path. Set when it is let in.
     """
 
-    __slots__ = ("body", "headers", "match", "method", "path", "predicts", "query", "seen", "token", "version")
+    __slots__ = ("api_key", "body", "headers", "match", "method", "path", "predicts", "query", "seen", "version")
 
     def __init__(self, method: str, path: str, query: str, headers: Mapping[bytes, bytes], body: bytes = b"") -> None:
         self.method, self.path, self.query, self.headers, self.body = method, path, query, headers, body
         self.predicts = False
-        self.token: str | None = None
+        self.api_key: str | None = None
         self.seen: Observation | None = None
         self.match: Match | None = None
         self.version = "1.1"

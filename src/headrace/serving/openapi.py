@@ -19,7 +19,7 @@ TOLD = {
     "/metrics": "Counters for Prometheus.",
     "/openapi.json": "This document.",
 }
-DENIED = {"401": "No valid token.", "403": "The token is not good for this."}
+DENIED = {"401": "No valid API key.", "403": "The API key is not good for this."}
 
 
 def document(traffic: ServedTraffic, routes: RouteTable, *, secured: bool) -> Schema:
@@ -28,7 +28,7 @@ def document(traffic: ServedTraffic, routes: RouteTable, *, secured: bool) -> Sc
     Args:
         traffic: the versions at work; the rows are those of the primary.
         routes: of the protocols at work.
-        secured: tokens are needed.
+        secured: API keys are needed.
     """
     paths: Schema = {}
     schemas: Schema = {"Error": _error(("error_code", "message"))}
@@ -53,8 +53,8 @@ def document(traffic: ServedTraffic, routes: RouteTable, *, secured: bool) -> Sc
         "components": {"schemas": schemas},
     }
     if secured:
-        told["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        told["security"] = [{"token": []}]
+        told["components"]["securitySchemes"] = {"api_key": {"type": "http", "scheme": "bearer"}}
+        told["security"] = [{"api_key": []}]
         for path, methods in paths.items():
             match = routes.find(path)
             for operation in methods.values():

@@ -20,7 +20,7 @@ ERRORS = {
     "408": "The request took too long to come.",
     "413": "Too many rows or bytes.",
     "415": "The body is compressed otherwise than with gzip or deflate.",
-    "429": "Too many requests of this token at the same time.",
+    "429": "Too many requests of this API key at the same time.",
     "431": "The head of the request is too long.",
     "500": "The model failed.",
     "503": "Nothing is served yet, or too much is asked, or what is needed cannot be reached; try again.",

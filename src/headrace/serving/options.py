@@ -25,8 +25,8 @@ class Options:
         processes: that share the port.
         siblings: the folder in which they leave their counters; None for a process that is alone.
         certificate: for HTTPS, a PEM file; with `key`.
-        tokens: the file with the tokens of callers.
-        open_metrics: `/metrics` needs no token.
+        api_keys: the file with the API keys of callers.
+        open_metrics: `/metrics` needs no API key.
         anonymous: everybody who can reach the address may ask, also where other machines can.
         must_load: ends with an error where what is to be served cannot be loaded at the start, instead of waiting for
             another `serving.json`. For a container, whose files never change.
@@ -49,7 +49,7 @@ class Options:
     siblings: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
-    tokens: Path | None = None
+    api_keys: Path | None = None
     open_metrics: bool = False
     anonymous: bool = False
     must_load: bool = False

@@ -37,7 +37,7 @@ def serve(options: Options) -> None:
 
     Raises:
         ConfigError: the address cannot be had, or would be open to everybody; the certificate cannot be read.
-        DataError: the tokens cannot be read.
+        DataError: the API keys cannot be read.
         ConfigError: with `must_load`, nothing can be loaded.
         MissingExtraError: what the web server, or traces, need is not installed.
     """
@@ -54,8 +54,8 @@ def serve(options: Options) -> None:
         tracing.check()  # here, where it ends the processes that would share the port too
     _check_open(options)
     tls = _tls(options)
-    if options.tokens is not None:
-        api_keys.read(options.tokens)  # here, where it ends the processes that would share the port too
+    if options.api_keys is not None:
+        api_keys.read(options.api_keys)  # here, where it ends the processes that would share the port too
     if options.siblings is not None:
         uvloop.run(_serve(options, tls))
         return
@@ -70,9 +70,9 @@ def serve(options: Options) -> None:
 
 
 def _check_open(options: Options) -> None:
-    if options.tokens is None and not options.anonymous and not _is_loopback(options.host):
+    if options.api_keys is None and not options.anonymous and not _is_loopback(options.host):
         raise ConfigError(
-            f"at {options.host} other machines could ask, and no token would be needed.",
+            f"at {options.host} other machines could ask, and no API key would be needed.",
             hint="headrace api-key create NAME makes one; --anonymous lets everybody ask.",
         )
 
@@ -139,13 +139,13 @@ async def _until(ended: asyncio.Event, options: Options, tls: Certificate | None
     from headrace.serving.observers import Observers
     from headrace.serving.worker_metrics import Siblings
 
-    app = App(tokens=None if options.tokens is None else ApiKeys(options.tokens, metrics=options.open_metrics))
+    app = App(api_keys=None if options.api_keys is None else ApiKeys(options.api_keys, metrics=options.open_metrics))
     follower = _follower(app, options)
     follower.observers = Observers(
         app.counters, app.name, access_log=options.access_log, traces=options.traces, secure=tls is not None
     )
     follower.observers.prepare(None)
-    follower.beside = [each for each in (app.tokens, tls) if each is not None]
+    follower.beside = [each for each in (app.api_keys, tls) if each is not None]
     if options.siblings is not None:
         follower.siblings = Siblings(options.siblings, app.name)
         app.siblings = follower.siblings.read

@@ -26,7 +26,7 @@ class Server(Protocol):
         ...
 
     @property
-    def tokens(self) -> ApiKeys | None:
+    def api_keys(self) -> ApiKeys | None:
         """Who may ask."""
         ...
 

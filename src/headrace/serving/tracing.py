@@ -206,7 +206,7 @@ def _attributes(request: Request, seen: Observation, answer: Answer | None) -> d
         told["headrace.model.name"] = seen.model
         told["headrace.model.version"] = ",".join(map(str, seen.versions))
     told |= {"headrace.request.id": seen.id} if seen.id else {}
-    told |= {"headrace.token.name": request.token} if request.token else {}
+    told |= {"headrace.api_key.name": request.api_key} if request.api_key else {}
     return told
 
 

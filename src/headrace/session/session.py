@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from headrace.operations import models, runs, sql, tables
@@ -35,8 +34,7 @@ def open_session(env: str | None = None, *, folder: Path | None = None, release:
         ConfigError: there is no project, or its `headrace.toml` is malformed.
         NotFoundError: the project has no such environment.
     """
-    at = At(env=env, folder=folder, release=release)
-    return Session(At(env=at.environment(), folder=folder, release=release))
+    return Session(At(env=env, folder=folder, release=release).settled())
 
 
 class Session:
@@ -130,14 +128,14 @@ class Table:
         return f"<table {self.name}: .to_pandas(), .to_arrow(), .show(), .history()>"
 
 
-class Tables(Mapping[str, Table]):
+class Tables:
     """The tables that can be read, by name."""
 
     def __init__(self, at: At) -> None:
         self._at = at
 
     def __getitem__(self, name: str) -> Table:
-        """The table of that name; NotFoundError, which is a KeyError here, names similar ones."""
+        """The table of that name; NotFoundError names similar ones."""
         tables.show_table(self._at, name, rows=0)
         return Table(self._at, name)
 
@@ -146,6 +144,10 @@ class Tables(Mapping[str, Table]):
 
     def __len__(self) -> int:
         return len(tables.list_tables(self._at).tables)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a table of that name can be read."""
+        return any(each == name for each in self)
 
     def __repr__(self) -> str:
         """The names."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from contextlib import suppress
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ from headrace.core.errors import BusyError, HeadraceError, RefusedError
 from headrace.environments import code, config, policy
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -58,24 +56,7 @@ def open_workspace(
     found = config.load(folder)
     environment = found.environment(env) if env else found.environments[0]
     _settle(found, environment)
-    opened = Workspace(found, environment, release=release, anew=anew)
-    other = _shared.get()
-    if other is not None and other.config.folder == found.folder and other.configured == environment:
-        opened.__dict__ |= {name: other.__dict__[name] for name in ("state", "access") if name in other.__dict__}
-    return opened
-
-
-_shared: ContextVar[Workspace | None] = ContextVar("shared", default=None)
-
-
-@contextmanager
-def sharing(workspace: Workspace) -> Generator[None]:
-    """The same environment, opened again meanwhile, uses the state database that this one has open."""
-    before = _shared.set(workspace)
-    try:
-        yield
-    finally:
-        _shared.reset(before)
+    return Workspace(found, environment, release=release, anew=anew)
 
 
 class Workspace:

@@ -8,7 +8,7 @@ import pytest
 from tests.deployment.conftest import MODEL
 
 import headrace as hr
-from headrace.core.errors import DeclarationError
+from headrace.core.errors import DataError, DeclarationError
 from headrace.deployment.comparison import ComparedRows
 from headrace.deployment.findings import GateFinding, together
 from headrace.deployment.gates.base import Gate
@@ -220,3 +220,21 @@ def test_evidence_is_kept_within_bounds_and_says_what_is_cut():
 def test_together_the_worst_counts(results, worst):
     findings = [GateFinding(gate="g", result=each, value=None, limit=None, reason="r") for each in results]
     assert together(findings) == worst
+
+
+@pytest.mark.parametrize(("phase", "roles", "says"), [("compares", (), "'compares'"), ("approve", (), "names no role")])
+def test_a_gate_that_nobody_would_ask_is_refused(phase, roles, says):
+    class Odd(Gate):
+        name, phase, roles = "odd", None, ()
+
+        def evaluate(self, evidence):
+            raise AssertionError
+
+    Odd.phase, Odd.roles = phase, roles
+    with pytest.raises(DeclarationError, match=says):
+        hr.Deployment(MODEL, score=hr.Score(into="gold.x"), gates=[Odd()])
+
+
+def test_a_finding_without_a_result_that_is_known_is_no_pass():
+    with pytest.raises(DataError, match="'fail', which is no result"):
+        GateFinding(gate="odd", result="fail", value=0, limit=0, reason="typed wrongly")

@@ -24,7 +24,7 @@ def texts(version: Version) -> dict[str, str]:
         "image": image(version),
         "version": version.version,
         "port": container.PORT,
-        "tokens": container.TOKENS,
+        "api_keys": container.API_KEYS,
         "user": USER,
         "before_stop": BEFORE_STOP,
         "grace": BEFORE_STOP + round(DRAIN) + 10,
@@ -39,7 +39,7 @@ def steps(version: Version, into: Path) -> list[str]:
     """What to type."""
     return [
         f"podman build -t {image(version)} {into}",
-        f"kubectl create secret generic {name(version.model)}-tokens --from-file=api-keys.json=TOKENS.json",
+        f"kubectl create secret generic {name(version.model)}-api-keys --from-file=api-keys.json=API_KEYS.json",
         f"kubectl apply -k {into / 'kubernetes'}",
     ]
 

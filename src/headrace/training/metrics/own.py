@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
 from typing import TYPE_CHECKING, cast
@@ -10,12 +9,14 @@ from typing import TYPE_CHECKING, cast
 from headrace.core.declaration import caller
 from headrace.core.errors import DeclarationError
 from headrace.core.ids import digest
+from headrace.environments.function_digest import function_digest
 from headrace.environments.user_code import running
 from headrace.training.metrics.base import Metric
 from headrace.training.metrics.known import BUILT_IN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import FunctionType
 
     import pandas as pd
 
@@ -100,8 +101,8 @@ def _are_bounds(bounds: object) -> bool:
 
 
 def _source(function: object) -> str:
-    """What the function says; its name where that cannot be read."""
+    """What the function says, with the helpers and values of its project that it refers to; its name where that cannot be read."""
     try:
-        return inspect.getsource(cast("Callable[..., object]", function))
-    except (OSError, TypeError):
+        return function_digest(cast("FunctionType", function))
+    except (DeclarationError, AttributeError, TypeError):
         return getattr(function, "__qualname__", repr(type(function)))
