@@ -180,7 +180,7 @@ def documented_parameters(value):
     return [each.name for each in parameters if each.name not in ("_", "where") and not each.name.startswith("_")]
 
 
-PUBLIC = [name for name in hr.__all__ if name not in ("Params", "open", "Channel")]
+PUBLIC = [name for name in hr.__all__ if name not in ("Params", "open", "Channel", "protocols")]
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from headrace.lakehouse.declarations import Source, Table, expect, repair, sql_file
     from headrace.monitoring.declarations import Monitor, alert
     from headrace.serving.declarations import Serve
+    from headrace.serving.protocols import public as protocols
     from headrace.session.session import open_session as open  # noqa: A004
     from headrace.training.declarations import (
         Evaluate,
@@ -99,6 +100,7 @@ HOMES = {
     "stratified": "headrace.training.splits.stratified",
     "metric": "headrace.training.metrics.own",
     "Serve": "headrace.serving.declarations",
+    "protocols": "headrace.serving.protocols",
     "cron": "headrace.jobs.schedule",
     "open": "headrace.session.session",
 }
@@ -154,6 +156,7 @@ __all__ = [
     "on_demand",
     "open",
     "passed",
+    "protocols",
     "repair",
     "signature",
     "sql_file",
@@ -169,6 +172,8 @@ def __getattr__(name: str) -> object:
         return version("headrace")
     if name not in HOMES:
         raise AttributeError(f"module 'headrace' has no attribute {name!r}; it has {', '.join(__all__)}")
+    if name == "protocols":
+        return import_module("headrace.serving.protocols.public")
     return getattr(import_module(HOMES[name]), "open_session" if name == "open" else name)
 
 

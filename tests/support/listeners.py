@@ -22,9 +22,9 @@ class Hook(BaseHTTPRequestHandler):
         self.send_response(status)
         if status == 302:
             self.send_header("Location", server.elsewhere)
-        self.end_headers()
         if status < 300:
-            server.taken.append(json.loads(body))
+            server.taken.append(json.loads(body))  # before whoever sent it can go on
+        self.end_headers()
 
     def do_GET(self):
         self.server.asked.append((self.path, dict(self.headers), b""))

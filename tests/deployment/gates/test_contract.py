@@ -1,6 +1,6 @@
 """What holds for every gate: those of Headrace, and one that a project makes of a function."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import pandas as pd
@@ -62,6 +62,8 @@ def test_a_gate_has_a_name_a_phase_and_a_text_that_is_the_same_each_time(name):
     assert (gate.name, gate.phase) == (name, phase)
     assert repr(gate) == repr(make())
     assert " at 0x" not in repr(gate)
+    for each in fields(gate):  # what it asks for is in the policy that approvals are bound to
+        assert each.repr or f"{each.name}" == "function", each.name
 
 
 @pytest.mark.parametrize("name", GATES)

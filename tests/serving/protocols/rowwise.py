@@ -2,13 +2,13 @@
 
 import orjson
 
-from headrace.serving.messages import Answer, Event, RefusedRequestError
-from headrace.serving.protocols.base import ServingProtocol
-from headrace.serving.protocols.prediction_request import RequestPart
-from headrace.serving.route import Route
+import headrace as hr
+
+Answer, Event, Route = hr.protocols.Answer, hr.protocols.Event, hr.protocols.Route
+RefusedRequestError, RequestPart = hr.protocols.RefusedRequestError, hr.protocols.RequestPart
 
 
-class Rows(ServingProtocol):
+class Rows(hr.protocols.ServingProtocol):
     name = "rows"
     routes = (Route(pattern="/rows/{model}", predicts=True),)
     kind = "text/event-stream"

@@ -86,7 +86,9 @@ def test_rows_are_answered_counted_logged_and_told_of(server, name):
     status, answer, headers = server.ask(case.path, body(name, columns, rows[:3]))
     assert (status, headers["x-headrace-version"]) == (200, "1"), answer
     text = answer if isinstance(answer, str) else json.dumps(answer)
-    assert all(json.dumps(value)[:12] in text for (value,) in outputs[:3])
+    places = [text.find(json.dumps(value)[:12]) for (value,) in outputs[:3]]
+    assert -1 not in places
+    assert len({value for (value,) in outputs[:3]}) < 3 or places == sorted(places)  # in the order of the rows
     assert any(line.startswith(count) for line in server.ask("/metrics")[1].splitlines())
     server.until(lambda: headers["x-headrace-request"] in {each["id"]: each for each in logged(server.home)})
     (record,) = [each for each in logged(server.home) if each["id"] == headers["x-headrace-request"]]

@@ -180,7 +180,11 @@ def _requirements(copy: Path, online: str) -> str:
     """What the version was logged with, and the server."""
     logged = copy / REQUIREMENTS
     lines = [line.strip() for line in logged.read_text(encoding="utf-8").splitlines()] if logged.exists() else []
-    wanted = {"otel": read_serve(copy).traces, "redis": not online.startswith("/"), "serve": True}
+    wanted = {
+        "otel": read_serve(copy).traces,
+        "redis": online.partition("://")[0] in ("redis", "rediss", "unix"),
+        "serve": True,
+    }
     extras = ",".join([name for name, is_wanted in wanted.items() if is_wanted])
     kept = sorted(line for line in lines if line and not line.lower().startswith(("headrace", "#")))
     return "\n".join([f"headrace[{extras}]=={release()}", *kept]) + "\n"
