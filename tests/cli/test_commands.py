@@ -126,7 +126,7 @@ def test_the_program_of_the_session_page_runs(ran, monkeypatch, capsys):
     for ours, theirs in (
         ('"prod"', '"dev"'),
         ("silver.departures", "shop.orders"),
-        ("version=3", "version=0"),
+        ("version=3", "version=1"),
         ("arrival_delay", "days"),
     ):
         assert ours in program

@@ -196,7 +196,7 @@ def test_what_is_not_judged_any_more_is_closed_and_opens_again_when_it_is(alerts
 
 def test_acknowledged_it_stands_and_closes_by_itself(alerts):
     alerts.evaluate("late", 1, RULE, days("xx"))
-    acknowledged = alerts.ack(1, by="ann", note="looking")
+    acknowledged = alerts.ack(1, by="ann", reason="looking")
     assert (acknowledged.status, acknowledged.acknowledged_by, acknowledged.note) == ("acknowledged", "ann", "looking")
     assert alerts.evaluate("late", 1, RULE, days("xxx")) == [acknowledged]
 
@@ -204,7 +204,7 @@ def test_acknowledged_it_stands_and_closes_by_itself(alerts):
     assert (alerts.get(1).status, alerts.get(1).acknowledged_by) == ("closed", "ann")
     assert [name for name, _ in told(alerts)] == ["alert.opened", "alert.acknowledged", "alert.closed"]
     with pytest.raises(RefusedError, match="alert 1 was closed"):
-        alerts.ack(1, by="bob", note="")
+        alerts.ack(1, by="bob", reason="")
     with pytest.raises(NotFoundError, match="no alert '7'"):
         alerts.ack(7, by="bob")
 
