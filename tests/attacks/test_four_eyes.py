@@ -141,4 +141,4 @@ def test_the_way_to_a_second_person_is_told_where_there_is_none(alone):
     run, _ = alone
     run("access", "grant", "olga", "governance")
     said = run("access", "token", "olga").stderr
-    assert "can approve what the other one asks for" in said
+    assert "can approve what the other one requests" in said

@@ -184,7 +184,11 @@ def test_each_served_answer_is_the_batch_score_and_is_logged_once(demo):
 def test_one_road_to_production_with_a_second_person_and_evidence(demo):
     found = demo[1].json()
     asked = [(decision["version"], decision["to"]) for decision in found["decisions"]]
-    promoted = [decision for decision in found["decisions"] if "findings" in decision["evidence"]]
+    promoted = [
+        decision
+        for decision in found["decisions"]
+        if decision["to"] == "Production" and "findings" in decision["evidence"]
+    ]
 
     assert asked == [
         (1, "Staging"),

@@ -197,7 +197,11 @@ def test_what_is_not_judged_any_more_is_closed_and_opens_again_when_it_is(alerts
 def test_acknowledged_it_stands_and_closes_by_itself(alerts):
     alerts.evaluate("late", 1, RULE, days("xx"))
     acknowledged = alerts.ack(1, by="ann", reason="looking")
-    assert (acknowledged.status, acknowledged.acknowledged_by, acknowledged.note) == ("acknowledged", "ann", "looking")
+    assert (acknowledged.status, acknowledged.acknowledged_by, acknowledged.reason) == (
+        "acknowledged",
+        "ann",
+        "looking",
+    )
     assert alerts.evaluate("late", 1, RULE, days("xxx")) == [acknowledged]
 
     assert alerts.evaluate("late", 1, RULE, days("xxx...")) == []

@@ -48,7 +48,15 @@ def test_the_server_of_a_model_is_recorded_and_returned(shop):
     assert "--anonymous" not in words
     ((action, model, details),) = shop.audit()
     assert (action, model) == ("server.started", "late")
-    assert details == {"model": "late", "host": "127.0.0.1", "port": 9000, "processes": 2, "access_log": True}
+    how = {
+        "host": "127.0.0.1",
+        "port": 9000,
+        "processes": 2,
+        "access_log": True,
+        "log_format": "text",
+        "log_level": "info",
+    }
+    assert details == {"model": "late", **how}
 
 
 def test_callers_need_a_key_as_soon_as_there_is_one(shop):

@@ -171,7 +171,7 @@ class TestServer:
             soon(lambda: status(server, "/invocations", one, body(0)), 429)
             _, answer, headers = server.ask("/invocations", body(0), headers={"authorization": f"Bearer {one}"})
             assert headers["retry-after"] == "1"
-            assert "1 requests of this token" in answer["message"]
+            assert "1 requests of this API key" in answer["message"]
             assert status(server, "/invocations", other, body(0)) == 200
             assert answered(busy)[0] == 200
             assert status(server, "/invocations", one, body(0)) == 200

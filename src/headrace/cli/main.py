@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     """
     os.umask(PRIVATE)
     vault.close()
-    logging.getLogger("headrace").addHandler(Warnings())
+    logs.shown_by(Warnings())
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait for a busy core by spinning keep it busy
     try:

@@ -44,6 +44,15 @@ def configure(format: Format = "text", level: Level = "info", stream: IO[str] | 
         logger.propagate = False
 
 
+def shown_by(handler: logging.Handler) -> None:
+    """This process is a command: what Headrace warns of goes to one handler, and nothing was configured before."""
+    global _configured  # noqa: PLW0603  # of the process, as logging is
+    _configured = False
+    logger = logging.getLogger(ROOT)
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.WARNING)
+
+
 def are_configured() -> bool:
     """Whether this process stays and logs: then its errors are records too."""
     return _configured

@@ -110,7 +110,7 @@ class TestTheVersionOfThen:
                 ("2024-02-10 12:00:00.000000", 2, "Production"),
             ):
                 state.execute(
-                    "insert into stage_history (model, version, stage, at, by, why) values ('days', ?, ?, ?, 'eva', '')",
+                    "insert into stage_history (model, version, stage, at, by, reason) values ('days', ?, ?, ?, 'eva', '')",
                     (number, stage, at),
                 )
 
