@@ -1,3 +1,4 @@
+import logging
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before anything loads OpenMP: two workers share two cores
@@ -51,3 +52,13 @@ def headrace(tmp_path_factory):
     zygote = Zygote(tmp_path_factory.mktemp("commands"))
     yield zygote
     zygote.close()
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before():
+    """A command that logs, run in this process, leaves the loggers of other tests as they were."""
+    yield
+    logger = logging.getLogger("headrace")
+    logger.handlers.clear()
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = True

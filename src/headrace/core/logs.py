@@ -51,6 +51,7 @@ def shown_by(handler: logging.Handler) -> None:
     logger = logging.getLogger(ROOT)
     logger.handlers[:] = [handler]
     logger.setLevel(logging.WARNING)
+    logger.propagate = True
 
 
 def are_configured() -> bool:
