@@ -44,7 +44,7 @@ def test_what_a_server_tells():
     assert len(buckets) == len(BUCKETS) + 1
     assert (buckets[0], buckets[-1]) == (1, 3)
     assert [each.value for each in histogram if each.name.endswith(("_sum", "_count"))] == [7.00305, 3]
-    assert [each.value for each in found["headrace_unlogged_answers"].samples] == [3]
+    assert [each.value for each in found["headrace_log_dropped"].samples] == [3]
 
 
 def test_requests_are_counted_by_path_and_those_of_processes_add_up():

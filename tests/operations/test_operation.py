@@ -78,7 +78,7 @@ def test_an_interruption_while_people_are_told_changes_nothing_of_what_is_done(m
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sync, "tell", interrupted)
-    sync.tell_people(None)
+    sync._tell_now(None)
 
     assert "what was asked for is done" in caplog.text
 

@@ -15,6 +15,7 @@ from headrace.cli.output import complain, misused, wrong
 from headrace.core import logs, vault
 from headrace.core.errors import HeadraceError
 from headrace.core.system import PRIVATE
+from headrace.operations.later import after_the_answer
 
 COMMANDS = {
     "demo": "the shipped example: a year of flights through the loop",
@@ -75,7 +76,8 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait for a busy core by spinning keep it busy
     try:
-        code = cli.main(arguments, prog_name="headrace", standalone_mode=False)
+        with after_the_answer():
+            code = cli.main(arguments, prog_name="headrace", standalone_mode=False)
     except HeadraceError as error:
         _complain(str(error))
         code = error.exit_code

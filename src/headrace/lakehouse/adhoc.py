@@ -83,6 +83,8 @@ def _answer(connection: duckdb.DuckDBPyConnection, query: Query, limits: QueryLi
         ) from None
     except duckdb.Error as error:
         raise explain(error, query) from None
+    except OSError as error:  # what goes wrong while the answer comes is told by Arrow
+        raise SqlError(f"the question cannot be answered: {str(error).splitlines()[0]}") from None
     return pa.Table.from_batches(batches, reader.schema)
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from headrace.access.audit import record
 from headrace.core.errors import DataError, HeadraceError
 from headrace.core.ids import digest
+from headrace.operations import later
+from headrace.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,6 +63,17 @@ def tell_people(workspace: Workspace) -> None:
 
     What was done before is done: neither an interruption nor a state database that is down makes it look as if it were not.
     """
+    where, folder, release = workspace.configured.name, workspace.config.folder, workspace.release
+
+    def afterwards() -> None:
+        with open_workspace(where, folder=folder, release=release) as opened:
+            _tell_now(opened)
+
+    if not later.put_off(afterwards):
+        _tell_now(workspace)
+
+
+def _tell_now(workspace: Workspace) -> None:
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
