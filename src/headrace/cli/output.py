@@ -111,7 +111,7 @@ def ask(question: str) -> str:
 
 
 def confirm(question: str) -> bool:
-    """Whether a person says yes, asked on stderr; no unless said."""
+    """Whether a person says yes, asked on stderr; default: no."""
     return click.confirm(visible(question), default=False, err=True)
 
 

@@ -35,7 +35,7 @@ def hold(file: Path, *, wait: bool = False, shared: bool = False) -> Generator[N
     Args:
         file: of the lock.
         wait: until whoever holds it lets go.
-        shared: beside others who share it; alone unless said.
+        shared: beside others who share it; default: alone.
 
     Raises:
         BlockingIOError: somebody else holds it, and it is not waited for.

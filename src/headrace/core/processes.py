@@ -106,7 +106,7 @@ def start(
 
     Args:
         command: and its arguments.
-        env: its environment; `environment()` unless said.
+        env: its environment; default: `environment()`.
         secrets: that it is handed.
         descriptors: that it inherits; it inherits no others.
         how: the rest of what `subprocess.Popen` takes.

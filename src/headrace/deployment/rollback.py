@@ -29,7 +29,7 @@ def roll_back(
         registry: which moves.
         model: its name.
         home: where servers of this model look.
-        to: the version; the one that was in Production before, unless said. Called again it goes one further back.
+        to: the version; default: the one that was in Production before. Called again it goes one further back.
         reason: kept with the request.
         identity: who does it; an ML engineer or an admin.
 

@@ -116,7 +116,7 @@ def stage(tracking: Tracking, version: Version, home: Path, *, samples: pd.DataF
         version: to copy.
         home: of the model, below which servers look.
         samples: full rows.
-        serve: how it is to be served; the usual way unless said.
+        serve: how it is to be served; default: the usual way.
 
     Raises:
         DataError: the files are not those that were registered, or predict otherwise than when they were made.

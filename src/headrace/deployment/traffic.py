@@ -36,7 +36,7 @@ def divide(
         candidates: version -> share.
         columns: that name the entity; None keeps those of now.
         home: where servers of the model look.
-        expect: the number of the change that this one follows; the latest unless said.
+        expect: the number of the change that this one follows; default: the latest.
         identity: who does it: an ML engineer or an admin.
         reason: kept with the change.
 

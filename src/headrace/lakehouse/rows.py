@@ -123,7 +123,7 @@ def fit(name: str, rows: pa.Table, schema: pa.Schema, *, hint: str = "") -> pa.T
         name: of what is written, as a message calls it.
         rows: what is written.
         schema: in which columns and types.
-        hint: the next step where a whole number does not fit a float64; to drop a table unless said.
+        hint: the next step where a whole number does not fit a float64; default: to drop a table.
 
     Raises:
         DataError: a value does not fit.

@@ -35,7 +35,7 @@ def backtest(
         name: the model; may be left out when there is only one.
         since: beginning of the first month.
         until: the first moment that is left out.
-        as_of: labels known by then judge; the project's, or the present, unless said.
+        as_of: labels known by then judge; default: the project's, or the present.
         listen: called with each step that ends.
         begin: called once before the first step.
     """

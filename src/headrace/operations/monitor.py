@@ -48,12 +48,10 @@ def monitor(
     Args:
         workspace: the environment.
         name: the model; may be left out when there is only one that has a deployment.
-        as_of: nothing later exists; the project's moment, or the present, unless said.
+        as_of: nothing later exists; default: the project's moment, or the present.
         listen: called with each step that ends.
         begin: called once before the first step.
     """
-    from headrace.pipelines import monitor as pipeline
-
     deployment = one_deployment(workspace.project, name)
     versions = _predicted(workspace, deployment)
     announce(workspace, begin)

@@ -66,21 +66,19 @@ def score(
         name: the model; may be left out when there is only one that has a deployment.
         version: its version; `"then"`: the one that was in Production at each decision's moment; the one in Production
             unless said, or, where no gates hold, the newest while none is.
-        since: first moment to score; the version's training moment unless said.
-        until: first moment that is left out; `as_of` unless said.
+        since: first moment to score; default: the version's training moment.
+        until: first moment that is left out; default: `as_of`.
         source: a table or a file with rows to score instead of the spine.
         query: a SELECT that gives them.
         latest: features as of now instead of each decision's own moment.
-        into: where predictions go; as declared unless said.
-        processes: that predict; as declared unless said.
+        into: where predictions go; default: as declared.
+        processes: that predict; default: as declared.
         engine: what predicts.
-        as_of: labels known by then count; the project's, or the present, unless said.
+        as_of: labels known by then count; default: the project's, or the present.
         listen: called with each step that ends.
         begin: called once before the first step.
         progress: called now and then with how far it is.
     """
-    from headrace.pipelines import score as pipeline
-
     if version is not None and version != "then":
         version = _number(version)
     if source is not None and query is not None:

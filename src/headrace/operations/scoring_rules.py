@@ -45,7 +45,7 @@ def check(
         workspace: the environment.
         deployment: of the model.
         version: that was asked for.
-        into: where predictions were asked to go; as declared unless said.
+        into: where predictions were asked to go; default: as declared.
         given: whether rows are scored that somebody gives, instead of the spine.
 
     Returns:

@@ -71,7 +71,7 @@ def run_stream(
         say: told what a person may want to know.
         once: what is there now, then ends.
         accept_loss: goes on where messages are gone.
-        partitions: of the topic, that this worker reads whoever else does; its share of the group's unless said.
+        partitions: of the topic, that this worker reads whoever else does; default: its share of the group's.
         metrics: host and port of `/metrics`.
 
     Raises:

@@ -7,6 +7,7 @@ as long as it likes, and keeps neither a rollback nor a rule that stops a versio
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from socket import gethostname
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from headrace.operations import later
 from headrace.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from types import ModuleType
 
     from headrace.core.events import DeliveryFailure, Event
@@ -59,29 +60,29 @@ def bring_along(workspace: Workspace) -> None:
 
 
 def tell_people(workspace: Workspace) -> None:
-    """Hands events to people's channels, last of all; what could not be told yet is logged, and is tried again.
-
-    What was done before is done: neither an interruption nor a state database that is down makes it look as if it were not.
-    """
+    """Hands events to people's channels, after a command's answer; what could not be told yet is logged, and is tried again."""
     where, folder, release = workspace.configured.name, workspace.config.folder, workspace.release
 
     def afterwards() -> None:
-        with open_workspace(where, folder=folder, release=release) as opened:
-            _tell_now(opened)
+        with _what_is_done_is_done(), open_workspace(where, folder=folder, release=release) as opened:
+            _log(tell(opened))
 
-    if not later.put_off(afterwards):
-        _tell_now(workspace)
+    if not later.put_off((where, folder, release), afterwards):
+        with _what_is_done_is_done():
+            _log(tell(workspace))
 
 
-def _tell_now(workspace: Workspace) -> None:
+@contextmanager
+def _what_is_done_is_done() -> Generator[None]:
+    """Neither an interruption nor a state database that is down makes an act look as if it were not done."""
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        _log(tell(workspace))
+        yield
     except KeyboardInterrupt:
         LOG.warning("interrupted while people were told; what was asked for is done, and they are told later.")
     except (HeadraceError, SQLAlchemyError) as error:
-        LOG.warning("people are undecided: %s", str(error).splitlines()[0])
+        LOG.warning("people are not told yet: %s", str(error).splitlines()[0])
 
 
 def _log(failures: Sequence[DeliveryFailure]) -> None:

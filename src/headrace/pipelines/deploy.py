@@ -69,7 +69,7 @@ def outline(
     Args:
         deployment: says the gates.
         registry: where the version stands; nothing of it is changed.
-        version: its number; the newest that is not archived unless said.
+        version: its number; default: the newest that is not archived.
         roles: whose approval it takes.
         policy: the hash of what the running code declares.
     """
@@ -173,7 +173,7 @@ def deploy(
         registry: which moves.
         run: of the ledger.
         deployment: says the gates.
-        version: its number; the newest that is not archived unless said.
+        version: its number; default: the newest that is not archived.
         as_of: labels known by then count in the comparison.
         home: where servers of this model look.
         by: who asks.

@@ -53,13 +53,13 @@ class ScoringRequest:
         version: of the model; `"then"`: the one that was in Production at each decision's moment; None: the one that is,
             or, where that is no must, while none is, the newest that is not archived.
         production: whether a version that is not named is the one in Production and no other.
-        since: first moment; the version's training moment unless said, the first one of rows that are given.
-        until: first moment that is left out; `as_of` unless said, behind the last one of rows that are given.
+        since: first moment; default: the version's training moment, the first one of rows that are given.
+        until: first moment that is left out; default: `as_of`, behind the last one of rows that are given.
         source: a table or a file with rows to score instead of the spine.
         query: a SELECT that gives them.
         latest: features as of now instead of each decision's own moment.
-        into: where predictions go; as declared unless said.
-        processes: that predict; as declared unless said.
+        into: where predictions go; default: as declared.
+        processes: that predict; default: as declared.
         engine: what predicts.
         like: the sources of the spine: a file of rows means by its texts what theirs mean.
     """

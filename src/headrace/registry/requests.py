@@ -67,7 +67,7 @@ class Requests:
             by: who asks.
             hands: who could act as them now (`headrace.access.identity.Identity`); kept.
             evidence: what the decision is to be made on.
-            basis: a digest of what the evidence says, whenever it was gathered; of the evidence itself unless said.
+            basis: a digest of what the evidence says, whenever it was gathered; default: of the evidence itself.
             against: the version in Production when the evidence was made.
             roles: whose approval it takes.
             comment: for a person.

@@ -40,14 +40,14 @@ def run(options: Options) -> None:
         refused = False
         try:
             while not (ended.wait(LOOK) or _orphaned(options) or refused):
-                refused = _tend(options, command, running)
+                refused = _reconcile(options, command, running)
         finally:
             stop_all([process for _, process in running], within=options.drain + MORE)
     if refused:
         raise ConfigError("a server process could not start; what it said is above.")
 
 
-def _tend(options: Options, command: list[str], running: list[tuple[float, Process]]) -> bool:
+def _reconcile(options: Options, command: list[str], running: list[tuple[float, Process]]) -> bool:
     """Starts again what has ended; gives whether one cannot start."""
     for place, (began, process) in enumerate(running):
         code = process.poll()

@@ -75,7 +75,7 @@ def repository(uri: str, store: str | None = None) -> Any:
 
     Args:
         uri: of artifacts.
-        store: the URL of the tracking store that knows it; the one of MLflow's fluent calls unless said.
+        store: the URL of the tracking store that knows it; default: the one of MLflow's fluent calls.
     """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 

@@ -135,7 +135,7 @@ class Tracking:
         To be called when it is known that no live process works on these steps.
 
         Args:
-            keys: of the steps; every one unless said.
+            keys: of the steps; default: every one.
             among: ids of the only runs to close: a step may have been taken up again since they were looked at.
         """
         orphans = [

@@ -44,9 +44,9 @@ def open_workspace(
     """Opens an environment of the project in `folder`, or in the nearest folder above the current one.
 
     Args:
-        env: its name; the lowest one unless said.
+        env: its name; default: the lowest one.
         folder: a folder of the project.
-        release: the release whose code runs, where only releases may run; the highest one unless said.
+        release: the release whose code runs, where only releases may run; default: the highest one.
         anew: what is there will be taken away: its state database need not be readable, nor that of its stores.
 
     Raises:

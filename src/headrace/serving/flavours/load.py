@@ -50,7 +50,7 @@ def load_bare(place: str, *, serve: Serve | None = None, held: ExitStack | None 
     Args:
         place: the folder or URI; a URI is read with the tracking server that MLflow is set to.
         serve: limits; nothing is logged, whatever it says.
-        held: what takes a downloaded copy away when it is closed; at the end of the process unless said. A model may read
+        held: what takes a downloaded copy away when it is closed; default: at the end of the process. A model may read
             its files whenever it is asked.
 
     Raises:
