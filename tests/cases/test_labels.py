@@ -24,7 +24,7 @@ def test_a_label_that_is_taken_back_ends_neither_training_nor_back_test(case):
     trained = found.table("training.m")
     assert 2900 not in set(trained["id"])
     assert {2899, 2901} <= set(trained["id"])
-    found.run("backtest --from 2024-03-01 --to 2024-04-01")
+    found.run("backtest --since 2024-03-01 --until 2024-04-01")
     assert found.table("metrics.backtests")["labelled"].iloc[0] > 0
 
 

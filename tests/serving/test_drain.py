@@ -232,3 +232,29 @@ def test_a_signal_before_it_listens_ends_it_too(home):
     with serving(home, wait=False) as server:
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(120) in (0, -signal.SIGTERM)  # before Python has begun there is nobody to handle it
+
+
+STOPPED_IN_A_FINALIZER = """
+import os, signal, sys
+
+class Finder:
+    done = False
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "uvloop" and not Finder.done:
+            Finder.done = True
+            sys.meta_path.remove(self)
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def test_a_signal_that_meets_a_finalizer_is_heard(home, tmp_path):
+    """Python drops what a finalizer raises: a server that ended by an exception would go on for ever."""
+    (tmp_path / "sitecustomize.py").write_text(STOPPED_IN_A_FINALIZER)
+    with serving(home, wait=False, env={"PYTHONPATH": str(tmp_path)}) as server:
+        assert server.process.wait(60) == 0
+        assert "serving on" not in server.end()[1]

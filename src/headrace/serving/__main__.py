@@ -63,5 +63,7 @@ if __name__ == "__main__":
     vault.close()
     vault.hold_credentials()
     vault.starting("OTEL_")  # headers for a collector are secrets
-    with on_stop(lambda: sys.exit(0)):  # until it listens; as process 1 nothing else would end it
+    # Until it listens there is nothing to drain, and as process 1 nothing else would end it. SystemExit would be lost where
+    # the signal meets a finalizer or a weak reference's callback, as imports have them: the server would go on for ever.
+    with on_stop(lambda: os._exit(0)):
         main()
