@@ -109,11 +109,20 @@ def test_whether_a_commit_that_got_no_answer_was_written_is_left_open(server, st
 
 WRITING = """
 import json, sys, threading
+from dataclasses import dataclass
 from headrace.access.audit import record
 from headrace.core.errors import ConflictError, UnavailableError, UncertainError
 from headrace.core.events import publish
 from headrace.core.state import State
 from headrace.jobs.ledger import Ledger
+from headrace.jobs.step_output import StepOutput
+
+@dataclass(frozen=True, kw_only=True)
+class Numbered(StepOutput):
+    number: int
+
+    def summary(self):
+        return ""
 
 url, who = sys.argv[1:]
 state = State(url)
@@ -138,7 +147,7 @@ def step():
     number = 0
     while not stopped.is_set():
         try:
-            run.step(f"step {number}", {}, lambda _: {"number": number})
+            run.step(f"step {number}", {}, lambda _: Numbered(number=number), output=Numbered)
         except passing:
             continue
         stepped.append(f"step {number}")

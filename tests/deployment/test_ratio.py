@@ -71,7 +71,10 @@ class TestOfALog:
         found = self.told(world, split)
         assert [(part.version, part.entities) for part in found.parts] == [(1, 640), (2, 260)]
         assert found.is_off
-        assert found.says == f"sample ratio: version 2 has 260 of 900 entities, {percent(0.5)} asked, in split days.1"
+        assert (
+            found.explanation
+            == f"sample ratio: version 2 has 260 of 900 entities, {percent(0.5)} asked, in split days.1"
+        )
 
     def test_one_entity_that_asks_much_is_no_mismatch_and_is_shown(self, world, split):
         world.answer(2, "candidate", split.id, range(100), [0.5] * 100, customers=[f"c{n}" for n in range(100)])

@@ -68,7 +68,9 @@ moments = st.integers(-(10**5), 10**6).map(lambda seconds: AT + timedelta(second
 facts = st.builds(
     Facts,
     requests=st.integers(0, 1000),
-    told=st.lists(st.builds(RuleResult, rule=st.just("r"), fired=st.booleans(), says=st.text(max_size=5)), max_size=3),
+    told=st.lists(
+        st.builds(RuleResult, rule=st.just("r"), fired=st.booleans(), explanation=st.text(max_size=5)), max_size=3
+    ),
     expires=moments,
 )
 
@@ -101,7 +103,10 @@ class TestWhatComesNext:
         assert isinstance(after(61, 100), Step)
 
     def test_a_stop_says_why_even_when_the_step_is_over(self):
-        told = [RuleResult(rule="a", fired=False, says="fine"), RuleResult(rule="b", fired=True, says="bad")]
+        told = [
+            RuleResult(rule="a", fired=False, explanation="fine"),
+            RuleResult(rule="b", fired=True, explanation="bad"),
+        ]
         known = Facts(requests=1000, told=told, expires=AT + timedelta(days=7))
         assert decide(rollout(step=2), known, AT + timedelta(days=1)) == Abort(reason="bad")
 

@@ -7,11 +7,21 @@ child's exit status. Starting a child of this process takes milliseconds where a
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.core.failpoints import VARIABLE, reach
 from headrace.core.state import State
 from headrace.jobs.ledger import Ledger
+from headrace.jobs.step_output import StepOutput
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written(StepOutput):
+    version: int
+
+    def summary(self):
+        return f"version {self.version}"
 
 
 class Store:
@@ -56,9 +66,12 @@ def execute(what):
             def do(step, name=name, key=key):
                 store.note(name)
                 step.log(f"writes {key}")
-                return {"version": store.write(name, step.key, key)}
+                return Written(version=store.write(name, step.key, key))
 
-            run.step(name, {"key": key}, do, holds=lambda was, name=name: store.load(name)["version"] == was["version"])
+            def stands(was, name=name):
+                return store.load(name)["version"] == was.version
+
+            run.step(name, {"key": key}, do, output=Written, holds=stands)
     state.close()
 
 

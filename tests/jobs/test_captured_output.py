@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from tests.support.values import take
 
 from headrace.jobs import captured_output
 
@@ -30,8 +31,8 @@ def test_prints_logging_programs_and_c_are_kept_in_the_log_of_the_step(ledger, c
         return {}
 
     with ledger.open("train", {}, code="x") as run:
-        run.step("fit", {}, fit)
-        run.step("quiet", {}, lambda _: {})
+        take(run, "fit", {}, fit)
+        take(run, "quiet", {}, lambda _: {})
     kept = lines(ledger, run, "fit")
     for expected in (
         "round 1: 0.5",
@@ -58,7 +59,7 @@ def test_an_error_comes_after_what_was_printed_before_it(ledger):
         raise ValueError("too few rows")
 
     with pytest.raises(ValueError, match="few"), ledger.open("train", {}, code="x") as run:
-        run.step("fit", {}, fit)
+        take(run, "fit", {}, fit)
     kept = lines(ledger, run, "fit")
     assert kept[0] == "before"
     assert kept[-1] == "ValueError: too few rows"
@@ -68,12 +69,12 @@ def test_a_job_inside_a_job_keeps_its_own_lines(ledger):
     def outer(_):
         print("outside")
         with ledger.open("train", {}, code="x") as inner:
-            inner.step("fit", {}, lambda _: print("inside") or {})
+            take(inner, "fit", {}, lambda _: print("inside") or {})
         print("outside again")
         return {"inner": inner.id}
 
     with ledger.open("retrain", {}, code="x") as run:
-        inner = run.step("train", {}, outer).output["inner"]
+        inner = take(run, "train", {}, outer).output["inner"]
     assert lines(ledger, run, "train") == ["outside", "outside again"]
     assert [line.line for line in ledger.logs(inner)] == ["inside"]
 
@@ -81,5 +82,5 @@ def test_a_job_inside_a_job_keeps_its_own_lines(ledger):
 def test_a_loop_that_prints_without_end_is_counted(ledger, monkeypatch):
     monkeypatch.setattr(captured_output, "MOST", 3)
     with ledger.open("train", {}, code="x") as run:
-        run.step("fit", {}, lambda _: [print(i) for i in range(10)] and {})
+        take(run, "fit", {}, lambda _: [print(i) for i in range(10)] and {})
     assert lines(ledger, run, "fit") == ["0", "1", "2", "… 7 more lines were printed and are not kept."]

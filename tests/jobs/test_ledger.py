@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 from tests.support.states import new_state
+from tests.support.values import take
 
 from headrace.core import state as state_module
 from headrace.core.clock import now
@@ -116,11 +117,11 @@ def test_an_open_run_of_this_process_is_named_as_such(ledger, opened):
 
 def test_a_dead_owners_run_goes_on_under_its_id_with_the_new_owner_and_code(state, ledger, opened):
     dead = opened(by=Ledger(state, owner=GHOST))
-    dead.step("a", {}, nothing)
+    take(dead, "a", {}, nothing)
     run = ledger.open("refresh", {}, code="newer")
     with run:
-        assert run.step("a", {}, nothing).state == "unchanged"
-        assert run.step("b", {}, nothing).state == "done"
+        assert take(run, "a", {}, nothing).state == "unchanged"
+        assert take(run, "b", {}, nothing).state == "done"
     record = ledger.run(dead.id)
     assert (record.status, record.attempt, record.code) == ("done", 2, "newer")
     assert record.owner == str(ProcessOwner.current())
@@ -151,9 +152,9 @@ def test_a_zombie_is_refused_at_its_next_write_and_leaves_no_trace(state, ledger
         return {}
 
     with pytest.raises(RefusedError, match=r"attempt 2 runs there, this was attempt 1"):
-        zombie.step("a", {}, do)
+        take(zombie, "a", {}, do)
     with pytest.raises(RefusedError):
-        zombie.step("b", {}, nothing)
+        take(zombie, "b", {}, nothing)
     with pytest.raises(RefusedError), zombie:
         pass
     (step,) = ledger.steps(zombie.id)
@@ -218,8 +219,8 @@ def test_a_heartbeat_that_finds_its_run_taken_over_stops(state, ledger, opened):
     heir = opened()
     until(lambda: not zombie._heartbeat._thread.is_alive())
     with pytest.raises(RefusedError):
-        zombie.step("a", {}, nothing)
-    assert heir.step("a", {}, nothing).state == "done"
+        take(zombie, "a", {}, nothing)
+    assert take(heir, "a", {}, nothing).state == "done"
 
 
 def test_a_heartbeat_survives_a_database_that_is_gone_for_a_while(state, opened):
@@ -261,9 +262,9 @@ def test_steps_that_were_cut_off_are_those_of_the_dead_and_failed_and_none_of_th
     at_work("dead", Ledger(state, owner=GHOST))
     at_work("living", ledger)
     at_work("far", Ledger(state, owner=ELSEWHERE))
-    opened("done").step("fit", {}, nothing)
+    take(opened("done"), "fit", {}, nothing)
     with pytest.raises(ZeroDivisionError):
-        opened("failed").step("fit", {}, fail)
+        take(opened("failed"), "fit", {}, fail)
 
     assert ledger.cut_off() == {keys["dead"], keys["failed"]}
     ledger.sweep()

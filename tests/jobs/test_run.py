@@ -1,8 +1,13 @@
 """Steps of one run: executed once, found again, and what is kept of their errors."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import pytest
+from tests.support.values import Values, take
 
 from headrace.core.errors import DataError, RefusedError, UserCodeError
+from headrace.jobs.step_output import StepOutput
 
 
 def give(**output):
@@ -21,11 +26,11 @@ def test_a_step_is_executed_once_and_found_unchanged_by_later_runs(ledger):
         return {"table": "a", "version": 3}
 
     with ledger.open("refresh", {}, code="x") as first:
-        outcome = first.step("load a", {"files": ["1"]}, do)
+        outcome = take(first, "load a", {"files": ["1"]}, do)
     assert (outcome.name, outcome.state, outcome.output) == ("load a", "done", {"table": "a", "version": 3})
     with ledger.open("refresh", {}, code="y") as second:
-        again = second.step("load a", {"files": ["1"]}, do)
-        other = second.step("load b", {"files": ["1"]}, do)
+        again = take(second, "load a", {"files": ["1"]}, do)
+        other = take(second, "load b", {"files": ["1"]}, do)
     assert (again.state, again.output) == ("unchanged", outcome.output)
     assert other.state == "done"
     assert len(set(executed)) == len(executed) == 2
@@ -37,11 +42,11 @@ def test_a_step_is_executed_once_and_found_unchanged_by_later_runs(ledger):
 
 def test_another_key_another_step_or_another_job_is_executed(ledger):
     with ledger.open("refresh", {}, code="x") as run:
-        assert run.step("a", {"version": 1}, give()).state == "done"
+        assert take(run, "a", {"version": 1}, give()).state == "done"
     with ledger.open("refresh", {}, code="x") as run:
-        assert run.step("a", {"version": 2}, give()).state == "done"
+        assert take(run, "a", {"version": 2}, give()).state == "done"
     with ledger.open("train", {}, code="x") as run:
-        assert run.step("a", {"version": 1}, give()).state == "done"
+        assert take(run, "a", {"version": 1}, give()).state == "done"
 
 
 def test_what_no_longer_holds_is_executed_again_under_another_id(ledger):
@@ -52,15 +57,15 @@ def test_what_no_longer_holds_is_executed_again_under_another_id(ledger):
         return {"version": len(ids)}
 
     with ledger.open("refresh", {}, code="x") as run:
-        run.step("a", {}, do)
+        take(run, "a", {}, do)
     with ledger.open("refresh", {}, code="x") as run:
         asked = []
-        outcome = run.step("a", {}, do, holds=asked.append)  # which gives None: it does not hold
+        outcome = take(run, "a", {}, do, holds=asked.append)  # which gives None: it does not hold
     assert asked == [{"version": 1}]
     assert (outcome.state, outcome.output) == ("done", {"version": 2})
     assert ids[0] != ids[1]
     with ledger.open("refresh", {}, code="x") as run:
-        assert run.step("a", {}, do, holds=lambda was: was["version"] == 2).state == "unchanged"
+        assert take(run, "a", {}, do, holds=lambda was: was["version"] == 2).state == "unchanged"
 
 
 def test_a_failed_step_is_repeated_under_the_same_id(ledger):
@@ -74,16 +79,16 @@ def test_a_failed_step_is_repeated_under_the_same_id(ledger):
 
     for _ in range(2):
         with pytest.raises(DataError), ledger.open("refresh", {}, code="x") as run:
-            run.step("a", {}, do)
+            take(run, "a", {}, do)
     with ledger.open("refresh", {}, code="x") as run:
-        run.step("a", {}, do)
+        take(run, "a", {}, do)
     assert len(ids) == 3
     assert len(set(ids)) == 1
 
 
 def test_the_context_says_which_step_of_which_run(ledger):
     with ledger.open("refresh", {}, code="x") as run:
-        run.step("a", {}, lambda step: {"name": step.name, "run": step.run_id, "attempt": step.attempt})
+        take(run, "a", {}, lambda step: {"name": step.name, "run": step.run_id, "attempt": step.attempt})
     assert ledger.steps(run.id)[0].output == {"name": "a", "run": run.id, "attempt": 1}
 
 
@@ -92,7 +97,7 @@ def test_listeners_hear_of_every_step(ledger):
     for _ in range(2):
         with ledger.open("refresh", {}, code="x") as run:
             run.listen(heard.append)
-            run.step("a", {}, give(rows=1))
+            take(run, "a", {}, give(rows=1))
     assert [(outcome.name, outcome.state, outcome.output) for outcome in heard] == [
         ("a", "done", {"rows": 1}),
         ("a", "unchanged", {"rows": 1}),
@@ -107,8 +112,8 @@ def test_lines_are_kept_in_order_with_their_step(ledger):
         return {}
 
     with ledger.open("refresh", {}, code="x") as run:
-        run.step("a", {}, do)
-        run.step("b", {}, do)
+        take(run, "a", {}, do)
+        take(run, "b", {}, do)
     lines = ledger.logs(run.id)
     assert [(line.step, line.line) for line in lines] == [
         (step, line) for step in ("a", "b") for line in ("one", "two", "three")
@@ -121,28 +126,81 @@ def test_an_output_looks_the_same_at_once_and_when_it_is_found_again(ledger):
     plain = {"pair": [1, 2], "score": None, "deep": [{"far": None}], "text": "é", "7": "number"}
     for state in ("done", "unchanged"):
         with ledger.open("refresh", {}, code="x") as run:
-            outcome = run.step("a", {}, lambda _: given)
+            outcome = take(run, "a", {}, lambda _: given)
             assert (outcome.state, outcome.output) == (state, plain)
 
 
-@pytest.mark.parametrize("given", [None, {"a": object()}, 3])
-def test_an_output_that_is_no_json_object_fails_the_step(ledger, given):
-    with pytest.raises(TypeError, match="step 'a' gave no JSON object"), ledger.open("refresh", {}, code="x") as run:
-        run.step("a", {}, lambda _: given)
-    assert statuses(ledger, run) == [("a", "failed")]
+@dataclass(frozen=True, kw_only=True)
+class Loaded(StepOutput):
+    rows: int
+    files: Sequence[str] = ()
+
+    def summary(self):
+        return f"{self.rows} rows of {', '.join(self.files)}"
+
+    def remarks(self):
+        return [f"{file} is new" for file in self.files]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedByNow(StepOutput):
+    """The same step in a later release."""
+
+    rows: int
+    files: Sequence[str] = ()
+    seconds: float = 0.0
+
+    def summary(self):
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (None, "gave no output: None"),
+        ({"rows": 1}, "gave no output: {'rows': 1}"),
+        (Loaded(rows=object()), "gave no JSON"),
+        (Values(rows=1), "gave no Loaded: rows"),
+    ],
+)
+def test_an_output_that_is_not_what_the_step_leaves_fails_it(ledger, given, reason):
+    with pytest.raises(TypeError, match=f"step 'a' {reason}"), ledger.open("refresh", {}, code="x") as run:
+        run.step("a", {}, lambda _: given, output=Loaded)
+    (step,) = ledger.steps(run.id)
+    assert (step.status, step.output, step.summary) == ("failed", None, None)
+
+
+def test_a_line_for_people_is_kept_beside_the_output_and_remarks_are_told_once(ledger):
+    for state, remarks in (("done", ("a.csv is new",)), ("unchanged", ())):
+        with ledger.open("refresh", {}, code="x") as run:
+            outcome = run.step("a", {}, lambda _: Loaded(rows=3, files=("a.csv",)), output=Loaded)
+            assert run.outputs(Loaded, prefix="a") == [Loaded(rows=3, files=["a.csv"])]
+        assert (outcome.state, outcome.summary, outcome.remarks) == (state, "3 rows of a.csv", remarks)
+        assert outcome.output == Loaded(rows=3, files=["a.csv"])
+        (step,) = ledger.steps(run.id)
+        assert (step.output, step.summary) == ({"rows": 3, "files": ["a.csv"]}, "3 rows of a.csv")
+
+
+def test_an_output_of_another_release_is_not_taken_for_this_one(ledger):
+    with ledger.open("refresh", {}, code="x") as run:
+        run.step("a", {}, lambda _: Loaded(rows=3), output=Loaded)
+        assert run.outputs(LoadedByNow) == []
+    with ledger.open("refresh", {}, code="y") as run:
+        outcome = run.step("a", {}, lambda _: LoadedByNow(rows=4), output=LoadedByNow)
+    assert (outcome.state, outcome.output.rows) == ("done", 4)
 
 
 def test_one_name_with_two_keys_in_a_run_is_refused(ledger):
     with pytest.raises(ValueError, match="'a' came twice"), ledger.open("refresh", {}, code="x") as run:  # noqa: PT012
-        run.step("a", {"n": 1}, give())
-        run.step("a", {"n": 2}, give())
+        take(run, "a", {"n": 1}, give())
+        take(run, "a", {"n": 2}, give())
     assert ledger.run(run.id).status == "failed"
 
 
 def test_an_error_fails_the_step_and_the_run_with_its_text(ledger):
     with pytest.raises(DataError), ledger.open("refresh", {}, code="x") as run:  # noqa: PT012
-        run.step("a", {}, give())
-        run.step("b", {}, lambda _: (_ for _ in ()).throw(DataError("3 rows break a promise.", findings=["row 1"])))
+        take(run, "a", {}, give())
+        take(run, "b", {}, lambda _: (_ for _ in ()).throw(DataError("3 rows break a promise.", findings=["row 1"])))
     record = ledger.run(run.id)
     assert (record.status, record.error) == ("failed", "3 rows break a promise.\n  row 1")
     assert record.ended >= record.started
@@ -165,7 +223,7 @@ def test_the_users_error_is_logged_with_the_users_own_traceback(ledger):
             raise UserCodeError("fit of model 'late' raised KeyError: 'distance'") from error
 
     with pytest.raises(UserCodeError), ledger.open("train", {}, code="x") as run:
-        run.step("fit", {}, do)
+        take(run, "fit", {}, do)
     assert ledger.run(run.id).error == "fit of model 'late' raised KeyError: 'distance'"
     lines = [line.line for line in ledger.logs(run.id)]
     assert lines[0] == "fit of model 'late' raised KeyError: 'distance'"
@@ -176,7 +234,7 @@ def test_the_users_error_is_logged_with_the_users_own_traceback(ledger):
 
 def test_a_defect_is_logged_with_the_whole_traceback(ledger):
     with pytest.raises(ZeroDivisionError), ledger.open("refresh", {}, code="x") as run:
-        run.step("a", {}, lambda _: {"ratio": 1 / 0})
+        take(run, "a", {}, lambda _: {"ratio": 1 / 0})
     assert ledger.run(run.id).error == "ZeroDivisionError: division by zero"
     lines = [line.line for line in ledger.logs(run.id)]
     assert lines[0] == "Traceback (most recent call last):"
@@ -192,8 +250,8 @@ def test_an_error_between_steps_is_logged_for_the_run(ledger):
 def test_an_error_that_the_pipeline_caught_leaves_the_run_done(ledger):
     with ledger.open("refresh", {}, code="x") as run:
         with pytest.raises(DataError):
-            run.step("a", {}, lambda _: (_ for _ in ()).throw(DataError("no")))
-        run.step("b", {}, give())
+            take(run, "a", {}, lambda _: (_ for _ in ()).throw(DataError("no")))
+        take(run, "b", {}, give())
     assert ledger.run(run.id).status == "done"
     assert statuses(ledger, run) == [("a", "failed"), ("b", "done")]
 
@@ -203,12 +261,12 @@ def test_an_interrupt_ends_the_step_and_the_run_and_goes_on(ledger):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), ledger.open("refresh", {}, code="x") as run:
-        run.step("a", {}, do)
+        take(run, "a", {}, do)
     record = ledger.run(run.id)
     assert (record.status, record.error) == ("interrupted", "interrupted from the keyboard")
     assert statuses(ledger, run) == [("a", "interrupted")]
     with ledger.open("refresh", {}, code="x") as following:
-        assert following.step("a", {}, give()).state == "done"
+        assert take(following, "a", {}, give()).state == "done"
     assert following.id != run.id
 
 
@@ -216,7 +274,7 @@ def test_a_closed_run_takes_no_step(ledger):
     with ledger.open("refresh", {}, code="x") as run:
         pass
     with pytest.raises(RefusedError, match="is done, no step"):
-        run.step("a", {}, give())
+        take(run, "a", {}, give())
 
 
 def test_an_interrupt_before_the_function_began_leaves_no_step_running(ledger, monkeypatch):
@@ -226,5 +284,5 @@ def test_an_interrupt_before_the_function_began_leaves_no_step_running(ledger, m
 
     monkeypatch.setattr("headrace.jobs.run.reach", interrupt)
     with pytest.raises(KeyboardInterrupt), ledger.open("refresh", {}, code="x") as run:
-        run.step("a", {}, give())
+        take(run, "a", {}, give())
     assert statuses(ledger, run) == [("a", "interrupted")]

@@ -150,7 +150,7 @@ def test_looking_at_an_earlier_moment_changes_nothing(alerts):
 def test_evidence_says_what_was_seen_and_what_chance_could_not_have_done(alerts):
     (alert,) = alerts.evaluate("late", 1, RULE, [*days("x.", reach=0.05), *days("..x")[2:]], owner="ann")
 
-    assert alert.evidence["says"] == (
+    assert alert.evidence["reason"] == (
         "roc_auc was below 0.73 in 2 of the last 3 judged windows, in 1 of them with the whole 95 % interval"
     )
     assert [(each["broken"], each["significant"]) for each in alert.evidence["windows"]] == [
@@ -168,7 +168,7 @@ def test_a_rule_on_drift_or_coverage_has_no_interval(alerts):
     window = Measured(start=START, end=START + DAY, value=0.3, explanation="temp: psi 0.3")
     (alert,) = alerts.evaluate("late", 1, rule, [window])
 
-    assert alert.evidence["says"] == "psi was above 0.2 in 1 of the last 1 judged windows"
+    assert alert.evidence["reason"] == "psi was above 0.2 in 1 of the last 1 judged windows"
     assert alert.evidence["windows"][0]["explanation"] == "temp: psi 0.3"
 
 

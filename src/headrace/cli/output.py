@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -313,7 +313,7 @@ class Story:
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
         self.seconds: dict[str, float] = {}
-        self.notes: set[str] = set()  # those that were printed
+        self.remarks: set[str] = set()  # those that were printed
         self.pipeline = ""
         self._moving = False  # the last line is one of progress
         self._terminal = sys.stderr.isatty()  # now: while a step runs, stderr is read for the run's log
@@ -325,23 +325,22 @@ class Story:
         if not self.quiet:
             say(_styled(pipeline, BOLD) if colourful(sys.stderr) else pipeline)
 
-    def tell(self, outcome: StepOutcome) -> None:
+    def tell(self, outcome: StepOutcome[Any]) -> None:
         """One step."""
         self.settle()
         step = f"{self.pipeline}: {outcome.name}"
         self.seconds[step] = round(self.seconds.get(step, 0.0) + outcome.seconds, 2)
         if self.quiet:
             return
-        figure = _cut(_line(visible(str(outcome.output.get("says", "")))), 60)
+        figure = _cut(_line(visible(outcome.summary)), 60)
         mark, colour = ("✓", GREEN) if outcome.state == "done" else ("·", GREY)
         when = f"{outcome.seconds:6.1f} s" if outcome.state == "done" else "unchanged"
         shown = _styled(mark, colour) if colourful(sys.stderr) else mark
         say(f"  {shown} {_cut(visible(outcome.name), 40):<34} {figure:<60} {when:>9}".rstrip())
-        notes = outcome.output.get("notes") if outcome.state == "done" else None
-        for note in notes if isinstance(notes, list) else ():
-            if str(note) not in self.notes:
-                self.notes.add(str(note))
-                say(f"    {note}")
+        for remark in outcome.remarks:
+            if remark not in self.remarks:
+                self.remarks.add(remark)
+                say(f"    {remark}")
 
     def note(self, name: str, what: str) -> None:
         """Something that was done and is no step of a run."""

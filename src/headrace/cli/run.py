@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
@@ -26,8 +26,10 @@ from headrace.core import logs
 from headrace.core.clock import instant
 from headrace.core.errors import ConfigError
 from headrace.operations.operation import At
+from headrace.operations.record import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from headrace.operations.deploy import DeployReport
@@ -527,11 +529,15 @@ class PipelineStory(Story):
             say(f"  Uncommitted changes do not run here; {what.code} does.")
 
 
-def _plan(rows: list[dict[str, object]], *, as_json: bool) -> None:
+def _plan(steps: Sequence[object], *, as_json: bool) -> None:
+    rows = [cast("dict[str, object]", plain(step)) for step in steps]
     if as_json:
         emit(rows)
     else:
-        table(rows)
+        told = [name for name in rows[0] if any(row[name] for row in rows)] if rows else []
+        if all(row["runs"] == "yes" for row in rows):
+            told.remove("runs")
+        table([{name: row[name] for name in told} for row in rows])
         say("Nothing was done: this was a dry run.")
 
 

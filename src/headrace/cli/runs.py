@@ -52,7 +52,7 @@ def show(run: str, env: str | None, as_json: bool) -> None:
     put()
     table(
         [{**vars(step), "seconds": _seconds(step.seconds)} for step in details.steps],
-        ("step", "status", "seconds", "says"),
+        ("step", "status", "seconds", "summary"),
         empty="no steps",
     )
 

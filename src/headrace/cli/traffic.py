@@ -233,7 +233,7 @@ def _print_ratio(ratio: RatioReport) -> None:
     if not ratio.entities:
         return
     if ratio.off:
-        wrong(f"{ratio.says}: that is no chance, so no comparison can be believed.")
+        wrong(f"{ratio.explanation}: that is no chance, so no comparison can be believed.")
     else:
         put(f"  sample ratio in split {ratio.split}: {parts} of {ratio.entities:,} entities, as chance may have it")
     for part in ratio.versions:

@@ -66,7 +66,7 @@ class Ratio:
         return self.evidence >= self.needed
 
     @property
-    def says(self) -> str:
+    def explanation(self) -> str:
         """Figures, for a person."""
         far = max(self.parts[1:], key=lambda part: abs(part.entities - part.share * self.entities))
         return (

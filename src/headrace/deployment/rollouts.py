@@ -49,12 +49,12 @@ class RuleResult:
 
     Attributes:
         fired: whether chance can be ruled out.
-        says: figures, for a person.
+        explanation: figures, for a person.
     """
 
     rule: str
     fired: bool
-    says: str
+    explanation: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ Action = Wait | Step | Promote | Abort
 
 def decide(rollout: RolloutState, facts: Facts, at: datetime) -> Action:
     """What comes next for a rollout that runs. A rule that fired comes before everything else."""
-    fired = [told.says for told in facts.told if told.fired]
+    fired = [told.explanation for told in facts.told if told.fired]
     if fired:
         return Abort(reason="; ".join(fired))
     if facts.expires <= at:
@@ -325,7 +325,7 @@ def judge(
     """
     primary, splits = _primary(registry, rollout), _splits(registry, rollout)
     off = [each for each in ratio.ratios(lakehouse, rollout.model, splits, since=rollout.started - SKEW) if each.is_off]
-    told = [RuleResult(rule=RATIO, fired=True, says=each.says) for each in off]
+    told = [RuleResult(rule=RATIO, fired=True, explanation=each.explanation) for each in off]
     found = _unjudged_counts(rollout, since_it_began(registry, lakehouse, rollout), primary)
     if has_quality(rollout.plan):
         quality = _quality(lakehouse, rollout, splits, primary, model, as_of=as_of)
@@ -385,7 +385,7 @@ def _quality(
     if mine is not None and other is not None:
         nothing, answers, accepted = holds.empty(mine, other)
         fired = sequential.rate_above(nothing, answers, accepted) >= _needed(rollout.plan)
-        told.append(RuleResult(rule=EMPTY, fired=fired, says=f"{nothing:,} of {answers:,} answers are null"))
+        told.append(RuleResult(rule=EMPTY, fired=fired, explanation=f"{nothing:,} of {answers:,} answers are null"))
     for rule in asked:
         if reason is not None:
             found.append(Hold(rule=rule.name, reason=f"{rule.name}: {reason}"))
@@ -420,20 +420,26 @@ def by_counts(rollout: RolloutState, counts: Mapping[Key, Counted], primary: int
     for rule in rules(rollout.plan):
         if rule.metric == ERROR_RATE and rule.above is not None:
             evidence = sequential.rate_above(mine.errors, mine.requests, rule.above)
-            says = f"{mine.errors:,} of {mine.requests:,} requests failed; {percent(rule.above)} are accepted"
+            explanation = f"{mine.errors:,} of {mine.requests:,} requests failed; {percent(rule.above)} are accepted"
         elif rule.metric == ERROR_RATE and rule.worse_by is not None:
             gap = traffic_metrics.error_gap(counts, rollout.version, primary)
             if gap is None:
                 continue
             evidence = sequential.worse(gap.value, gap.variance, margin=rule.worse_by, scale=rule.worse_by)
-            says = f"error_rate is {gap.value:+.4f} against version {primary}; {rule.worse_by:g} worse is accepted"
+            explanation = (
+                f"error_rate is {gap.value:+.4f} against version {primary}; {rule.worse_by:g} worse is accepted"
+            )
         elif rule.metric in LATENCIES and rule.above is not None:
             slow, accepted = mine.slower_than(rule.above), 1 - LATENCIES[rule.metric]
             evidence = sequential.rate_above(slow, mine.timed, accepted)
-            says = f"{slow:,} of {mine.timed:,} requests took over {1000 * rule.above:g} ms; {percent(accepted)} are accepted"
+            explanation = f"{slow:,} of {mine.timed:,} requests took over {1000 * rule.above:g} ms; {percent(accepted)} are accepted"
         else:
             continue
-        found.append(RuleResult(rule=rule.name, fired=evidence >= _needed(rollout.plan), says=f"{rule.name}: {says}"))
+        found.append(
+            RuleResult(
+                rule=rule.name, fired=evidence >= _needed(rollout.plan), explanation=f"{rule.name}: {explanation}"
+            )
+        )
     return found
 
 
@@ -471,7 +477,9 @@ def _compared(
             if gap is None:
                 continue
             worse, variance, margin, scale = sign * gap.value, gap.variance, rule.worse_by, rule.worse_by
-            says = f"{rule.metric} is {gap.value:+.4f} against version {primary}; {rule.worse_by:g} worse is accepted"
+            explanation = (
+                f"{rule.metric} is {gap.value:+.4f} against version {primary}; {rule.worse_by:g} worse is accepted"
+            )
         else:
             limit = rule.above if rule.above is not None else rule.below or 0.0
             estimate = traffic_metrics.estimate(model, rule.metric, mine)
@@ -479,7 +487,13 @@ def _compared(
                 continue
             worse, variance, margin = sign * (estimate.value - limit), estimate.variance, 0.0
             scale = abs(limit) * LIMIT_SCALE or LIMIT_SCALE
-            says = f"{rule.metric} is {estimate.value:.4f} on {estimate.rows:,} labelled rows; the limit is {limit:g}"
+            explanation = (
+                f"{rule.metric} is {estimate.value:.4f} on {estimate.rows:,} labelled rows; the limit is {limit:g}"
+            )
         evidence = sequential.worse(worse, variance, margin=margin, scale=scale)
-        found.append(RuleResult(rule=rule.name, fired=evidence >= _needed(rollout.plan), says=f"{rule.name}: {says}"))
+        found.append(
+            RuleResult(
+                rule=rule.name, fired=evidence >= _needed(rollout.plan), explanation=f"{rule.name}: {explanation}"
+            )
+        )
     return found

@@ -149,7 +149,7 @@ def _file(
         identity={"file": files.content_digest(path), "dialect": written},
         notes=(
             *([from_] if from_ and files.format_of(path) == "csv" else []),
-            *(guess.says + "." for guess in guesses),
+            *(guess.message + "." for guess in guesses),
         ),
     )
 

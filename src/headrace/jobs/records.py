@@ -56,6 +56,7 @@ class StepRecord:
         write_id: the id of its writes; for a step that is unchanged, of those of the execution that still holds.
         attempt: the attempt of the run that executed it, or found it unchanged.
         output: what it gave; references, not data.
+        summary: what it did, in one line for people.
     """
 
     run_id: str
@@ -68,6 +69,7 @@ class StepRecord:
     started: datetime
     ended: datetime | None
     output: dict[str, Json] | None
+    summary: str | None
     error: str | None
 
 

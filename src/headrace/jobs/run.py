@@ -7,7 +7,7 @@ import math
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import DatabaseError
@@ -21,6 +21,7 @@ from headrace.jobs.captured_output import captured
 from headrace.jobs.failure import detail, summary
 from headrace.jobs.heartbeat import Heartbeat
 from headrace.jobs.owner import ProcessOwner
+from headrace.jobs.step_output import StepOutput
 from headrace.jobs.tables import LOGS, RUNS, STEPS
 
 if TYPE_CHECKING:
@@ -36,20 +37,26 @@ if TYPE_CHECKING:
     from headrace.jobs.records import RunStatus
 
 UNFINISHED = ("running", "failed", "interrupted")
+Output = TypeVar("Output", bound=StepOutput)
 BEATS = 4  # heartbeats within one lease: three may be missed
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepOutcome:
+class StepOutcome(Generic[Output]):
     """What came of a step.
 
     Attributes:
+        output: what it left in the ledger.
+        summary: what it did, in one line for people.
+        remarks: what they should read beside it; none of a step that is unchanged.
         state: `done`: it was executed; `unchanged`: an earlier execution still holds.
         seconds: how long it took, by the wall clock.
     """
 
     name: str
-    output: dict[str, Json]
+    output: Output
+    summary: str
+    remarks: tuple[str, ...]
     state: Literal["done", "unchanged"]
     seconds: float
 
@@ -95,7 +102,7 @@ class Run:
         self.attempt = attempt
         self._state = state
         self._keys: dict[str, str] = {}
-        self._listeners: list[Callable[[StepOutcome], None]] = []
+        self._listeners: list[Callable[[StepOutcome[Any]], None]] = []
         self._logged: BaseException | None = None
         self._heartbeat = Heartbeat(self._beat, seconds=lease.total_seconds() / BEATS)
 
@@ -104,7 +111,7 @@ class Run:
         """Whether an earlier attempt of this run was cut off."""
         return self.attempt > 1
 
-    def listen(self, callback: Callable[[StepOutcome], None]) -> None:
+    def listen(self, callback: Callable[[StepOutcome[Any]], None]) -> None:
         """Calls back after each step, in this thread."""
         self._listeners.append(callback)
 
@@ -112,47 +119,62 @@ class Run:
         self,
         name: str,
         key: Mapping[str, object],
-        do: Callable[[StepContext], Mapping[str, Json]],
+        do: Callable[[StepContext], Output],
         *,
-        holds: Callable[[dict[str, Json]], bool] = lambda _: True,
-    ) -> StepOutcome:
+        output: type[Output],
+        holds: Callable[[Output], bool] = lambda _: True,
+    ) -> StepOutcome[Output]:
         """Executes `do`, unless an execution of the same key is done and what it wrote is still there.
 
         Args:
             name: says what the step makes; one key a name within a run.
             key: all that the result depends on, as plain values.
-            do: gives references to what it wrote (table and version, run id…), as JSON. Not-a-number and infinities
-                become null. It may be cut off at any moment and called again; see `StepContext.key`.
+            do: gives references to what it wrote (table and version, run id…). Not-a-number and infinities become None. It
+                may be cut off at any moment and called again; see `StepContext.key`.
+            output: the class of what `do` gives. What an earlier execution left is read as one; an execution whose
+                output cannot be read so does not hold.
             holds: whether the output of an earlier execution still stands for what is there.
 
         Raises:
             RefusedError: this run was taken over by another process, or is closed.
+            TypeError: what `do` gave is not JSON.
         """
         began = time.perf_counter()
         known = digest({"job": self.job, "step": name, "key": dict(key)})
         if self._keys.setdefault(name, known) != known:
             raise ValueError(f"the step {name!r} came twice in one run, with different keys: give each its own name.")
         earlier = self._done(name, known)
-        if earlier is not None and holds(earlier["output"]):
+        kept = None if earlier is None else output.from_json(earlier["output"])
+        if earlier is not None and kept is not None and holds(kept):
             self._unchanged(name, known, earlier)
-            outcome = StepOutcome(
-                name=name, output=earlier["output"], state="unchanged", seconds=time.perf_counter() - began
-            )
+            state, made, summary, remarks = "unchanged", kept, earlier["summary"] or "", ()
         else:
-            output = self._execute(name, known, do)
-            outcome = StepOutcome(name=name, output=output, state="done", seconds=time.perf_counter() - began)
+            made, summary, remarks = self._execute(name, known, do, output)
+            state = "done"
+        outcome = StepOutcome(
+            name=name,
+            output=made,
+            summary=summary,
+            remarks=remarks,
+            state=state,
+            seconds=time.perf_counter() - began,
+        )
         for callback in self._listeners:
             callback(outcome)
         return outcome
 
-    def outputs(self, *, prefix: str = "", suffix: str = "") -> list[dict[str, Any]]:
-        """What the steps of this run gave so far, of those whose name begins and ends like this, in order."""
+    def outputs(self, kind: type[Output], *, prefix: str = "", suffix: str = "") -> list[Output]:
+        """What the steps of this run left so far, of those whose name begins and ends like this, in order."""
         mine = select(STEPS.c.name, STEPS.c.output).where(STEPS.c.run_id == self.id).order_by(STEPS.c.seq)
         with self._state.read() as connection:
             rows = connection.execute(mine).all()
-        return [row.output for row in rows if row.output and row.name.startswith(prefix) and row.name.endswith(suffix)]
+        left = [row.output for row in rows if row.output and row.name.startswith(prefix) and row.name.endswith(suffix)]
+        return [read for each in left if (read := kind.from_json(each)) is not None]
 
-    def _execute(self, name: str, known: str, do: Callable[[StepContext], Mapping[str, Json]]) -> dict[str, Json]:
+    def _execute(
+        self, name: str, known: str, do: Callable[[StepContext], Output], kind: type[Output]
+    ) -> tuple[Output, str, tuple[str, ...]]:
+        """The output as it will be read back, its line for people and its remarks."""
         write_id = self._running(name, known)
         reach(f"step.started:{name}")
         context = StepContext(
@@ -160,21 +182,23 @@ class Run:
         )
         try:
             with captured(lambda lines: self._print(name, lines)):
-                output = _plain(name, do(context))
+                stored = _plain(name, do(context))
+                output = _read(name, kind, stored)
+                said, remarks = output.summary(), tuple(output.remarks())
         except BaseException as error:
             self._broken(name, error)
             raise
         reach(f"step.executed:{name}")
         with self._write() as connection:
-            values = {"status": "done", "ended": now(), "output": output, "error": None}
+            values = {"status": "done", "ended": now(), "output": stored, "summary": said, "error": None}
             connection.execute(update(STEPS).where(STEPS.c.run_id == self.id, STEPS.c.name == name).values(**values))
         reach(f"step.finished:{name}")
-        return output
+        return output, said, remarks
 
     def _done(self, name: str, known: str) -> RowMapping | None:
         """The last execution of this key that came to its end, in any run."""
         wanted = (
-            select(STEPS.c.output, STEPS.c.write_id)
+            select(STEPS.c.output, STEPS.c.summary, STEPS.c.write_id)
             .where(STEPS.c.job == self.job, STEPS.c.name == name, STEPS.c.key == known, STEPS.c.status == "done")
             .order_by(STEPS.c.turn.desc())
             .limit(1)
@@ -187,7 +211,7 @@ class Run:
             row = self._row(connection, name)
             if row is not None and row["status"] == "done" and row["key"] == known:
                 return  # done by an earlier attempt of this very run
-            values = {"key": known, "write_id": earlier["write_id"], "status": "unchanged", "output": earlier["output"]}
+            values = {"key": known, "status": "unchanged", **earlier}
             at = now()
             self._put(connection, name, row, started=at, ended=at, error=None, **values)
 
@@ -203,8 +227,9 @@ class Run:
             turn = 1 if last is None else last["turn"] + 1
             write_id = _write_id(known, turn, last)
             row = self._row(connection, name)
-            values = {"key": known, "write_id": write_id, "status": "running", "turn": turn, "output": None}
-            self._put(connection, name, row, started=now(), ended=None, error=None, **values)
+            values = {"key": known, "write_id": write_id, "status": "running", "turn": turn}
+            nothing = {"ended": None, "output": None, "summary": None, "error": None}
+            self._put(connection, name, row, started=now(), **nothing, **values)
         return write_id
 
     def _row(self, connection: Connection, name: str) -> RowMapping | None:
@@ -331,12 +356,21 @@ def _status(error: BaseException) -> Literal["failed", "interrupted"]:
     return "failed" if isinstance(error, Exception) else "interrupted"
 
 
-def _plain(name: str, given: Mapping[str, Json]) -> dict[str, Json]:
+def _plain(name: str, given: StepOutput) -> dict[str, Json]:
     """As it will be read back: what is done and what is found unchanged later look the same."""
+    if not isinstance(given, StepOutput):  # pyright: ignore[reportUnnecessaryIsInstance]  # of a caller that nobody checks
+        raise TypeError(f"the step {name!r} gave no output: {given!r}")
     try:
-        return json.loads(json.dumps(_finite(dict(given)), allow_nan=False))
+        return json.loads(json.dumps(_finite(given.to_json()), allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise TypeError(f"the step {name!r} gave no JSON object: {error}") from error
+        raise TypeError(f"the step {name!r} gave no JSON: {error}") from error
+
+
+def _read(name: str, kind: type[Output], stored: dict[str, Json]) -> Output:
+    output = kind.from_json(stored)
+    if output is None:
+        raise TypeError(f"the step {name!r} gave no {kind.__name__}: {', '.join(stored)}")
+    return output
 
 
 def _finite(value: Any) -> Any:

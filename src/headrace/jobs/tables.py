@@ -52,6 +52,7 @@ STEPS = Table(
     Column("started", Instant, nullable=False),
     Column("ended", Instant),
     Column("output", JSON(none_as_null=True)),
+    Column("summary", Text),  # of the output, for people
     Column("error", Text),
     Index("job_steps_turn", "job", "name", "turn"),
 )

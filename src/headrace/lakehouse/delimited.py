@@ -82,13 +82,13 @@ def _dialect(body: bytes, path: Path, given: Dialect) -> tuple[Dialect, tuple[Gu
     shown = SHOWN.get(chosen, chosen)
     guesses: tuple[Guess, ...] = ()
     if others:
-        says = (
+        message = (
             f"{path.name} is divided by {shown!r}, though {SHOWN.get(others[0], others[0])!r} would divide it as well"
         )
-        guesses = (Guess(about=f"separator {chosen}", says=says, fix=f'separator="{shown}" says so'),)
+        guesses = (Guess(about=f"separator {chosen}", message=message, fix=f'separator="{shown}" says so'),)
     elif chosen != ",":
-        says = f'the fields of {path.name} are separated by "{shown}"'
-        guesses = (Guess(about=f"separator {chosen}", says=says, fix=f'separator="{shown}" says so'),)
+        message = f'the fields of {path.name} are separated by "{shown}"'
+        guesses = (Guess(about=f"separator {chosen}", message=message, fix=f'separator="{shown}" says so'),)
     return replace(given, separator=chosen), guesses
 
 
@@ -109,8 +109,8 @@ def _decimal(texts: pa.Table, path: Path, found: Dialect, reading: Reading) -> t
         return (replace(found, decimal=reading.like.decimal) if with_comma else found), ()
     if any(spelling.every(each, spelling.NUMBER) and spelling.some(each, "[.]") for each in said.values()):
         return found, ()
-    says = f"numbers of {path.name} have a decimal comma, such as {commas[0]}"
-    guess = Guess(about="decimal ,", says=says, fix='decimal="," says so')
+    message = f"numbers of {path.name} have a decimal comma, such as {commas[0]}"
+    guess = Guess(about="decimal ,", message=message, fix='decimal="," says so')
     return replace(found, decimal=","), (guess,)
 
 

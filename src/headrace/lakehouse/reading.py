@@ -52,18 +52,18 @@ class Guess:
 
     Attributes:
         about: what was decided, and how; the same for two files of a source that are alike in it.
-        says: a sentence without its end, for a person.
+        message: a sentence without its end, for a person.
         fix: what declares it.
         column: the column that was kept as text though its values look like numbers or times; empty for others.
     """
 
     about: str
-    says: str
+    message: str
     fix: str
     column: str = ""
 
     def __str__(self) -> str:
-        return f"{self.says}; {self.fix}."
+        return f"{self.message}; {self.fix}."
 
 
 def kept_as_text(name: str, reason: str, example: str) -> Guess:
@@ -83,7 +83,7 @@ def kept_as_text(name: str, reason: str, example: str) -> Guess:
     elif not reason.startswith("more"):
         to = "float64" if "exponent" in reason else "int64"
         fix += f', schema=hr.Schema({shown}="{to}") reads numbers'
-    return Guess(about=f"text {name}", says=f"{name} is text, for {example!r} has {reason}", fix=fix, column=name)
+    return Guess(about=f"text {name}", message=f"{name} is text, for {example!r} has {reason}", fix=fix, column=name)
 
 
 def unlike(place: str, name: str, to: pa.DataType, text: str) -> DataError:
@@ -97,7 +97,7 @@ def unlike(place: str, name: str, to: pa.DataType, text: str) -> DataError:
 
 def left_out(path: Path) -> Guess:
     """What is told of a file without a line."""
-    return Guess(about=EMPTY, says=f"{path.name} is empty", fix="it is left out")
+    return Guess(about=EMPTY, message=f"{path.name} is empty", fix="it is left out")
 
 
 class EncodingError(DataError):

@@ -125,7 +125,7 @@ def _misspelled(source: Source, file_name: str, guess: Guess, was: pa.DataType, 
     """The refusal of texts that look like numbers or times in a column of such."""
     name = guess.column if guess.column.isidentifier() else "column"
     return DataError(
-        f"{file_name}: column {guess.says}; in {where} it is {type_name(was)}. Nothing was loaded.",
+        f"{file_name}: column {guess.message}; in {where} it is {type_name(was)}. Nothing was loaded.",
         hint=f"If they are {'times' if pa.types.is_timestamp(was) else 'numbers'} whatever their spelling, declare it in source {source.name!r}: "
         f"schema=hr.Schema({name}={type_name(was)!r}). If they are text, give the source a new name, "
         f'with schema=hr.Schema({name}="string").',

@@ -348,7 +348,7 @@ def _evidence(rule: AlertRule, span: Span) -> dict[str, Json]:
     limit = f"{'below' if rule.below is not None else 'above'} {rule.below if rule.below is not None else rule.above:g}"
     told = f"{rule.metric} was {limit} in {len(broken)} of the last {len(span.seen)} judged windows"
     told += "" if unknown else f", in {certain} of them with the whole 95 % interval"
-    return {"metric": rule.metric, "below": rule.below, "above": rule.above, "says": told, "windows": windows}
+    return {"metric": rule.metric, "below": rule.below, "above": rule.above, "reason": told, "windows": windows}
 
 
 def _window(rule: AlertRule, window: Measured) -> dict[str, Json]:

@@ -11,6 +11,8 @@ from headrace.operations.job import RunReport, announce, as_of_text, moment, one
 from headrace.operations.operation import operation
 from headrace.operations.sync import follow, tell_people
 from headrace.pipelines import deploy as pipeline
+from headrace.pipelines import deploy_outline
+from headrace.pipelines.candidate import choose
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from headrace.jobs.run import Run
     from headrace.operations.job import Announcer, Listener
     from headrace.pipelines.deploy import DeploymentResult, Ending
+    from headrace.pipelines.planned_step import PlannedStep
     from headrace.workspace.workspace import Workspace
 
 
@@ -78,12 +81,10 @@ def deploy(
 
 
 @operation("run deploy", of="name", reads=True)
-def plan_deploy(
-    workspace: Workspace, name: str | None = None, *, version: int | None = None
-) -> list[dict[str, object]]:
+def plan_deploy(workspace: Workspace, name: str | None = None, *, version: int | None = None) -> list[PlannedStep]:
     """What a deployment would do, a row a step."""
     deployment = one_deployment(workspace.project, name)
-    return pipeline.outline(
+    return deploy_outline.outline(
         deployment,
         workspace.registry,
         version=version,
@@ -121,7 +122,7 @@ def run_deployment(
 ) -> tuple[Run, DeploymentResult]:
     """The same for whoever has the right to what this is a part of."""
     me = workspace.access.me()
-    pipeline.candidate(workspace.registry, deployment.name, version)  # a version that is not there is no failed run
+    choose(workspace.registry, deployment.name, version)  # a version that is not there is no failed run
     params: dict[str, Json] = {"version": version, "as_of": as_of_text(workspace, as_of)}
     with open_job(workspace, f"deploy {deployment.name}", params, listen) as run:
         delivered = pipeline.deploy(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headrace.core.clock import instant, now
 from headrace.core.errors import DeclarationError, NotFoundError
 from headrace.deployment.declarations import Deployment
 from headrace.jobs.run import StepOutcome
+from headrace.jobs.step_output import StepOutput
 from headrace.lakehouse.declarations import Source, Table
 from headrace.operations import releases
 from headrace.operations.in_use import at_work
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from headrace.jobs.run import Run
     from headrace.workspace.workspace import Workspace
 
-Listener = Callable[[StepOutcome], None]
+Listener = Callable[[StepOutcome[Any]], None]
 Announcer = Callable[["Announcement"], None]
 
 
@@ -52,12 +53,14 @@ class StepReport(Record):
     Attributes:
         name: of the step.
         status: `done`, `failed`, `running` or `interrupted`.
-        output: what it returned; None where it returned nothing, or has not ended.
+        output: what it left in the ledger; None where it has not ended.
+        summary: the same in one line for people.
     """
 
     name: str
     status: str
     output: object
+    summary: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +78,26 @@ class RunReport(Record):
     steps: tuple[StepReport, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunMoment(StepOutput):
+    """The moment of a run that was asked for none.
+
+    Attributes:
+        as_of: the present when the run began, ISO 8601.
+    """
+
+    as_of: str
+
+    def summary(self) -> str:
+        """The moment."""
+        return f"{instant(self.as_of):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def steps(workspace: Workspace, run: str) -> tuple[StepReport, ...]:
     """The steps of a run, in the order in which they were begun."""
     return tuple(
-        StepReport(name=each.name, status=each.status, output=each.output) for each in workspace.ledger.steps(run)
+        StepReport(name=each.name, status=each.status, output=each.output, summary=each.summary)
+        for each in workspace.ledger.steps(run)
     )
 
 
@@ -120,10 +139,8 @@ def moment(run: Run) -> datetime:
     asked = run.params.get("as_of")
     if asked:
         return instant(str(asked))
-    kept = run.step(
-        "moment", {"run": run.id}, lambda _: {"as_of": now().isoformat(), "says": f"{now():%Y-%m-%d %H:%M:%S} UTC"}
-    )
-    return instant(str(kept.output["as_of"]))
+    kept = run.step("moment", {"run": run.id}, lambda _: RunMoment(as_of=now().isoformat()), output=RunMoment)
+    return instant(kept.output.as_of)
 
 
 def one_model(project: Project, name: str | None) -> Model:

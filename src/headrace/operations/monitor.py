@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from headrace.deployment.declarations import Deployment
     from headrace.operations.job import Announcer, Listener
+    from headrace.pipelines.planned_step import PlannedStep
     from headrace.registry.records import Version
     from headrace.workspace.workspace import Workspace
 
@@ -77,7 +78,7 @@ def monitor(
 
 
 @operation("run monitor", of="name", reads=True)
-def plan_monitor(workspace: Workspace, name: str | None = None) -> list[dict[str, object]]:
+def plan_monitor(workspace: Workspace, name: str | None = None) -> list[PlannedStep]:
     """What monitoring would do, a row a step."""
     return pipeline.outline(one_deployment(workspace.project, name))
 

@@ -30,6 +30,7 @@ from headrace.core.errors import DataError, HeadraceError, RefusedError
 from headrace.core.folders import copy_folder
 from headrace.core.text import counted
 from headrace.features.online.sqlite import SqliteStore
+from headrace.jobs.step_output import StepOutput
 from headrace.lakehouse.offline import away
 from headrace.operations.in_use import alone
 from headrace.operations.job import RunReport, announce, begin_job, one_deployment, steps
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from headrace.core.ids import Json
     from headrace.core.processes import Process
     from headrace.features.plan import FeaturePlan
-    from headrace.jobs.run import Run, StepContext
+    from headrace.jobs.run import StepContext
     from headrace.operations.job import Announcer, Listener
     from headrace.workspace.workspace import Workspace
 
@@ -81,6 +82,47 @@ class ParityReport(RunReport):
     instants: int
     mismatches: int
     logged: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnsweredRequests(StepOutput):
+    """Requests whose answers equal the batch scores.
+
+    Attributes:
+        requests: that were sent.
+        instants: moments of decisions among them.
+        mismatches: none, or the step fails.
+        ids: of the requests.
+        rounded: answers that are equal but for the rounding of matrix products.
+    """
+
+    requests: int
+    instants: int
+    mismatches: int
+    ids: Sequence[str]
+    rounded: int
+
+    def summary(self) -> str:
+        """How many, at how many moments."""
+        rounded = f", {self.rounded} but for rounding" if self.rounded else ""
+        return f"{self.requests:,} answers at {self.instants} moments equal the batch scores{rounded}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedRequests(StepOutput):
+    """Requests that are in the inference table.
+
+    Attributes:
+        rows: that were collected.
+        logged: requests that are there, each once.
+    """
+
+    rows: int
+    logged: int
+
+    def summary(self) -> str:
+        """How many."""
+        return f"{counted(self.logged, 'request')} in the inference table, once each"
 
 
 @operation("run parity-check", of="name")
@@ -124,9 +166,8 @@ def check_parity(
         )
         moments: list[Json] = [each.at.isoformat() for each in found]
 
-        def ask(step: StepContext) -> dict[str, Json]:
+        def ask(step: StepContext) -> AnsweredRequests:
             told = _ask_all(workspace, deployment.name, found)
-            rounded = f", {told['rounded']} but for rounding" if told["rounded"] else ""
             for line in told["differ"][:20]:
                 step.log(line)
             if told["differ"]:
@@ -135,40 +176,37 @@ def check_parity(
                     findings=told["differ"],
                     hint="What was served is not what was trained on: compare the online store with the feature tables.",
                 )
-            return {
-                "requests": told["requests"],
-                "instants": len(found),
-                "mismatches": 0,
-                "ids": told["ids"],
-                "rounded": told["rounded"],
-                "says": f"{told['requests']:,} answers at {len(found)} moments equal the batch scores{rounded}",
-            }
+            return AnsweredRequests(
+                requests=told["requests"],
+                instants=len(found),
+                mismatches=0,
+                ids=told["ids"],
+                rounded=told["rounded"],
+            )
 
         key: dict[str, Json] = {"artifact": version.artifact_hash, "moments": moments, "run": run.id}
-        answered = run.step(f"ask version {version.version}", key, ask).output
+        answered = run.step(f"ask version {version.version}", key, ask, output=AnsweredRequests).output
 
-        def collect(_: StepContext) -> dict[str, Json]:
+        def collect(_: StepContext) -> LoggedRequests:
             rows = _collect(workspace, deployment.name)
-            logged = _logged(workspace, deployment.name, answered["ids"])  # pyright: ignore[reportArgumentType]
-            if logged != answered["requests"]:
-                raise DataError(
-                    f"{logged} of {answered['requests']} answered requests are in the inference table once."
-                )
-            return {
-                "rows": rows,
-                "logged": logged,
-                "says": f"{counted(logged, 'request')} in the inference table, once each",
-            }
+            logged = _logged(workspace, deployment.name, answered.ids)
+            if logged != answered.requests:
+                raise DataError(f"{logged} of {answered.requests} answered requests are in the inference table once.")
+            return LoggedRequests(rows=rows, logged=logged)
 
-        result: dict[str, Json] = {name: answered[name] for name in ("requests", "instants", "mismatches")}
         logged = 0
         if deployment.serve is None or deployment.serve.log != "none":
-            logged = run.step("collect the log", {**key, "requests": answered["requests"]}, collect).output["logged"]
-    return _report(workspace, run, {**result, "logged": logged})
-
-
-def _report(workspace: Workspace, run: Run, result: Mapping[str, Any]) -> ParityReport:
-    return ParityReport(run=run.id, env=workspace.environment.name, steps=steps(workspace, run.id), **result)
+            key = {**key, "requests": answered.requests}
+            logged = run.step("collect the log", key, collect, output=LoggedRequests).output.logged
+    return ParityReport(
+        run=run.id,
+        env=workspace.environment.name,
+        steps=steps(workspace, run.id),
+        requests=answered.requests,
+        instants=answered.instants,
+        mismatches=answered.mismatches,
+        logged=logged,
+    )
 
 
 def _decisions(

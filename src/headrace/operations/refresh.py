@@ -10,6 +10,7 @@ from headrace.pipelines import refresh as pipeline
 
 if TYPE_CHECKING:
     from headrace.operations.job import Announcer, Listener, RunReport
+    from headrace.pipelines.planned_step import PlannedStep
     from headrace.workspace.workspace import Workspace
 
 
@@ -30,6 +31,6 @@ def refresh(workspace: Workspace, *, listen: Listener | None = None, begin: Anno
 
 
 @operation("run refresh", reads=True)
-def plan_refresh(workspace: Workspace) -> list[dict[str, object]]:
+def plan_refresh(workspace: Workspace) -> list[PlannedStep]:
     """What a refresh would do, a row a table."""
     return pipeline.outline(workspace.project, workspace.lakehouse)

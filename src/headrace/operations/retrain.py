@@ -16,6 +16,7 @@ from headrace.operations.operation import operation
 from headrace.operations.record import Record
 from headrace.operations.train import run_training
 from headrace.pipelines import retrain as pipeline
+from headrace.pipelines.outputs.train import RegisteredVersion
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -85,7 +86,7 @@ def retrain(
 
         def train(params: Params | None, alert: int | None) -> int:
             trained = run_training(workspace, model.name, as_of=at, params=params, alert=alert, listen=listen)
-            return trained.outputs(prefix="register")[0]["version"]
+            return trained.outputs(RegisteredVersion, prefix="register")[0].version
 
         def deploy(version: int) -> DeploymentResult:
             deployed, result = run_deployment(workspace, deployment, version=version, as_of=at, listen=listen)

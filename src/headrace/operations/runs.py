@@ -82,14 +82,14 @@ class StepSummary(Record):
         step: its name.
         status: `running`, `done`, `unchanged`, `failed` or `interrupted`.
         seconds: from its start to its end; None while it runs.
-        says: its result in words, or its error; None where there is neither.
+        summary: its result in one line, or its error; None where there is neither.
         output: what it returned; None where it returned nothing.
     """
 
     step: str
     status: StepStatus
     seconds: float | None
-    says: str | None
+    summary: str | None
     output: Mapping[str, Json] | None
 
 
@@ -216,11 +216,10 @@ def _summary(run: RunRecord) -> RunSummary:
 
 
 def _step(step: StepRecord) -> StepSummary:
-    says = (step.output or {}).get("says") or step.error
     return StepSummary(
         step=step.name,
         status=step.status,
         seconds=(step.ended - step.started).total_seconds() if step.ended else None,
-        says=None if says is None else str(says),
+        summary=step.summary or step.error,
         output=step.output,
     )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from headrace.inference.declarations import Into
     from headrace.inference.progress import Progress
     from headrace.operations.job import Announcer, Listener
+    from headrace.pipelines.planned_step import PlannedStep
     from headrace.workspace.workspace import Workspace
 
 
@@ -133,7 +134,7 @@ def score(
 
 
 @operation("run score", of="name", reads=True)
-def plan_score(workspace: Workspace, name: str | None = None) -> list[dict[str, object]]:
+def plan_score(workspace: Workspace, name: str | None = None) -> list[PlannedStep]:
     """What a scoring would do, a row a step."""
     return pipeline.outline(one_deployment(workspace.project, name))
 

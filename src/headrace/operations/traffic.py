@@ -187,7 +187,7 @@ class RatioReport(Record):
         evidence: against a division by chance.
         needed: evidence with which chance is ruled out.
         off: whether it is.
-        says: one sentence for a person.
+        explanation: one sentence for a person.
     """
 
     split: str
@@ -196,7 +196,7 @@ class RatioReport(Record):
     evidence: float
     needed: float
     off: bool
-    says: str
+    explanation: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -481,5 +481,5 @@ def _ratio(ratio: Ratio) -> RatioReport:
         evidence=ratio.evidence,
         needed=ratio.needed,
         off=ratio.is_off,
-        says=ratio.says,
+        explanation=ratio.explanation,
     )

@@ -10,6 +10,7 @@ from headrace.operations.job import RunReport, announce, as_of_text, moment, one
 from headrace.operations.left_running import close_left_running
 from headrace.operations.operation import operation
 from headrace.pipelines import train as pipeline
+from headrace.pipelines.outputs.train import RegisteredVersion, TrainingSetTable
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from headrace.core.ids import Json
     from headrace.jobs.run import Run
     from headrace.operations.job import Announcer, Listener
+    from headrace.pipelines.planned_step import PlannedStep
     from headrace.training.declarations import Params
     from headrace.workspace.workspace import Workspace
 
@@ -68,15 +70,15 @@ def train(
         env=workspace.environment.name,
         steps=steps(workspace, run.id),
         model=model.name,
-        version=run.outputs(prefix="register")[0]["version"],
-        hidden=sum(each["counts"]["after"] for each in run.outputs(prefix="training set")),
+        version=run.outputs(RegisteredVersion, prefix="register")[0].version,
+        hidden=sum(each.counts["after"] for each in run.outputs(TrainingSetTable, prefix="training set")),
         as_of=workspace.project.as_of,
         deployed=any(each.name == model.name for each in workspace.project.all(Deployment)),
     )
 
 
 @operation("run train", of="name", reads=True)
-def plan_train(workspace: Workspace, name: str | None = None) -> list[dict[str, object]]:
+def plan_train(workspace: Workspace, name: str | None = None) -> list[PlannedStep]:
     """What a training would do, a row a step."""
     return pipeline.outline(one_model(workspace.project, name))
 

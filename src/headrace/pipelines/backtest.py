@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headrace.core.clock import months
 from headrace.features.plan import on_demand_functions
 from headrace.features.rows import full_rows
 from headrace.lakehouse.writes import Upsert
 from headrace.pipelines.model_inputs import feature_plan, tables
+from headrace.pipelines.outputs.backtest import BacktestedMonth
 from headrace.training.backtest import Backtest
 from headrace.training.labels import LabelTable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from headrace.core.ids import Json
@@ -51,7 +53,7 @@ def backtest(
     since: datetime,
     until: datetime,
     as_of: datetime,
-) -> dict[str, dict[str, float | None]]:
+) -> dict[str, Mapping[str, float | None]]:
     """Retrains for each month between two moments; gives month → metrics, which are in `metrics.backtests` too."""
     rows = _Rows(project, lakehouse, model, until)
     basis: dict[str, Json] = {
@@ -61,21 +63,17 @@ def backtest(
         "as_of": as_of.isoformat(),
         "metrics": list(model.metrics),
     }
-    found: dict[str, dict[str, float | None]] = {}
+    found: dict[str, Mapping[str, float | None]] = {}
     for start, end in months(since, until):
 
-        def do(step: StepContext, start: datetime = start, end: datetime = end) -> dict[str, Any]:
+        def do(step: StepContext, start: datetime = start, end: datetime = end) -> BacktestedMonth:
             tested = rows.made.window(params, since=start, until=end, as_of=as_of)
             _keep(lakehouse, model.name, start, end, tested.metrics, tested.labelled, id=step.key)
-            main = tested.metrics[model.metrics[0]]
-            told = "no value" if main is None else f"{main:.4f}"
-            return {
-                "metrics": tested.metrics,
-                "says": f"{model.metrics[0]} {told}, fitted on {tested.fitted:,} decisions",
-            }
+            return BacktestedMonth(metrics=tested.metrics, metric=model.metrics[0], fitted=tested.fitted)
 
         key = {**basis, "from": start.isoformat(), "to": end.isoformat()}
-        found[f"{start:%Y-%m}"] = run.step(f"retrained {start:%Y-%m}", key, do).output["metrics"]  # pyright: ignore[reportArgumentType]
+        month = f"{start:%Y-%m}"
+        found[month] = run.step(f"retrained {month}", key, do, output=BacktestedMonth).output.metrics
     return found
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headrace.core.errors import NotFoundError
-from headrace.core.text import counted
 from headrace.inference import external_logs
 from headrace.inference.ingest import LogContent, ingest, survey
+from headrace.pipelines.outputs.log import CollectedLog, ImportedRecords
 from headrace.scoring.columns import log_table
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from headrace.jobs.run import Run, StepContext
     from headrace.lakehouse.lakehouse import Lakehouse
-
-Output = dict[str, Any]
 
 
 def collect_log(lakehouse: Lakehouse, run: Run, model: str, spool: Path) -> None:
@@ -60,31 +58,22 @@ def _collect(
     step: str,
     tell: Callable[[Path, LogContent], None] | None = None,
 ) -> None:
-    def do(context: StepContext) -> Output:
+    def do(context: StepContext) -> CollectedLog:
         if tell is not None:
             tell(spool, survey(spool))
         done = ingest(lakehouse, spool, log_table(model))
         if done.bad:
             context.log(f"{done.bad} records could not be read; they are kept as .bad files in {spool}")
-        said = counted(done.rows, "answer")
-        if done.requests_counted:
-            said += f", {counted(done.requests_counted, 'request')} counted"
-        return {
-            "rows": done.rows,
-            "segments": done.segments,
-            "requests_counted": done.requests_counted,
-            "says": said,
-        }
+        return CollectedLog(rows=done.rows, segments=done.segments, requests_counted=done.requests_counted)
 
-    run.step(step, {"run": run.id}, do)
+    run.step(step, {"run": run.id}, do, output=CollectedLog)
 
 
 def _import(
     lakehouse: Lakehouse, run: Run, model: str, file: Path, *, tell: Callable[[Path, LogContent], None]
 ) -> None:
-    def do(_: StepContext) -> Output:
+    def do(_: StepContext) -> ImportedRecords:
         tell(file, external_logs.survey(file, model=model))
-        rows = external_logs.take_in(lakehouse, file, log_table(model), model=model)
-        return {"rows": rows, "says": counted(rows, "answer") if rows else "there already"}
+        return ImportedRecords(rows=external_logs.take_in(lakehouse, file, log_table(model), model=model))
 
-    run.step(f"import {file}", {"run": run.id}, do)
+    run.step(f"import {file}", {"run": run.id}, do, output=ImportedRecords)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 from headrace.core.clock import instant
 from headrace.core.events import publish
 from headrace.core.failpoints import reach
-from headrace.core.text import counted
 from headrace.deployment.serving_bundle import plan_of
 from headrace.lakehouse.identifiers import column, quoted
 from headrace.monitoring import binning, columns, drift, histograms, metric_tables, quality, skew, windows
 from headrace.monitoring.alerts import Measured
 from headrace.monitoring.declarations import Monitor
 from headrace.pipelines.log import collect_log
+from headrace.pipelines.outputs.monitor import Baseline, CheckedSkew, JudgedRules, WindowDrift
+from headrace.pipelines.planned_step import PlannedStep
 from headrace.pipelines.score import measure
 from headrace.scoring.columns import log_table
 from headrace.training.training_set import PART
@@ -40,22 +41,21 @@ if TYPE_CHECKING:
     from headrace.monitoring.histograms import Histograms
     from headrace.registry.records import Version
 
-Output = dict[str, Any]
 BASELINE = "BASELINE"
 FORMATS = {"1h": "%Y-%m-%d %H:00", "1d": "%Y-%m-%d", "1w": "%Y-%m-%d", "1mo": "%Y-%m"}
 
 
-def outline(deployment: Deployment) -> list[dict[str, object]]:
+def outline(deployment: Deployment) -> list[PlannedStep]:
     """What monitoring does, for a dry run."""
     into, model = deployment.score.table, deployment.model
     monitor = deployment.monitor or Monitor()
     return [
-        {"step": "log", "reads": "the spool of the servers", "writes": log_table(model.name)},
-        {"step": "skew", "reads": f"{log_table(model.name)}, feature tables", "writes": skew.TABLE},
-        {"step": "baseline", "reads": training_table(model), "writes": f"{into}_profile_metrics, …_histograms"},
-        {"step": f"window of {monitor.window}", "reads": into, "writes": f"{into}_profile_metrics, …_drift_metrics"},
-        {"step": "quality", "reads": f"{into}, {model.task.label.table.name}", "writes": quality.TABLE},
-        {"step": "alerts", "reads": ", ".join(rule.name for rule in monitor.alerts), "writes": "alerts"},
+        PlannedStep(step="log", reads="the spool of the servers", writes=log_table(model.name)),
+        PlannedStep(step="skew", reads=f"{log_table(model.name)}, feature tables", writes=skew.TABLE),
+        PlannedStep(step="baseline", reads=training_table(model), writes=f"{into}_profile_metrics, …_histograms"),
+        PlannedStep(step=f"window of {monitor.window}", reads=into, writes=f"{into}_profile_metrics, …_drift_metrics"),
+        PlannedStep(step="quality", reads=f"{into}, {model.task.label.table.name}", writes=quality.TABLE),
+        PlannedStep(step="alerts", reads=", ".join(rule.name for rule in monitor.alerts), writes="alerts"),
     ]
 
 
@@ -109,7 +109,7 @@ def check_skew(lakehouse: Lakehouse, state: State, run: Run, version: Version, h
         return
     plan, serve = known
 
-    def do(step: StepContext) -> Output:
+    def do(step: StepContext) -> CheckedSkew:
         before = skew.last(lakehouse, version.model, version.version)
         found = skew.check(
             lakehouse,
@@ -120,7 +120,7 @@ def check_skew(lakehouse: Lakehouse, state: State, run: Run, version: Version, h
             hidden=serve.redact,
         )
         if found is None:
-            return {"rows": 0, "skewed": [], "says": "no new answers by key"}
+            return CheckedSkew(rows=0, features=0, skewed=(), behind=0, unknown=0)
         for each in found.skewed:
             step.log(
                 f"{each.name} of {each.table}: {each.skewed} of {each.rows} served otherwise, as in {each.example}"
@@ -129,18 +129,16 @@ def check_skew(lakehouse: Lakehouse, state: State, run: Run, version: Version, h
             _tell_skew(state, version, found)
             reach("skew.reported")
         skew.keep(lakehouse, version.model, version.version, found, id=step.key)
-        behind = max((each.behind for each in found.features), default=0)
-        unknown = max((each.unknown for each in found.features), default=0)
-        told = f"{len(found.skewed)} of {counted(len(found.features), 'feature')} skewed in {counted(found.rows, 'answer')}"
-        return {
-            "rows": found.rows,
-            "skewed": [each.name for each in found.skewed],
-            "behind": behind,
-            "unknown": unknown,
-            "says": f"{told}, {behind} behind" if behind else told,
-        }
+        return CheckedSkew(
+            rows=found.rows,
+            features=len(found.features),
+            skewed=[each.name for each in found.skewed],
+            behind=max((each.behind for each in found.features), default=0),
+            unknown=max((each.unknown for each in found.features), default=0),
+        )
 
-    run.step(f"skew of version {version.version}", {"log": lakehouse.snapshot(log).content, "run": run.id}, do)
+    key: dict[str, Json] = {"log": lakehouse.snapshot(log).content, "run": run.id}
+    run.step(f"skew of version {version.version}", key, do, output=CheckedSkew)
 
 
 def _tell_skew(state: State, version: Version, found: skew.Skew) -> None:
@@ -218,16 +216,17 @@ class VersionMonitoring:
     def baseline(self, first: datetime) -> dict[str, Grid]:
         """Bins over the reference, kept in the ledger: features of the fitting rows, predictions of the first window."""
 
-        def do(step: StepContext) -> Output:
+        def do(step: StepContext) -> Baseline:
             grids = self._grids(first)
             kept = self._kept_reference(grids)
             metric_tables.keep(
                 self.lakehouse, replace(self.about, log_type=BASELINE), None, None, kept, [], id=step.key
             )
-            return {
-                "grids": {name: each.to_json() for name, each in grids.items()},
-                "says": f"{counted(len(self.inputs), 'feature')}, {counted(len(self.outputs), 'output')}",
-            }
+            return Baseline(
+                grids={name: each.to_json() for name, each in grids.items()},
+                features=len(self.inputs),
+                outputs=len(self.outputs),
+            )
 
         key: dict[str, Json] = {
             "artifact": self.version.artifact_hash,
@@ -235,14 +234,14 @@ class VersionMonitoring:
             "window": self.declared.window,
             "slices": list(self.declared.slices),
         }
-        made = self.run.step(f"baseline of {self._name}", key, do).output["grids"]
-        return {name: binning.from_json(each) for name, each in cast("dict[str, dict[str, Any]]", made).items()}
+        made = self.run.step(f"baseline of {self._name}", key, do, output=Baseline).output
+        return {name: binning.from_json(each) for name, each in made.grids.items()}
 
     def window(self, start: datetime, mark: str, grids: Mapping[str, Grid]) -> None:
         """One window."""
         end = windows.end_of(start, self.declared.window)
 
-        def do(step: StepContext) -> Output:
+        def do(step: StepContext) -> WindowDrift:
             reference, current = self._kept_reference(grids), self._kept_window(grids, start)
             drifts = drift.compare(reference, current)
             beside: list[tuple[str, datetime | None, datetime | None, list[drift.Drift]]] = [
@@ -258,14 +257,9 @@ class VersionMonitoring:
             for each in judged:
                 if each.reasons and each.verdict != "not judged":
                     step.log(f"{each.verdict}: {each.drift.column}: {'; '.join(each.reasons)}")
-            loud = [each for each in judged if each.verdict in ("warn", "alert")]
-            worst = f"{loud[0].drift.column}: {loud[0].reasons[0]}" if loud else "no drift"
-            return {
-                "start": start.isoformat(),
-                "end": end.isoformat(),
-                "columns": [each.to_json() for each in judged],
-                "says": f"{len(loud)} of {len(judged)} drifted, most {worst}" if loud else worst,
-            }
+            return WindowDrift(
+                start=start.isoformat(), end=end.isoformat(), columns=[each.to_json() for each in judged]
+            )
 
         key: dict[str, Json] = {
             "artifact": self.version.artifact_hash,
@@ -275,7 +269,7 @@ class VersionMonitoring:
             "min_rows": self.declared.min_rows,
             "slices": list(self.declared.slices),
         }
-        self.run.step(f"window {self._when(start)} of {self._name}", key, do)
+        self.run.step(f"window {self._when(start)} of {self._name}", key, do, output=WindowDrift)
 
     def measure(self) -> None:
         """Realised quality of the windows whose predictions or labels are new."""
@@ -284,7 +278,7 @@ class VersionMonitoring:
     def judge(self, alerts: Alerts) -> list[Alert]:
         """The rules, on all windows so far."""
 
-        def do(step: StepContext) -> Output:
+        def do(step: StepContext) -> JudgedRules:
             found: list[Alert] = []
             for rule in self.declared.alerts:
                 measured = self._measured(rule)
@@ -293,16 +287,15 @@ class VersionMonitoring:
                 )
             for alert in found:
                 step.log(f"alert {alert.id}: {alert.rule}, since the window of {alert.window:%Y-%m-%d}")
-            told = ", ".join(f"{alert.rule} is broken" for alert in found)
-            return {
-                "alerts": [alert.id for alert in found],
-                "says": told or f"{counted(len(self.declared.alerts), 'rule')}, none broken",
-            }
+            return JudgedRules(
+                alerts=[alert.id for alert in found],
+                broken=[alert.rule for alert in found],
+                rules=len(self.declared.alerts),
+            )
 
-        output = self.run.step(
-            f"alerts of {self._name}", {"run": self.run.id, "version": self.version.version}, do
-        ).output
-        return [alerts.get(number) for number in cast("list[int]", output["alerts"])]
+        key: dict[str, Json] = {"run": self.run.id, "version": self.version.version}
+        judged = self.run.step(f"alerts of {self._name}", key, do, output=JudgedRules).output
+        return [alerts.get(number) for number in judged.alerts]
 
     def _measured(self, rule: AlertRule) -> list[Measured]:
         """What a rule looks at, a window each."""
@@ -315,13 +308,13 @@ class VersionMonitoring:
     def _drifted(self, metric: str) -> list[Measured]:
         """`psi` or `null_share` of the worst judged column of each window."""
         found: list[Measured] = []
-        for step in self.run.outputs(prefix="window ", suffix=f" of {self._name}"):
-            columns = [each for each in step["columns"] if each["verdict"] != "not judged"]
+        for step in self.run.outputs(WindowDrift, prefix="window ", suffix=f" of {self._name}"):
+            columns = [each for each in step.columns if each["verdict"] != "not judged"]
             worst = max(columns, key=lambda each: each[metric], default=None)
             found.append(
                 Measured(
-                    start=instant(step["start"]),
-                    end=instant(step["end"]),
+                    start=instant(step.start),
+                    end=instant(step.end),
                     value=worst[metric] if worst else None,
                     judged=worst is not None,
                     explanation=f"{worst['column']}: {'; '.join(worst['reasons'])}" if worst else "",

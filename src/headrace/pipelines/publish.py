@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from headrace.features.declarations import FeatureTable
 from headrace.features.keys import microseconds
 from headrace.features.online.publish import publish as publish_table
+from headrace.pipelines.outputs.publish import PublishedTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from headrace.core.ids import Json
     from headrace.environments.project import Project
     from headrace.features.online.base import OnlineStore
     from headrace.jobs.run import Run, StepContext
@@ -28,15 +28,14 @@ def publish(lakehouse: Lakehouse, store: OnlineStore, run: Run, tables: Sequence
     """The latest row of each key that had become available at `as_of`, a step a table."""
     for table in tables:
 
-        def do(_: StepContext, table: str = table) -> dict[str, Json]:
+        def do(_: StepContext, table: str = table) -> PublishedTable:
             done = publish_table(lakehouse, table, store, as_of=as_of)
-            stands = f", {done.as_of:%Y-%m-%d %H:%M} stands there" if done.mode == "nothing" else ""
-            return {"table": table, "rows": done.rows, "says": f"{done.rows:,} rows ({done.mode}{stands})"}
+            return PublishedTable(table=table, rows=done.rows, mode=done.mode, as_of=done.as_of.isoformat())
 
-        def stands(_: dict[str, Json], table: str = table) -> bool:
+        def stands(_: PublishedTable, table: str = table) -> bool:
             there = store.table(table)
             return there is not None and there.as_of >= microseconds(as_of)
 
         snapshot = lakehouse.snapshot(table)
         key = {"table": table, "data": snapshot.content, "as_of": as_of.isoformat()}
-        run.step(f"publish {table}", key, do, holds=stands)
+        run.step(f"publish {table}", key, do, output=PublishedTable, holds=stands)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headrace.core.clock import now
-from headrace.core.text import counted
 from headrace.features.declarations import FeatureTable
 from headrace.lakehouse import graph, source
 from headrace.lakehouse.declarations import Source, Table
 from headrace.lakehouse.materialize import materialize
+from headrace.pipelines.outputs.refresh import BuiltTable, LoadedSource
+from headrace.pipelines.planned_step import PlannedStep
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from headrace.core.ids import Json
     from headrace.environments.project import Project
     from headrace.jobs.run import Run, StepContext
     from headrace.lakehouse.lakehouse import Lakehouse
@@ -28,14 +28,14 @@ def plan(project: Project, lakehouse: Lakehouse) -> list[Source | Table]:
     return [each for each in declared if isinstance(each, Source) or each.sql is not None]
 
 
-def outline(project: Project, lakehouse: Lakehouse) -> list[dict[str, object]]:
+def outline(project: Project, lakehouse: Lakehouse) -> list[PlannedStep]:
     """What a refresh does, for a dry run."""
     declared = plan(project, lakehouse)
     known = {*(name.name for name in lakehouse.names()), *(each.name for each in declared)}
     return [
-        {"step": f"load {each.name}", "reads": ", ".join(each.patterns) or "a function", "writes": each.name}
+        PlannedStep(step=f"load {each.name}", reads=", ".join(each.patterns) or "a function", writes=each.name)
         if isinstance(each, Source)
-        else {"step": f"build {each.name}", "reads": ", ".join(graph.inputs(each, known)), "writes": each.name}
+        else PlannedStep(step=f"build {each.name}", reads=", ".join(graph.inputs(each, known)), writes=each.name)
         for each in declared
     ]
 
@@ -60,28 +60,28 @@ def refresh(project: Project, lakehouse: Lakehouse, run: Run, *, folder: Path) -
 def load(lakehouse: Lakehouse, declared: Source, run: Run, folder: Path) -> None:
     """One source: new files once, or what its function yields. What is new is told by the load itself, so it always runs."""
 
-    def do(step: StepContext) -> dict[str, Json]:
+    def do(step: StepContext) -> LoadedSource:
         loaded = source.load(lakehouse, declared, folder)
         for note in loaded.notes:
             step.log(note)
-        files = f", {loaded.files_new} of {loaded.files_new + loaded.files_known} files new" if declared.files else ""
-        return {
-            "table": declared.name,
-            "version": loaded.version,
-            "rows": loaded.rows,
-            "notes": list(loaded.notes),
-            "widened": list(loaded.widened),
-            "says": "; ".join([f"{loaded.rows:,} new rows{files}", *loaded.widened]),
-        }
+        return LoadedSource(
+            table=declared.name,
+            version=loaded.version,
+            rows=loaded.rows,
+            files_new=loaded.files_new if declared.files else None,
+            files_known=loaded.files_known if declared.files else None,
+            notes=loaded.notes,
+            widened=loaded.widened,
+        )
 
-    run.step(f"load {declared.name}", {"run": run.id}, do)
+    run.step(f"load {declared.name}", {"run": run.id}, do, output=LoadedSource)
 
 
 def build(lakehouse: Lakehouse, declared: Table, query: Query, run: Run) -> None:
     """One table, from the versions that its inputs have now."""
     inputs = {name: lakehouse.snapshot(name) for name in query.inputs}
 
-    def do(step: StepContext) -> dict[str, Json]:
+    def do(step: StepContext) -> BuiltTable:
         made = materialize(
             lakehouse,
             declared,
@@ -93,16 +93,16 @@ def build(lakehouse: Lakehouse, declared: Table, query: Query, run: Run) -> None
         for action, reasons in counts.items():
             for reason, rows in reasons.items():
                 step.log(f"{action} {rows:,} rows: {reason}")
-        said = [f"{sum(reasons.values()):,} {action}" for action, reasons in counts.items() if reasons]
-        return {
-            "table": declared.name,
-            "version": made.version,
-            "rows": made.rows,
-            **{action: dict(reasons) for action, reasons in counts.items()},
-            "widened": list(made.widened),
-            "id": lakehouse.snapshot(declared.name).id,
-            "says": ", ".join([counted(made.rows, "row"), *said, *made.widened]),
-        }
+        return BuiltTable(
+            table=declared.name,
+            version=made.version,
+            id=lakehouse.snapshot(declared.name).id,
+            rows=made.rows,
+            quarantined=made.quarantined,
+            repaired=made.repaired,
+            warned=made.warned,
+            widened=made.widened,
+        )
 
     key = {
         "table": repr(declared.identity),
@@ -111,16 +111,15 @@ def build(lakehouse: Lakehouse, declared: Table, query: Query, run: Run) -> None
         "expect": repr(declared.expect),
         "inputs": {name: snapshot.content for name, snapshot in inputs.items()},
     }
-    run.step(f"build {declared.name}", key, do, holds=lambda was: _stands(lakehouse, was))
+    run.step(f"build {declared.name}", key, do, output=BuiltTable, holds=lambda was: _stands(lakehouse, was))
 
 
-def _stands(lakehouse: Lakehouse, was: dict[str, Json]) -> bool:
+def _stands(lakehouse: Lakehouse, was: BuiltTable) -> bool:
     """Whether what a step wrote is still what is there: nobody restored, rewrote or removed the table since.
 
     A table that was dropped and made anew counts its versions from the beginning, so its own id is asked for too.
     """
-    table = str(was["table"])
-    if not lakehouse.exists(table, own=True):
+    if not lakehouse.exists(was.table, own=True):
         return False
-    there = lakehouse.snapshot(table)
-    return (there.id, there.data_version) == (was["id"], was["version"])
+    there = lakehouse.snapshot(was.table)
+    return (there.id, there.data_version) == (was.id, was.version)

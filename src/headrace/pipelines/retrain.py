@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
 from headrace.deployment.retraining import RetrainDecision
-from headrace.pipelines.deploy import DeploymentResult
+from headrace.pipelines.deploy import DeploymentResult, Ending
+from headrace.pipelines.outputs.retrain import DeployedVersion, RetrainGuards, TrainedVersion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ def retrain(
     params: Callable[[], Params | None],
     train: Callable[[Params | None, int | None], int],
     deploy: Callable[[int], DeploymentResult],
-    listen: Callable[[StepOutcome], None] | None,
+    listen: Callable[[StepOutcome[Any]], None] | None,
 ) -> tuple[RetrainDecision, DeploymentResult | None]:
     """Trains again when the guards allow it, then brings the version through its gates.
 
@@ -40,40 +41,31 @@ def retrain(
     """
     key: dict[str, Json] = {"run": run.id}
 
-    def guard(step: StepContext) -> dict[str, Json]:
+    def guard(step: StepContext) -> RetrainGuards:
         decision = decide()
         for line in decision.against:
             step.log(line)
-        known = params()
-        return {
-            "because": decision.because,
-            "against": list(decision.against),
-            "alert": decision.alert,
-            "params": None if known is None else dict(known),
-            "says": decision.because if decision.allowed else "; ".join(decision.against) or "nothing asks for it",
-        }
+        return RetrainGuards(because=decision.because, against=decision.against, alert=decision.alert, params=params())
 
-    def again(_: StepContext) -> dict[str, Json]:
-        number = train(guards["params"], guards["alert"])
-        return {"version": number, "says": f"version {number}"}
+    def again(_: StepContext) -> TrainedVersion:
+        return TrainedVersion(version=train(guards.params, guards.alert))
 
-    def bring(_: StepContext) -> dict[str, Json]:
-        result = deploy(trained["version"])
-        return {**asdict(result), "says": f"version {result.version}: {result.ending}"}
+    def bring(_: StepContext) -> DeployedVersion:
+        return DeployedVersion(**asdict(deploy(trained.version)))
 
-    outcome = run.step("guards", key, guard)
-    guards = cast("dict[str, Any]", outcome.output)
+    outcome = run.step("guards", key, guard, output=RetrainGuards)
+    guards = outcome.output
     if listen:
         listen(outcome)
-    decision = RetrainDecision(because=guards["because"], against=tuple(guards["against"]), alert=guards["alert"])
+    decision = RetrainDecision(because=guards.because, against=tuple(guards.against), alert=guards.alert)
     if not decision.allowed:
         return decision, None
-    trained = cast("dict[str, Any]", run.step("train", key, again).output)
-    came = cast("dict[str, Any]", run.step("deploy", key, bring).output)
+    trained = run.step("train", key, again, output=TrainedVersion).output
+    came = run.step("deploy", key, bring, output=DeployedVersion).output
     return decision, DeploymentResult(
-        version=came["version"],
-        ending=came["ending"],
-        request=came["request"],
-        missing=tuple(came["missing"]),
-        findings=tuple(came["findings"]),
+        version=came.version,
+        ending=cast("Ending", came.ending),
+        request=came.request,
+        missing=tuple(came.missing),
+        findings=tuple(came.findings),
     )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 from headrace.core.clock import instant
 from headrace.core.errors import NotFoundError, RefusedError
-from headrace.core.text import counted
 from headrace.inference import batch, input_rows, partitions
 from headrace.inference.destinations.opening import destination
 from headrace.inference.engines.local import Local
@@ -17,6 +16,8 @@ from headrace.inference.production_intervals import ProductionInterval, in_produ
 from headrace.inference.progress import Meter
 from headrace.monitoring import quality
 from headrace.monitoring.declarations import Monitor
+from headrace.pipelines.outputs.score import DecisionsWithoutVersion, MeasuredQuality, NothingToScore, ScoredPartition
+from headrace.pipelines.planned_step import PlannedStep
 from headrace.scoring.columns import check_predictions
 from headrace.scoring.version import load
 
@@ -94,26 +95,18 @@ class Work:
     partitions: tuple[Partition, ...]
 
 
-def outline(deployment: Deployment) -> list[dict[str, object]]:
+def outline(deployment: Deployment) -> list[PlannedStep]:
     """What a scoring run does, for a dry run."""
     model, score = deployment.model, deployment.score
+    read = f"{score.table}, {model.task.label.table.name}" if score.tables else ""
+    measured = PlannedStep(step="quality", reads=read, writes=quality.TABLE)
     return [
-        {
-            "step": f"score <{ {'1mo': 'month', '1d': 'day', '1h': 'hour'}[score.partition] }>",
-            "reads": f"{model.spine.table.name} and the model's feature tables",
-            "writes": ", ".join(map(str, score.destinations)),
-        },
-        *(
-            []
-            if deployment.monitor or not score.tables
-            else [
-                {
-                    "step": "quality",
-                    "reads": f"{score.table}, {model.task.label.table.name}",
-                    "writes": quality.TABLE,
-                }
-            ]
+        PlannedStep(
+            step=f"score <{ {'1mo': 'month', '1d': 'day', '1h': 'hour'}[score.partition] }>",
+            reads=f"{model.spine.table.name} and the model's feature tables",
+            writes=", ".join(map(str, score.destinations)),
         ),
+        *([] if deployment.monitor or not score.tables else [measured]),
     ]
 
 
@@ -134,9 +127,14 @@ def score(
         planner = _Planner(lakehouse, tracking, registry, deployment, asked, environment.sample, as_of, held)
         works = planner.works()
         if planner.left_out:
-            run.step("decisions without a version", {"run": run.id}, lambda _: planner.told())
+            run.step(
+                "decisions without a version",
+                {"run": run.id},
+                lambda _: planner.skipped(),
+                output=DecisionsWithoutVersion,
+            )
         elif not any(work.partitions for work in works):
-            run.step("score", {"run": run.id}, lambda _: {"rows": 0, "says": planner.nothing()})
+            run.step("score", {"run": run.id}, lambda _: planner.nothing(), output=NothingToScore)
         meter = Meter(sum(each.rows for work in works for each in work.partitions), progress)
         declared = asked.into or deployment.score.destinations
         into = [destination(each, lakehouse, environment) for each in declared]
@@ -165,7 +163,7 @@ def _step(
     meter: Meter,
     sample: float,
 ) -> None:
-    def do(step: StepContext) -> dict[str, Json]:
+    def do(step: StepContext) -> ScoredPartition:
         began = logged = time.monotonic()
 
         def scored(rows: int) -> None:
@@ -189,16 +187,15 @@ def _step(
             scored=scored,
         )
         speed = rows / max(time.monotonic() - began, 1e-3)
-        return {
-            "table": into[0].name,
-            "version": next((each.version for each in written if each.version is not None), None),
-            "rows": rows,
-            "identity": [each.identity() for each in into],
-            "written": [each.rows for each in written],
-            "rows_per_second": round(speed),
-            "says": f"{counted(rows, 'decision')}, {speed:,.0f} a second",
-            "notes": list(work.rows.notes),
-        }
+        return ScoredPartition(
+            table=into[0].name,
+            version=next((each.version for each in written if each.version is not None), None),
+            rows=rows,
+            identity=[each.identity() for each in into],
+            written=[each.rows for each in written],
+            rows_per_second=round(speed),
+            notes=work.rows.notes,
+        )
 
     outcome = run.step(
         f"score {partition.name} by version {work.version.version}",
@@ -210,7 +207,8 @@ def _step(
             "part": list(partition.part),
         },
         do,
-        holds=lambda was: was["rows"] == 0 or was["identity"] == [each.identity() for each in into],
+        output=ScoredPartition,
+        holds=lambda was: was.rows == 0 or was.identity == [each.identity() for each in into],
     )
     if outcome.state == "unchanged":
         meter.skip(partition.rows)
@@ -269,16 +267,14 @@ class _Planner:
                 found.append(self._cut(works[stretch.version], stretch.since, stretch.until))
         return found
 
-    def told(self) -> dict[str, Json]:
-        """Of decisions that no version is there for."""
-        said = f"{counted(self.left_out, 'decision')} left out: nothing was in Production then"
-        return {"left_out": self.left_out, "says": said}
+    def skipped(self) -> DecisionsWithoutVersion:
+        """Decisions of times when nothing was in Production."""
+        return DecisionsWithoutVersion(left_out=self.left_out)
 
-    def nothing(self) -> str:
-        """That there is nothing to do."""
-        if self.first is None or self.last is None:
-            return "no rows"
-        return f"nothing from {self.first:%Y-%m-%d} to {self.last:%Y-%m-%d}"
+    def nothing(self) -> NothingToScore:
+        """Where decisions were looked for."""
+        since, until = (None if each is None else each.isoformat() for each in (self.first, self.last))
+        return NothingToScore(since=since, until=until)
 
     def _work(self, chosen: Version) -> Work:
         model = self.deployment.model.name
@@ -346,7 +342,7 @@ def measure(lakehouse: Lakehouse, run: Run, deployment: Deployment, chosen: Vers
     model, into = deployment.model, deployment.score.table
     monitor = deployment.monitor or Monitor(window="1mo")
 
-    def do(step: StepContext) -> dict[str, Json]:
+    def do(step: StepContext) -> MeasuredQuality:
         found = quality.measure(
             lakehouse,
             model,
@@ -359,11 +355,13 @@ def measure(lakehouse: Lakehouse, run: Run, deployment: Deployment, chosen: Vers
             fitted=chosen.fitted,
             id=step.key,
         )
-        tell_labels(step, found)
-        return {
-            "months": [window.to_json() for window in found.windows],
-            "says": say_quality(model.metrics[0], found),
-        }
+        log_labels(step, found)
+        return MeasuredQuality(
+            months=[window.to_json() for window in found.windows],
+            metric=model.metrics[0],
+            values=[each.value(model.metrics[0]).value for each in found.changed],
+            reopened=sum(each.reopened for each in found.changed),
+        )
 
     if lakehouse.exists(into, own=True):
         check_predictions(into, lakehouse.snapshot(into).schema.names)
@@ -374,10 +372,10 @@ def measure(lakehouse: Lakehouse, run: Run, deployment: Deployment, chosen: Vers
             "metrics": list(model.metrics),
             "monitor": repr(monitor),
         }
-        run.step(f"quality of version {chosen.version}", key, do)
+        run.step(f"quality of version {chosen.version}", key, do, output=MeasuredQuality)
 
 
-def tell_labels(step: StepContext, found: quality.Report) -> None:
+def log_labels(step: StepContext, found: quality.Report) -> None:
     """Labels that do not count, in the log of the step."""
     apart = found.not_counted
     if apart.unknown:
@@ -386,19 +384,6 @@ def tell_labels(step: StepContext, found: quality.Report) -> None:
         step.log(f"{apart.replaced:,} labels were replaced by a later one of the same decision")
     if apart.not_yet:
         step.log(f"{apart.not_yet:,} labels are of a later time and do not exist yet")
-
-
-def say_quality(metric: str, found: quality.Report) -> str:
-    """What was measured, in one line."""
-    values = [each.value(metric).value for each in found.changed]
-    known = [value for value in values if value is not None]
-    if not found.changed:
-        return f"no window of {len(found.windows)} has changed" if found.windows else "no predictions"
-    if not known:
-        return f"{counted(len(values), 'window')}, no labels yet"
-    again = sum(each.reopened for each in found.changed)
-    told = f"{metric} {known[0]:.4f}" if len(known) == 1 else f"{metric} {min(known):.4f} to {max(known):.4f}"
-    return f"{told} in {counted(len(known), 'window')}" + (f", {again} reopened" if again else "")
 
 
 def choose(registry: Registry, model: str, version: int | None, *, production: bool) -> Version:

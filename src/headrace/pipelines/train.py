@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from headrace.core.errors import DataError, UnavailableError
 from headrace.core.folders import folder_digest
 from headrace.features.plan import on_demand_functions
 from headrace.pipelines.model_inputs import feature_plan, modules, origin, tables
+from headrace.pipelines.outputs.train import (
+    HeldOutMetrics,
+    LoggedModel,
+    RegisteredVersion,
+    TrainingSetTable,
+    TrialValue,
+)
+from headrace.pipelines.planned_step import PlannedStep
 from headrace.scoring.version import load
 from headrace.tracking.records import Dataset
 from headrace.training import evaluation, training_set
@@ -18,6 +26,7 @@ from headrace.training.train import direction, judge
 from headrace.training.tune import Search, Values, search
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from headrace.core.ids import Json
@@ -31,22 +40,19 @@ if TYPE_CHECKING:
     from headrace.training.declarations import Model, Params, TrainingData
     from headrace.training.training_set import TrainingSet
 
-Output = dict[str, Any]  # of a step: references, not data
-
-
 TOLD = 5  # files that were left out
 
 
-def outline(model: Model) -> list[dict[str, object]]:
+def outline(model: Model) -> list[PlannedStep]:
     """What a training run does, for a dry run."""
     made = training_set.table_name(model)
     trials = range(model.tune.trials) if model.tune else ()
     return [
-        {"step": "training set", "reads": ", ".join(tables(model)), "writes": made},
-        *({"step": f"trial {number}", "reads": made, "writes": ""} for number in trials),
-        {"step": "fit", "reads": made, "writes": "an MLflow run"},
-        {"step": "evaluate", "reads": made, "writes": evaluation.TABLE},
-        {"step": "register", "reads": "", "writes": f"a version of {model.name}, stage None"},
+        PlannedStep(step="training set", reads=", ".join(tables(model)), writes=made),
+        *(PlannedStep(step=f"trial {number}", reads=made) for number in trials),
+        PlannedStep(step="fit", reads=made, writes="an MLflow run"),
+        PlannedStep(step="evaluate", reads=made, writes=evaluation.TABLE),
+        PlannedStep(step="register", writes=f"a version of {model.name}, stage None"),
     ]
 
 
@@ -122,26 +128,25 @@ class Training:
         return {"tree": self.project.code.tree, "model": self.model.name}
 
     @cached_property
-    def made(self) -> Output:
+    def made(self) -> TrainingSetTable:
         """Decisions with features and labels as of the training moment, into `training.<model>`."""
 
-        def do(step: StepContext) -> Output:
+        def do(step: StepContext) -> TrainingSetTable:
             made = training_set.build(
                 self.lakehouse, self.model, self.plan, self.versions, as_of=self.as_of, id=step.key, sample=self.sample
             )
             counts = made.counts
             for name, number in counts.to_json().items():
                 step.log(f"{name}: {number:,}")
-            return {
-                "table": made.table,
-                "version": made.version,
-                "counts": counts.to_json(),
-                "fit_from": made.fit_from.isoformat(),
-                "fit_to": made.fit_to.isoformat(),
-                "id": self.lakehouse.snapshot(made.table).id,
-                "inputs": self.versions,
-                "says": f"{counts.fit:,} to fit, {counts.calibrate:,} to calibrate, {counts.test:,} to test",
-            }
+            return TrainingSetTable(
+                table=made.table,
+                version=made.version,
+                id=self.lakehouse.snapshot(made.table).id,
+                counts=counts.to_json(),
+                fit_from=made.fit_from.isoformat(),
+                fit_to=made.fit_to.isoformat(),
+                inputs=self.versions,
+            )
 
         key = {
             **self.code,
@@ -151,7 +156,7 @@ class Training:
             "test": repr(self.model.evaluate.split),
             "sample": self.sample,
         }
-        return self.run.step("training set", key, do, holds=self._is_there).output
+        return self.run.step("training set", key, do, output=TrainingSetTable, holds=self._is_there).output
 
     def tune(self) -> Search | None:
         """Trials, each a step, on the latest part of the fitting rows."""
@@ -162,23 +167,23 @@ class Training:
         def trial(number: int, params: Values) -> float:
             given = {**self.model.params, **params}
 
-            def do(_: StepContext) -> Output:
+            def do(_: StepContext) -> TrialValue:
                 value = judge(self.model, self.fitting, given, validate=tune.validate)
-                return {"value": value, "says": f"{self.model.metrics[0]} {value:.4f}, {_short(params)}"}
+                return TrialValue(metric=self.model.metrics[0], value=value, params=params)
 
             key = {**self._on_set, "params": given, "validate": tune.validate}
-            return float(self.run.step(f"trial {number}", key, do).output["value"])  # pyright: ignore[reportArgumentType]
+            return self.run.step(f"trial {number}", key, do, output=TrialValue).output.value
 
         return search(tune, trial, direction=direction(self.model))
 
-    def fit(self, found: Search | None, given: Params | None = None) -> Output:
+    def fit(self, found: Search | None, given: Params | None = None) -> LoggedModel:
         """The fit that is kept, on an MLflow run."""
         params: Values = {**self.model.params, **(given or {}), **(found.best.params if found else {})}
-        notes: Output = {"training_set": self.made}
+        notes: dict[str, Json] = {"training_set": self.made.to_json()}
         if found:
             notes["trials"] = [{"params": dict(trial.params), "value": trial.value} for trial in found.trials]
 
-        def do(step: StepContext) -> Output:
+        def do(step: StepContext) -> LoggedModel:
             name = f"{self.model.name} as of {self.as_of:%Y-%m-%d}"
             with self.tracking.open_run(
                 self.model.name,
@@ -201,72 +206,70 @@ class Training:
             if logged.left_out:
                 more = f" and {len(logged.left_out) - TOLD} more" if len(logged.left_out) > TOLD else ""
                 step.log(f"left out of the package: {', '.join(logged.left_out[:TOLD])}{more}")
-            return {
-                "run_id": logged.run_id,
-                "model_uri": logged.model_uri,
-                "artifact_hash": logged.artifact_hash,
-                "logged_hash": self.tracking.digest(logged.model_uri),
-                "params": params,
-                "says": ", ".join(
-                    filter(None, (f"MLflow run {logged.run_id[:8]}", _short(found.best.params if found else params)))
-                ),
-            }
+            return LoggedModel(
+                run_id=logged.run_id,
+                model_uri=logged.model_uri,
+                artifact_hash=logged.artifact_hash,
+                logged_hash=self.tracking.digest(logged.model_uri),
+                params=params,
+                searched=list(found.best.params) if found else (),
+            )
 
-        return self.run.step("fit", {**self._on_set, "params": params}, do, holds=self._is_logged).output
+        key = {**self._on_set, "params": params}
+        return self.run.step("fit", key, do, output=LoggedModel, holds=self._is_logged).output
 
-    def evaluate(self, logged: Output) -> dict[str, float | None]:
+    def evaluate(self, logged: LoggedModel) -> Mapping[str, float | None]:
         """What was logged, loaded back and measured on the test rows."""
 
-        def do(step: StepContext) -> Output:
+        def do(step: StepContext) -> HeldOutMetrics:
             with load(
                 self.tracking,
-                logged["model_uri"],
+                logged.model_uri,
                 model=self.model.name,
                 number=0,
-                artifact_hash=logged["artifact_hash"],
+                artifact_hash=logged.artifact_hash,
             ) as version:
                 metrics = evaluation.judge(
-                    self.lakehouse, self.model, self.data, version.predict, id=step.key, run_id=logged["run_id"]
+                    self.lakehouse, self.model, self.data, version.predict, id=step.key, run_id=logged.run_id
                 )
-            told = [f"{name} {value:.4f}" for name, value in metrics.items() if value is not None]
-            return {"metrics": metrics, "says": f"test {', '.join(told)}"}
+            return HeldOutMetrics(metrics=metrics)
 
-        key = {**self._on_set, "run": logged["run_id"], "metrics": list(self.model.metrics)}
-        return self.run.step("evaluate", key, do).output["metrics"]  # pyright: ignore[reportReturnType]
+        key = {**self._on_set, "run": logged.run_id, "metrics": list(self.model.metrics)}
+        return self.run.step("evaluate", key, do, output=HeldOutMetrics).output.metrics
 
-    def register(self, logged: Output, metrics: dict[str, float | None]) -> int:
+    def register(self, logged: LoggedModel, metrics: Mapping[str, float | None]) -> int:
         """A version with stage None; gives its number."""
 
-        def do(step: StepContext) -> Output:
+        def do(step: StepContext) -> RegisteredVersion:
             version = self.registry.register(
                 self.model.name,
                 step_key=step.key,
-                run_id=logged["run_id"],
-                model_uri=logged["model_uri"],
-                artifact_hash=logged["artifact_hash"],
-                logged_hash=self.tracking.digest(logged["model_uri"]),
+                run_id=logged.run_id,
+                model_uri=logged.model_uri,
+                artifact_hash=logged.artifact_hash,
+                logged_hash=self.tracking.digest(logged.model_uri),
                 code=self.project.code.commit or self.project.code.tree,
-                inputs=self.made["inputs"],
-                training_set=self.made["version"],
-                params=logged["params"],
-                fit_from=self.made["fit_from"],
-                fit_to=self.made["fit_to"],
+                inputs=self.made.inputs,
+                training_set=self.made.version,
+                params=logged.params,
+                fit_from=self.made.fit_from,
+                fit_to=self.made.fit_to,
                 as_of=self.as_of.isoformat(),
                 metrics=metrics,
                 by=self.by,
                 alert=self.alert,
                 description=self.model.description,
             )
-            return {"version": version.version, "says": f"version {version.version}, stage {version.stage}"}
+            return RegisteredVersion(version=version.version, stage=version.stage)
 
-        key: dict[str, Json] = {"run": logged["run_id"], "artifact": logged["artifact_hash"]}
-        return cast("int", self.run.step("register", key, do).output["version"])
+        key: dict[str, Json] = {"run": logged.run_id, "artifact": logged.artifact_hash}
+        return self.run.step("register", key, do, output=RegisteredVersion).output.version
 
     @cached_property
     def data(self) -> TrainingSet:
         """The training set, read back once."""
         functions = on_demand_functions(self.model.features)
-        return training_set.TrainingSet(self.lakehouse, self.model, self.plan, functions, self.made["version"])
+        return training_set.TrainingSet(self.lakehouse, self.model, self.plan, functions, self.made.version)
 
     @cached_property
     def fitting(self) -> TrainingData:
@@ -275,17 +278,14 @@ class Training:
 
     @property
     def _on_set(self) -> dict[str, Json]:
-        return {**self.code, **{name: self.made[name] for name in ("table", "id", "version")}}
+        return {**self.code, "table": self.made.table, "id": self.made.id, "version": self.made.version}
 
-    def _is_there(self, was: dict[str, Json]) -> bool:
-        table = str(was["table"])
-        return self.lakehouse.exists(table, own=True) and self.lakehouse.snapshot(table).id == was["id"]
+    def _is_there(self, was: TrainingSetTable) -> bool:
+        return self.lakehouse.exists(was.table, own=True) and self.lakehouse.snapshot(was.table).id == was.id
 
-    def _is_logged(self, was: dict[str, Json]) -> bool:
+    def _is_logged(self, was: LoggedModel) -> bool:
         """Whether what was logged is there, as it was: a version of anything else could never be deployed."""
-        return self._stands(
-            str(was["model_uri"]), str(was["artifact_hash"]), cast("str | None", was.get("logged_hash"))
-        )
+        return self._stands(was.model_uri, was.artifact_hash, was.logged_hash)
 
     def _stands(self, uri: str, artifact_hash: str, logged_hash: str | None = None) -> bool:
         """Whether a logged model is there with the same package, and, where it is known, with the same files of MLflow's.
@@ -304,7 +304,7 @@ class Training:
             return False
 
     def _datasets(self) -> list[Dataset]:
-        made = self.lakehouse.snapshot(self.made["table"], self.made["version"])
+        made = self.lakehouse.snapshot(self.made.table, self.made.version)
         return [
             Dataset(name=each.name, path=each.path, version=each.version, content=each.content, context=context)
             for context, tables in (("training", [made]), ("source", self.inputs.values()))
@@ -319,9 +319,3 @@ class Training:
             "code.tree": code.tree,
             **{f"input.{name}": f"{snapshot.env} version {snapshot.version}" for name, snapshot in self.inputs.items()},
         }
-
-
-def _short(params: Params) -> str:
-    return ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in params.items()
-    )
