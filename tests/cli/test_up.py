@@ -1,5 +1,6 @@
 """`headrace up` when it is stopped while a job runs, and what one round of it exits with."""
 
+import json
 import os
 import signal
 import subprocess
@@ -62,3 +63,32 @@ def test_one_round_in_which_something_failed_exits_1(tmp_path, job, due, code):
     )
     assert done.returncode == code, done.stderr
     assert ("what is due cannot be told" in done.stderr) == (due == "1 / 0")
+
+
+PRINTS = """
+import os, sys
+print("loaded")
+print("beside it", file=sys.stderr)
+os.write(2, b"{\\"level\\": 1}\\r\\nlast, without an end")
+"""
+
+
+def test_what_jobs_print_is_logged_line_by_line(tmp_path):
+    (tmp_path / "headrace.toml").write_text('[project]\nname = "slow"\nmodule = "slow"\n\n[env.dev]\n')
+    (tmp_path / "slow.py").write_text("")
+    (tmp_path / "run.py").write_text(
+        "import sys\n"
+        "from headrace.cli.main import main\n"
+        "from headrace.operations import run_process, schedule\n"
+        f"run_process.command = lambda env, arguments: [sys.executable, '-u', '-c', {PRINTS!r}]\n"
+        "schedule.due = lambda *_, **__: [schedule.DueJob(arguments=('refresh',), reason='due')]\n"
+        "main(['up', '--once', '--log-format', 'json'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "run.py"], cwd=tmp_path, capture_output=True, text=True, env=os.environ, check=False
+    )
+    records = [json.loads(line) for line in done.stderr.splitlines()]
+    printed = [record["message"] for record in records if record["message"].startswith("refresh: ")]
+    assert printed == [f"refresh: {line}" for line in ("loaded", "beside it", '{"level": 1}', "last, without an end")]
+    assert all(record.keys() >= {"time", "level", "logger", "message", "process"} for record in records)
+    assert done.stdout == ""

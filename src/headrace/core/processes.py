@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Process = subprocess.Popen[bytes]
 Done = subprocess.CompletedProcess[bytes]
-PIPE, NOTHING = subprocess.PIPE, subprocess.DEVNULL
+PIPE, NOTHING, SAME = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
 LateError = subprocess.TimeoutExpired
 
 # Of the machine alone, and nobody's: where programs and their libraries are, the language, how many threads there may be.

@@ -19,13 +19,14 @@ def command(workspace: Workspace, arguments: Sequence[str]) -> list[str]:
     return processes.module("headrace.cli", "run", *arguments, "--env", workspace.configured.name, *release)
 
 
-def start(workspace: Workspace, arguments: Sequence[str], *, new_session: bool = False) -> Process:
+def start(workspace: Workspace, arguments: Sequence[str], *, new_session: bool = False, piped: bool = False) -> Process:
     """Starts `headrace run ARGUMENTS --env ENV` in the project's folder, as whoever runs this process.
 
     Args:
         workspace: the environment.
         arguments: the words after `headrace run`.
         new_session: whether a Ctrl-C at the terminal does not reach it.
+        piped: whether what it prints is to be read from the `stdout` of the process.
     """
     variables, secrets = processes.own_environment(), vault.held()
     return processes.start(
@@ -33,5 +34,7 @@ def start(workspace: Workspace, arguments: Sequence[str], *, new_session: bool =
         env=variables,
         secrets=secrets,
         start_new_session=new_session,
+        stdout=processes.PIPE if piped else None,
+        stderr=processes.SAME if piped else None,
         cwd=workspace.config.folder,
     )

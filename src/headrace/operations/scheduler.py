@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 ROUND = 5.0  # seconds
 LOOK = 0.05  # seconds between looks at a job
 GRACE = 5.0  # seconds that an interrupted job may take to close its run; one that is killed continues next time too
+LEFT = 2.0  # seconds in which what a job has printed is read, once it has ended
 LAST = 15.0  # seconds in which people are told of what is left, when it is to end
 
 
@@ -203,12 +204,23 @@ def _run_round(workspace: Workspace, fleet: ServerFleet, began: datetime, callba
 
 
 def _run_job(workspace: Workspace, fleet: ServerFleet, arguments: tuple[str, ...], callbacks: _Callbacks) -> int:
-    """Runs one job to its end; returns its exit code."""
-    with run_process.start(workspace, arguments) as process:
-        while (code := _wait(process, callbacks)) is None:
-            _reconcile(workspace, callbacks)
-            fleet.reconcile()
+    """Runs one job to its end, and says each line that it prints; returns its exit code."""
+    process = run_process.start(workspace, arguments, piped=True)
+    reader = threading.Thread(target=_say_lines, args=(process, arguments[0], callbacks.say), name="job", daemon=True)
+    reader.start()
+    while (code := _wait(process, callbacks)) is None:
+        _reconcile(workspace, callbacks)
+        fleet.reconcile()
+    reader.join(LEFT)  # longer only where a process that the job left behind still holds its stderr
     return code
+
+
+def _say_lines(process: Process, job: str, say: Callable[[str], None]) -> None:
+    assert process.stdout is not None  # it was started with a pipe
+    with process.stdout as printed:
+        for line in printed:
+            if text := line.decode("utf-8", "replace").strip():
+                say(f"{job}: {text}")
 
 
 def _wait(process: Process, callbacks: _Callbacks) -> int | None:
