@@ -188,7 +188,7 @@ def test_a_version_is_shown_with_its_slices(headrace, ran):
     ).json()
 
     assert len(shown["slices"]) == kept["n"] > 1
-    assert {"slice", "rows", "rmse"} <= set(shown["slices"][0])
+    assert {"key", "value", "rows", "metrics"} <= set(shown["slices"][0])
     assert "customer c0" in headrace.run(ran, "model", "show", "days").stdout
 
 

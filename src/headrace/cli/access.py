@@ -24,7 +24,7 @@ def me(env: str | None, as_json: bool) -> None:
     caller = current_caller(At(env=env))
     shown = caller.to_json()
     if as_json:
-        emit(shown)
+        emit(caller)
     else:
         facts(shown if caller.simulated else {name: shown[name] for name in ("name", "roles")})
 
@@ -39,7 +39,7 @@ def list_(env: str | None, as_json: bool) -> None:
 
     grants = list_grants(At(env=env))
     if as_json:
-        emit([grant.to_json() for grant in grants])
+        emit(grants)
     else:
         shown = [{**vars(grant), "name": grant.label} for grant in grants]
         table(shown, ("name", "role", "by", "at"), empty="nobody was granted a role yet: you are alone, and admin.")

@@ -24,12 +24,16 @@ def list_(everything: bool, env: str | None, as_json: bool) -> None:
     """Alerts that hold, the latest first."""
     from headrace.operations import alerts
 
-    rows = [vars(each) for each in alerts.list_alerts(At(env=env), closed=everything)]
+    listed = alerts.list_alerts(At(env=env), closed=everything)
     if as_json:
-        emit(rows)
+        emit(listed)
         return
     columns = ("alert", "model", "version", "rule", "window", "status", "owner", "acknowledged_by")
-    table(rows, columns, empty="no alert holds. `headrace alert list --all` shows those that are closed.")
+    table(
+        [vars(each) for each in listed],
+        columns,
+        empty="no alert holds. `headrace alert list --all` shows those that are closed.",
+    )
 
 
 @command.command()
@@ -42,7 +46,7 @@ def show(alert: int, env: str | None, as_json: bool) -> None:
 
     shown = alerts.show_alert(At(env=env), alert)
     if as_json:
-        emit(shown.to_json())
+        emit(shown)
         return
     facts({name: value for name, value in vars(shown).items() if name != "evidence"})
     put()
@@ -64,6 +68,6 @@ def ack(alert: int, reason: str, env: str | None, as_json: bool) -> None:
 
     known = alerts.acknowledge_alert(At(env=env), alert, reason=reason)
     if as_json:
-        emit(known.to_json())
+        emit(known)
     else:
         say(f"alert {alert} is acknowledged by {known.acknowledged_by}.")

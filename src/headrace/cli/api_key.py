@@ -31,7 +31,7 @@ def create(name: str, scopes: tuple[Scope, ...], days: int | None, env: str | No
 
     created = create_api_key(At(env=env), name, scopes=scopes, days=days)
     if as_json:
-        emit(created.to_json())
+        emit(created)
         return
     put(created.key)
     say(f"{name} shows it as 'authorization: Bearer …'; it cannot be read again.")
@@ -45,11 +45,11 @@ def list_(env: str | None, as_json: bool) -> None:
     from headrace.operations.api_keys import list_api_keys
     from headrace.operations.operation import At
 
-    rows = [each.to_json() for each in list_api_keys(At(env=env))]
+    keys = list_api_keys(At(env=env))
     if as_json:
-        emit(rows)
+        emit(keys)
     else:
-        table(rows, empty="there is no API key: whoever reaches a server may call it.")
+        table([each.to_json() for each in keys], empty="there is no API key: whoever reaches a server may call it.")
 
 
 @command.command()

@@ -12,7 +12,6 @@ from headrace.cli.output import emit, env_option, json_option, put, say, table, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from headrace.core.ids import Json
     from headrace.operations.audit import AuditEntryReport, AuditHead, AuditVerification, MissingHead
 
 SHOWN = 10  # missing heads that are named
@@ -47,14 +46,9 @@ def command(limit: int, verify: bool, head: str | None, env: str | None, as_json
         return
     entries = list_audit_entries(at, limit=limit)
     if as_json:
-        emit([_row(entry) for entry in entries])
+        emit(entries)
     else:
         _table(entries)
-
-
-def _row(entry: AuditEntryReport) -> dict[str, Json]:
-    """An entry as the record has it."""
-    return {name: value for name, value in entry.to_json().items() if name != "simulated"}
 
 
 def _table(entries: Sequence[AuditEntryReport]) -> None:
@@ -64,7 +58,7 @@ def _table(entries: Sequence[AuditEntryReport]) -> None:
 
 def _print(head: AuditHead, *, as_json: bool) -> None:
     if as_json:
-        emit(head.to_json())
+        emit(head)
         return
     put(head.hash)
     say(f"of {head.count:,} entries. Keep it where nobody who writes the database writes; later: --verify --head HASH")
@@ -72,16 +66,7 @@ def _print(head: AuditHead, *, as_json: bool) -> None:
 
 def _verified(result: AuditVerification, *, as_json: bool) -> None:
     if as_json:
-        emit(
-            {
-                "entries": [_row(entry) for entry in result.entries],
-                "head": result.head.to_json(),
-                "broken": None if result.broken is None else _row(result.broken),
-                "missing": [{**head.to_json(), "anchor": head.anchor or "--head"} for head in result.missing],
-                "gone": result.gone,
-                "unread": result.unread,
-            }
-        )
+        emit(result)
     else:
         _table(result.entries)
     _complain(result)

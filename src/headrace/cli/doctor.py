@@ -18,7 +18,7 @@ def command(ctx: click.Context, env: str | None, as_json: bool) -> None:
 
     findings = examine(At(env=env))
     if as_json:
-        emit([finding.to_json() for finding in findings])
+        emit(findings)
     else:
         table([vars(finding) for finding in findings], ("check", "result", "found"))
         for finding in findings:

@@ -40,7 +40,7 @@ def reset(yes: bool, lost_state: str | None, env: str | None, as_json: bool) -> 
 
     report = reset.reset(At(env=env), lost_state=lost_state, confirm=None if yes else _confirm)
     if as_json:
-        emit(report.to_json())
+        emit(report)
         return
     for each in report.removed:
         say(f"✓ removed {each}")
@@ -67,7 +67,7 @@ def policy(take_over: bool, reason: str, env: str | None, as_json: bool) -> None
 
     report = environment_policy(At(env=env), take_over=take_over, reason=reason)
     if as_json:
-        emit(report.to_json())
+        emit(report)
         return
     columns = {"in effect": report.effective, "committed": report.committed, "floor": report.floor}
     table([{"key": key, **{name: _text(found, key) for name, found in columns.items()}} for key in KEYS])
@@ -98,7 +98,7 @@ def stores(take_over: Kind | None, reason: str, env: str | None, as_json: bool) 
 
     found = environment_stores(At(env=env), take_over=take_over, reason=reason)
     if as_json:
-        emit([store.to_json() for store in found])
+        emit(found)
     else:
         table([vars(store) for store in found], ("kind", "where", "id", "since"))
 

@@ -23,7 +23,7 @@ def list_(env: str | None, as_json: bool) -> None:
 
     reports = list_feature_tables(At(env=env))
     if as_json:
-        emit([report.to_json() for report in reports])
+        emit(reports)
         return
     table(
         [vars(report) for report in reports],
@@ -43,7 +43,7 @@ def show(name: str, env: str | None, as_json: bool) -> None:
 
     details = show_feature_table(At(env=env), name)
     if as_json:
-        emit(details.to_json())
+        emit(details)
         return
     facts({key: value for key, value in vars(details).items() if key != "columns" and value != ()})
     put()

@@ -43,7 +43,7 @@ def list_(env: str | None, as_json: bool) -> None:
 
     listing = list_versions(At(env=env))
     if as_json:
-        emit([report.to_json() for report in listing.versions])
+        emit(listing.versions)
         return
     table(
         [
@@ -66,15 +66,14 @@ def show(name: str, version: int | None, env: str | None, as_json: bool) -> None
     from headrace.operations.operation import At
 
     details = show_version(At(env=env), name, version=version)
-    slices = [_slice(report) for report in details.slices]
     if as_json:
-        emit({**details.to_json(), "slices": slices})
+        emit(details)
         return
     facts({key: value for key, value in vars(details).items() if key not in ("stages", "rejected", "slices")})
-    if slices:
+    if details.slices:
         put()
         heading("Slices of the test rows")
-        table(slices)
+        table([_slice(report) for report in details.slices])
     put()
     table([vars(stage) for stage in details.stages])
     if details.rejected:
@@ -99,7 +98,7 @@ def history(name: str, env: str | None, as_json: bool) -> None:
 
     entries = show_model_history(At(env=env), name)
     if as_json:
-        emit([_entry(entry) for entry in entries])
+        emit(entries)
         return
     rows = [
         {
@@ -137,7 +136,7 @@ def compare(name: str, env: str | None, as_json: bool) -> None:
 
     comparisons = list_comparisons(At(env=env), name)
     if as_json:
-        emit([comparison.to_json() for comparison in comparisons])
+        emit(comparisons)
         return
     rows = [vars(comparison) for comparison in comparisons]
     table(rows, COMPARISON, empty=f"no comparison yet. Next: headrace run deploy --model {name}")
@@ -161,7 +160,7 @@ def rollback(name: str, to: int | None, reason: str, env: str | None, as_json: b
 
     report = roll_back(At(env=env), name, to=to, reason=reason)
     if as_json:
-        emit({key: getattr(report, key) for key in ("at", "version", "stage", "by", "reason", "decision")})
+        emit(report)
         return
     say(f"{name} version {report.version} is in Production. Next: {bold(f'headrace model history {name}')}")
     if report.replaced is not None:
@@ -191,7 +190,7 @@ def export(name: str, to: ExportKind, into: Path, version: int | None, env: str 
 
     report = export_model(At(env=env), name, to=to, into=into, version=version)
     if as_json:
-        emit({key: value for key, value in vars(report).items() if key != "features"})
+        emit(report)
         return
     say(f"{report.model}/{report.version} for {to}: {len(report.files)} files in {into}")
     if report.features:

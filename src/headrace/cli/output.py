@@ -8,7 +8,6 @@ process.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import secrets
@@ -24,9 +23,12 @@ import click
 
 from headrace.core import logs
 from headrace.core.text import visible
+from headrace.operations.record import plain
 
 if TYPE_CHECKING:
+    from headrace.core.ids import Json
     from headrace.operations.job import StepOutcome
+    from headrace.operations.record import Record
 
 Function = TypeVar("Function", bound=Callable[..., object])
 Row = Mapping[str, object]
@@ -65,15 +67,9 @@ log_level_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
 
-def emit(value: object, *, data: bool = False) -> None:
-    """Prints one JSON document on stdout.
-
-    Args:
-        value: what to print.
-        data: it holds the user's own rows: NaN and infinities, for which JSON has no number, are the texts "NaN",
-            "Infinity" and "-Infinity", so that they are told from null. A metric that has no value is null.
-    """
-    text = json.dumps(_plain(value, data=data), indent=2, ensure_ascii=False, allow_nan=False)
+def emit(answer: Record | Sequence[Record] | Json) -> None:
+    """Prints one JSON document on stdout: what an operation has returned, as it is, or its rows."""
+    text = json.dumps(plain(answer), indent=2, ensure_ascii=False, allow_nan=False)
     _write(text if text.isprintable() else "".join(map(_in_json, text)))
 
 
@@ -113,22 +109,6 @@ def ask(question: str) -> str:
 def confirm(question: str) -> bool:
     """Whether a person says yes, asked on stderr; default: no."""
     return click.confirm(visible(question), default=False, err=True)
-
-
-def _plain(value: object, *, data: bool = False) -> object:
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        if math.isfinite(value):
-            return value
-        return None if not data else "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item, data=data) for key, item in cast("Mapping[object, object]", value).items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item, data=data) for item in cast("Sequence[object]", value)]
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def table(

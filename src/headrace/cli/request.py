@@ -27,7 +27,7 @@ def list_(everything: bool, env: str | None, as_json: bool) -> None:
 
     listed = requests.list_requests(At(env=env), decided=everything)
     if as_json:
-        emit([each.to_json() for each in listed])
+        emit(listed)
         return
     columns = ("request", "model", "version", "to", "status", "by", "missing", "expires")
     rows = [{**vars(each), "by": each.shown(each.by)} for each in listed]
@@ -44,7 +44,7 @@ def show(request: int, env: str | None, as_json: bool) -> None:
 
     made = requests.show_request(At(env=env), request)
     if as_json:
-        emit(made.to_json())
+        emit(made)
         return
     hidden = ("evidence", "approvals", "decision", "rejected_before", "advice", "simulated")
     facts({name: value for name, value in {**vars(made), "by": made.shown(made.by)}.items() if name not in hidden})
@@ -91,7 +91,7 @@ def approve(request: int, reason: str, env: str | None, as_json: bool) -> None:
 
     signed = requests.approve_request(At(env=env), request, reason=reason)
     if as_json:
-        emit(signed.to_json())
+        emit(signed)
     elif not signed.decided:
         say(f"signed. Missing: {', '.join(signed.missing)}.")
     else:
@@ -113,7 +113,7 @@ def reject(request: int, reason: str, env: str | None, as_json: bool) -> None:
 
     rejected = requests.reject_request(At(env=env), request, reason=reason)
     if as_json:
-        emit(rejected.to_json())
+        emit(rejected)
     else:
         say(f"request {request} is rejected; {rejected.model} version {rejected.version} stays where it is.")
 
@@ -129,7 +129,7 @@ def reopen(request: int, reason: str, env: str | None, as_json: bool) -> None:
 
     reopened = requests.reopen_request(At(env=env), request, reason=reason)
     if as_json:
-        emit(reopened.to_json())
+        emit(reopened)
     else:
         again = f"headrace run deploy --model {reopened.model} --version {reopened.version}"
         say(f"request {request} can be asked again. Next: {bold(again)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -292,7 +292,7 @@ def stream(
             metrics=None if metrics_port is None else (metrics_host, metrics_port),
         )
     if as_json:
-        emit(done.to_json())
+        emit(done)
     else:
         dead = f", {done.dead_letters:,} dead letters" if done.dead_letters else ""
         log.info("%s", f"{done.messages:,} messages: {done.predictions:,} predictions{dead}; {done.lag:,} wait")
@@ -396,7 +396,7 @@ def deploy(
         begin=story.announce,
     )
     if as_json:
-        emit(done.to_json())
+        emit(done)
     else:
         _deployed(done)
     sys.exit(EXITS.get(done.ending, 1))
@@ -439,7 +439,7 @@ def monitor(
     story = PipelineStory("monitor", as_json=as_json)
     done = monitor.monitor(at, model, as_of=as_of, listen=story.tell, begin=story.announce)
     if as_json:
-        emit(done.to_json())
+        emit(done)
     elif done.alerts:
         for alert in done.alerts:
             wrong(f"alert {alert.alert}: {alert.model} version {alert.version}: {alert.rule}")
@@ -473,7 +473,7 @@ def retrain(
         begin=story.announce,
     )
     if as_json:
-        emit(done.to_json())
+        emit(done)
     elif done.delivered is not None:
         _deployed(done.delivered)
     else:
@@ -530,10 +530,10 @@ class PipelineStory(Story):
 
 
 def _plan(steps: Sequence[object], *, as_json: bool) -> None:
-    rows = [cast("dict[str, object]", plain(step)) for step in steps]
     if as_json:
-        emit(rows)
+        emit([plain(step) for step in steps])
     else:
+        rows = [vars(step) for step in steps]
         told = [name for name in rows[0] if any(row[name] for row in rows)] if rows else []
         if all(row["runs"] == "yes" for row in rows):
             told.remove("runs")
@@ -543,6 +543,6 @@ def _plan(steps: Sequence[object], *, as_json: bool) -> None:
 
 def _end(done: RunReport, *, as_json: bool, following: str) -> None:
     if as_json:
-        emit(done.to_json())
+        emit(done)
     else:
         say(f"run {done.run} done. Next: {bold(f'{following} --env {done.env}')}")

@@ -25,7 +25,7 @@ def list_(env: str | None, as_json: bool, limit: int) -> None:
 
     listing = list_runs(At(env=env), limit=limit)
     if as_json:
-        emit([run.to_json() for run in listing.runs])
+        emit(listing.runs)
         return
     table(
         [{**vars(run), "seconds": _seconds(run.seconds)} for run in listing.runs],
@@ -45,7 +45,7 @@ def show(run: str, env: str | None, as_json: bool) -> None:
 
     details = show_run(At(env=env), run)
     if as_json:
-        emit(details.to_json())
+        emit(details)
         return
     attributes = {name: value for name, value in vars(details).items() if name != "steps"}
     facts({**attributes, "seconds": _seconds(details.seconds)})
@@ -68,7 +68,7 @@ def logs(run: str, env: str | None, as_json: bool) -> None:
 
     log = show_run_log(At(env=env), run)
     if as_json:
-        emit([line.to_json() for line in log.lines])
+        emit(log.lines)
         return
     if not log.lines:
         say("no log lines")
@@ -92,7 +92,7 @@ def acknowledge(run: str, reason: str, env: str | None, as_json: bool) -> None:
 
     report = acknowledge_run(At(env=env), run, reason=reason)
     if as_json:
-        emit(report.to_json())
+        emit(report)
     else:
         say(
             f"run {report.run} of {report.job} is acknowledged by {report.acknowledged_by}. "

@@ -30,7 +30,7 @@ def command(text: str, timeout: float, max_rows: int, env: str | None, as_json: 
 
     answer = query(At(env=env), text, timeout=timeout, max_rows=max_rows)
     if as_json:
-        emit(answer.rows(), data=True)
+        emit(answer.to_json()["rows"])
         return
     table(answer.rows(LIMIT), empty="no rows", data=True)
     if answer.count > LIMIT:

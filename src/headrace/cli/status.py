@@ -28,16 +28,7 @@ def command(env: str | None, as_json: bool) -> None:
 
     report = show_status(At(env=env))
     if as_json:
-        emit(
-            {
-                "project": report.project,
-                "env": report.env,
-                "needs_a_person": [need.to_json() for need in report.needs_a_person],
-                "lately": [repair.to_json() for repair in report.lately],
-                "traffic": [share.to_json() for share in report.traffic],
-                **_tables(report),
-            }
-        )
+        emit(report)
     else:
         _show(report)
     if report.needs_a_person:

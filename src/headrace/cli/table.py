@@ -31,7 +31,7 @@ def list_(env: str | None, as_json: bool) -> None:
 
     listing = list_tables(At(env=env))
     if as_json:
-        emit([report.to_json() for report in listing.tables])
+        emit(listing.tables)
         return
     rows = [vars(report) for report in listing.tables]
     table(rows, empty=f"no tables yet. Next: headrace run refresh --env {listing.env}")
@@ -51,14 +51,13 @@ def show(name: str, env: str | None, as_json: bool, count: int, version: int | N
     from headrace.operations.tables import show_table
 
     details = show_table(At(env=env), name, rows=count, version=version)
-    columns = [vars(column) for column in details.columns]
     if as_json:
-        emit({**vars(details), "columns": columns}, data=True)
+        emit(details)
         return
     properties = {key.removeprefix("headrace."): value for key, value in details.properties.items()}
     facts({**{key: vars(details)[key] for key in ("table", "env", "version", "rows")}, **properties})
     put()
-    table(columns)
+    table([vars(column) for column in details.columns])
     put()
     table(details.sample, empty="no rows", data=True)
 
@@ -73,7 +72,7 @@ def history(name: str, env: str | None, as_json: bool) -> None:
     from headrace.operations.tables import list_table_versions
 
     versions = list_table_versions(At(env=env), name)
-    emit([version.to_json() for version in versions]) if as_json else table([vars(version) for version in versions])
+    emit(versions) if as_json else table([vars(version) for version in versions])
 
 
 @command.command()
@@ -89,7 +88,7 @@ def load(file: Path, into: str | None, env: str | None, as_json: bool) -> None:
     loaded = load_table(At(env=env), file, into=into)
     name = loaded.table
     if as_json:
-        emit({"table": name, "rows": loaded.rows, "version": loaded.version, "notes": loaded.notes})
+        emit(loaded)
         return
     if loaded.changed:
         say(f"✓ {name}: {loaded.rows:,} rows from {file}. Next: headrace table show {name} --env {loaded.env}")
@@ -122,7 +121,7 @@ def drop(name: str, yes: bool, env: str | None, as_json: bool) -> None:
 
     report = drop_table(At(env=env), name, confirm=check)
     if as_json:
-        emit(report.to_json())
+        emit(report)
         return
     for dropped in report.dropped:
         say(f"✓ {dropped} is gone.")

@@ -48,7 +48,7 @@ def show_(model: str, since: datetime | None, env: str | None, as_json: bool) ->
     if shown.without_metrics:
         wrong(f"without metrics: {shown.without_metrics}")
     if as_json:
-        emit(shown.to_json())
+        emit(shown)
     else:
         _print(shown)
 
@@ -111,7 +111,7 @@ def rollout(model: str, version: int, reason: str, env: str | None, as_json: boo
 
     begun = traffic.begin_rollout(At(env=env), model, version, reason=reason)
     if as_json:
-        emit(begun.to_json())
+        emit(begun)
     else:
         say(f"{model} version {version} has {percent(begun.share)}. Next: {bold(f'headrace traffic show {model}')}")
 
@@ -128,7 +128,7 @@ def waive(model: str, rules: tuple[str, ...], reason: str, env: str | None, as_j
 
     waived = traffic.waive_guardrails(At(env=env), model, rules, reason=reason)
     if as_json:
-        emit(waived.to_json())
+        emit(waived)
     else:
         without = ", ".join(waived.waived)
         say(f"{model} version {waived.version} goes on without {without}. Next: {bold('headrace traffic reconcile')}")
@@ -156,7 +156,7 @@ def history(model: str, env: str | None, as_json: bool) -> None:
 
     past = traffic.traffic_history(At(env=env), model)
     if as_json:
-        emit(past.to_json())
+        emit(past)
         return
     rows = [
         {**vars(each), "candidates": _shown(each.candidates), "shadows": _shown(each.shadows)} for each in past.changes
@@ -177,7 +177,7 @@ def reconcile(env: str | None, as_json: bool) -> None:
 
     looked = traffic.reconcile_traffic(At(env=env))
     if as_json:
-        emit(looked.to_json())
+        emit(looked)
         return
     for line in looked.done:
         say(line)
@@ -201,7 +201,7 @@ def _shares(given: tuple[str, ...]) -> dict[int, float]:
 
 def _changed(split: SplitReport, *, as_json: bool) -> None:
     if as_json:
-        emit(split.to_json())
+        emit(split)
     else:
         say(f"{_sentence(split)}. Next: {bold(f'headrace traffic show {split.model}')}")
 

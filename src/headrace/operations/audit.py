@@ -33,7 +33,7 @@ class AuditEntryReport(Record):
         object: what it was done to.
         details: more about it, by name.
         previous: the hash of the entry before, in hexadecimal digits.
-        hash: over everything else here.
+        hash: over everything else here but `simulated`.
         simulated: whether `who` stands for a person who does not exist, as in a demonstration.
     """
 

@@ -28,6 +28,21 @@ class Record:
         return {each.name: plain(getattr(self, each.name)) for each in fields(cast("type", self))}
 
 
+def rows_as_json(rows: Sequence[Mapping[str, object]]) -> Json:
+    """A user's own rows: NaN and infinities are the texts "NaN", "Infinity", "-Infinity", so that they are told from null."""
+    return [{column: _number(value) for column, value in row.items()} for row in rows]
+
+
+def _number(value: object) -> Json:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {str(key): _number(item) for key, item in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_number(item) for item in cast("Sequence[object]", value)]
+    return plain(value)
+
+
 def plain(value: object) -> Json:
     """A value as JSON has it; see `Record.to_json`."""
     if value is None or isinstance(value, bool | int | str):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from headrace.core.errors import ConfigError
 from headrace.operations.operation import operation
-from headrace.operations.record import Record, plain
+from headrace.operations.record import Record, rows_as_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,8 +63,12 @@ class QueryResult(Record):
         return self.arrow.to_pandas()
 
     def to_json(self) -> dict[str, Json]:
-        """The answer as a JSON object: `columns`, in order, and `rows`, column → value."""
-        return {"columns": list(self.arrow.column_names), "rows": plain(self.rows())}
+        """The answer as a JSON object.
+
+        Returns:
+            `columns`, in order, and `rows`, column → value; NaN and infinities are the texts "NaN", "Infinity", "-Infinity".
+        """
+        return {"columns": list(self.arrow.column_names), "rows": rows_as_json(self.rows())}
 
 
 @operation("sql")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from headrace.core.errors import ConfigError
 from headrace.operations.in_use import at_work
 from headrace.operations.operation import operation
-from headrace.operations.record import Record
+from headrace.operations.record import Record, rows_as_json
 from headrace.operations.reserved_tables import check_load
 from headrace.operations.sql import QueryResult
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from headrace.core.ids import Json
     from headrace.workspace.workspace import Workspace
 
 MOST = 1000  # rows that are shown
@@ -92,6 +93,10 @@ class TableDetails(Record):
     properties: Mapping[str, str]
     columns: tuple[ColumnReport, ...]
     sample: tuple[Mapping[str, object], ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """As every record; in `sample`, NaN and infinities are the texts "NaN", "Infinity", "-Infinity"."""
+        return {**super().to_json(), "sample": rows_as_json(self.sample)}
 
 
 @dataclass(frozen=True, kw_only=True)
