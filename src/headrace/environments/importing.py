@@ -1,6 +1,6 @@
-"""Importing a project from a folder, under a name of its version.
+"""Imports a project from a folder, under a name that contains its version.
 
-Two versions of one program live in one process, and neither is taken for an installed package of the same name. The module
+Two versions of one program live in one process, and neither is confused with an installed package of the same name. The module
 `shop.project` of version `4f1c…` is `headrace_project_4f1c….shop.project` in `sys.modules`; inside the program
 `import shop.features` and `from shop.features import x` mean the same version's modules, also when a function does so later,
 because the program's modules have a `__builtins__` of their own, whose `__import__` knows the project's names. Relative
