@@ -1,7 +1,7 @@
 """Letters that look alike: the pairs of Unicode TR39 of which both letters are allowed in a name (see `names`).
 
-Taken from Unicode's `confusables.txt` (https://www.unicode.org/Public/security/), by classes: the letter before the colon is
-the prototype of the letters after it.
+Taken from Unicode's `confusables.txt` (https://www.unicode.org/Public/security/), by classes: the letter before the
+colon is the prototype of the letters after it.
 """
 # ruff: noqa: RUF001
 

@@ -1,8 +1,8 @@
 """The identity of a caller in an environment, and its roles.
 
 A person at this machine is identified by the name of the operating system's user, anybody else by a token
-(`HEADRACE_TOKEN`). A person who can write the file of the state database can act as anybody: on a laptop the checks protect
-against mistakes, and with the database behind a server of its own against people.
+(`HEADRACE_TOKEN`). A person who can write the file of the state database can act as anybody: on a laptop the checks
+protect against mistakes, and with the database behind a server of its own against people.
 """
 
 from __future__ import annotations

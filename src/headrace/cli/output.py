@@ -1,7 +1,7 @@
 """The format of output: aligned tables and JSON on stdout, one line a step on stderr, colours only on a terminal.
 
-The command line prints only through `_put`, which escapes text from others (a reason, a name, a value), so that it cannot
-control a terminal. Headrace's own styling carries a mark that differs in each process and so cannot be forged.
+The command line prints only through `_put`, which escapes text from others (a reason, a name, a value), so that it
+cannot control a terminal. Headrace's own styling carries a mark that differs in each process and so cannot be forged.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The one module that starts processes.
 
-A Python process starts without the current folder and `PYTHONPATH` on its import path (`-P`): code in a project's folder is
-not imported by accident. Packages that the user installed with `pip install --user` stay importable, because Headrace may be one
-of them; the environment cannot change their place. The process gets only listed environment variables, and the secrets that it
-needs through a pipe, which the child's vault reads: no command line and no environment shows them.
+A Python process starts without the current folder and `PYTHONPATH` on its import path (`-P`): code in a project's
+folder is not imported by accident. Packages that the user installed with `pip install --user` stay importable, because
+Headrace may be one of them; the environment cannot change their place. The process gets only listed environment
+variables, and the secrets that it needs through a pipe, which the child's vault reads: no command line and no
+environment shows them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Comparison of versions while traffic is divided: requests, errors, latency, and the difference in quality.
 
-Each interval is valid over all evaluations together (`sequential`). Several intervals are not corrected for each other: of twenty
-comparisons one may be wrong by chance.
+Each interval is valid over all evaluations together (`sequential`). Several intervals are not corrected for each other:
+of twenty comparisons one may be wrong by chance.
 """
 
 from __future__ import annotations

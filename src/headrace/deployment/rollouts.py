@@ -1,7 +1,7 @@
 """Rollouts: the next action, from what was observed, and its execution.
 
-`decide` depends only on its arguments. `reconcile` executes its result in one transaction that names the step it follows: any
-number of schedulers may call it, and if one dies, the next one continues.
+`decide` depends only on its arguments. `reconcile` executes its result in one transaction that names the step it
+follows: any number of schedulers may call it, and if one dies, the next one continues.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Environments and their code: `headrace.toml`, the identity of the code, and loading the user's program.
 
-Not for the meaning of a declaration, nor for rights: this package knows names, folders and commits. It imports only `core`;
-the workspace opens the stores that a configuration names.
+Not for the meaning of a declaration, nor for rights: this package knows names, folders and commits. It imports only
+`core`; the workspace opens the stores that a configuration names.
 
 `headrace.toml`:
     toml: a TOML file as text and as parsed, so that errors name the line.

@@ -1,7 +1,7 @@
 """Values of keys in their declared types, and moments, from requests, messages and logs.
 
-JSON has one kind of number and no times, so a key comes in several spellings: `601` and `601.0`, `…Z` and `…+00:00`. Each
-is converted to the one value of its declared type. Ids of predictions, the inference log, look-ups and the
+JSON has one kind of number and no times, so a key comes in several spellings: `601` and `601.0`, `…Z` and `…+00:00`.
+Each is converted to the one value of its declared type. Ids of predictions, the inference log, look-ups and the
 division of traffic all use that value, so that they identify the same decision.
 """
 

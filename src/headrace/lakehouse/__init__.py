@@ -1,7 +1,7 @@
 """Tables in Delta: one way to write (`commit`), one way to read (`scan`), and the refresh of declared tables.
 
-Not for the meaning of rows: features, labels and predictions are tables like any other here. Nothing else in Headrace opens
-a Delta table or a Parquet file of one. It does not import `tracking` and `jobs`; `features`, `training`,
+Not for the meaning of rows: features, labels and predictions are tables like any other here. Nothing else in Headrace
+opens a Delta table or a Parquet file of one. It does not import `tracking` and `jobs`; `features`, `training`,
 `inference` and `monitoring` use it.
 
 Writing:

@@ -1,7 +1,7 @@
 """A thread in which nothing can be written: the kernel refuses every write (Landlock, Linux 5.13).
 
-The restriction applies to a thread and to everything that it starts; the rest of the process is not restricted. It is cheap (less
-than a millisecond), and holds for root. No library that keeps a pool of threads for the whole process may
+The restriction applies to a thread and to everything that it starts; the rest of the process is not restricted. It is
+cheap (less than a millisecond), and holds for root. No library that keeps a pool of threads for the whole process may
 be called in this thread: a thread of Arrow or delta-rs that starts in it could never write. DuckDB's threads belong to
 a connection.
 """

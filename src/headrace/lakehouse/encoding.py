@@ -1,7 +1,7 @@
 """Encoding of columns in Parquet: a dictionary if values repeat, none if nearly all values differ.
 
-A dictionary of values that do not repeat would be built and then discarded as too large, which took three quarters of the
-time of writing predictions.
+A dictionary of values that do not repeat would be built and then discarded as too large, which took three quarters of
+the time of writing predictions.
 """
 
 from __future__ import annotations

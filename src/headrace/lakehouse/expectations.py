@@ -1,8 +1,8 @@
 """Expectations of rows: a row that breaks one is repaired, quarantined or counted, or nothing is written.
 
 The order is fixed, whatever the order of the declarations: first repairs, each applied to the result of the one before;
-then quarantine, which takes a row out of the table; then the remaining rows must meet every `"fail"`, and are counted for
-every `"warn"`. So a row that is quarantined for a null key does not fail the table for the same null.
+then quarantine, which takes a row out of the table; then the remaining rows must meet every `"fail"`, and are counted
+for every `"warn"`. So a row that is quarantined for a null key does not fail the table for the same null.
 """
 
 from __future__ import annotations

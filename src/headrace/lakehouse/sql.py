@@ -1,8 +1,8 @@
 """The SQL that a user may write: one SELECT over declared tables, checked before anything runs, with errors that name the line.
 
-DuckDB parses the text, and the statement that it parsed is the one that runs: see `syntax`. The check is a list of allowed
-nodes of the tree. It keeps a definition portable and reproducible. `Lakehouse.ask` keeps it away from the disk, even if the
-check should miss something. sqlglot quotes names and texts (`identifiers`), and decides nothing.
+DuckDB parses the text, and the statement that it parsed is the one that runs: see `syntax`. The check is a list of
+allowed nodes of the tree. It keeps a definition portable and reproducible. `Lakehouse.ask` keeps it away from the disk,
+even if the check should miss something. sqlglot quotes names and texts (`identifiers`), and decides nothing.
 """
 
 from __future__ import annotations

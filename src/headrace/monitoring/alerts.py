@@ -1,8 +1,8 @@
 """Alerts: rules that were broken often enough. Each is reported once, and stays open until the values recover.
 
 The state of a rule depends only on the judged windows of a version, in their order: evaluated one by one, all at once
-or twice, they lead to the same alerts. An alert opens with a broken window when `broken` of the last `windows` are; it closes
-when `windows` in a row are not, and then none opens with a window that begins before the cool-down is over. Late
+or twice, they lead to the same alerts. An alert opens with a broken window when `broken` of the last `windows` are; it
+closes when `windows` in a row are not, and then none opens with a window that begins before the cool-down is over. Late
 labels may change earlier windows: then the existing alert is kept, closed or opened again, and never doubled.
 """
 

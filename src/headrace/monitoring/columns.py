@@ -1,8 +1,8 @@
 """The monitored columns of a table of predictions, and their names in results.
 
 An output keeps its name. A feature keeps its name, too, unless the name is taken: a feature with the name of an output
-(ignoring case) or of the row for the whole table, or one that looks already renamed, is reported as `features.<name>`. So no
-two columns share a name, and a feature has the same name in every table, alert and message.
+(ignoring case) or of the row for the whole table, or one that looks already renamed, is reported as `features.<name>`.
+So no two columns share a name, and a feature has the same name in every table, alert and message.
 """
 
 from __future__ import annotations

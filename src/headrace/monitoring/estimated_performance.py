@@ -1,9 +1,10 @@
 """Quality before the labels are known, estimated from calibrated probabilities. Always called estimated.
 
-Confidence-based performance estimation (CBPE): a row with probability p is true with probability p. Expected true positives
-at a threshold are the sum of p above it, expected false ones the sum of 1 - p, and so on; areas under curves follow by
-going through the thresholds. It is valid while the probabilities are calibrated, and cannot detect labels that shift for
-another reason than the features. So no estimate is made when such a shift is visible, and its error is stored once labels come.
+Confidence-based performance estimation (CBPE): a row with probability p is true with probability p. Expected true
+positives at a threshold are the sum of p above it, expected false ones the sum of 1 - p, and so on; areas under curves
+follow by going through the thresholds. It is valid while the probabilities are calibrated, and cannot detect labels
+that shift for another reason than the features. So no estimate is made when such a shift is visible, and its error is
+stored once labels come.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Realised quality: predictions joined to the labels that have become known, by windows of the decisions' time.
 
-A prediction counts in the window of its decision (`decision_time`), whenever its label arrives. Only labels that are known at
-the moment exist; of several labels the latest known one counts, and labels of decisions without a prediction are only
-counted. Only windows whose rows or labels have changed are measured again; a window that
-had been judged before is then marked as reopened and keeps the earlier value beside the new one.
+A prediction counts in the window of its decision (`decision_time`), whenever its label arrives. Only labels that are
+known at the moment exist; of several labels the latest known one counts, and labels of decisions without a prediction
+are only counted. Only windows whose rows or labels have changed are measured again; a window that had been judged
+before is then marked as reopened and keeps the earlier value beside the new one.
 
 A window is **mature** when it has ended and either 95 % of its labels are known, or the time since its end is as long
 as 99 % of the labels known so far took to arrive. That time is used only while it is at most half of the time since

@@ -1,7 +1,7 @@
 """Updates that follow the events of an environment: MLflow's aliases and `serving.json`; and notifications.
 
-Aliases and `serving.json` are part of an operation, which waits for nothing else. Notifications are sent by a process that has
-time: a slow webhook delays neither a rollback nor a rule that stops a version.
+Aliases and `serving.json` are part of an operation, which waits for nothing else. Notifications are sent by a process
+that has time: a slow webhook delays neither a rollback nor a rule that stops a version.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Versions of models and their stages, requests to move a version, decisions on requests, and the split of the traffic.
 
-Our state database is the source of truth; MLflow's registry stores the artifact and shows the stages as aliases. `Registry.move`
-is the only way to a stage other than None, and a share of the traffic requires what Production requires. Not for making a version
-(`training`), its evidence (`deployment`), or loading it (`scoring`).
+Our state database is the source of truth; MLflow's registry stores the artifact and shows the stages as aliases.
+`Registry.move` is the only way to a stage other than None, and a share of the traffic requires what Production
+requires. Not for making a version (`training`), its evidence (`deployment`), or loading it (`scoring`).
 
     registry: versions, and the only way from one stage to another.
     versions: the registry as a contract, for the other files of this package.

@@ -1,7 +1,8 @@
 """The currently declared gates, roles and rollout of a model, to which requests and decisions are bound.
 
-A declaration is an append-only row. When its gates, roles or rollout differ from the previous declaration, every open request and
-every unused approval of the model is replaced in the same transaction, and a rollout that an approval allowed is ended.
+A declaration is an append-only row. When its gates, roles or rollout differ from the previous declaration, every open
+request and every unused approval of the model is replaced in the same transaction, and a rollout that an approval
+allowed is ended.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The state of rollouts. `deployment` determines the next step; here it is stored.
 
-Each model has at most one running rollout. Each change is one transaction with its change of the split, and names the step that
-it follows: of two schedulers at the same time one succeeds, and a process that dies has done all of a step or nothing.
+Each model has at most one running rollout. Each change is one transaction with its change of the split, and names the
+step that it follows: of two schedulers at the same time one succeeds, and a process that dies has done all of a step or
+nothing.
 """
 
 from __future__ import annotations

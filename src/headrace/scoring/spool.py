@@ -4,10 +4,10 @@ Each process appends to a segment of its own, `<pid>-<start>-<nnnnnn>.open`, and
 segment that is old or large enough is sealed: renamed to `.sealed`, and never written again. The lock of a process that
 died is free, so another process may take it and seal the segment.
 
-A segment is a header, then frames: the record's length, the CRC-32 of the length, the CRC-32 of the record (little-endian,
-four bytes each), and the record. A killed process leaves at most the beginning of one last frame, whose
-record was never acknowledged; it is cut off. The checksum of the length distinguishes this end from a damaged frame, after
-which there may be more frames. Anything else that is not a valid frame is damage, and is returned separately.
+A segment is a header, then frames: the record's length, the CRC-32 of the length, the CRC-32 of the record
+(little-endian, four bytes each), and the record. A killed process leaves at most the beginning of one last frame, whose
+record was never acknowledged; it is cut off. The checksum of the length distinguishes this end from a damaged frame,
+after which there may be more frames. Anything else that is not a valid frame is damage, and is returned separately.
 """
 
 from __future__ import annotations

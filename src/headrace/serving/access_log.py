@@ -1,8 +1,9 @@
 """The access log: a line of JSON for each request, on stdout.
 
-Text from callers cannot end a line or control a terminal: the path is percent-encoded, and an id and a trace are written only if
-they are well formed. The query, which may contain secrets, and the API key are left out; the name of the key is written.
-A thread writes the lines, so an output that is not read delays no request. Lines that it does not accept are counted.
+Text from callers cannot end a line or control a terminal: the path is percent-encoded, and an id and a trace are
+written only if they are well formed. The query, which may contain secrets, and the API key are left out; the name of
+the key is written. A thread writes the lines, so an output that is not read delays no request. Lines that it does not
+accept are counted.
 """
 
 from __future__ import annotations

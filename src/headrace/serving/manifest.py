@@ -5,8 +5,8 @@
 <home>/<folder>/parity.json          full rows, and the predictions of MLflow's pyfunc for them
 <home>/<folder>/serve.json           serving options
 
-The whole folder of a version is sealed: `logged_hash` covers the registered files, `copy_hash` the two files beside them.
-`serving.json` names no version outside its own folder, and no log but that of the same environment.
+The whole folder of a version is sealed: `logged_hash` covers the registered files, `copy_hash` the two files beside
+them. `serving.json` names no version outside its own folder, and no log but that of the same environment.
 """
 
 from __future__ import annotations

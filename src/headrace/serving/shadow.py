@@ -1,7 +1,7 @@
 """Shadows: versions that get copies of the primary's requests, in separate processes, and whose answers are only logged.
 
-The server passes copies of requests on without ever waiting: a request that a shadow does not accept is counted and left out. A
-shadow that dies is restarted; it cannot slow or fail the server.
+The server passes copies of requests on without ever waiting: a request that a shadow does not accept is counted and
+left out. A shadow that dies is restarted; it cannot slow or fail the server.
 """
 
 from __future__ import annotations

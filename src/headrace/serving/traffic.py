@@ -1,7 +1,7 @@
 """Division of traffic between the loaded versions: an entity stays with its version, on every server.
 
-Rows without an entity are not one big entity: a row whose entity is missing is assigned by its decision, and one without a
-decision by its request. The log records by what each row was assigned.
+Rows without an entity are not one big entity: a row whose entity is missing is assigned by its decision, and one
+without a decision by its request. The log records by what each row was assigned.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Automatic logging of a library's training loop on the active run, without code in the user's program.
 
-For LightGBM and XGBoost MLflow's autologging is switched on while the user's function runs: parameters, metrics a round,
-importances. It is hooked to the import of the library, so a library that is not used costs nothing, and removed
+For LightGBM and XGBoost MLflow's autologging is switched on while the user's function runs: parameters, metrics a
+round, importances. It is hooked to the import of the library, so a library that is not used costs nothing, and removed
 afterwards. MLflow's autologging of scikit-learn patches 170 classes (1.2 s) and predicts on all fitting rows again;
 `fitted_params` reads the fitted estimator instead, which works for everything with `get_params`.
 """

@@ -1,9 +1,9 @@
 """The label of a decision at a moment: one statement for training, comparison, back-test and quality.
 
-Of all rows that the label's table has for the decision's key and that were known by then, the latest counts: the greatest
-time; among rows of one time the one that was written last, then the greatest value. A null (or NaN) there removes the label:
-the decision has none. A decision whose first label was known before the decision has none either, because
-using it for training or evaluation would be a leak.
+Of all rows that the label's table has for the decision's key and that were known by then, the latest counts: the
+greatest time; among rows of one time the one that was written last, then the greatest value. A null (or NaN) there
+removes the label: the decision has none. A decision whose first label was known before the decision has none either,
+because using it for training or evaluation would be a leak.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Loads a package and predicts once, before it is logged, in a process that sees only its requirements.
 
-The process (`load_check_process.py`) has the standard library and the files of the distributions of the requirements, an
-empty working folder and home, and no environment variables except those of the machine. It loads the package by the module
-that MLflow calls and predicts some rows. A package is refused if it
+The process (`load_check_process.py`) has the standard library and the files of the distributions of the requirements,
+an empty working folder and home, and no environment variables except those of the machine. It loads the package by the
+module that MLflow calls and predicts some rows. A package is refused if it
 
 - does not load there, or predicts differently than in training;
 - reads a file or a folder that is neither in it nor of an installed distribution, opens a connection, or starts a

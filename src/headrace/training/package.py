@@ -5,9 +5,9 @@
     package/expected.json   some fitting rows, and the original estimator's predictions for them
     package/code/           the part of the project's code at that commit that its on-demand functions need (`code_slice.py`)
 
-It is written here and read by `scoring`, the package above, so its format is defined in one place. `features.matrix` turns
-rows into the matrix, and `output.py` the estimator's numbers into the output: training, batch
-scoring and the packaged model all use both.
+It is written here and read by `scoring`, the package above, so its format is defined in one place. `features.matrix`
+turns rows into the matrix, and `output.py` the estimator's numbers into the output: training, batch scoring and the
+packaged model all use both.
 """
 
 from __future__ import annotations

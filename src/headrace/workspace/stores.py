@@ -1,10 +1,10 @@
 """The stores that an environment's state database knows as its own: the tables, MLflow's runs, the online store.
 
-The mark of a store names its state database (`headrace.core.ownership`), but a person who can name another store by a variable
-can have it marked. So the state database stores the id in the mark of each store that was first changed through it. The id is part
-of the files, so a project may be moved and copied; another store is refused until an admin accepts it. An online
-store contains nothing that cannot be published again: one that is empty at its usual place, such as a restarted Redis,
-counts as the same store.
+The mark of a store names its state database (`headrace.core.ownership`), but a person who can name another store by a
+variable can have it marked. So the state database stores the id in the mark of each store that was first changed
+through it. The id is part of the files, so a project may be moved and copied; another store is refused until an admin
+accepts it. An online store contains nothing that cannot be published again: one that is empty at its usual place, such
+as a restarted Redis, counts as the same store.
 """
 
 from __future__ import annotations

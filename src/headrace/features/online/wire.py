@@ -1,6 +1,7 @@
 """A connection to Redis: its address, one command at a time, replies as bytes.
 
-Why not redis-py: its import takes a server 0.4 s, and each of its calls takes three times as long as one of this module.
+Why not redis-py: its import takes a server 0.4 s, and each of its calls takes three times as long as one of this
+module.
 """
 
 from __future__ import annotations

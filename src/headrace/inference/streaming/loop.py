@@ -1,8 +1,8 @@
 """The loop: a micro-batch is read, scored, written and acknowledged; then the next one.
 
-Dead letters are written before predictions, and predictions before the source is acknowledged. So a worker that dies leaves
-nothing that counts as read but is not written. The next worker finds what was written by its transaction or its key:
-predictions into Delta begin where the last ones ended, and an existing dead letter remains one.
+Dead letters are written before predictions, and predictions before the source is acknowledged. So a worker that dies
+leaves nothing that counts as read but is not written. The next worker finds what was written by its transaction or its
+key: predictions into Delta begin where the last ones ended, and an existing dead letter remains one.
 
 The worker processes one batch at a time. While it cannot be written, the partitions are paused.
 """

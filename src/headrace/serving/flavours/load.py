@@ -1,8 +1,8 @@
 """Serves a model that MLflow stores and Headrace did not package: a folder with `MLmodel`, or a URI. Any flavour works.
 
-Its inputs come from its signature (if that is of an unknown kind, each body is passed to MLflow unchanged), and the samples that
-check the faster tier from its input example. The server does no look-ups, logs nothing, and follows nothing: the loaded model
-stays until the server ends.
+Its inputs come from its signature (if that is of an unknown kind, each body is passed to MLflow unchanged), and the
+samples that check the faster tier from its input example. The server does no look-ups, logs nothing, and follows
+nothing: the loaded model stays until the server ends.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
 their Python packages and without pandas. `generic`: as in batch scoring, a DataFrame through `scoring.Predictor`.
 `pyfunc`: MLflow itself, imported for this tier only.
 
-Not for reading requests or writing answers (`serving.codec`, `serving.protocols`): rows come in the order of the inputs.
+Not for reading requests or writing answers (`serving.codec`, `serving.protocols`): rows come in the order of the
+inputs.
 """
 
 from headrace.serving.predictors.base import Answer, BlockPredictor, Row, UnfitError
