@@ -1,6 +1,6 @@
-"""Headrace: declare tables, features, a model and its policy; the whole loop is run for you.
+"""Headrace: you declare tables, features, a model and its policy; Headrace runs the whole loop.
 
-`import headrace as hr` gives the declarations, lazily: nothing heavy is imported before it is used.
+`import headrace as hr` provides the declarations, lazily: nothing heavy is imported before its first use.
 """
 
 from __future__ import annotations

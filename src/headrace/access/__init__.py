@@ -1,4 +1,5 @@
-"""Who acts, what they may do, and the record of what was done: identities, roles, tokens, audit.
+"""Identities, their roles and tokens, their rights, and the audit record.
 
-Not for what a decision means (`registry`, `deployment`): this room answers who somebody is and keeps the record.
+Not for the meaning of a decision (`registry`, `deployment`): this package identifies callers and keeps the audit
+record.
 """

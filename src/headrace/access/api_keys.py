@@ -1,4 +1,4 @@
-"""API keys of programs that call a server: only their hashes are kept, each with what it may do and until when.
+"""API keys of programs that call a server: only their hashes are stored, each with its scope and its expiry.
 
 A file beside the environment's state, replaced in one rename, so that a server reads it without a database.
 """

@@ -1,4 +1,4 @@
-"""The record of what was done by whom: append-only, each entry bound to the one before by a hash."""
+"""The audit record: what was done, and by whom. Append-only; each entry contains the hash of the one before."""
 
 from __future__ import annotations
 

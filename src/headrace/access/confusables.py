@@ -1,7 +1,7 @@
-"""Letters that look like others: those of Unicode TR39 whose both sides may stand in a name (see `names`).
+"""Letters that look alike: the pairs of Unicode TR39 of which both letters are allowed in a name (see `names`).
 
-Taken from Unicode's `confusables.txt` (https://www.unicode.org/Public/security/), by classes: what stands before the colon is
-the prototype of what stands after it.
+Taken from Unicode's `confusables.txt` (https://www.unicode.org/Public/security/), by classes: the letter before the
+colon is the prototype of the letters after it.
 """
 # ruff: noqa: RUF001
 

@@ -1,8 +1,8 @@
-"""Who acts in an environment, and which roles they hold.
+"""The identity of a caller in an environment, and its roles.
 
-A person at this machine is known by the name of the operating system's user; somebody else shows a token
-(`HEADRACE_TOKEN`). Whoever can write the state database's file can make himself anybody: on a laptop this guards against
-mistakes, behind a server that holds the database against people.
+A person at this machine is identified by the name of the operating system's user, anybody else by a token
+(`HEADRACE_TOKEN`). A person who can write the file of the state database can act as anybody: on a laptop the checks
+protect against mistakes, and with the database behind a server of its own against people.
 """
 
 from __future__ import annotations

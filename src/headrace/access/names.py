@@ -1,4 +1,4 @@
-"""What people and tokens may be called: in one script, and unlike everybody who is known already."""
+"""Allowed names of people and API keys: in one script, and not similar to any name that is already known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is known in an environment: people, the roles that they hold, and through whose hands their tokens came."""
+"""People who are known in an environment, their roles, and the chain of people through whom they got their tokens."""
 
 from __future__ import annotations
 

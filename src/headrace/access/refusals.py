@@ -1,4 +1,4 @@
-"""Attempts that were refused, in the audit record: who, what, and why."""
+"""Refused operations in the audit record: who tried what, and why it was refused."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Who may do what: the right to each operation, once, by the words that it is typed with.
+"""The table of rights: the roles that each operation requires, by the words of its command.
 
-`headrace.operations.operation` holds every operation against this table before it begins. An operation whose right depends on
-what it finds asks again with `roles`. What is not here does not run.
+`headrace.operations.operation` checks every operation against this table before it begins. An operation whose right
+depends on what it finds checks again with `roles`. An operation that is not in the table does not run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The command line: a face. It reads arguments, calls one function of a lower room, prints what came back.
+"""The command line: it parses arguments, calls one function of `operations`, and prints the result.
 
-Not for anything that another face would also need. Data goes to stdout, talk to stderr; exit codes are in `core.errors`.
+Not for anything that another interface would also need. Data goes to stdout, messages to stderr; exit codes are in
+`core.errors`.
 """

@@ -1,4 +1,4 @@
-"""`python -m headrace.cli`: the command, by the interpreter that runs."""
+"""`python -m headrace.cli` runs the command with the current interpreter."""
 
 from headrace.cli.main import main
 

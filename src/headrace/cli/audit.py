@@ -1,4 +1,4 @@
-"""`headrace audit`: what was done by whom."""
+"""`headrace audit`: what was done, and by whom."""
 
 from __future__ import annotations
 

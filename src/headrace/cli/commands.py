@@ -1,4 +1,4 @@
-"""Groups of commands."""
+"""Groups of commands, which suggest the nearest command for a misspelt one."""
 
 from __future__ import annotations
 

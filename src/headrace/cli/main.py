@@ -1,4 +1,4 @@
-"""The `headrace` command: its sub-commands, loaded when asked for, and how errors reach a person."""
+"""The `headrace` command: its sub-commands, which are loaded at their first use, and the display of errors."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""How answers look: aligned tables and JSON on stdout, one line a step on stderr, colours only on a terminal.
+"""The format of output: aligned tables and JSON on stdout, one line a step on stderr, colours only on a terminal.
 
-All that the command line prints leaves through `_put`: what somebody else wrote (a reason, a name, a value) is escaped
-there, so that it cannot steer a terminal. Our own styling is marked in a way that nobody can write who does not know this
-process.
+The command line prints only through `_put`, which escapes text from others (a reason, a name, a value), so that it
+cannot control a terminal. Headrace's own styling carries a mark that differs in each process and so cannot be forged.
 """
 
 from __future__ import annotations

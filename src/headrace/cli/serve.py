@@ -1,4 +1,4 @@
-"""`headrace serve`: one server process that follows what is in Production."""
+"""`headrace serve`: one server process for the version in Production, which changes versions without a restart."""
 
 from __future__ import annotations
 

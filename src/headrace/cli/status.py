@@ -1,4 +1,4 @@
-"""`headrace status`: what needs a person first, then what is there."""
+"""`headrace status`: what needs a person first, then tables, runs and models."""
 
 from __future__ import annotations
 

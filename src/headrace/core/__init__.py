@@ -1,4 +1,5 @@
-"""What every room needs and none owns: errors, the clock, identifiers, the state database, fail points.
+"""What every package needs and none owns: errors, the clock, identifiers, the state database, fail points.
 
-Not for anything that knows a table, a feature or a model. Nothing is below; everything is above.
+Not for code that knows a table, a feature or a model. `core` imports no other package of Headrace; all others may
+import it.
 """

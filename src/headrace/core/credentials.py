@@ -1,11 +1,12 @@
-"""Which texts hold a credential: the one place that knows, for what is read, said and written down.
+"""Detection of credentials in texts: the one place for everything that is read, printed or stored.
 
-A password stands before the host (`scheme://user:password@host`), or is the value of a name (`?password=…`, `;token=…`,
-`AccountKey=…`). Names are compared without case and punctuation. It errs on the side of refusing: whoever is refused names
-an environment variable instead, and whoever is not has written a secret into a file.
+A password is before the host (`scheme://user:password@host`), or is the value of a name (`?password=…`, `;token=…`,
+`AccountKey=…`). Names are compared without case and punctuation. In doubt a text is refused: a user whose text is
+refused can name an environment variable instead, while an undetected secret would be written into a file.
 
-What is before the host ends at the last @, whatever is in it: slashes, spaces and quotes too. A user whose password is not
-encoded as it should be has a password nevertheless. Every look takes a time linear in the text, which somebody else wrote.
+The part before the host ends at the last @, even if it contains slashes, spaces or quotes, because a password that is
+not encoded as it should be is a password nevertheless. Every check takes a time linear in the text, which others may
+have written.
 """
 
 from __future__ import annotations

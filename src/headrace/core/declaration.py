@@ -1,4 +1,4 @@
-"""What all declarations share: a name, the place in the user's program where they stand, and checks of what they are given."""
+"""What all declarations share: a name, the file and line in the user's program, and checks of their arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors that a caller may want to tell apart. Each says what happened, the value, what was possible, the next step."""
+"""The errors that a caller may handle separately. Each says what happened, the value, what was possible, the next step."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The transactional outbox: an event is written in the commit of the change that it tells of, and delivered afterwards.
+"""The transactional outbox: an event is written in the commit of the change that it reports, and delivered afterwards.
 
-Every channel gets every event at least once, in order, until it takes it; a channel that fails is asked again later, and
-holds up no other channel.
+Every channel gets every event at least once, in order, until the channel accepts it. A channel that fails is tried
+again later, and does not delay other channels.
 """
 
 from __future__ import annotations

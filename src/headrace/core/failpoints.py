@@ -1,4 +1,4 @@
-"""Fail points: named places where a test can make the process die, exactly as power or the kernel would.
+"""Fail points: named places where a test can make the process die, as a loss of power or the kernel would end it.
 
 `HEADRACE_FAILPOINT="step.finished:load bronze.flights"` sends SIGKILL to this process the first time that place is
 reached. Without the variable a call costs one dictionary look-up. Places are named `<noun>.<moment>:<which one>`.

@@ -1,4 +1,4 @@
-"""Folders whose whole content is under a seal: one digest of every name and byte, and copies that follow no link."""
+"""Sealed folders: one digest of every file name and content, and copies that follow no link."""
 
 from __future__ import annotations
 

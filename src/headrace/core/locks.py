@@ -1,4 +1,4 @@
-"""A lock between processes of one machine: held by an open file, let go by the system however its holder ends."""
+"""A lock between processes of one machine: an open file holds it, and the system releases it however its holder ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs of processes that stay: servers, workers of streams, schedulers. Standard `logging`, one line a record, on stderr."""
+"""Logging of long-running processes: servers, stream workers, schedulers. Standard `logging`, one line a record, on stderr."""
 
 from __future__ import annotations
 

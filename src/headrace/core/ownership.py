@@ -1,8 +1,8 @@
-"""Whose a store is. Each carries the id of the state database that it belongs to; another one's is refused.
+"""Which state database a store belongs to. Each store is marked with its id; another state database is refused.
 
-Versions, decisions and roles are in the state database: a second one, in which somebody else is an admin, must not write
-what servers follow. A store that carries nothing is taken by the first one that opens it to change something. Each mark has
-an id of its own, by which the state database knows its store again (`headrace.workspace.stores`).
+Versions, decisions and roles are in the state database: a second one, in which somebody else is an admin, must not
+write what servers read. The first command that changes something in an unmarked store marks it. Each mark has an id of
+its own, by which the state database recognises its stores (`headrace.workspace.stores`).
 """
 
 from __future__ import annotations

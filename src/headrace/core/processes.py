@@ -1,9 +1,10 @@
-"""Starting processes: the one place where that is done.
+"""The one module that starts processes.
 
-A process of Python starts with the current folder and `PYTHONPATH` out of reach (`-P`): what lies in a project's folder is
-not imported because it lies there. Packages that the user installed for themselves (`pip install --user`) stay, for Headrace
-may be one of them; where they are is not for the environment to say. It is given an environment by a list of what may be in it, and the
-secrets that it must have through a pipe, which the vault of the child reads: no command line and no environment shows them.
+A Python process starts without the current folder and `PYTHONPATH` on its import path (`-P`): code in a project's
+folder is not imported by accident. Packages that the user installed with `pip install --user` stay importable, because
+Headrace may be one of them; the environment cannot change their place. The process gets only listed environment
+variables, and the secrets that it needs through a pipe, which the child's vault reads: no command line and no
+environment shows them.
 """
 
 from __future__ import annotations

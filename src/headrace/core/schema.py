@@ -1,4 +1,4 @@
-"""Types of columns as a user declares them."""
+"""Column types as a user declares them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a process that runs until it is stopped hears of it, how it stops the processes that it started, and how it leaves."""
+"""Shutdown of a process that runs until it is stopped: its signals, its child processes, and its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the operating system knows."""
+"""Properties of the operating system and the machine."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Secrets that were given to this process: kept in its memory, and in no environment variable that model code can read.
+"""Secrets of this process: kept in its memory, and in no environment variable that model code can read.
 
-A command, a server and a worker call `close` before they import anything of a project or of a model. From then on the
-token of the caller, configuration by variables, and each variable that configuration names as a secret are here alone: not
-in `os.environ`, not in what the system shows of the process (`/proc/<pid>/environ`), not in what its children inherit. A
-child that must have some of them is handed them through a pipe (`core.processes`). A program that uses Headrace as a
+A command, a server and a worker call `close` before they import code of a project or a model. From then on the caller's
+token, the configuration variables, and each variable that the configuration names as a secret are only here: not in
+`os.environ`, not in what the system shows of the process (`/proc/<pid>/environ`), not in the environment of its
+children. A child that needs some of them gets them through a pipe (`core.processes`). A program that uses Headrace as a
 library is not closed: its environment is its own.
 """
 

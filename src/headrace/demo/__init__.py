@@ -1,4 +1,4 @@
-"""The shipped example through the whole loop: a face that calls the operations that a user or a scheduler would call.
+"""Runs the shipped example through the whole loop, by the operations that a user or a scheduler would call.
 
-`replay` goes through the year; `project_folder` makes the project; `findings` says what came of it.
+`replay` goes through the year; `project_folder` creates the project; `findings` summarises the results.
 """

@@ -1,4 +1,4 @@
-"""What the demo found, from the runs, the versions, the requests and the alerts."""
+"""The results of the demo, from the runs, the versions, the requests and the alerts."""
 
 from __future__ import annotations
 

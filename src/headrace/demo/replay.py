@@ -1,8 +1,8 @@
-"""Replays a stretch of the past as it would have happened, month by month, with every moment's knowledge and no more.
+"""Replays a period of the past as it would have happened, month by month; each call sees only what was known at its moment.
 
-Train, deploy through the gates with a second person, serve, and then each month: score, monitor, and when an alert fires
-train again, promote, roll back and forward. It is made of the same operations that a scheduler calls; run again it goes on
-where it was stopped, and does nothing twice.
+Train, deploy through the gates with a second person, serve, and then each month: score, monitor, and when an alert
+fires train again, promote, roll back and forward. It uses the same operations that a scheduler calls. When it is run
+again, it continues where it was stopped, and does nothing twice.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Champion against challenger, on decisions that neither was fitted or calibrated on, with the labels that are known."""
+"""Champion against challenger, on labelled decisions that neither was fitted or calibrated on."""
 
 from __future__ import annotations
 

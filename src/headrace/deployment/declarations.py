@@ -1,4 +1,4 @@
-"""What a user declares about a model at work: its gates (`gates/`), how it is served, scored, watched and trained again."""
+"""Declarations of a deployed model: its gates (`gates/`), how it is served, scored, monitored and retrained."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Versions side by side while traffic is divided: what each was asked, how it answered, how much better or worse it is.
+"""Comparison of versions while traffic is divided: requests, errors, latency, and the difference in quality.
 
-Intervals hold at all looks together (`sequential`), each on its own: of twenty comparisons one may be wrong by chance.
+Each interval is valid over all evaluations together (`sequential`). Several intervals are not corrected for each other:
+of twenty comparisons one may be wrong by chance.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a rollout cannot be judged by: rules that see nothing. Nothing seen is no pass; the rollout waits, and says for what.
+"""Rules that hold a rollout because they cannot be judged. Missing data does not pass: the rollout waits, and says for what.
 
-* A rule on labels that finds none, or far fewer than there should be, where labels are there: those of the version in
+* A rule on labels that finds none, or far fewer than expected, although labels are known: those of the version in
   Production in the same split, or of the decisions of that time in the spine. It holds every step.
-* A rule that nothing could be said of by the end of the last step. It holds the rollout there, until there is enough, or a
+* A rule without a result at the end of the last step. It holds the rollout there, until there is enough data, or a
   person waives the rule; unless it was declared with `late=True` and no labels came.
 """
 

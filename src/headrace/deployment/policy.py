@@ -1,4 +1,4 @@
-"""What a deployment says that the way to Production takes, as the registry keeps it."""
+"""The gates, roles and rollout that a deployment declares, as the registry stores them."""
 
 from __future__ import annotations
 

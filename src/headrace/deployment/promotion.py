@@ -1,4 +1,4 @@
-"""A version that was approved comes to the stage that it was approved for: at once, or by a rollout."""
+"""Moves an approved version to its stage: at once, or by a rollout."""
 
 from __future__ import annotations
 

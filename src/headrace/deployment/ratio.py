@@ -1,8 +1,8 @@
-"""Whether entities are divided as the split says: a sample-ratio test, which may be looked at as often as one likes.
+"""Whether entities are divided as the split declares: a sample-ratio test that is valid at every evaluation.
 
-Versions are compared as if chance had dealt them their entities. Where a version has far more or fewer of them than its share,
-something else did (a coin that many follow, answers that are lost or fail), and no comparison can be believed
-(Fabijan et al. 2019, "Diagnosing sample ratio mismatch in online controlled experiments", KDD).
+Versions are compared as if chance had assigned their entities. If a version has far more or fewer entities than its
+share, another cause did (one key that many entities share, answers that are lost or fail), and no comparison can be
+trusted (Fabijan et al. 2019, "Diagnosing sample ratio mismatch in online controlled experiments", KDD).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a model may be trained again now: what asks for it, and what stands in the way."""
+"""Whether a model may be retrained now: the reason for it, and the guards that prevent it."""
 
 from __future__ import annotations
 

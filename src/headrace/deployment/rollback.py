@@ -1,4 +1,4 @@
-"""Back to a version that has been in Production, or forward again: a decision of one person, who is in a hurry."""
+"""Rollback to a version that has been in Production, or forward again: a decision of one person, because it is urgent."""
 
 from __future__ import annotations
 

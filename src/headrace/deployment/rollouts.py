@@ -1,7 +1,7 @@
-"""A version's way into Production: what comes next, from what was observed; and doing it.
+"""Rollouts: the next action, from what was observed, and its execution.
 
-`decide` is a function of what is known. `tend` does what it says, in one transaction that names the step it follows: any
-number of schedulers may call it, and one that dies is followed by the next.
+`decide` depends only on its arguments. `reconcile` executes its result in one transaction that names the step it
+follows: any number of schedulers may call it, and if one dies, the next one continues.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Tests that may be looked at as often as one likes: a stop that is believed at any look is right, at any later one too.
+"""Tests that may be evaluated as often as needed: the bound on false stops holds over all evaluations together.
 
-Each gives the logarithm of an e-value, a likelihood ratio mixed over what could be true beside the null hypothesis. Under the
-null it is a supermartingale that begins at 1, so it ever comes to 1/alpha with a probability of alpha at most (Ville 1939; Robbins 1970,
-"Statistical methods related to the law of the iterated logarithm"). A fixed-level test that is looked at every five seconds
-has no such bound: it stops an equal candidate sooner or later.
+Each gives the logarithm of an e-value, a likelihood ratio mixed over what could be true beside the null hypothesis.
+Under the null it is a supermartingale that begins at 1, so it ever comes to 1/alpha with a probability of alpha at most
+(Ville 1939; Robbins 1970, "Statistical methods related to the law of the iterated logarithm"). A fixed-level test that
+is evaluated every five seconds has no such bound: it stops an equal candidate sooner or later.
 
 * `rate_above`: counts, one-sided. A finite mixture of Bernoulli likelihood ratios; exact at any n.
 * `uneven`: how many units each of several versions got, against the shares that they should have; two-sided, exact at any n.

@@ -1,7 +1,7 @@
-"""The copy of a version that servers start from, with samples of what MLflow's pyfunc answers: the parity file.
+"""The copy of a version that servers start from, with samples of MLflow's pyfunc predictions: the parity file.
 
-    <home>/versions/<number>-<hash>/     the logged model as MLflow keeps it, `parity.json` and `serve.json` beside it
-    <home>/serving.json                  which of them is in Production
+    <home>/versions/<number>-<hash>/     the logged model as MLflow stores it, `parity.json` and `serve.json` beside it
+    <home>/serving.json                  names the version in Production
 
 A server reads nothing else, so it starts with the registry and the lakehouse down.
 """

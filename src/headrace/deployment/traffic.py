@@ -1,4 +1,4 @@
-"""What a person changes of the traffic: shares, shadows, the end of it. A version that servers could not load gets none."""
+"""Manual changes of the traffic: shares, shadows, a stop. A version that servers could not load gets no share."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What callers got from each version while traffic was divided: counts of the servers, and quality where labels are known.
+"""Metrics of each version while traffic was divided: counts of the servers, and quality where labels are known.
 
-Versions are compared within each split, and the differences are put together: a share that grows gives the candidate more of
-the later requests, and two versions that are equal would differ if the requests changed meanwhile.
+Versions are compared within each split, and the differences are combined. While a share grows, the candidate gets more
+of the later requests, so two equal versions would seem to differ if the requests changed meanwhile.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`[env.<name>.audit]`: where heads of the audit record are kept outside of the state database."""
+"""`[env.<name>.audit]`: where heads of the audit record are stored outside of the state database."""
 
 from __future__ import annotations
 

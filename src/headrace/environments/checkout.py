@@ -1,10 +1,11 @@
 """Committed trees, written out once into a cache and checked before every use.
 
-The files are written from git's own objects, byte for byte, and not by `git archive`: that leaves out files
-(`export-ignore`), changes others (`export-subst`, line ends, filters), and follows `.git/info/attributes`, which is no part
-of any commit. Here the tree's hash says what runs.
+The files are written from git's own objects, byte for byte, and not by `git archive`: it leaves out files
+(`export-ignore`), changes others (`export-subst`, line ends, filters), and follows `.git/info/attributes`, which is no
+part of any commit. Here the tree's hash identifies the code that runs.
 
-This guards against mistakes, not against malice: who may write to the project's folder can write to `.git` too.
+This protects against mistakes, not against malice: a person who can write to the project's folder can write to `.git`
+too.
 """
 
 from __future__ import annotations

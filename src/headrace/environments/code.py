@@ -1,7 +1,7 @@
 """Identity of the code that runs in an environment: the working tree, a commit, or a release.
 
 Staging and prod never run the working tree: what runs there is written out from git (`checkout.py`) and is what was
-committed, whatever lies in the folder or is said of it in the index. Only code: relative paths of `hr.Source(files=…)`
+committed, whatever the folder or git's index contains. This holds for code only: relative paths of `hr.Source(files=…)`
 start at the project's folder, because data is not committed.
 """
 

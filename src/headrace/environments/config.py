@@ -1,10 +1,11 @@
 """`headrace.toml` as a whole: the project and its environments, each with its stores and channels.
 
-Relative paths of `hr.Source(files=…)` and of environment roots start at the project folder, `Config.folder`: data is not
-code. SQL files are code: they are read beside the module that names them, so in `Code.folder` (see `code.py`).
+Relative paths of `hr.Source(files=…)` and of environment roots start at the project folder, `Config.folder`: data is
+not code. SQL files are code: they are read beside the module that names them, so in `Code.folder` (see `code.py`).
 
-What a connection is taken from, first wins: a command's flag, the variable `HEADRACE_ENV__<env>__<key>`, the file. What
-may run, and who has to agree, is never taken from a variable; see `policy.py` for which version of the file says it.
+A connection is read from the first of: a command's flag, the variable `HEADRACE_ENV__<env>__<key>`, the file. The
+policy (which code may run, which roles have to approve) is never read from a variable; `policy.py` says from which
+version of the file.
 """
 
 from __future__ import annotations

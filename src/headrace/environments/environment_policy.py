@@ -1,4 +1,4 @@
-"""What may happen in an environment, as a version of `headrace.toml` says it; `policy.py` says which version counts."""
+"""The policy of an environment in one version of `headrace.toml`; `policy.py` says which version counts."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What a function of a project does, as a digest of its text: the same in every process that has the same text.
+"""A digest of a project's function by its text: the same in every process that has the same text.
 
-The text of the function counts, and that of the functions, classes and assignments of the same project that it refers to by
-name, in its own module or in another one, directly or through others. Of variables around it and of defaults the values
-count. What it reaches in another way (`getattr`, a registry, an installed library) does not. A value that a module computes
-counts by the text that computes it, which is the same wherever the project lies.
+The text of the function counts, and that of the functions, classes and assignments of the same project that it refers
+to by name, in its own module or in another one, directly or through others. Of closure variables and defaults the
+values count. Code that it reaches in another way (`getattr`, a registry, an installed library) does not count. A value
+that a module computes counts by the text that computes it, which does not depend on the project's folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Asking git, in a way that neither the caller's environment nor a name chosen by somebody else can turn around."""
+"""Calls of git whose result neither the caller's environment nor a crafted name can change."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""Importing a project from a folder, under a name of its version.
+"""Imports a project from a folder, under a name that contains its version.
 
-Two versions of one program live in one process, and neither is taken for an installed package of the same name. The module
-`shop.project` of version `4f1c…` is `headrace_project_4f1c….shop.project` in `sys.modules`; inside the program
-`import shop.features` and `from shop.features import x` mean the same version's modules, also when a function does so later,
-because the program's modules have a `__builtins__` of their own, whose `__import__` knows the project's names. Relative
-imports work by themselves.
+Two versions of one program live in one process, and neither is confused with an installed package of the same name. The
+module `shop.project` of version `4f1c…` is `headrace_project_4f1c….shop.project` in `sys.modules`; inside the program
+`import shop.features` and `from shop.features import x` mean the same version's modules, also when a function does so
+later, because the program's modules have a `__builtins__` of their own, whose `__import__` knows the project's names.
+Relative imports work by themselves.
 
 What does not go through `__import__` does not know the version: `importlib.import_module("shop.features")` inside the
-program finds what is on `sys.path`, if anything. `importlib.import_module(".features", __package__)` is right.
-No bytecode is read or written, so a file that was edited twice in one second is read twice, and a read-only folder stays
+program finds what is on `sys.path`, if anything. `importlib.import_module(".features", __package__)` is right. No
+bytecode is read or written, so a file that was edited twice in one second is read twice, and a read-only folder stays
 as it is.
 """
 

@@ -1,4 +1,4 @@
-"""`[env.<name>.notify]`: the channels by which people hear of events."""
+"""`[env.<name>.notify]`: the channels that receive events."""
 
 from __future__ import annotations
 

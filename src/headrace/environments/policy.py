@@ -1,9 +1,10 @@
-"""What may happen in an environment: what committed configuration says, and never less than the floor.
+"""The policy of an environment: what the committed configuration declares, and never less than the floor.
 
-Connections and secrets come from the folder and from variables; everybody who can start a command can set them. What may
-run, which tags are releases, who has to agree and what is read comes, where not just any code may run, from git: from the
-release that runs, from HEAD where commits run, and from both as far as they are stricter. The floor is what the state
-database remembers of it from the first use on; only an admin lowers it (`headrace env policy --take-over`).
+Connections and secrets come from the folder and from variables, which everybody who can start a command can set. The
+policy is the kind of code, the pattern of release tags, the roles that have to approve, and the environments that are
+read. Where `code` is `commit` or `release`, it comes from git: from the release that runs, from HEAD if commits run,
+and from both where they are stricter. The floor is the policy that the state database has stored since the first use;
+only an admin lowers it (`headrace env policy --take-over`).
 """
 
 from __future__ import annotations

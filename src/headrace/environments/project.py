@@ -1,4 +1,4 @@
-"""A project, loaded: its configuration, the code that runs, and what that code declares."""
+"""A loaded project: its configuration, the code that runs, and the declarations of that code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`[project]`: what a project is called, where its declarations are, and the moment that a replay calls the present."""
+"""`[project]`: the name of a project, the module of its declarations, and the current moment of a replay."""
 
 from __future__ import annotations
 

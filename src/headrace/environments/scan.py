@@ -1,4 +1,4 @@
-"""What a program declares: the objects that its module's attributes hold, and those that they refer to."""
+"""The declarations of a program: the objects that its module's attributes hold, and those that they refer to."""
 
 from __future__ import annotations
 

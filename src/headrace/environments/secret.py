@@ -1,4 +1,4 @@
-"""Secrets in `headrace.toml`: named by the environment variable that holds them, and refused in clear."""
+"""Secrets in `headrace.toml`: given as names of environment variables, and refused in clear."""
 
 from __future__ import annotations
 

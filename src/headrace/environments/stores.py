@@ -1,6 +1,6 @@
 """The stores of an environment: lakehouse, artifacts, state database, tracking store and online store.
 
-No two environments may share one, for a write in the one would reach the other.
+No two environments may share a store, because a write in one environment would change the other.
 """
 
 from __future__ import annotations

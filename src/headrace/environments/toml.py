@@ -1,4 +1,4 @@
-"""A TOML file as text and as parsed, so that every error can say the line."""
+"""A TOML file as text and as parsed, so that every error can name the line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees when their own code raises: their lines, and none of ours or of the import machinery."""
+"""Tracebacks of errors in the user's code: only the user's lines, without those of Headrace or the import machinery."""
 
 from __future__ import annotations
 

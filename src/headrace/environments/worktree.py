@@ -1,4 +1,4 @@
-"""The working tree: what it contains now, as one digest, and whether it differs from the last commit."""
+"""The working tree: one digest of its current content, and whether it differs from the last commit."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Features: feature tables, the plan of what a model looks up, and the point-in-time join that gives full rows.
+"""Features: feature tables, the plan of a model's look-ups, and the point-in-time join that returns full rows.
 
-Not for labels, splits or fitting (`training`). Tables and their refresh are the `lakehouse`'s; a feature table is a table
-with a promise about time.
+Not for labels, splits or fitting (`training`). `lakehouse` refreshes the tables; a feature table is a table
+with the time when each row became available.
 """

@@ -1,4 +1,4 @@
-"""The feature catalog: which feature tables there are, how fresh, how full, and who uses them."""
+"""The feature catalog: the feature tables, their freshness, how full their columns are, and which models use them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Values of keys in their declared types, and moments, from what requests, messages and logs say.
+"""Values of keys in their declared types, and moments, from requests, messages and logs.
 
-JSON has one kind of number and no times, so a key comes in several spellings: `601` and `601.0`, `…Z` and `…+00:00`. Here
-each becomes the one value that its declared type has for it. Ids of predictions, the inference log, look-ups and the
-division of traffic all take that value, so that they know the same decision.
+JSON has one kind of number and no times, so a key comes in several spellings: `601` and `601.0`, `…Z` and `…+00:00`.
+Each is converted to the one value of its declared type. Ids of predictions, the inference log, look-ups and the
+division of traffic all use that value, so that they identify the same decision.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From full rows to the model's matrix, by a plan: the same code in training, batch scoring and the packaged model.
 
-Three steps: `read` casts the columns of a full row, `compute` adds what on-demand functions give, `encode` turns texts
-into the categories that were learned from the fitting rows. No step looks from one row at another.
+Three steps: `read` casts the columns of a full row, `compute` adds the on-demand features, `encode` turns texts
+into the categories that were learned from the fitting rows. Each row is computed independently of the others.
 """
 
 from __future__ import annotations

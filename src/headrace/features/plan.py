@@ -1,14 +1,14 @@
 """The plan of a model's features: which columns a full row has, where each comes from, and which columns the model sees.
 
-A plan is made once, from declarations and the schemas that the tables have; from then on training, batch scoring and the
+A plan is created once, from declarations and the schemas of the tables; from then on training, batch scoring and the
 packaged model all follow the same plan. It is plain data and travels with the model as JSON.
 
 Types, the same everywhere:
 
 * a numeric or boolean feature is float64, missing is NaN;
 * a text feature is a pandas category; its values are learned from the fitting rows, any other value is missing;
-* a timestamp is no feature, but an on-demand function may take it and give one. A selected timestamp that such a
-  function takes is an input of the row and no column of the model.
+* a timestamp is not a feature, but an on-demand function may compute a feature from it. A selected timestamp that such a
+  function takes is an input of the row and not a column of the model.
 """
 
 from __future__ import annotations

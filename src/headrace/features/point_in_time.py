@@ -1,10 +1,10 @@
 """The point-in-time join: for each decision, the feature row that was the latest one available.
 
 Engines carry whole rows through an as-of join, and sort all of them. Here only the decisions are sorted, by key and
-moment. Keys and times of a feature table stream by: each falls into the slot of the first decision that may see it, the
-latest stays there, and a running maximum hands it on to the later decisions of its key. What was found, one time a
-decision, is then looked up with a hash join whose small side it is, so that the columns of rows nobody asked for are
-dropped while they are read.
+moment. Keys and times of a feature table are streamed: each is assigned to the slot of the first decision that may use
+it, the latest time stays there, and a running maximum passes it on to the later decisions of its key. The result, one
+time for each decision, is the small side of a hash join that looks up the features, so that the columns of other rows
+are dropped while they are read.
 """
 
 from __future__ import annotations

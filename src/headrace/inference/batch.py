@@ -1,4 +1,4 @@
-"""Batch scoring: decisions of one partition, with their features, through a model version, to where predictions go."""
+"""Batch scoring of one partition: decisions with their features, through a model version, to the destinations."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Logs that were made elsewhere: the spool of another machine, or a file of JSON, a record a line.
+"""External logs: the spool of another machine, or a file of JSON, one record a line.
 
     {"id": "r-1", "at": "2024-03-01T12:00:00Z", "version": 3, "rows": [{"a": 1.5}], "predictions": [{"probability": 0.2}]}
 
-A record is a request. Beside these it may have what servers of Headrace write: `keys`, a decision for each row, as
+A record is a request. It may also have the fields that servers of Headrace write: `keys`, a decision for each row, as
 `{"keys": {"order": 7}, "at": "…"}`; `path`, `role`, `us`; and in each prediction its `prediction_id`.
 """
 

@@ -1,4 +1,4 @@
-"""A record of the inference log: what was asked and answered in one request, as rows of the inference table."""
+"""A record of the inference log: the inputs and answers of one request, as rows of the inference table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inference log into the lakehouse: segments of the spool become rows, and each answered row is there once."""
+"""Ingests the inference log into the lakehouse: segments of the spool become rows; each answered row is there once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows to score: the spine, or a table, a file or a question that gives the same columns; in the spine's types."""
+"""Rows to score, in the spine's types: the spine, or a table, a file or a query with the same columns."""
 
 from __future__ import annotations
 

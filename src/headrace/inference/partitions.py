@@ -1,4 +1,4 @@
-"""How decisions are cut: by time, so that each partition is read, kept in memory, written and checkpointed on its own."""
+"""Partitions of decisions by time: each is read, kept in memory, written and checkpointed on its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a long work is: rows, rows per second, time left."""
+"""Progress of long work: rows, rows per second, time left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prediction records: what is kept of each decision that was scored, the same on every path."""
+"""Prediction records: the columns that are stored for each scored decision, the same on every path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What servers counted, from the spool into the table `metrics.serving`: a row for each interval, version, role and status."""
+"""Counters of servers, from the spool into `metrics.serving`: one row for each interval, version, role and status."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Which commits a table holds: the Delta app transactions that are written in the same version as the rows.
+"""The commits of a table: Delta app transactions that are written in the same version as the rows.
 
 The number of a commit's transaction is kept per *epoch*. Restoring an older version takes rows away but not app
-transactions, so each restore begins a new epoch and records which version it went back to. A commit counts as done if its
-id is found in the present epoch, or in the restored version by the same rule.
+transactions, so each restore begins a new epoch and records which version it went back to. A commit counts as done if
+its id is found in the present epoch, or in the restored version by the same rule.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One attempt to write a change on one loaded version of a table: delta-rs creates, appends, overwrites or merges.
 
-A new table begins as version 0 without a row, with its properties; until its first rows come it does not exist for
-readers.
+A new table begins as version 0 with its properties and without rows; for readers it does not exist until its first
+rows are written.
 """
 
 from __future__ import annotations

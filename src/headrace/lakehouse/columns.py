@@ -1,4 +1,4 @@
-"""Types of columns: as declared, as Arrow, as DuckDB and as Delta keeps them."""
+"""Types of columns: declared types, and their types in Arrow, DuckDB and Delta."""
 
 # pyarrow.compute makes its functions when it is imported
 # pyright: reportAttributeAccessIssue=false

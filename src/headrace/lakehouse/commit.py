@@ -1,9 +1,9 @@
-"""The one writer: each change reaches a Delta table exactly once, whoever tries how often.
+"""The one writer: each change is committed to a Delta table exactly once, however often it is tried.
 
-A commit carries an id. It is written as a Delta app transaction in the same version as the rows (`app_transactions`), and
-is looked for before anything is computed. That alone would not do: delta-rs would move a losing writer's rows onto the
-winner's version, where the same id may already be, or the same keys. So its own retries are off, and a writer that lost
-starts again from loading the table.
+A commit has an id. The id is written as a Delta app transaction in the same version as the rows (`app_transactions`),
+and looked up before anything is computed. That alone is not enough: delta-rs would move a losing writer's rows onto the
+winner's version, which may already contain the same id or the same keys. So delta-rs's own retries are off, and a
+writer that lost starts again by loading the table.
 """
 
 from __future__ import annotations

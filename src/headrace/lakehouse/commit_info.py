@@ -1,4 +1,4 @@
-"""What the Delta log says of each version that Headrace writes: the id of the commit, who wrote it, what it widened."""
+"""Entries in the Delta log for each version that Headrace writes: the id of the commit, its writer, widened columns."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A thread in which nothing can be written, whatever it is told to do: the kernel refuses it (Landlock, Linux 5.13).
+"""A thread in which nothing can be written: the kernel refuses every write (Landlock, Linux 5.13).
 
-The rights are those of a thread and of what it starts, so that the rest of the process keeps its own. That is cheap (less
-than a millisecond), and holds for root. It is also why no library that keeps a pool of threads for the whole process may
-be called in there: a thread of Arrow's or of delta-rs's that is born in it could never write. DuckDB's threads belong to
+The restriction applies to a thread and to everything that it starts; the rest of the process is not restricted. It is
+cheap (less than a millisecond), and holds for root. No library that keeps a pool of threads for the whole process may
+be called in this thread: a thread of Arrow or delta-rs that starts in it could never write. DuckDB's threads belong to
 a connection.
 """
 

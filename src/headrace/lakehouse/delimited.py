@@ -1,4 +1,4 @@
-"""CSV and its kin as Arrow: every field as text first, then each column as what all of its texts are."""
+"""CSV and similar formats as Arrow: every field is read as text, then each column gets the type of all its texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the text files of a source are written: their separator, decimal mark, encoding, quotes and null texts."""
+"""The format of a source's text files: separator, decimal mark, encoding, quotes and null texts."""
 
 from __future__ import annotations
 

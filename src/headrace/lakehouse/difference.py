@@ -1,4 +1,4 @@
-"""What differs between a table and what it should hold. Null equals null here, and NaN equals NaN."""
+"""The difference between a table and its intended rows. Null equals null here, and NaN equals NaN."""
 
 from __future__ import annotations
 

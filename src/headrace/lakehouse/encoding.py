@@ -1,7 +1,7 @@
-"""How columns are laid out in Parquet: a dictionary where values repeat, none where nearly each is another one.
+"""Encoding of columns in Parquet: a dictionary if values repeat, none if nearly all values differ.
 
-A dictionary of values that do not repeat is built, found too large and thrown away: three quarters of the time that it
-takes to write predictions.
+A dictionary of values that do not repeat would be built and then discarded as too large, which took three quarters of
+the time of writing predictions.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Promises about rows: broken ones are repaired, set apart, counted, or stop the write.
+"""Expectations of rows: a row that breaks one is repaired, quarantined or counted, or nothing is written.
 
-The order of events is fixed, whatever the order of the declarations: first repairs, each seeing what the one before it
-left; then quarantine, which takes a row out of the table; then what is left must hold every `"fail"`, and is counted for
-every `"warn"`. So a row that is quarantined for a null key does not fail the table for the same null.
+The order is fixed, whatever the order of the declarations: first repairs, each applied to the result of the one before;
+then quarantine, which takes a row out of the table; then the remaining rows must meet every `"fail"`, and are counted
+for every `"warn"`. So a row that is quarantined for a null key does not fail the table for the same null.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A load of declared files: which of them are new or changed, their rows in one schema, and the change that follows."""
+"""A load of declared files: which files are new or changed, their rows in one schema, and the resulting change."""
 
 # pyarrow.compute makes its functions when it is imported
 # pyright: reportAttributeAccessIssue=false

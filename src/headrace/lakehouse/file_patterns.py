@@ -1,4 +1,4 @@
-"""The files that the patterns of a source match, and the names that their rows carry."""
+"""The files that match the patterns of a source, and the names that are stored in their rows."""
 
 from __future__ import annotations
 

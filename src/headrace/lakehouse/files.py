@@ -1,8 +1,8 @@
 """One raw file as Arrow batches: CSV, JSON or Parquet, plain or inside .gz, .zst or .zip.
 
-Every file of a user is read here, so that a value is the same wherever it comes in. Values come as they stand in the
-file: nothing is repaired. What cannot be read is refused with file and line. A CSV or JSON file is parsed whole in
-memory (types are told from all of its rows); Parquet streams.
+Every file of a user is read here, so that a value is the same on every path. Values are read as they are in the file:
+nothing is repaired. A file that cannot be read is refused with file and line. A CSV or JSON file is parsed whole in
+memory (types are detected from all of its rows); Parquet is streamed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A load of what a user's `read` function yields: Arrow batches that replace the table when they differ from it."""
+"""A load from a user's `read` function: its Arrow batches replace the table if they differ from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order in which declared tables are made: each after what its SELECT reads."""
+"""The order in which declared tables are built: each after the tables that its SELECT reads."""
 
 from __future__ import annotations
 

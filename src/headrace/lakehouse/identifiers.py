@@ -1,4 +1,4 @@
-"""Names and texts as they are written into SQL: identifiers and strings in quotes, and JSON pointers."""
+"""Quoting of names and texts in SQL: identifiers, strings, and JSON pointers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Comparisons as IEEE 754, NumPy and pandas have them: NaN is neither less than, equal to nor greater than any number.
+"""Comparisons as in IEEE 754, NumPy and pandas: NaN is neither less than, equal to nor greater than any number.
 
-DuckDB orders NaN above every number, so that `amount >= 0` holds for it. A predicate is taken apart and put together
+DuckDB orders NaN above every number, so that `amount >= 0` is true for it. A predicate is taken apart and put together
 again by DuckDB's own parser; only comparisons with an operand that is a float are changed.
 """
 

@@ -1,4 +1,4 @@
-"""JSON as Arrow: an object a line, or one array of objects. Numbers that no number type holds stay as they are written."""
+"""JSON as Arrow: one object a line, or one array of objects. Numbers that no number type holds are kept as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON as text: its objects, their nesting, and its numbers as they are written, which parsers of JSON would round."""
+"""JSON as text: its objects, their nesting, and its numbers as written, which JSON parsers would round."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All tables of an environment, and those of other environments that it may read."""
+"""All tables of an environment, and the tables of other environments that it may read."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The Delta log, entry by entry: what each version did, and which versions changed data.
 
-Read here and not through delta-rs's `history`, which tells operations and not whether rows changed, and which finds
+delta-rs's `history` is not used, because it returns operations and not whether rows changed, and finds
 nothing in a folder whose name needs percent-encoding (delta-rs 1.6).
 """
 

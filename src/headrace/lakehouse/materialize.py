@@ -1,10 +1,10 @@
-"""Brings a table to what its SELECT says: computes it on pinned inputs, judges the rows, writes what differs.
+"""Refreshes a table by its SELECT: computes it on pinned inputs, applies the expectations, writes the difference.
 
-Up to three tables are written, in this order: the rows set apart (`quarantine.<schema>_<table>`), the table itself, and
-the counts of its expectations (`metrics.expectations`). Everything that can be refused is refused before the first write.
-Killed between two of them, the same step run again computes the same rows, finds the tables already written to be as
-they should be, and writes the others: the first two are compared with what is there, the counts are appended once for
-each step and version of the table.
+Up to three tables are written, in this order: the quarantined rows (`quarantine.<schema>_<table>`), the table itself,
+and the counts of its expectations (`metrics.expectations`). All checks are made before the first write. After a kill
+between two writes, the same step computes the same rows again, finds that the written tables are already correct, and
+writes the others: the first two are compared with the existing tables, the counts are appended once for each step and
+version of the table.
 """
 
 from __future__ import annotations

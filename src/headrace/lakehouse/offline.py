@@ -1,4 +1,4 @@
-"""A lakehouse out of reach for a while: its folder is renamed away, and comes back whatever happens."""
+"""Makes a lakehouse unreachable for a while: its folder is renamed, and always renamed back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file of a source, parsed: its rows as Arrow on disk, and their stream into the table with the file's name and digest."""
+"""A parsed file of a source: its rows as Arrow on disk, and their stream into the table with the file's name and digest."""
 
 # pyarrow.compute makes its functions when it is imported
 # pyright: reportAttributeAccessIssue=false

@@ -1,4 +1,4 @@
-"""What every reader of raw files takes and gives: how to read, what was guessed, text as UTF-8, names of columns."""
+"""Inputs and results of all readers of raw files: options, what was detected, text as UTF-8, names of columns."""
 
 from __future__ import annotations
 

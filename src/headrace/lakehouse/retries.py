@@ -1,4 +1,4 @@
-"""Retries of a write that lost against another writer: with growing random pauses, for a minute."""
+"""Retries of a write that lost against another writer: with growing random pauses, for up to a minute."""
 
 from __future__ import annotations
 

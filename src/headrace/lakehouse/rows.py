@@ -1,4 +1,4 @@
-"""Rows on their way into a table: brought to types that Delta holds, and to the columns that the table has."""
+"""Conversion of rows for a table: to types that Delta supports, and to the columns of the table."""
 
 from __future__ import annotations
 

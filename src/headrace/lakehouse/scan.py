@@ -1,8 +1,8 @@
 """The one reader: Delta snapshots as views of a DuckDB connection that can read nothing else.
 
-The usual table is read by DuckDB itself from the Parquet files of the snapshot, so that filters and columns are pushed
-into them. The types are those of the Delta schema and not those of the files: a file written before a column was added
-does not have it, and files of two schemas give, depending on their order, an error or silently fewer columns. Tables
+DuckDB reads most tables itself from the Parquet files of the snapshot, so that filters and columns are pushed
+into them. The types are those of the Delta schema and not those of the files: a file that is older than a column
+lacks it, and files of two schemas cause, depending on their order, an error or silently fewer columns. Tables
 with partition columns, and all tables in object stores, are read through Arrow's dataset; with deletion vectors or
 column mapping through delta-rs, into memory.
 """

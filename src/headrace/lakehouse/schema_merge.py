@@ -1,4 +1,4 @@
-"""One type for each column of a source: of its files, its table and its declaration together."""
+"""One type for each column of a source, from its files, its table and its declaration together."""
 
 # pyarrow.compute makes its functions when it is imported
 # pyright: reportAttributeAccessIssue=false

@@ -1,4 +1,4 @@
-"""One version of one table: what there is to read, and nothing that could change."""
+"""One version of one table, for reading only."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Raw data into bronze tables: each declared file once, or what a function of the user yields.
+"""Raw data into bronze tables: each declared file once, or the rows of a user's function.
 
-The table itself says what has been loaded: every row carries `_file` and `_digest`, the name and the SHA-256 of the file
-it came from. So a load is exactly-once by construction: it can be killed, repeated or raced, and a table that was restored
-to an earlier version gets again what came later.
+The table itself records what has been loaded: every row has `_file` and `_digest`, the name and the SHA-256 of its
+file. So a load is exactly-once by construction: it can be killed, repeated or run in parallel, and a table that was
+restored to an earlier version gets the later files again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""From text to typed values: what a column of a CSV file holds, and whether numbers can stand for its texts.
+"""From text to typed values: the type of a column of a CSV file, and whether numbers can replace its texts.
 
-A column is numeric only if each of its texts comes back from the number: `01067` and an id of twenty digits do not, so
-they stay text. What does not count as spelling: zeros at the end of a fraction (`1.50`), blanks around a number, and the
-exponent of a number that a machine wrote (`1e-05`, `6.02e+23`).
+A column is numeric only if each of its texts can be restored from the number. `01067` and an id of twenty digits
+cannot, so they stay text. These do not count as spelling: zeros at the end of a fraction (`1.50`), blanks around a
+number, and the exponent of a number that a machine wrote (`1e-05`, `6.02e+23`).
 """
 
 # pyarrow.compute makes its functions when it is imported

@@ -1,6 +1,6 @@
-"""Where queries larger than memory spill: a folder a process, for its user alone, gone with it.
+"""Spill folders of queries that are larger than memory: one for each process, for its user only, deleted at its end.
 
-A process that is killed cannot remove its folder; the next one does, which it tells by the lock that nobody holds.
+A process that is killed cannot delete its folder. The next process does, and recognises it by a lock that nobody holds.
 """
 
 from __future__ import annotations

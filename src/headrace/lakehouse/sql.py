@@ -1,8 +1,8 @@
-"""What SQL a user may write: one SELECT over declared tables, checked before anything runs, with errors that name the line.
+"""The SQL that a user may write: one SELECT over declared tables, checked before anything runs, with errors that name the line.
 
-DuckDB reads the text, and what it read is what runs: see `syntax`. The check is a list of what is allowed in the tree. It
-keeps a definition portable and reproducible; what keeps it from the disk is `Lakehouse.ask`, which holds even where the
-check should let something pass. sqlglot quotes names and texts (`identifiers`), and decides nothing.
+DuckDB parses the text, and the statement that it parsed is the one that runs: see `syntax`. The check is a list of
+allowed nodes of the tree. It keeps a definition portable and reproducible. `Lakehouse.ask` keeps it away from the disk,
+even if the check should miss something. sqlglot quotes names and texts (`identifiers`), and decides nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Errors about SQL of a user: the line of their file, the place in it, and what to write instead."""
+"""Errors in a user's SQL: the line of their file, the place in it, and what to write instead."""
 
 from __future__ import annotations
 

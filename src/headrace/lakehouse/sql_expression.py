@@ -1,4 +1,4 @@
-"""SQL expressions over one row, as expectations and repairs declare them: checked before anything runs."""
+"""SQL expressions over one row in expectations and repairs, checked before they run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions of DuckDB that SQL of a user may not call: of the clock, of chance, of the session and of the machine."""
+"""DuckDB functions that a user's SQL may not call: of the clock, random numbers, the session and the machine."""
 
 from __future__ import annotations
 

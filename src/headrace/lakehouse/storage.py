@@ -1,4 +1,4 @@
-"""Where tables lie: a folder or an object store, below it `<schema>/<table>`, and how delta-rs is given such a place."""
+"""Places of tables: a folder or an object store with `<schema>/<table>` below it, and its form for delta-rs."""
 
 from __future__ import annotations
 

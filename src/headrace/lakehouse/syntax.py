@@ -1,7 +1,7 @@
 """DuckDB's own reading of SQL: the statement that will run, and its tree.
 
-DuckDB is asked and nobody else, because it is DuckDB that runs the text: two parsers that differ in one comment differ in
-what is allowed. What a parsed statement reads is found by walking its tree, in which every kind of node has to be known.
+Only DuckDB parses the text, because DuckDB runs it: two parsers that differ in one comment differ in what is allowed.
+The tables that a statement reads are found by walking its tree, in which every kind of node must be known.
 """
 
 from __future__ import annotations

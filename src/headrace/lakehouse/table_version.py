@@ -1,4 +1,4 @@
-"""One version of one table: where it lies and what its log says of it, without its rows."""
+"""One version of one table: its place and its entries in the log, without its rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows as Python values, also where Python has none: moments before the year 1, after 9999, or infinite."""
+"""Rows as Python values, also for values that Python lacks: moments before the year 1, after 9999, or infinite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A column whose new values do not fit takes a wider type: which one, what is refused, and how it is told."""
+"""Widening of a column whose new values do not fit: the wider type, refusals, and the message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table that is written: its place, its snapshots, and whether it holds anything yet."""
+"""The table to write: its place, its snapshots, and whether it has rows yet."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How a model does at work: predictions joined to labels once they are known, measured by window."""
+"""Monitors deployed models by window: predictions joined to known labels, profiles, drift, quality and alerts."""

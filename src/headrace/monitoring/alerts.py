@@ -1,9 +1,9 @@
-"""Alerts: rules that were broken often enough, each told once, open until it is better again.
+"""Alerts: rules that were broken often enough. Each is reported once, and stays open until the values recover.
 
-The state of a rule follows from the judged windows of a version alone, in their order: evaluated one by one, all at once
-or twice, the same alerts come out. An alert opens with a broken window when `broken` of the last `windows` are; it closes
-when `windows` in a row are not, and then none opens with a window that begins before the cool-down is over. Labels that
-come late may change windows of the past: then the alert that stands is kept, closed or opened again, and never doubled.
+The state of a rule depends only on the judged windows of a version, in their order: evaluated one by one, all at once
+or twice, they lead to the same alerts. An alert opens with a broken window when `broken` of the last `windows` are; it
+closes when `windows` in a row are not, and then none opens with a window that begins before the cool-down is over. Late
+labels may change earlier windows: then the existing alert is kept, closed or opened again, and never doubled.
 """
 
 from __future__ import annotations

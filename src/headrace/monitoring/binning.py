@@ -1,9 +1,9 @@
-"""Fixed bins of a column, laid once over a reference and kept: what makes histograms of any windows add up.
+"""Fixed bins of a column, computed once from a reference and stored, so that histograms of any windows add up.
 
 Numbers have 1,022 inner bins between the 0.05 and the 99.95 percentile of the reference, on a linear scale, or on a
-symmetric logarithm where a tail is long; whole numbers have a bin each, around the middle. Below and above, for
-NaN, for the two infinities and for null there is a bin each. Texts have a bin for each value of the reference and for
-those that come later; of a column with very many values, the most frequent have one, and the others share one.
+symmetric logarithm where a tail is long; whole numbers have a bin each, around the middle. There is one bin each for
+values below and above, NaN, the two infinities and null. Texts have a bin for each value of the reference and for later
+values; of a column with very many values, the most frequent have one, and the others share one.
 """
 
 from __future__ import annotations

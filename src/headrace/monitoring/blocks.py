@@ -1,4 +1,4 @@
-"""The columns of a relation that are watched, read several at a time: each is read once, and one of them alone may be larger than a block."""
+"""The monitored columns of a relation, read in blocks: each column is read once; a single column may be larger than a block."""
 
 from __future__ import annotations
 

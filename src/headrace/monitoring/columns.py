@@ -1,8 +1,8 @@
-"""The columns of a table of predictions that are watched, and the names under which they are told.
+"""The monitored columns of a table of predictions, and their names in results.
 
-An output has its own name. So has a feature, unless that is taken: one that is called as an output is, in whatever case,
-as the row about the whole table, or as if it were renamed already, is told as `features.<name>`, where it stands. So no
-two columns share a name, and the same feature has the same one in every table, alert and message.
+An output keeps its name. A feature keeps its name, too, unless the name is taken: a feature with the name of an output
+(ignoring case) or of the row for the whole table, or one that looks already renamed, is reported as `features.<name>`.
+So no two columns share a name, and a feature has the same name in every table, alert and message.
 """
 
 from __future__ import annotations

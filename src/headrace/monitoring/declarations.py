@@ -1,4 +1,4 @@
-"""What a user declares about watching a model at work."""
+"""Declarations of monitoring."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Two windows of a column beside each other, and whether the difference is worth a person's time.
+"""Comparison of two windows of a column, and whether the difference should be reported.
 
-A p-value alone flags everything at scale, a population stability index alone flags small windows by chance: both are
-asked for. An index over 0.1 warns and over 0.2 alarms, only where chance explains it with less than 1 %, controlled over
-the columns by Benjamini and Hochberg. Told on their own are a share of missing values that jumps, values that the
-reference does not have, and a column that has stopped moving.
+A p-value alone flags everything in large windows; a population stability index alone flags small windows by chance. So
+both are required. An index over 0.1 is a warning and over 0.2 an alert, only if chance explains it with less than 1 %,
+controlled over the columns by Benjamini and Hochberg. Reported separately are a changed share of missing values, values
+that the reference does not have, and a column that has stopped changing.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Quality before the labels are known: what a calibrated probability says of itself. Always called estimated.
+"""Quality before the labels are known, estimated from calibrated probabilities. Always called estimated.
 
-Confidence-based performance estimation (CBPE): a row with probability p is true with probability p. Expected true positives
-at a threshold are the sum of p above it, expected false ones the sum of 1 - p, and so on; areas under curves follow by
-going through the thresholds. It holds while the probabilities are calibrated, and is blind to labels that shift for
-another reason than the features. So it is refused where that can be seen, and its error is kept once labels come.
+Confidence-based performance estimation (CBPE): a row with probability p is true with probability p. Expected true
+positives at a threshold are the sum of p above it, expected false ones the sum of 1 - p, and so on; areas under curves
+follow by going through the thresholds. It is valid while the probabilities are calibrated, and cannot detect labels
+that shift for another reason than the features. So no estimate is made when such a shift is visible, and its error is
+stored once labels come.
 """
 
 from __future__ import annotations

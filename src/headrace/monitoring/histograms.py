@@ -1,9 +1,9 @@
-"""Histograms over fixed bins, with what profiles need beside the counts. They add up.
+"""Histograms over fixed bins, with the sums that profiles need in addition to the counts. They add up.
 
 A row for each window, slice, column and bin: count, sum and sum of squares around the grid's shift, smallest, largest,
 zeros. Of a text, the sums are those of its length.
 
-Every figure is a function of the rows alone, to the last bit: neither their order nor files, threads or the store make a
+Every figure depends only on the rows, to the last bit: their order, files, threads and the store make no
 difference. Floats are therefore added as whole numbers of a unit that the bins fix; the few beyond the bins are sorted
 first.
 """

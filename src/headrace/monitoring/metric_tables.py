@@ -1,7 +1,7 @@
 """Profiles and drift as tables, with the names and columns of Databricks' lakehouse monitoring.
 
-`<table>_profile_metrics` and `<table>_drift_metrics`, and our own `<table>_histograms`, from which both are made and
-which add up. Columns that are ours stand at the end.
+`<table>_profile_metrics` and `<table>_drift_metrics`, and our own `<table>_histograms`, from which both are computed
+and which add up. Headrace's own columns are at the end.
 """
 
 from __future__ import annotations

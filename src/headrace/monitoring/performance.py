@@ -1,4 +1,4 @@
-"""What is known of a version's quality: records of metrics, windows and all windows as of a moment."""
+"""Records of a version's quality: metrics, windows, and all windows as of a moment."""
 
 from __future__ import annotations
 

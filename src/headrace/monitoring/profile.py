@@ -1,4 +1,4 @@
-"""What a column is like in a window, from its histogram: the figures of `<table>_profile_metrics`."""
+"""The profile of a column in a window, from its histogram: the figures of `<table>_profile_metrics`."""
 
 from __future__ import annotations
 

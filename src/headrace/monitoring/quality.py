@@ -1,13 +1,13 @@
 """Realised quality: predictions joined to the labels that have become known, by windows of the decisions' time.
 
-A prediction counts in the window of its decision (`decision_time`), whenever its label comes. What is known at a moment
-decides: labels of a later time do not exist yet, of several the latest known one counts, and labels of decisions that
-nobody predicted are counted and left alone. Only windows whose rows or labels changed since are measured again; one that
-had been judged before is then marked as reopened and keeps the earlier value beside the new one.
+A prediction counts in the window of its decision (`decision_time`), whenever its label arrives. Only labels that are
+known at the moment exist; of several labels the latest known one counts, and labels of decisions without a prediction
+are only counted. Only windows whose rows or labels have changed are measured again; a window that had been judged
+before is then marked as reopened and keeps the earlier value beside the new one.
 
-A window is **mature** when it has ended and either 95 % of its labels are there, or as much time has passed since its end
-as 99 % of the labels known so far took to come. That time is believed only while it is at most half of the time since
-the first decision: early on only the quick labels can be there, whatever the slow ones will take. A window that is not
+A window is **mature** when it has ended and either 95 % of its labels are known, or the time since its end is as long
+as 99 % of the labels known so far took to arrive. That time is used only while it is at most half of the time since
+the first decision, because early on only the quick labels can be known. A window that is not
 mature, or has too few labels, is shown and not judged.
 """
 

@@ -1,12 +1,12 @@
-"""Skew between serving and training: what answered requests were given is looked up again in the tables, and compared.
+"""Skew between serving and training: the features of answered requests are looked up again in the tables, and compared.
 
-A server logs the features that it looked up, and from which publication: which version of each table, as of which moment.
-Of a sample of these requests the look-ups are repeated by the join of training:
+A server logs the features that it looked up, and their publication: the version of each table, and the moment.
+For a sample of these requests the look-ups are repeated by the join of training:
 
-* **skewed**: in that version, as of that moment, the join finds something else. A store that was changed, a publication
-  that held what had not become available yet, an encoding that loses something: a fault.
-* **behind**: it finds the same; but as of the request, in the tables of today, the join finds something else. What had
-  become available was not yet published, or has been corrected since. Publish more often.
+* **skewed**: in that version, as of that moment, the join returns another value. The cause is a fault: a changed store, a
+  publication with rows that had not become available yet, or an encoding that loses information.
+* **behind**: the join returns the same value, but with today's tables, as of the request, another one. The available row
+  was not yet published, or has been corrected since. Publish more often.
 
 Values are equal to the last bit or they are not; a null and a NaN are the same.
 """

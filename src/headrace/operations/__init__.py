@@ -1,6 +1,6 @@
-"""Every act and every question: one function each, which authorises, acts, records, and returns a record.
+"""Every action and every query: one function each, which authorises, audits, acts, and returns a record.
 
-A face (the command line, a notebook, a console) parses, calls one of these, and shows what it returns; no face has a rule of
-its own. Each function takes an open environment first; `operation` says what that means. Not for how a thing is done: that is
-in the rooms below.
+A user interface (the command line, a notebook, a console) parses, calls one of these functions, and shows its result;
+it has no rules of its own. Each function takes an open environment first; see `operation`. Not for the work itself,
+which is in the packages below.
 """

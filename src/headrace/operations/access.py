@@ -1,4 +1,4 @@
-"""Who acts in an environment, which roles people hold, and the tokens by which they are known."""
+"""Identities in an environment, their roles, and their tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alerts: what is broken, since when, on what evidence, and who takes care."""
+"""Alerts: what is broken, since when, on what evidence, and who handles it."""
 
 from __future__ import annotations
 

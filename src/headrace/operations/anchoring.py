@@ -1,7 +1,7 @@
-"""Heads of the audit record, kept outside of the state database: whoever empties or cuts the record is found out.
+"""Heads of the audit record, stored outside of the state database, so that emptying or cutting the record is detected.
 
-`audit = {git_note = true, file = "…", webhook = "https://…"}` of an environment says where. Each new head is kept once in
-each place, after what was recorded; a place that cannot take it is asked again later and holds nothing up.
+`audit = {git_note = true, file = "…", webhook = "https://…"}` of an environment names the places. Each new head is
+stored once in each place, after its entry; a place that does not accept it is tried again later and delays nothing.
 """
 
 from __future__ import annotations

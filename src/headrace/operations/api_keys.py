@@ -1,4 +1,4 @@
-"""API keys: what programs show that call the servers of an environment. Only hashes of them are kept."""
+"""API keys of programs that call the servers of an environment. Only their hashes are stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was done by whom: the audit record of an environment, its head, and whether it is whole."""
+"""The audit record of an environment: its entries, its head, and whether it is complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What retraining at the beginning of each month would have been worth."""
+"""Back-test: the quality that retraining at the beginning of each month would have reached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A version is brought through its gates to Staging and Production."""
+"""Brings a version through its gates to Staging and Production."""
 
 from __future__ import annotations
 

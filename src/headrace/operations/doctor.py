@@ -1,4 +1,4 @@
-"""Checks of an installation and a project: each says what was looked at, whether it is well, and what to do."""
+"""Checks of an installation and a project: each reports what was checked, whether it is in order, and what to do."""
 
 from __future__ import annotations
 

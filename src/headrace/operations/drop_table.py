@@ -1,4 +1,4 @@
-"""Taking one table away, in dev. It may be killed at any moment and run again: it takes away what is still there."""
+"""Drops one table, in dev. After a kill at any moment, the same command drops what is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may run in an environment: what is committed, the floor below which it does not fall, and what is in effect."""
+"""The policy of an environment: what is committed, the floor below which it does not fall, and what is in effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files that serve a version elsewhere: which version may leave, and where its files may go."""
+"""Exports the files that serve a version elsewhere: which version may be exported, and to which place."""
 
 from __future__ import annotations
 

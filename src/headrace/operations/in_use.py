@@ -1,6 +1,6 @@
-"""Who is at work in an environment, told by locks of this machine: whoever writes it shares one, whoever takes away holds it alone.
+"""Which processes use an environment, by locks on this machine: writers share a lock, and a process that deletes holds it alone.
 
-The run ledger alone would not do: between a look at it and the first file that goes, a run may begin.
+The run ledger alone is not enough: between reading it and deleting the first file, a run may begin.
 """
 
 from __future__ import annotations

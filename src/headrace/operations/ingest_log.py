@@ -1,4 +1,4 @@
-"""What servers have answered, and logs of other machines, go into the inference tables."""
+"""Ingests the answers of servers, and logs of other machines, into the inference tables."""
 
 from __future__ import annotations
 

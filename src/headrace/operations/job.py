@@ -1,4 +1,4 @@
-"""A pipeline as a job: opened for an environment, at its moment, for one model; what its run says afterwards."""
+"""A pipeline as a job: opened for an environment, at its moment, for one model; and the result of its run."""
 
 from __future__ import annotations
 

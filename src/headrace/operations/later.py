@@ -1,4 +1,4 @@
-"""What may be done after the answer is there: people are told when a command has printed what it did."""
+"""Work after the answer: notifications are sent when a command has printed its result."""
 
 from __future__ import annotations
 

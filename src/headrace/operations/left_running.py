@@ -1,6 +1,6 @@
 """MLflow runs that a process left RUNNING when it was killed: of steps in this ledger that no live process works on.
 
-Runs of other ledgers, and what people log by themselves, are not ours to close.
+Runs of other ledgers, and runs that people log by themselves, are not closed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Models and their versions: which there are, one with its evidence, its history, and what it was compared with."""
+"""Models and their versions: the list, one version with its evidence, its history, and its comparisons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What versions have predicted is profiled, compared and judged."""
+"""Profiles, compares and judges the predictions of versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What needs a person in an environment: each with the command that shows more or sets it right."""
+"""What needs a person in an environment, each with the command that shows more or fixes it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What every operation does around its own act: it opens the environment, asks who acts and whether they may, and records it.
+"""The frame of every operation: it opens the environment, identifies and authorises the caller, and audits the call.
 
-The right to each operation is in `headrace.access.rights`, by its name. What is refused, and what failed after it was
-recorded, is in the audit record too.
+The right to each operation is in `headrace.access.rights`, by its name. Refusals, and failures after the entry was
+written, are in the audit record too.
 """
 
 from __future__ import annotations

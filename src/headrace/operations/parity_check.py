@@ -1,11 +1,13 @@
-"""Parity of serving and batch scoring: a real server is asked what batch scoring has answered, with the lakehouse out of its reach.
+"""Parity of serving and batch scoring: a real server repeats the predictions of batch scoring, without the lakehouse.
 
-Features are published as of a moment, the lakehouse's folder is renamed away, every decision of that moment is asked over
-HTTP by its key and what a request knows, and each answer must be the batch score to the last bit. A difference is a skew
-between training and serving, and fails the step. What was answered is in the inference table afterwards, once each.
+Features are published as of a moment and the lakehouse's folder is renamed. Then every decision of that moment is
+requested over HTTP by its key and the columns of a request, and each answer must equal the batch score to the last bit.
+A difference is a skew between training and serving, and fails the step. The answers are in the inference table
+afterwards, once each.
 
-One thing is not a skew: matrix products round the last bit by how many rows they are given. Where a version is shown to do
-that on its own samples, an answer that differs by no more than rounding counts as equal, and is told.
+One difference is not a skew: matrix products round the last bit differently for different numbers of rows. If a version
+is shown to do this on its own samples, an answer that differs by no more than rounding counts as equal, and is
+reported.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The gates of the code that runs here, put in force before anything is decided by them."""
+"""Puts the gates of the running code in force before anything is decided by them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Feature tables are published into the online store."""
+"""Publishes feature tables into the online store."""
 
 from __future__ import annotations
 

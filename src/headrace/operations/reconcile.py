@@ -1,4 +1,4 @@
-"""What is made so again in each round of the scheduler: logged answers, projections, servers in trouble, rollouts."""
+"""What each round of the scheduler reconciles: logged answers, projections, failed servers, rollouts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operation returns: a frozen record that every face can show, and that turns into JSON."""
+"""The result of an operation: a frozen record that every interface can show, and that converts to JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sources are loaded, and every table and feature table is brought up to date."""
+"""Loads sources, and brings every table and feature table up to date."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The releases that have run in an environment, kept in its state database: one history, whose newest one says the gates.
+"""The releases that have run in an environment, kept in its state database: one history, whose newest release determines the gates.
 
-Tags are local to a checkout: a stale clone does not know the newest one, and another repository may have tags of the same
-names. So the state remembers each release that ran, and what it was.
+Tags are local to a checkout: a stale clone does not know the newest one, and another repository may have tags of the
+same names. So the state database stores each release that ran, and its code.
 """
 
 from __future__ import annotations

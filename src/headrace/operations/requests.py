@@ -1,4 +1,4 @@
-"""Requests to move a version to a stage: who asks, on what evidence, and what was decided."""
+"""Requests to move a version to a stage: the requester, the evidence, and the decision."""
 
 from __future__ import annotations
 

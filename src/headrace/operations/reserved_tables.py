@@ -1,4 +1,4 @@
-"""Places that belong to something: tables that the project declares, what is made from them, the stores themselves."""
+"""Reserved places: tables that the project declares, tables made from these, and the stores themselves."""
 
 from __future__ import annotations
 

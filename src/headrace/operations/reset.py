@@ -1,4 +1,4 @@
-"""Taking away all that an environment keeps, in dev. Killed at any moment and run again, it takes away what is still there."""
+"""Deletes everything that an environment keeps, in dev. After a kill at any moment, the same command deletes what is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model is trained again when an alert, a schedule or a person asks for it, and no guard is against it."""
+"""Retrains a model on an alert, on schedule or on request, unless a guard prevents it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A version that has been in Production comes back there."""
+"""Rolls back to a version that has been in Production."""
 
 from __future__ import annotations
 

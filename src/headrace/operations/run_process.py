@@ -1,4 +1,4 @@
-"""A command of `headrace run` as a process of its own: what it prints is its own, and so is its failure."""
+"""A command of `headrace run` as a separate process, with its own output and its own failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of pipelines: the latest, one with its steps, its log, and a failed one that somebody has seen."""
+"""Runs of pipelines: the latest runs, one run with its steps, its log, and acknowledging a failed run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which jobs are due: scoring and retraining by their schedules, and retraining for an alert."""
+"""Jobs that are due: scoring and retraining by their schedules, and retraining for an alert."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scheduler of an environment: it runs what is due, keeps servers running, and brings along what follows, round by round."""
+"""The scheduler of an environment: in each round it runs due jobs, keeps servers running, and updates projections."""
 
 from __future__ import annotations
 

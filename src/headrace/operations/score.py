@@ -1,4 +1,4 @@
-"""Decisions are scored in batch."""
+"""Scores decisions in batch."""
 
 from __future__ import annotations
 

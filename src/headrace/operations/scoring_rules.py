@@ -1,4 +1,4 @@
-"""Which version may score here, which rows, and where its predictions may go."""
+"""Rules of scoring: which version may score, which rows, and where its predictions may be written."""
 
 from __future__ import annotations
 

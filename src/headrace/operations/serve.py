@@ -1,4 +1,4 @@
-"""A server: the command line of the process that answers requests, for whoever is to become it."""
+"""The command line of a server process, for the process that becomes the server."""
 
 from __future__ import annotations
 

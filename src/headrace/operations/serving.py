@@ -1,4 +1,4 @@
-"""Where the servers of an environment look, and how they are started."""
+"""The serving folder of an environment's servers, and how the servers are started."""
 
 from __future__ import annotations
 

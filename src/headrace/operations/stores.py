@@ -1,4 +1,4 @@
-"""The stores that an environment knows as its own; another one becomes its own by an admin's decision, with a reason."""
+"""The stores that an environment knows as its own; accepting another store is an admin's decision, with a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stream of an environment, put together: its source and sinks, and the version that `serving.json` names."""
+"""Assembles a stream of an environment: its source and sinks, and the version that `serving.json` names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the workers of streams reported last."""
+"""The latest status that the workers of streams reported."""
 
 from __future__ import annotations
 

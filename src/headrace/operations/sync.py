@@ -1,7 +1,7 @@
-"""What follows the events of an environment: MLflow's aliases and `serving.json`; and people who want to be told.
+"""Updates that follow the events of an environment: MLflow's aliases and `serving.json`; and notifications.
 
-The first belong to what was done, and nothing else is waited for there. People are told by whoever has time: a webhook may take
-as long as it likes, and keeps neither a rollback nor a rule that stops a version.
+Aliases and `serving.json` are part of an operation, which waits for nothing else. Notifications are sent by a process
+that has time: a slow webhook delays neither a rollback nor a rule that stops a version.
 """
 
 from __future__ import annotations

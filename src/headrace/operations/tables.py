@@ -1,4 +1,4 @@
-"""Tables of the lakehouse: which there are, what is in one, its versions, and a file that is loaded by hand."""
+"""Tables of the lakehouse: the list, the content of one, its versions, and loading a file by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who answers the traffic of a model, how versions compare, and what a person changes of it."""
+"""Traffic of a model: which versions answer, how they compare, and manual changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model is trained: training set, search, fit, evaluation, a version in the registry."""
+"""Trains a model: training set, search, fit, evaluation, a version in the registry."""
 
 from __future__ import annotations
 

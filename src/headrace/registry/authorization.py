@@ -1,7 +1,7 @@
 """Which versions may answer callers, and by which decision; which may be shadows.
 
-A share of the answers is a part of Production, so it takes the same: an approved decision for Production that could be spent
-now, or that the version has been in Production before, which is what a rollback takes.
+A share of the answers is a part of Production, so it requires the same: an approved decision for Production that could
+be used now. A version that has been in Production before needs no decision, as for a rollback.
 """
 
 from __future__ import annotations

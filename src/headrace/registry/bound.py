@@ -1,4 +1,4 @@
-"""What a decision is bound to: one move, one artifact, one body of evidence."""
+"""What a decision is bound to: one move, one artifact, one set of evidence."""
 
 from __future__ import annotations
 

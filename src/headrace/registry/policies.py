@@ -1,8 +1,8 @@
-"""What the way to Production takes, as it is declared now: the gates and roles that requests and decisions are bound to.
+"""The currently declared gates, roles and rollout of a model, to which requests and decisions are bound.
 
-A declaration is a row that nothing replaces. When its gates, roles or rollout differ from those before, every request of the
-model that is open, and every approval that is not spent, was for another road: it is replaced, in the same transaction, and
-a rollout that it let begin is ended.
+A declaration is an append-only row. When its gates, roles or rollout differ from the previous declaration, every open
+request and every unused approval of the model is replaced in the same transaction, and a rollout that an approval
+allowed is ended.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Stages as aliases in MLflow's registry: a projection, repaired where somebody moved one by hand."""
+"""Stages as aliases in MLflow's registry: a projection, which is corrected after manual changes."""
 
 from __future__ import annotations
 

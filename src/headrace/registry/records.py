@@ -1,4 +1,4 @@
-"""What the registry keeps: versions, the history of their stages, requests, decisions, and who answers which traffic."""
+"""Records of the registry: versions, the history of their stages, requests, decisions, and splits of the traffic."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Requests to move a version, and decisions on them: who may decide, and what a decision is bound to.
+"""Requests to move a version, and decisions on them: rights, and what a decision is bound to.
 
-A request is bound to the gates and roles that were declared when it was made (`policies`): when others are declared it is
-replaced. What a person rejected stays rejected, on the same evidence, until a person re-opens it.
+A request is bound to the gates and roles that were declared when it was made (`policies`); when the declaration
+changes, it is replaced. A rejected version stays rejected on the same evidence, until a person re-opens the request.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Rollouts: where a version is on its way into Production. What the next step is, `deployment` says; here it is kept.
+"""The state of rollouts. `deployment` determines the next step; here it is stored.
 
-At most one runs for a model. Each change is one transaction with the change of the split that it makes, and says which step
-it follows: of two schedulers at once one wins, and a process that dies has done all of a step or nothing.
+Each model has at most one running rollout. Each change is one transaction with its change of the split, and names the
+step that it follows: of two schedulers at the same time one succeeds, and a process that dies has done all of a step or
+nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the traffic of a model is divided, as a row of the state database: read, and appended to, in the caller's transaction."""
+"""The split of a model's traffic, as rows of the state database that are read and appended in the caller's transaction."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Who answers the traffic of a model: the version in Production, candidates with a share of the entities, shadows.
+"""Which versions answer a model's traffic: the one in Production, candidates with a share of the entities, shadows.
 
-Each change is a row that nothing replaces; it is in the audit and an event tells of it, all in one transaction. A version
-that comes to Production, or that is archived, changes the split in the transaction of its move. `authorization` says which
-versions may have a share.
+Each change is an append-only row, with an audit entry and an event, all in one transaction. A version that comes to
+Production, or that is archived, changes the split in the transaction of its move. `authorization` says which versions
+may have a share.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The versions of models, as a contract: what other parts of this room ask the registry for."""
+"""The versions of models, as a contract for the other files of this package."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Names of the columns of predictions and of the inference log, kept apart from those that users choose.
+"""Names of the columns of predictions and of the inference log, kept apart from the user's names.
 
-A table of predictions has the keys of the spine under their own names, for it is joined by them; only a key that is called
-as one of our columns is kept under another. The features are in a struct. The inference log, into which versions with
-different keys write, has each key under a name that begins with `key_`.
+A table of predictions has the keys of the spine under their own names, because people join by them; only a key with the
+name of an internal column is stored under another name. The features are in a struct. The inference log, to which
+versions with different keys write, stores each key under a name that begins with `key_`.
 """
 
 from __future__ import annotations

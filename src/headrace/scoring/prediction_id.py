@@ -1,4 +1,4 @@
-"""The id of a prediction: one decision scored by one version has the same one on every path."""
+"""The id of a prediction: the same on every path for one decision that one version scored."""
 
 # pyarrow.compute makes its functions when it is imported
 # pyright: reportAttributeAccessIssue=false

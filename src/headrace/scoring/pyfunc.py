@@ -1,4 +1,4 @@
-"""The loader that MLflow calls for a logged model, wherever that is: `mlflow.pyfunc.load_model("models:/name/1")`."""
+"""The loader that MLflow calls for a logged model, on any machine: `mlflow.pyfunc.load_model("models:/name/1")`."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""The spool of the inference log: records that this machine has before an answer leaves, until they are ingested.
+"""The spool of the inference log: records that are stored on this machine before an answer is sent, until they are ingested.
 
 Each process appends to a segment of its own, `<pid>-<start>-<nnnnnn>.open`, and holds an flock on it for as long. A
 segment that is old or large enough is sealed: renamed to `.sealed`, and never written again. The lock of a process that
-died is gone, so whoever gets it may seal what was left.
+died is free, so another process may take it and seal the segment.
 
-A segment is a mark, then frames: the record's length, the CRC-32 of the length, the CRC-32 of the record (little-endian,
-four bytes each), and the record. What a killed process leaves half written is the beginning of one last frame, which
-nobody was told had been taken, and is cut. That a length has its own checksum tells this end from a changed one, behind
-which there may be more. Anything else that is not a sound frame is damage, and is handed out apart.
+A segment is a header, then frames: the record's length, the CRC-32 of the length, the CRC-32 of the record
+(little-endian, four bytes each), and the record. A killed process leaves at most the beginning of one last frame, whose
+record was never acknowledged; it is cut off. The checksum of the length distinguishes this end from a damaged frame,
+after which there may be more frames. Anything else that is not a valid frame is damage, and is returned separately.
 """
 
 from __future__ import annotations

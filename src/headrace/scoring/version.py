@@ -1,4 +1,4 @@
-"""A registered version, loaded from where MLflow keeps it, after its hash was checked."""
+"""A registered version, loaded from MLflow's storage after its hash was checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers questions over HTTP: a worker that follows `serving.json`, starts without registry and lakehouse, and logs.
+"""Answers prediction requests over HTTP: a server that follows `serving.json`, starts without registry and lakehouse, and logs.
 
-Not for computing what a model says (`scoring`), nor for deciding what is served (`deployment`).
+Not for computing predictions (`scoring`), nor for deciding which version is served (`deployment`).
 """

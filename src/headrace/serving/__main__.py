@@ -1,4 +1,4 @@
-"""`python -m headrace.serving --home DIR`: a server, with nothing imported that it does not need."""
+"""`python -m headrace.serving --home DIR` runs a server, without unneeded imports."""
 
 import argparse
 import logging

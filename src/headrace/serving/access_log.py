@@ -1,8 +1,9 @@
 """The access log: a line of JSON for each request, on stdout.
 
-What strangers write into it ends no line and steers no terminal: the path is written with `%` for what is not plain, an id and a
-trace only where they are well formed. Left out are the query, which may hold secrets, and the token, of which the name is told.
-Lines are written by a thread: an output that nobody reads holds no request up. What it does not take is counted.
+Text from callers cannot end a line or control a terminal: the path is percent-encoded, and an id and a trace are
+written only if they are well formed. The query, which may contain secrets, and the API key are left out; the name of
+the key is written. A thread writes the lines, so an output that is not read delays no request. Lines that it does not
+accept are counted.
 """
 
 from __future__ import annotations

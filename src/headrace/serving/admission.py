@@ -1,4 +1,4 @@
-"""Which connections there are, and which of them goes when there are as many as may be."""
+"""Admission of connections, and which connection is dropped when the limit is reached."""
 
 from __future__ import annotations
 

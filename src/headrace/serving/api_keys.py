@@ -1,4 +1,4 @@
-"""Who may ask: callers show an API key, `authorization: Bearer hr_…`. Liveness and readiness are told to everybody."""
+"""Authorisation of callers: they send an API key, `authorization: Bearer hr_…`. Liveness and readiness need no key."""
 
 from __future__ import annotations
 

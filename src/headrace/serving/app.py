@@ -1,6 +1,6 @@
-"""Requests to answers: lets them in, asks the protocol of their path to read and to write, and the versions at work to predict.
+"""From requests to answers: admits requests, lets the protocol of their path read and write, and the loaded versions predict.
 
-What paths there are is said by the protocols (`protocols.known`) and by `routes`.
+The paths are defined by the protocols (`protocols.known`) and by `routes`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a caller says of a request: its own id of it, and the trace that it belongs to. Both are given back and logged."""
+"""What a caller sends about a request: its own id, and the trace that it belongs to. Both are returned and logged."""
 
 from __future__ import annotations
 

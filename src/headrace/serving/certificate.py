@@ -1,4 +1,4 @@
-"""The certificate of an HTTPS server, read again when its files were replaced: connections that come then get the new one."""
+"""The certificate of an HTTPS server, read again when its files are replaced; new connections get the new one."""
 
 from __future__ import annotations
 

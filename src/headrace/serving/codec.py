@@ -1,7 +1,7 @@
 """Full rows in several shapes to lists in the order of a model's inputs: compiled once for a version.
 
-Stricter than MLflow's scoring server, which answers a ragged row with NaN: every row must name every input and nothing
-else. A null is a missing value; every input of a plan may be missing.
+It is stricter than MLflow's scoring server, which fills a ragged row with NaN: every row must name every input and
+nothing else. A null is a missing value; every input of a plan may be missing.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """HTTP/1.1 on one connection, as llhttp reads it: one request after the other, within limits of size, time and number.
 
-Whether a request is let in is said at its head: the body of one that is not is never kept. What is kept of bodies is counted
-over all connections, and given back when the request is answered or its caller is gone.
+A request is admitted or refused by its head: the body of a refused request is never stored. The memory of bodies is
+counted over all connections, and released when the request is answered or its caller is gone.
 
-A web server in front of an event loop costs more than everything that a small model does (see docs/adr/0010-connection.md).
+A web server in front of an event loop costs more CPU than a small model needs (see docs/adr/0010-connection.md).
 Here a request is parsed, answered and written in one call of the loop, and an answer that takes longer is awaited.
 """
 

@@ -1,6 +1,6 @@
-"""Cross-origin resource sharing: which pages of other origins a browser lets read answers (https://fetch.spec.whatwg.org).
+"""Cross-origin resource sharing: the origins whose pages may read answers in a browser (https://fetch.spec.whatwg.org).
 
-Nothing is said of credentials: a page shows its token itself, in `authorization`, and no cookie means anything here.
+Credentials are not allowed: a page sends its API key itself, in `authorization`, and cookies have no meaning here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a user declares about a model that answers over HTTP."""
+"""Declarations of a model that answers over HTTP."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Calls of predictors that take too long for the event loop: in a thread, which takes what has queued up in one call.
+"""Calls of predictors that take too long for the event loop: in a thread, which handles all queued requests in one call.
 
-A call that does not come back holds up what waits behind it, and no thread can be ended from outside. So whoever asks can see for
-how long it has lasted; and the thread does not keep the process from ending.
+A call that does not return blocks the requests behind it, and a thread cannot be ended from outside. So callers can see
+how long the call has lasted, and the thread does not keep the process from ending.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writes the events of an answer that streams: one a turn of the loop, never more than the caller takes."""
+"""Writes the events of a streamed answer: one in each turn of the loop, never more than the caller accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several server processes at one port: the kernel divides the connections, and one that dies is started again."""
+"""Several server processes at one port: the kernel divides the connections, and a process that dies is restarted."""
 
 from __future__ import annotations
 

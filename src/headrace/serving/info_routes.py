@@ -1,4 +1,4 @@
-"""What a server tells of itself and of its model at paths of its own: everything that is no prediction and of no protocol."""
+"""Information about a server and its model at separate paths: everything that is neither a prediction nor a protocol."""
 
 from __future__ import annotations
 

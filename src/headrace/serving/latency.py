@@ -1,4 +1,4 @@
-"""Whether requests are as quick as a version declares, by what was counted in the last minute."""
+"""Whether requests meet the declared latency of a version, by the counters of the last minute."""
 
 from __future__ import annotations
 

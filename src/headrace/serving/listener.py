@@ -1,4 +1,4 @@
-"""Listens at an address, looks after connections in time, and drains them at the end."""
+"""Listens at an address, supervises connections in time, and drains them at the end."""
 
 from __future__ import annotations
 

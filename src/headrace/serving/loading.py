@@ -1,4 +1,4 @@
-"""Versions as `serving.json` names them: files checked, a tier chosen, the online store opened, warmed."""
+"""Loads the versions that `serving.json` names: checks files, chooses a tier, opens the online store, warms up."""
 
 from __future__ import annotations
 

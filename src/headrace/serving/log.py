@@ -1,4 +1,4 @@
-"""The inference log of a server: what was asked and answered, as records for the spool."""
+"""The inference log of a server: requests and answers, as records for the spool."""
 
 from __future__ import annotations
 

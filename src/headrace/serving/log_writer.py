@@ -1,4 +1,4 @@
-"""When records come to the spool: in one write before the answers of a moment leave, or behind them, in a thread."""
+"""When records are written to the spool: in one write before the answers of a moment are sent, or after them, in a thread."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""What a server starts from: `serving.json`, which says what is in Production, and the parity file of each version.
+"""What a server starts from: `serving.json`, which names the version in Production, and the parity file of each version.
 
 <home>/serving.json                  replaced in one rename
 <home>/<folder>/                     the logged model; `data/package` inside is the package
-<home>/<folder>/parity.json          full rows, and what MLflow's pyfunc answers for them
-<home>/<folder>/serve.json           how it is to be served
+<home>/<folder>/parity.json          full rows, and the predictions of MLflow's pyfunc for them
+<home>/<folder>/serve.json           serving options
 
-All of a version's folder is under a seal: `logged_hash` of what was registered, `copy_hash` of the two files beside it.
-`serving.json` names no version outside its own folder, and no log but that of the same environment.
+The whole folder of a version is sealed: `logged_hash` covers the registered files, `copy_hash` the two files beside
+them. `serving.json` names no version outside its own folder, and no log but that of the same environment.
 """
 
 from __future__ import annotations

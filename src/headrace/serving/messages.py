@@ -1,4 +1,4 @@
-"""Requests and answers of HTTP, and who makes the one of the other."""
+"""HTTP requests and answers, and the interface of handlers that turn one into the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server tells of itself: counters for Prometheus, and the same, an interval at a time, for the inference log."""
+"""Metrics of a server: counters for Prometheus, and the same by interval for the inference log."""
 
 from __future__ import annotations
 

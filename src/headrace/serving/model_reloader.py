@@ -1,4 +1,4 @@
-"""Follows `serving.json`: what it names is loaded beside what is at work, and takes over in one assignment."""
+"""Follows `serving.json`: new versions are loaded beside the current ones, and replace them in one assignment."""
 
 from __future__ import annotations
 

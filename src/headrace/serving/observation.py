@@ -1,4 +1,4 @@
-"""What is kept of a request for those who watch requests. Nothing, while nobody does."""
+"""What is recorded of a request for its observers. Nothing is recorded without an observer."""
 
 from __future__ import annotations
 

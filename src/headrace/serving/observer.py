@@ -1,4 +1,4 @@
-"""Who watches requests: the access log, and traces."""
+"""Observers of requests: the access log, and traces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who watches the requests of a server: by its options always, and by what the version at work declares."""
+"""The observers of a server's requests: those of its options always, and those that the loaded version declares."""
 
 from __future__ import annotations
 

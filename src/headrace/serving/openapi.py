@@ -1,4 +1,4 @@
-"""The server's OpenAPI document, made from the versions at work and the protocols: what it says is what they take."""
+"""The server's OpenAPI document, generated from the loaded versions and the protocols, so that it matches what they accept."""
 
 from __future__ import annotations
 

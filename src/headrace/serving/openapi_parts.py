@@ -1,4 +1,4 @@
-"""Pieces of OpenAPI documents, from which protocols make their part: schemas, requests, answers and refusals."""
+"""Parts of OpenAPI documents for protocols: schemas, requests, answers and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a server runs, as its command says."""
+"""Options of a server, from its command line."""
 
 from __future__ import annotations
 

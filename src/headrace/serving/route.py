@@ -1,4 +1,4 @@
-"""A path of a server as a pattern, and a path of a request that is one of it."""
+"""A path of a server as a pattern, and the match of a request's path."""
 
 from __future__ import annotations
 

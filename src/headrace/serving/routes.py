@@ -1,4 +1,4 @@
-"""Which protocol has a path: the paths of a server, as patterns, found by their text first."""
+"""Which protocol handles a path: the paths of a server, as patterns; exact texts are looked up first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be told of a server: the face of `App` that protocols and the server's own paths see."""
+"""The interface of `App` for protocols and for the server's own paths."""
 
 from __future__ import annotations
 

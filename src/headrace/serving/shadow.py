@@ -1,7 +1,7 @@
-"""Shadows: versions that are asked what the primary is asked, in processes of their own, and whose answers are only logged.
+"""Shadows: versions that get copies of the primary's requests, in separate processes, and whose answers are only logged.
 
-The server hands over copies of requests without ever waiting: what a shadow does not take is counted and left out. A
-shadow that dies is started again; it cannot slow or fail the server that it stands behind.
+The server passes copies of requests on without ever waiting: a request that a shadow does not accept is counted and
+left out. A shadow that dies is restarted; it cannot slow or fail the server.
 """
 
 from __future__ import annotations

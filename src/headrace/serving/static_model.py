@@ -1,4 +1,4 @@
-"""A server of one model that MLflow keeps: nothing is followed, what was loaded stays until the end."""
+"""A server of one model that MLflow stores: it follows nothing; the loaded model stays until the end."""
 
 from __future__ import annotations
 

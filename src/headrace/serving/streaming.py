@@ -1,4 +1,4 @@
-"""The events of an answer that streams, from its protocol to its connection: limited in time, its end told once."""
+"""The events of a streamed answer, from its protocol to its connection: limited in time, and finished exactly once."""
 
 from __future__ import annotations
 

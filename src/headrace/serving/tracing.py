@@ -1,8 +1,8 @@
 """Traces of OpenTelemetry: a span for each request for predictions, and one for each call of the model below it.
 
-Spans are made when the answer has left, with the moments that were noted, and a thread of the SDK sends them: a collector that is
-slow or away holds no request up, and what it does not take is dropped. Whether a trace is recorded is said by the caller's
-`traceparent`, then by `OTEL_TRACES_SAMPLER`.
+Spans are created after the answer was sent, with the recorded moments, and a thread of the SDK sends them: a slow or
+unreachable collector delays no request, and spans that it does not accept are dropped. The caller's `traceparent`
+decides whether a trace is recorded, otherwise `OTEL_TRACES_SAMPLER`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The versions at work, and which of them answers what: an entity stays with its version, on every server.
+"""Division of traffic between the loaded versions: an entity stays with its version, on every server.
 
-Who has no entity is not one big entity: a row whose entity is missing is divided by its decision, and one that names no
-decision either by its request. What a row was divided by is logged with it.
+Rows without an entity are not one big entity: a row whose entity is missing is assigned by its decision, and one
+without a decision by its request. The log records by what each row was assigned.
 """
 
 from __future__ import annotations

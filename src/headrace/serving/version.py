@@ -1,4 +1,4 @@
-"""Versions that are loaded, checked and warmed, ready to answer; they never change, so they can be swapped in one assignment."""
+"""Loaded, checked and warmed versions, ready to answer. They are immutable, so they can be swapped in one assignment."""
 
 from __future__ import annotations
 

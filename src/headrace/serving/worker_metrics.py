@@ -1,4 +1,4 @@
-"""Processes that share a port: whoever is asked for counters tells those of all of them, also of those that have ended."""
+"""Metrics of processes that share a port: each process reports the sum over all of them, also of those that have ended."""
 
 from __future__ import annotations
 

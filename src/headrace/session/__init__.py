@@ -1,4 +1,4 @@
-"""The face for a notebook or a script: `hr.open("prod")` asks and acts through `operations`, and holds nothing open.
+"""The entry point for notebooks and scripts: `hr.open("prod")` calls `operations`, and holds nothing open.
 
-Not for rules, which are in `operations`, nor for what a command prints (`cli`).
+Not for rules, which are in `operations`, nor for printing (`cli`).
 """

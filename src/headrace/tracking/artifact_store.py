@@ -1,7 +1,7 @@
-"""Reaching an object store with artifacts: the environment's `storage_options` as MLflow's client of S3 reads them.
+"""Access to an object store with artifacts: the environment's `storage_options` in the form of MLflow's S3 client.
 
-MLflow and boto3 read process variables alone. They are there while a store is reached and no code of a model runs; what
-boto3 keeps of them in its default session, and MLflow in its cached clients, is taken away with them.
+MLflow and boto3 read only process variables. These are set while a store is used and no code of a model runs; the
+copies in boto3's default session and in MLflow's cached clients are removed with them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What a library's own training loop tells, recorded on the active run without a line in the user's program.
+"""Automatic logging of a library's training loop on the active run, without code in the user's program.
 
-For LightGBM and XGBoost MLflow's autologging is switched on while the user's function runs: parameters, metrics a round,
-importances. It is hooked to the import of the library, so a library that is not used costs nothing, and taken off again
+For LightGBM and XGBoost MLflow's autologging is switched on while the user's function runs: parameters, metrics a
+round, importances. It is hooked to the import of the library, so a library that is not used costs nothing, and removed
 afterwards. MLflow's autologging of scikit-learn patches 170 classes (1.2 s) and predicts on all fitting rows again;
-`fitted_params` asks the fitted estimator instead, which works for everything with `get_params`.
+`fitted_params` reads the fitted estimator instead, which works for everything with `get_params`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What other rooms learn about runs and about MLflow's versions."""
+"""Records of runs and of MLflow's versions for the other packages."""
 
 from __future__ import annotations
 

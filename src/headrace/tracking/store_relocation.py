@@ -1,7 +1,7 @@
-"""Where an embedded store stands. MLflow writes whole paths into it; a store that was moved or copied is set right.
+"""The location of an embedded store. MLflow writes absolute paths into it; after a move or a copy they are corrected.
 
-The store remembers in a table of its own where it stood when it was last opened. Found elsewhere, every path in it that
-begins with the folder of then begins with the folder of now: the original of a copy is neither read nor written again.
+The store records in a separate table where it was when it was last opened. If it is elsewhere now, every path in it
+that begins with the old folder is changed to the new folder: the original of a copy is neither read nor written again.
 MLflow is not imported, so this costs every command a millisecond.
 """
 

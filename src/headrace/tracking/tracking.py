@@ -1,4 +1,4 @@
-"""Runs: one a training step, found again by the step's key, never left RUNNING."""
+"""MLflow runs: one for each training step, found again by the step's key, never left RUNNING."""
 
 from __future__ import annotations
 

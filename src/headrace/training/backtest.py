@@ -1,7 +1,7 @@
-"""What retraining would have given: for each window, a model fitted on everything known at its beginning, judged on it.
+"""Back-test of retraining: for each window, a model is fitted on everything known at its beginning and measured on the window.
 
-Features are as of each decision whatever the training moment is, so one set of rows serves every window; only the labels
-that exist differ.
+Features are as of each decision whatever the training moment is, so one set of rows serves every window; only the
+labels that exist differ.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Isotonic calibration: fitted with scikit-learn, kept as two lists of numbers, applied without it."""
+"""Isotonic calibration: fitted with scikit-learn, stored as two lists of numbers, applied without scikit-learn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The project's code, as it travels with a model: what to copy, and which distributions it imports."""
+"""The project's code that is packed with a model: which files, and which distributions it imports."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""The part of a project's code that its on-demand functions need: what travels with a model.
+"""The part of a project's code that its on-demand functions need, which is packed with a model.
 
-A project's module declares tables, models and deployments beside the functions that predicting calls. Of the module that
-defines such a function, only the statements are kept that the function refers to, directly or through others, each on its
-own line, so that a traceback says the same line as in the project. Modules that these statements import are kept whole.
+A project's module declares tables, models and deployments beside the functions that predicting calls. Of the module
+that defines such a function, only the statements are kept that the function refers to, directly or through others, each
+on its own line, so that a traceback says the same line as in the project. Modules that these statements import are kept
+whole.
 
-What cannot be told from the text (`exec`, `globals()`, a star import, an import by a computed name) is not guessed: then
-`needed` gives None, and the whole project travels. That nothing is missing is proved afterwards by `load_check`.
+If the needed part cannot be determined from the text (`exec`, `globals()`, a star import, an import by a computed
+name), `needed` returns None, and the whole project is packed. `load_check` proves afterwards that nothing is missing.
 """
 
 from __future__ import annotations

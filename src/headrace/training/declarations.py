@@ -1,4 +1,4 @@
-"""What a user declares about a model: how it is fitted, its task, its features, how it is tuned and judged."""
+"""Declarations of a model: its fit function, its task, its features, its tuning and its evaluation."""
 
 from __future__ import annotations
 

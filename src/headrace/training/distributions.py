@@ -1,4 +1,4 @@
-"""Installed distributions: which modules they hold, where they lie, and what they require."""
+"""Installed distributions: their modules, their files, and their requirements."""
 
 from __future__ import annotations
 

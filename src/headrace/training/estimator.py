@@ -1,12 +1,13 @@
-"""Fitted estimators in the form in which they are kept, so that what is judged is what is shipped.
+"""Fitted estimators in their stored form, so that the evaluated estimator is the packed one.
 
 LightGBM and XGBoost models are kept in their library's own text or JSON: no pickle, the same bytes for the same model,
-and the library's scikit-learn face is not needed to predict. So are ONNX graphs. Everything else with `predict` is kept by cloudpickle, with
-the project's own modules by value. (MLflow's flavours would keep scikit-learn faces as skops, which asks for a list of
-trusted types for most pipelines, is one more dependency, and loads only through MLflow.)
+and the library's scikit-learn wrapper is not needed to predict. ONNX graphs are kept in their own format. Everything
+else with `predict` is kept by cloudpickle, with the project's own modules by value. (MLflow's flavours would keep
+scikit-learn wrappers as skops, which asks for a list of trusted types for most pipelines, is one more dependency, and
+loads only through MLflow.)
 
-A booster alone forgets what its scikit-learn face was told, so `adopt` compares what is kept with the face's own
-predictions on fitting rows, and keeps the face whole where the booster predicts otherwise.
+A booster alone lacks the parameters of its scikit-learn wrapper, so `adopt` compares the stored form with the wrapper's
+own predictions on fitting rows, and stores the whole wrapper if the booster predicts differently.
 """
 
 from __future__ import annotations

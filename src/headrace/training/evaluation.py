@@ -1,4 +1,4 @@
-"""A version judged on the held-out rows, as it will predict: loaded back from where it was logged."""
+"""Evaluation of a version on the held-out rows, in the form in which it will predict: loaded back from MLflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Libraries that a small install does without."""
+"""Optional libraries, which a small installation lacks."""
 
 from __future__ import annotations
 

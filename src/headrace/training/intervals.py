@@ -1,7 +1,7 @@
-"""How sure a metric is: an interval around one value, and around the difference of two models on the same rows.
+"""Intervals of a metric: around one value, and around the difference of two models on the same rows.
 
-A metric that has a covariance in closed form brings it (`training.metrics`); every other, and every own one, has a paired
-bootstrap whose draws depend on the labels alone, so that the same rows give the same interval.
+A metric with a covariance in closed form provides it (`training.metrics`); every other metric, also a project's own,
+has a paired bootstrap whose draws depend on the labels alone, so that the same rows give the same interval.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What the label of a decision is at a moment: one statement for training, comparison, back-test and quality.
+"""The label of a decision at a moment: one statement for training, comparison, back-test and quality.
 
-Of all rows that the label's table has for the decision's key and that were known by then, the latest counts: the greatest
-time; among rows of one time the one that was written last, then the greatest value. A null (or NaN) there takes the label
-back: the decision has none. A decision whose first label was known before it was made has none either: its answer was
-known, and to learn from it or to be judged by it would be a leak.
+Of all rows that the label's table has for the decision's key and that were known by then, the latest counts: the
+greatest time; among rows of one time the one that was written last, then the greatest value. A null (or NaN) there
+removes the label: the decision has none. A decision whose first label was known before the decision has none either,
+because using it for training or evaluation would be a leak.
 """
 
 from __future__ import annotations

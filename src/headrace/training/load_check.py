@@ -1,14 +1,14 @@
-"""A package is loaded and asked once, before it is logged, in a process that sees nothing but its requirements.
+"""Loads a package and predicts once, before it is logged, in a process that sees only its requirements.
 
-The process (`load_check_process.py`) has the standard library and the files of the distributions that the requirements come to, an
-empty working folder and home, and no environment variables beside those of the machine. It loads the package by the module
-that MLflow calls and answers some rows. Refused is a package that
+The process (`load_check_process.py`) has the standard library and the files of the distributions of the requirements,
+an empty working folder and home, and no environment variables except those of the machine. It loads the package by the
+module that MLflow calls and predicts some rows. A package is refused if it
 
-- does not load there, or answers otherwise than it did in training;
-- reads a file or a folder that is neither in it nor of what is installed, opens a connection, or has its own code start a
-  program: what it answers would change with them.
+- does not load there, or predicts differently than in training;
+- reads a file or a folder that is neither in it nor of an installed distribution, opens a connection, or starts a
+  program from its own code, because its predictions would change with them.
 
-A distribution that the project's code asks for in whichever way, `importlib.import_module` and `find_spec` among them,
+A distribution that the project's code requests in any way, also by `importlib.import_module` or `find_spec`,
 becomes a requirement.
 """
 

@@ -1,7 +1,7 @@
-"""The process in which a package is loaded and asked once before it is registered: see `load_check`.
+"""The process in which a package is loaded and predicts once before it is registered: see `load_check`.
 
-Run as a file, `python -I -S load_check_process.py REQUEST`: it has the standard library, and nothing of what is installed before its
-own finder is in place. Importing this module does nothing.
+Run as a file, `python -I -S load_check_process.py REQUEST`: it has the standard library, and no installed package
+before its own finder is in place. Importing this module does nothing.
 """
 
 from __future__ import annotations

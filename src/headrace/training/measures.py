@@ -1,4 +1,4 @@
-"""How good outputs are against labels, on all rows and on slices of them."""
+"""Metrics of outputs against labels, on all rows and on slices of them."""
 
 from __future__ import annotations
 

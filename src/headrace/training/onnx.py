@@ -1,8 +1,8 @@
-"""ONNX graphs, run by ONNX Runtime in one thread: the same way wherever a model predicts.
+"""ONNX graphs, run by ONNX Runtime in one thread, in the same way on every path.
 
-A graph takes the matrix as one tensor of rows by features, or features by name, one tensor each. In the matrix a text is
-the place of its value among the learned ones, and missing is NaN; by name it is the text, and missing is empty.
-What it gives is its last tensor of floating point numbers: classifiers give the labels before the probabilities.
+A graph takes the matrix as one tensor of rows by features, or features by name, one tensor each. In the matrix a text
+is the index of its value among the learned ones, and missing is NaN; by name it is the text, and missing is empty. Its
+result is its last tensor of floating point numbers: classifiers return the labels before the probabilities.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a model says about each row: the same columns in evaluation, batch scoring and the packaged model.
+"""The output of a model for each row: the same columns in evaluation, batch scoring and the packaged model.
 
-Which they are, and how they are made of an estimator's numbers, the task says (`training.tasks`).
+The task (`training.tasks`) defines the columns, and how they are computed from an estimator's numbers.
 """
 
 from __future__ import annotations

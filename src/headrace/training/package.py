@@ -1,13 +1,13 @@
-"""The package of a model: a folder with everything that is needed to predict, and nothing of the place where it was made.
+"""The package of a model: a folder with everything that prediction needs, independent of the machine that wrote it.
 
     package/spec.json       the feature plan, the categories, the task, the calibration, where the code came from
     package/estimator/      the fitted estimator (`estimator.py`)
-    package/expected.json   some fitting rows, and what the estimator itself predicted for them when it was fitted
-    package/code/           of the project's code at that commit, what its on-demand functions need (`code_slice.py`)
+    package/expected.json   some fitting rows, and the original estimator's predictions for them
+    package/code/           the part of the project's code at that commit that its on-demand functions need (`code_slice.py`)
 
-It is written here and read by `scoring`, one room above, so that what is read is defined beside what is written. The way
-from rows to the matrix is in `features.matrix`, the way from the matrix to the output in `output.py`: training, batch
-scoring and the packaged model all take it.
+It is written here and read by `scoring`, the package above, so its format is defined in one place. `features.matrix`
+turns rows into the matrix, and `output.py` the estimator's numbers into the output: training, batch scoring and the
+packaged model all use both.
 """
 
 from __future__ import annotations

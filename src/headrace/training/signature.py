@@ -1,8 +1,8 @@
-"""What a version takes and gives, in MLflow's types: those that its training rows have as a DataFrame.
+"""The inputs and outputs of a version in MLflow's types: those of its training rows as a DataFrame.
 
-MLflow itself infers a signature from the rows that a model was fitted on, and refuses other types: an integer column that
-never missed a value is `long`, and one that did is `double`, as pandas has it. Two things it has no type for, and takes as
-they are: instants with a time zone, and times that its nanoseconds do not reach.
+MLflow itself infers a signature from the rows that a model was fitted on, and refuses other types: an integer column
+that never missed a value is `long`, and one that did is `double`, as pandas has it. It has no type for two kinds of
+values and accepts them unchanged: instants with a time zone, and times outside the range of its nanoseconds.
 """
 
 from __future__ import annotations

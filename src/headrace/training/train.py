@@ -1,4 +1,4 @@
-"""One fit of the user's function, and one judgement of what it gave."""
+"""One fit by the user's function, and one evaluation of the result."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The training set: decisions with their features as of each, the labels known at the training moment, and the split.
 
 It is written to `training.<model>` and read back from the version that was written, so that tuning, fitting and
-evaluation see the same rows, also when they run days apart.
+evaluation use the same rows, even days apart.
 """
 
 from __future__ import annotations

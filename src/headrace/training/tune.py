@@ -1,4 +1,4 @@
-"""The search for parameters: seeded, one trial after the other, and the same again when recorded values are told again."""
+"""The search for parameters: seeded, one trial after the other, and repeatable from recorded values."""
 
 from __future__ import annotations
 

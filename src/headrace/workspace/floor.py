@@ -1,5 +1,5 @@
-"""The floor of an environment, kept in its state database: written by the first one who changes something, raised by whoever
-does, lowered by an admin. Who only reads keeps nothing.
+"""The floor of an environment, stored in its state database: the first command that changes something writes it, later ones may
+raise it, and an admin may lower it. A command that only reads stores nothing.
 """
 
 from __future__ import annotations

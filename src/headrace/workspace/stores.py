@@ -1,10 +1,10 @@
-"""Which stores an environment's state database knows as its own: the tables, MLflow's runs, the online store.
+"""The stores that an environment's state database knows as its own: the tables, MLflow's runs, the online store.
 
-A store says in its mark whose it is (`headrace.core.ownership`); but whoever can name another store by a variable can have it
-marked. So the state database remembers the id in the mark of each store that was first changed through it. An id travels
-with the files, so that a project may be moved and copied; another store is refused until an admin takes it over. An online
-store holds nothing that cannot be published again: one that is empty at its own place, as a Redis is that was started anew,
-is the same one.
+The mark of a store names its state database (`headrace.core.ownership`), but a person who can name another store by a
+variable can have it marked. So the state database stores the id in the mark of each store that was first changed
+through it. The id is part of the files, so a project may be moved and copied; another store is refused until an admin
+accepts it. An online store contains nothing that cannot be published again: one that is empty at its usual place, such
+as a restarted Redis, counts as the same store.
 """
 
 from __future__ import annotations

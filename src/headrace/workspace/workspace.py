@@ -1,4 +1,4 @@
-"""One environment of one project, opened: every box, made when it is first asked for."""
+"""One open environment of one project: each box is created at its first use."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Channels that tell people of events: one contract (`base`), one file for each kind, and the list of kinds (`registry`).
+"""Channels that notify people of events: one contract (`base`), one file for each kind, and the list of kinds (`registry`).
 
-Which channels an environment has is said by `environments.config`; which events each of them has taken is kept by
-`core.events`. Not for servers and MLflow, which follow stages by projections.
+`environments.config` has the channels of an environment; `core.events` records which events each channel has accepted.
+Not for servers and MLflow, which are updated by projections of the stages.
 """
 
 from headrace.core.channels.base import Channel, ChannelSetting

@@ -1,4 +1,4 @@
-"""The kinds of channels, and one that `headrace.toml` describes, made ready to take events."""
+"""The kinds of channels, and the creation of a channel from its description in `headrace.toml`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a gate of the project's own answers: passed, failed, or that a person has to look."""
+"""Results of a project's own gate: passed, failed, or a person has to review."""
 
 from __future__ import annotations
 

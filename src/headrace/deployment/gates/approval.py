@@ -1,4 +1,4 @@
-"""The gate `approval`: a person signs."""
+"""The gate `approval`: a person with a role has to sign."""
 
 from __future__ import annotations
 

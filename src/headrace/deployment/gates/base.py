@@ -1,4 +1,4 @@
-"""The contract of a gate: its name, its phase, and what it finds in the evidence of one version."""
+"""The contract of a gate: its name, its phase, and its finding on the evidence of one version."""
 
 from __future__ import annotations
 

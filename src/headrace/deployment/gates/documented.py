@@ -1,4 +1,4 @@
-"""The gate `documented`: the model and its tables say what they are."""
+"""The gate `documented`: the model and its tables have descriptions."""
 
 from __future__ import annotations
 

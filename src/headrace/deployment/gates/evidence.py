@@ -1,4 +1,4 @@
-"""What a gate is evaluated on, and what a gate of the project's own shows in return."""
+"""The evidence that a gate evaluates, and the evidence that a project's own gate returns."""
 
 from __future__ import annotations
 

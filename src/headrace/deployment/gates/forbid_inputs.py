@@ -1,4 +1,4 @@
-"""The gate `forbid_inputs`: columns that no feature is made from."""
+"""The gate `forbid_inputs`: no feature is computed from these columns."""
 
 from __future__ import annotations
 

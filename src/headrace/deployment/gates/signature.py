@@ -1,4 +1,4 @@
-"""The gate `signature`: a version is what was registered, and both predictors answer alike."""
+"""The gate `signature`: the version is unchanged since its registration, and both predictors return the same."""
 
 from __future__ import annotations
 

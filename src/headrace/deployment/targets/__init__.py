@@ -1,4 +1,4 @@
-"""Where a version can be served without this project: what a container, Kubernetes and SageMaker need, as files.
+"""Files for serving a version without this project: for containers, Kubernetes and SageMaker.
 
-Not for building or starting anything: the files are for the tools that do.
+Not for building or starting anything: other tools do that with these files.
 """

@@ -1,4 +1,4 @@
-"""Kubernetes: the container, and manifests for it: probes, scaling, a graceful end, least rights."""
+"""Kubernetes: the container, and manifests with probes, scaling, a graceful shutdown and least rights."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Amazon SageMaker's own containers: started with `serve`, asked at `/ping` and `/invocations` on port 8080.
+"""Amazon SageMaker's own containers: started with `serve`, called at `/ping` and `/invocations` on port 8080.
 
-Who may ask is decided by AWS before a request comes here.
+AWS authorises callers before a request arrives here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The files that a container is built from: the version's own copy, `serving.json`, its features, a container file."""
+"""The files from which a container is built: the version's copy, `serving.json`, its features, a container file."""
 
 from __future__ import annotations
 

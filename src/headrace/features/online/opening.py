@@ -1,4 +1,4 @@
-"""An online store from its address."""
+"""Opens an online store by its address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the lakehouse into an online store: of each key the latest row that had become available at a moment."""
+"""Publishes from the lakehouse into an online store: for each key the latest row that was available at a moment."""
 
 from __future__ import annotations
 

@@ -2,17 +2,17 @@ r"""An online store in Redis: one packed row a key, under the number of a genera
 
     <prefix>:table:<name>          `<generation> <id of the write>\n<JSON of OnlineTable>`
     <prefix>:<generation>:<key>    the time (eight bytes that sort), then the packed values
-    <prefix>:building:<generation> there while somebody fills it; expires with him
-    <prefix>:generations           set of `<generation> <name>` that are filled or served
-    <prefix>:removing              set of generations that nobody reads any more
-    <prefix>:owner                 the state database that it belongs to
+    <prefix>:building:<generation> exists while a process fills it; expires when that process dies
+    <prefix>:generations           set of `<generation> <name>` that are being filled or served
+    <prefix>:removing              set of generations that are no longer read
+    <prefix>:owner                 the state database that the store belongs to
 
-A replacement fills a generation of its own, and a script then names it in the description, if nobody else has changed that
-and the generation has not been given up for dead. An update is one transaction on the generation that is served. A reader
-asks for description and rows in one command, so that it sees a write whole or not at all. Rows of generations that are
-served no longer are removed by whoever writes next.
+A replacement fills a new generation, and a script then names it in the description, if nobody else has changed the
+description and the generation has not expired. An update is one transaction on the generation that is served. A reader
+gets description and rows in one command, so that it sees a write whole or not at all. The next writer removes rows of
+generations that are no longer served.
 
-One Redis, with replicas if need be; not a cluster, where a command may not reach keys of several nodes.
+One Redis, with replicas if need be; not a cluster, where one command cannot read keys of several nodes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Full rows from what a request says and what the online store knows: the point-in-time join of one moment."""
+"""Full rows from a request and the online store: the point-in-time join of one moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where predictions go: a table of the lakehouse, a table of an SQL database, or files.
+"""Destinations of predictions: a table of the lakehouse, a table of an SQL database, or files.
 
-`base` is the contract, one file a destination, `opening` makes them from what is declared.
+`base` is the contract, each destination has one file, and `opening` creates them from their declarations.
 """

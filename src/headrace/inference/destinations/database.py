@@ -1,7 +1,8 @@
-"""Predictions into a table of an SQL database: a partition is one transaction, which also notes that it was written.
+"""Predictions into a table of an SQL database: a partition is one transaction, which also records that the partition was written.
 
-SQLAlchemy Core, so any database that it speaks to. The table is made with the first predictions, `prediction_id` as its key;
-features and their tables' versions are JSON text. The note is a row of the table `headrace_partitions` beside it.
+SQLAlchemy Core, so any database that it supports. The table is created with the first predictions, `prediction_id` as
+its key; features and their tables' versions are JSON text. The record is a row of the table `headrace_partitions`
+beside it.
 """
 
 # pyarrow.compute makes its functions when it is imported

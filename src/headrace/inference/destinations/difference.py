@@ -1,4 +1,4 @@
-"""Which predictions are new, or other than those that stand there."""
+"""Which predictions are new, or differ from the existing ones."""
 
 # pyarrow.compute makes its functions when it is imported
 # pyright: reportAttributeAccessIssue=false

@@ -1,8 +1,8 @@
-"""Predictions into Parquet or CSV files: one file a model, version and month, replaced whole by a renaming.
+"""Predictions into Parquet or CSV files: one file a model, version and month, replaced as a whole by a rename.
 
     <folder>/<model>/version=<n>/<month>.parquet
 
-A file that stands already is read first: what it holds of other decisions stays in it. In CSV, features are JSON text.
+An existing file is read first, and its rows of other decisions are kept. In CSV, features are JSON text.
 """
 
 # pyarrow.compute makes its functions when it is imported

@@ -1,4 +1,4 @@
-"""Makes destinations from what is declared, in an environment."""
+"""Creates the declared destinations in an environment."""
 
 from __future__ import annotations
 

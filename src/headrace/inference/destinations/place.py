@@ -1,4 +1,4 @@
-"""Whether two destinations are one place, however each is written."""
+"""Whether two destinations are the same place, however each is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scores: this process, worker processes, or Spark; full rows in, the same prediction records out.
+"""Scoring engines: this process, worker processes, or Spark. Each takes full rows and returns the same prediction records.
 
-`base` is the contract, one file an engine.
+`base` is the contract; each engine has one file.
 """

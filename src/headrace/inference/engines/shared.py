@@ -1,4 +1,4 @@
-"""Arrow tables between two processes: in memory without a name, whose file descriptor goes over a socket."""
+"""Arrow tables between two processes: in anonymous memory whose file descriptor is passed over a socket."""
 
 from __future__ import annotations
 

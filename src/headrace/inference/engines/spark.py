@@ -1,7 +1,7 @@
-"""Scoring on Spark through Spark Connect: the package goes along with `mapInArrow`, and comes to rest once a process.
+"""Scoring on Spark through Spark Connect: the package is sent with `mapInArrow`, and unpacked once in each process.
 
-Rows travel as chunks of Arrow in a binary column, so that no type is translated and each chunk holds what it holds
-anywhere else. The executors need Headrace, and the libraries of the model, of the same versions as here.
+Rows travel as chunks of Arrow in a binary column, so that no type is translated and the chunks are the same as in
+the other engines. The executors need Headrace, and the libraries of the model, in the same versions as here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Worker processes that predict: fresh interpreters, each with the model loaded once, that end with this process.
 
-They get chunks of rows and give back records in memory that both sides map (`shared`). Nothing lies on a disk that would
+They get chunks of rows and return records in memory that both sides map (`shared`). No file is written that would
 have to be removed after `kill -9`.
 """
 

@@ -1,4 +1,4 @@
 """Streams: decisions from Kafka or a change feed, through the version in Production, into Delta or Kafka.
 
-Batch scoring and the inference log are neighbours; loading a version and following `serving.json` is handed in from above.
+Not for batch scoring and the inference log. The caller passes in the loaded version, which follows `serving.json`.
 """

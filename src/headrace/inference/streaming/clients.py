@@ -1,4 +1,4 @@
-"""Kafka clients: their properties, and errors in words. Secrets never show."""
+"""Kafka clients: their properties, and readable errors that never show secrets."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The loop: a micro-batch in, scored, written, remembered; then the next one.
+"""The loop: a micro-batch is read, scored, written and acknowledged; then the next one.
 
-Dead letters are written before predictions, and predictions before the source is told. So a worker that dies leaves
-nothing that counts as read and is not written; what it had written, the next one finds by its transaction or its key:
-predictions into Delta begin where the last ones ended, and a dead letter that is there already stays one.
+Dead letters are written before predictions, and predictions before the source is acknowledged. So a worker that dies
+leaves nothing that counts as read but is not written. The next worker finds what was written by its transaction or its
+key: predictions into Delta begin where the last ones ended, and an existing dead letter remains one.
 
-There is never more than one batch in hand. While it cannot be written, the partitions are paused.
+The worker processes one batch at a time. While it cannot be written, the partitions are paused.
 """
 
 from __future__ import annotations

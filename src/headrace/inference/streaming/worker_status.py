@@ -1,4 +1,4 @@
-"""What a worker tells of itself: a file beside the others of its stream, Prometheus on a port, and words.
+"""The status of a stream worker: a file for each worker of a stream, Prometheus metrics on a port, and log messages.
 
 <root>/streams/<model>/<worker>.json      replaced in one rename, once a second; removed at a clean end
 """

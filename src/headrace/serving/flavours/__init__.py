@@ -1,1 +1,1 @@
-"""Models of any MLflow flavour, which Headrace did not package."""
+"""Models of any MLflow flavour that Headrace did not package."""

@@ -1,7 +1,7 @@
-"""Models of any MLflow flavour that Headrace did not package, as `mlflow.pyfunc.load_model` gives them.
+"""Models of any MLflow flavour that Headrace did not package, as `mlflow.pyfunc.load_model` returns them.
 
-`generic`: the flavour's own `predict`, without MLflow's checks of each request; for models that answer their input example
-as through MLflow, to the last bit. `pyfunc`: MLflow's `predict`.
+`generic`: the flavour's own `predict`, without MLflow's checks of each request; for models that then predict their
+input example exactly as through MLflow, to the last bit. `pyfunc`: MLflow's `predict`.
 """
 
 from __future__ import annotations

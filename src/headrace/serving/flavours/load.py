@@ -1,8 +1,8 @@
-"""Serving a model that MLflow keeps and Headrace did not package: a folder with `MLmodel`, or a URI. Any flavour works.
+"""Serves a model that MLflow stores and Headrace did not package: a folder with `MLmodel`, or a URI. Any flavour works.
 
-Its inputs come from its signature (where that says nothing that we know, each body goes to MLflow as it is), samples to check
-the faster tier with from its input example. There is nothing to look up, nothing is logged, and nothing is followed: what was
-loaded stays until the server ends.
+Its inputs come from its signature (if that is of an unknown kind, each body is passed to MLflow unchanged), and the
+samples that check the faster tier from its input example. The server does no look-ups, logs nothing, and follows
+nothing: the loaded model stays until the server ends.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The signature of a model in MLflow: the inputs that a server decodes, the data that the model is given, its parameters.
+"""The signature of a model in MLflow: the inputs that a server decodes, the data for the model, its parameters.
 
-Stricter than MLflow: a parameter that it does not name, and a number that a tensor's type cannot hold, are refused.
+It is stricter than MLflow: an unnamed parameter, and a number that a tensor's type cannot hold, are refused.
 """
 
 from __future__ import annotations

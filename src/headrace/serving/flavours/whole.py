@@ -1,8 +1,8 @@
-"""Models of MLflow's whose bodies are no rows that we know: each goes as it came to the functions of MLflow's scoring server.
+"""MLflow models whose bodies are not rows of a known kind: each body is passed unchanged to MLflow's scoring functions.
 
-For a model without a signature, with tensors of more dimensions or several of them, with columns that have no name or hold
-lists, objects or bytes, for chat models, and for one that gives no answer for each row. What such a model is asked and answers
-is MLflow's business whole; there is one call for each request.
+This applies to a model without a signature, with tensors of more dimensions or several of them, with columns that have
+no name or contain lists, objects or bytes, to chat models, and to one that does not return one answer for each row.
+MLflow defines the inputs and answers of such a model; there is one call for each request.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Ways to predict with a version, the fastest first; each is used only if it answers the parity file to the last bit.
+"""Tiers of prediction with a version, the fastest first; each is used only if it predicts the parity file to the last bit.
 
 `native`: the model's library on a float64 block, one file a library; LightGBM and XGBoost by their C interface, without
-their Python packages and without pandas. `generic`: the way of batch scoring, a DataFrame through `scoring.Predictor`.
+their Python packages and without pandas. `generic`: as in batch scoring, a DataFrame through `scoring.Predictor`.
 `pyfunc`: MLflow itself, imported for this tier only.
 
-Not for reading requests or writing answers (`serving.codec`, `serving.protocols`): rows come in the order of the inputs.
+Not for reading requests or writing answers (`serving.codec`, `serving.protocols`): rows come in the order of the
+inputs.
 """
 
 from headrace.serving.predictors.base import Answer, BlockPredictor, Row, UnfitError

@@ -1,4 +1,4 @@
-"""What a server asks of a predictor, and what a predictor asks of a model's library."""
+"""The interface of a predictor for servers, and the interface of a model's library for predictors."""
 
 from __future__ import annotations
 

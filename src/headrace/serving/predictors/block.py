@@ -1,6 +1,6 @@
 """Rows to a block of float64 in the order of the model's matrix, as `features.matrix` reads and encodes them, without pandas.
 
-Numbers are as they are, a text is the place of its value among the learned ones; what is missing or was not learned is NaN.
+Numbers are unchanged, a text becomes the index of its value among the learned ones; a missing or unknown value is NaN.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which tier serves a version, and what a call of it costs."""
+"""Chooses the tier that serves a version, and measures the cost of a call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows as a DataFrame, and a DataFrame as rows, for the tiers that go by pandas."""
+"""Rows as a DataFrame, and a DataFrame as rows, for the tiers that use pandas."""
 
 from __future__ import annotations
 

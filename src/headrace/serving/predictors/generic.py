@@ -1,4 +1,4 @@
-"""The way of batch scoring."""
+"""The tier `generic`: prediction as in batch scoring."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Rows to a float64 block, the block through the model's library, its numbers to the task's output.
 
-Without pandas, but for on-demand features.
+It uses pandas only for on-demand features.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""On-demand features of rows: pandas for what the functions take and give, and for nothing else."""
+"""On-demand features of rows: pandas is used only for the inputs and results of the functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the numbers that a model's library gives to the task's output, as `training.output` does, without pandas."""
+"""From the numbers of a model's library to the task's output, as in `training.output`, without pandas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MLflow's own way."""
+"""The tier `pyfunc`: prediction by MLflow itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shared library of an installed package, without importing the package, which takes pandas, SciPy and a second along."""
+"""The shared library of an installed package, without importing the package, which would also load pandas and SciPy."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Estimators of scikit-learn on a block, without DataFrames and without the checks that cost more than most models.
 
-Only those that consist of scikit-learn's own parts and take numbers by their place: what needs names of columns, or calls
-a user's function, goes by the generic tier.
+Only estimators that consist of scikit-learn's own parts and take numbers by position are supported. One that needs
+names of columns, or calls a user's function, uses the generic tier.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """XGBoost by its C interface, which needs neither its Python package nor pandas.
 
-Only trees without dropout: of the other boosters XGBoost says that they are not safe in several threads.
+Only trees without dropout are supported: XGBoost documents its other boosters as not thread-safe.
 """
 
 from __future__ import annotations

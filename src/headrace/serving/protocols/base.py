@@ -1,8 +1,8 @@
-"""What a serving protocol is: its paths, how it reads a request, how it writes an answer or a refusal, its part of OpenAPI.
+"""The contract of a serving protocol: its paths, reading requests, writing answers and refusals, its part of OpenAPI.
 
-One file a protocol and one line in `known`; one from outside is named by `hr.Serve(protocols=["package.module:NAME"])`.
-A protocol is one object for all requests of a process and keeps nothing between them. `read`, `write`, `refusal` and `info` are
-called on the event loop, where nothing may wait.
+Each protocol has one file and one line in `known`; an external protocol is named by
+`hr.Serve(protocols=["package.module:NAME"])`. A protocol is one object for all requests of a process and keeps nothing
+between them. `read`, `write`, `refusal` and `info` are called on the event loop, where nothing may wait.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A serving protocol that a deployment names: from the code that travels with the model, or from an installed package."""
+"""An external serving protocol that a deployment names: from the code that is packed with the model, or an installed package."""
 
 from __future__ import annotations
 

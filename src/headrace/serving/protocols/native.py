@@ -2,7 +2,7 @@
 
     {"rows": [{"order": 7, "shop": "AA", …}], "features": true}
 
-A row that holds every input of the model is taken as it is; one that does not is completed by what is looked up.
+A row with every input of the model is used unchanged; other rows are completed by look-ups.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A request, read: what is asked of which version, in the words of no protocol."""
+"""A parsed prediction request: which version and which rows, independent of the protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a serving protocol from outside needs: `hr.protocols`.
+"""The names that an external serving protocol needs: `hr.protocols`.
 
 import headrace as hr
 

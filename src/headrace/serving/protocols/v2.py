@@ -1,7 +1,7 @@
-"""Open Inference Protocol, version 2: `POST /v2/models/<name>/infer` and what servers tell of a model.
+"""Open Inference Protocol, version 2: `POST /v2/models/<name>/infer` and the metadata of a model.
 
-One tensor for each input, `[n]` or `[n, 1]`; or, where all inputs are numbers, one tensor `[n, inputs]` of any name. The
-outputs are tensors `[n]`, or `[n, k]` where the model gives lists. https://github.com/kserve/open-inference-protocol
+One tensor for each input, `[n]` or `[n, 1]`; or, where all inputs are numbers, one tensor `[n, inputs]` of any name.
+The outputs are tensors `[n]`, or `[n, k]` if the model returns lists. https://github.com/kserve/open-inference-protocol
 
 Tensors come and go as JSON or as binary data, by Triton's extension of the protocol (see `tensors`).
 """

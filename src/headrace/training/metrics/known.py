@@ -1,4 +1,4 @@
-"""The metrics that Headrace brings, by name, and by the tasks that they are for."""
+"""The built-in metrics, by name and by task."""
 
 from __future__ import annotations
 

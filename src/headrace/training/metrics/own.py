@@ -1,4 +1,4 @@
-"""A metric of a project."""
+"""A project's own metric."""
 
 from __future__ import annotations
 

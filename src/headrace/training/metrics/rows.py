@@ -1,4 +1,4 @@
-"""What metrics that are means over rows share: their covariance, and labels and classes as arrays."""
+"""Shared parts of metrics that are means over rows: their covariance, and labels and classes as arrays."""
 
 from __future__ import annotations
 

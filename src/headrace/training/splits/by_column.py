@@ -1,4 +1,4 @@
-"""The split `by_column`: a column of the spine says which decisions are held out."""
+"""The split `by_column`: a column of the spine marks the decisions that are held out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The split `by_group`: whole groups, such as customers, of which none is both fitted on and tested."""
+"""The split `by_group`: whole groups, such as customers; no group is both fitted on and tested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The split `by_time`: the last stretch before the training moment."""
+"""The split `by_time`: the last period before the training moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A place between 0 and 1 for each row, by a hash of its values: the same in every process, and whatever other rows there are."""
+"""A number between 0 and 1 for each row, by a hash of its values: the same in every process, independent of other rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of a task: what the labels are, what the columns of the output mean, and how they are made of numbers."""
+"""The contract of a task: its labels, the columns of its output, and how they are computed from numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Yes or no."""
+"""The task `Binary`: yes or no."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tasks that Headrace brings, by the name under which a package keeps them."""
+"""The built-in tasks, by the name that packages store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One of several classes."""
+"""The task `Multiclass`: one of several classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A number."""
+"""The task `Regression`: a number."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where predictions and dead letters go: `base` is the contract, then one file a sink."""
+"""Destinations of predictions and dead letters: `base` is the contract; each sink has one file."""

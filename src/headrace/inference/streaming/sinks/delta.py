@@ -1,4 +1,4 @@
-"""A table as a sink: rows and the ends of their stretches in one version of it."""
+"""A table as a sink: rows and the next offsets of their partitions in one version of the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A topic as a sink: each row is a message, with the key by which a reader tells repeats."""
+"""A topic as a sink: each row is a message; its key lets readers recognise repeats."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where decisions come from: `base` is the contract, then one file a source."""
+"""Sources of decisions: `base` is the contract; each source has one file."""

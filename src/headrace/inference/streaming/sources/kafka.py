@@ -1,4 +1,4 @@
-"""A topic as a source: a consumer group shares its partitions out, and each begins where its predictions end."""
+"""A topic as a source: a consumer group assigns its partitions, and each partition begins where its predictions end."""
 
 from __future__ import annotations
 
