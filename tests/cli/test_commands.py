@@ -87,7 +87,7 @@ def test_a_dry_run_changes_nothing(headrace, ran, pipeline):
     done = headrace.run(ran, "run", pipeline, "--dry-run", "--json")
 
     assert done.code == 0, done.stderr
-    assert all({"step", "reads", "writes"} == set(step) for step in done.json())
+    assert all({"step", "reads", "writes", "takes", "runs"} == set(step) for step in done.json())
     assert (state(), headrace.run(ran, "runs", "list", "--json").json()) == before
 
 
