@@ -130,9 +130,13 @@ def test_what_travels_is_under_the_seal(headrace, own, tmp_path):
 def test_changed_code_is_what_the_next_deployment_brings_and_none_takes_it_away(headrace, own, tmp_path):
     declare(own, "city.rows:ROWS", {"rows": OWN})
     assert (done := deploy(headrace, own)).code == 0, done.stderr
-    (own / "city" / "words.py").write_text('PROBLEM = "newer"\n')
-    assert (done := deploy(headrace, own)).code == 0, done.stderr
-    (copy,) = (own / ".headrace" / "dev" / "serving" / "late" / "versions").iterdir()
+    home = own / ".headrace" / "dev" / "serving" / "late"
+    with serving(home, program=ALONE, cwd=tmp_path) as server:
+        assert server.ask("/rows/late", {})[1].keys() == {"trouble"}
+        (own / "city" / "words.py").write_text('PROBLEM = "newer"\n')
+        assert (done := deploy(headrace, own)).code == 0, done.stderr
+        server.until(lambda: server.ask("/rows/late", {})[1].keys() == {"newer"})
+    (copy,) = (home / "versions").iterdir()
     assert "newer" in (copy / "protocols" / "code" / "city" / "words.py").read_text()
     (own / "bikes.py").write_text(PROGRAM)
     assert (done := deploy(headrace, own)).code == 0, done.stderr

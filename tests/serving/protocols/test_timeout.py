@@ -1,5 +1,6 @@
 """How long an answer that streams may take: `timeout` is for the first event and for each one after the last."""
 
+import asyncio
 import json
 import shutil
 import time
@@ -7,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from tests.serving.conftest import manifest, samples, serving
+
+from headrace.serving.messages import Answer, Event
+from headrace.serving.streaming import StreamedAnswer
 
 ENV = {"PYTHONPATH": str(Path(__file__).parent)}
 TIMEOUT = 1.0  # seconds
@@ -57,3 +61,28 @@ def test_one_that_stalls_ends_with_an_error_event(server, pauses):
     assert name == "event: error"
     assert json.loads(data.removeprefix("data: "))["message"] == "there was no event within 1s."
     server.until(lambda: ended(server, 503) == before + 1)
+
+
+def test_a_caller_that_reads_slowly_uses_up_no_time():
+    async def quick():
+        for place in range(3):
+            await asyncio.sleep(0.01)
+            yield Event(b"%d" % place)
+
+    async def read_slowly():
+        answer = StreamedAnswer(
+            quick(),
+            until=asyncio.get_running_loop().time() + 1,
+            timeout=1,
+            failed=lambda error: Answer(503, repr(error).encode()),
+            ended=statuses.append,
+        )
+        read = []
+        async for event in answer:
+            await asyncio.sleep(0.6)
+            read.append(event.data)
+        return read
+
+    statuses = []
+    assert asyncio.run(read_slowly()) == [b"0", b"1", b"2"]
+    assert statuses == [200]
