@@ -125,3 +125,19 @@ def test_a_name_that_leads_out(folder, tmp_path, name):
     (folder / "link").symlink_to(tmp_path, target_is_directory=True)
     assert not is_inside(folder, name)
     assert is_inside(folder, "code/shop.py")
+
+
+def test_a_folder_that_is_left_out_counts_for_nothing_and_a_file_of_its_name_does(folder):
+    before = folder_digest(folder, without=("beside/",))
+    (folder / "beside" / "deep").mkdir(parents=True)
+    (folder / "beside" / "deep" / "x.py").write_text("1")
+    assert folder_digest(folder, without=("beside/",)) == before
+    (folder / "beside" / "deep" / "link").symlink_to(folder / "MLmodel")
+    with pytest.raises(DataError):
+        folder_digest(folder, without=("beside/",))
+    (folder / "beside").rename(folder.parent / "away")
+    (folder / "beside").write_text("")
+    assert folder_digest(folder, without=("beside/",)) != before
+    (folder / "beside").unlink()
+    (folder / "code" / "beside").mkdir()
+    assert folder_digest(folder, without=("beside/",)) != before

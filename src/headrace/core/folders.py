@@ -33,7 +33,7 @@ def folder_digest(folder: Path, *, without: Container[str] = ()) -> str:
 
     Args:
         folder: to read.
-        without: names of files of the folder itself that do not count.
+        without: names of files of the folder itself that do not count; one with a slash at its end, `notes/`, is a folder.
 
     Raises:
         DataError: something in it is neither a regular file nor a real folder, or is a file with another name outside:
@@ -48,9 +48,11 @@ def folder_digest(folder: Path, *, without: Container[str] = ()) -> str:
         for name in (*folders, *inside):
             path = Path(here, name)
             told = PurePosixPath(path.relative_to(folder)).as_posix()
+            top, slash, _ = told.partition("/")
             mode = os.stat(name, dir_fd=place, follow_symlinks=False).st_mode
             if stat.S_ISDIR(mode):
-                found.append((told, "folder", ""))
+                if f"{top}/" not in without:
+                    found.append((told, "folder", ""))
                 continue
             if not stat.S_ISREG(mode):
                 raise _strange(folder, path, mode)
@@ -60,7 +62,7 @@ def folder_digest(folder: Path, *, without: Container[str] = ()) -> str:
                     raise _strange(folder, path, about.st_mode)
                 names[about.st_dev, about.st_ino] += 1
                 files[about.st_dev, about.st_ino] = about.st_nlink, path
-                if path.parent != folder or name not in without:
+                if (f"{top}/" if slash else name) not in without:
                     found.append((told, "file", hashlib.file_digest(file, "sha256").hexdigest()))
     for which, (links, path) in files.items():
         if links > names[which]:

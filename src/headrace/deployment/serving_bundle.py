@@ -1,6 +1,7 @@
 """The copy of a version that servers start from, with samples of MLflow's pyfunc predictions: the parity file.
 
-    <home>/versions/<number>-<hash>/     the logged model as MLflow stores it, `parity.json` and `serve.json` beside it
+    <home>/versions/<number>-<hash>/     the logged model as MLflow stores it; `parity.json`, `serve.json` and, where the project
+                                         has serving protocols of its own, `protocols` beside it (`protocol_code`)
     <home>/serving.json                  names the version in Production
 
 A server reads nothing else, so it starts with the registry and the lakehouse down.
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.core.clock import now
 from headrace.core.errors import DataError, DeclarationError
-from headrace.core.folders import copy_folder
+from headrace.core.folders import copy_folder, folder_digest
+from headrace.deployment.protocol_code import protocol_code
 from headrace.features.matrix import from_json, to_json
 from headrace.features.plan import FeaturePlan
 from headrace.scoring.predictor import PackagePredictor
@@ -26,6 +28,7 @@ from headrace.serving.manifest import (
     FILE,
     PACKAGE,
     PARITY,
+    PROTOCOLS,
     SERVE,
     Manifest,
     Parity,
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     from headrace.registry.records import Version
     from headrace.serving.manifest import Role, ServedSplit, Value
     from headrace.tracking.tracking import Tracking
+    from headrace.training.package import Origin
 
 SAMPLES = 200
 ALONE = 20  # of the samples, also asked one by one
@@ -105,7 +109,9 @@ def plan_of(version: Version, home: Path) -> tuple[FeaturePlan, Serve] | None:
     return (FeaturePlan.from_json(spec["plan"]), read_serve(folder)) if (folder / SERVE).is_file() else None
 
 
-def stage(tracking: Tracking, version: Version, home: Path, *, samples: pd.DataFrame, serve: Serve | None) -> Staged:
+def stage(
+    tracking: Tracking, version: Version, home: Path, *, samples: pd.DataFrame, serve: Serve | None, origin: Origin
+) -> Staged:
     """Copies a version, and keeps what MLflow's pyfunc answers on some full rows.
 
     The folder appears whole or not at all; one that is there already is used again. Its `copy_hash` is to be kept with the
@@ -117,18 +123,23 @@ def stage(tracking: Tracking, version: Version, home: Path, *, samples: pd.DataF
         home: of the model, below which servers look.
         samples: full rows.
         serve: how it is to be served; default: the usual way.
+        origin: the project whose code runs now, which may have serving protocols of its own.
 
     Raises:
         DataError: the files are not those that were registered, or predict otherwise than when they were made.
-        DeclarationError: what is to be left out of the log is nothing that is in it.
+        DeclarationError: a server could not start with the serving protocols (nothing is copied then), or what is to be left
+            out of the log is nothing that is in it.
     """
     folder = home / folder_name(version)
-    if not is_whole(folder, version):
-        _copy(tracking, version, folder, samples=samples)
-    predictor = PackagePredictor(folder / PACKAGE)
-    parity = read_parity(folder / PARITY)
-    _check_redacted(serve or Serve(), predictor.plan, parity.output_columns)
-    _say(folder, serve or Serve())
+    serve = serve or Serve()
+    with protocol_code(serve.protocols, origin, model=version.model) as code:
+        if not is_whole(folder, version):
+            _copy(tracking, version, folder, samples=samples)
+        predictor = PackagePredictor(folder / PACKAGE)
+        parity = read_parity(folder / PARITY)
+        _check_redacted(serve, predictor.plan, parity.output_columns)
+        _put_protocols(folder, code)
+        _say(folder, serve)
     _check_expected(predictor, folder, version)
     ours = predictor.predict(from_json(predictor.plan, parity.rows))
     return Staged(
@@ -147,7 +158,7 @@ def _copy(tracking: Tracking, version: Version, folder: Path, *, samples: pd.Dat
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with tracking.download(version.model_uri) as logged:
-            copy_folder(logged, making, without=(MLFLOWS_NOTES, PARITY, SERVE))
+            copy_folder(logged, making, without=(MLFLOWS_NOTES, PARITY, SERVE, PROTOCOLS))
         found = copy_digest(making)
     except DataError:
         shutil.rmtree(making, ignore_errors=True)
@@ -178,6 +189,25 @@ def _check_redacted(serve: Serve, plan: FeaturePlan, outputs: Sequence[str]) -> 
             f"Serve(redact=…) names {stray[0]!r}, which is no input, key or output of this model.",
             hint=f"There is {', '.join(known)}.",
         )
+
+
+def _put_protocols(folder: Path, code: Path | None) -> None:
+    """The code of the serving protocols; None for none. Nothing is written where it lies there already."""
+    there = folder / PROTOCOLS
+    with suppress(DataError, FileNotFoundError):
+        if code is not None and folder_digest(there) == folder_digest(code):
+            return
+    aside = folder.parent / f".{folder.name}.{PROTOCOLS}.{os.getpid()}"
+    _remove(aside)
+    making, before = aside / "new", aside / "old"
+    aside.mkdir()
+    if code is not None:
+        copy_folder(code, making)
+    if os.path.lexists(there):
+        there.rename(before)
+    if code is not None:
+        making.rename(there)
+    _remove(aside)
 
 
 def _say(folder: Path, serve: Serve) -> None:

@@ -13,6 +13,7 @@ from headrace.operations.sync import follow, tell_people
 from headrace.pipelines import deploy as pipeline
 from headrace.pipelines import deploy_outline
 from headrace.pipelines.candidate import choose
+from headrace.pipelines.model_inputs import origin
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -138,6 +139,7 @@ def run_deployment(
             policy=policies.declare(workspace, deployment, by=me.name),
             hands=me.hands,
             revive=revive,
+            origin=origin(workspace.project),
             follow=lambda: follow(workspace),
         )
     tell_people(workspace)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from headrace.registry.registry import Registry
     from headrace.scoring.version import LoadedVersion
     from headrace.tracking.tracking import Tracking
+    from headrace.training.package import Origin
 
 
 def choose(registry: Registry, model: str, version: int | None) -> Version:
@@ -59,6 +60,7 @@ class Candidate:
         by: who deploys.
         policy: what Production takes, as the running code declares it; it is in force.
         hands: who could act as them (`headrace.access.identity.Identity`).
+        origin: the project whose code runs.
     """
 
     lakehouse: Lakehouse
@@ -72,6 +74,7 @@ class Candidate:
     by: str
     policy: PromotionPolicy
     hands: Collection[str]
+    origin: Origin
 
     @cached_property
     def champion(self) -> Version | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from headrace.registry.records import Decision, PromotionPolicy, RolloutPlan, TransitionRequest
     from headrace.registry.registry import Registry
     from headrace.tracking.tracking import Tracking
+    from headrace.training.package import Origin
 
 Ending = Literal[
     "in production", "on a rollout", "rollout stopped", "waits for approval", "rejected", "no decision", "refused"
@@ -65,6 +66,7 @@ def deploy(
     policy: PromotionPolicy,
     hands: Collection[str],
     revive: bool,
+    origin: Origin,
     follow: Callable[[], Sequence[DeliveryFailure]],
 ) -> DeploymentResult:
     """Brings a version as far towards Production as its gates and approvals let it come.
@@ -83,6 +85,7 @@ def deploy(
         hands: who could act as them (`headrace.access.identity.Identity`).
         revive: whether a version that was archived begins again at the first gate, and one whose rollout was stopped at the
             first step.
+        origin: the project whose code runs; its serving protocols go into the copy.
         follow: brings aliases and `serving.json` to where the stages are; gives what could not follow.
     """
     candidate = Candidate(
@@ -97,6 +100,7 @@ def deploy(
         by=by,
         policy=policy,
         hands=hands,
+        origin=origin,
     )
     delivery = Delivery(candidate)
     result = delivery.bring(revive=revive)

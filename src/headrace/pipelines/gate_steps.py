@@ -41,6 +41,7 @@ class GateSteps:
                 candidate.home,
                 samples=samples,
                 serve=candidate.deployment.serve,
+                origin=candidate.origin,
             )
             candidate.registry.seal_copy(candidate.version, staged.copy_hash, by=candidate.by)
             return staged

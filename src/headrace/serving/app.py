@@ -316,7 +316,7 @@ class App:
         return self.writing.before(answer, records, events.settled, partial(self.refusal, asked.request.path))
 
     def _streamed(self, asked: _Asked, events: AsyncGenerator[Event, None]) -> StreamedAnswer:
-        """The events of a protocol, which count as under way, in the time that is left, and are counted at their end."""
+        """The events of a protocol, which count as under way, the first in the time that is left, and are counted at their end."""
         limits, key = asked.traffic.manifest.serve, asked.request.api_key
 
         def ended(status: int) -> None:
@@ -330,17 +330,19 @@ class App:
         self.in_flight += 1
         if key is not None:
             self._by_key[key] = self._by_key.get(key, 0) + 1
-        left = duration(limits.timeout).total_seconds() - (time.perf_counter() - asked.began)
+        timeout = duration(limits.timeout).total_seconds()
+        left = timeout - (time.perf_counter() - asked.began)
         return StreamedAnswer(
             events,
             until=asyncio.get_running_loop().time() + left,
+            timeout=timeout,
             failed=partial(self._failed_event, asked, limits.timeout),
             ended=ended,
         )
 
     def _failed_event(self, asked: _Asked, timeout: str, error: Exception) -> Answer:
         if isinstance(error, TimeoutError):
-            return self.refusal(asked.request.path, 503, f"there was no whole answer within {timeout}.")
+            return self.refusal(asked.request.path, 503, f"there was no event within {timeout}.")
         return self._failed(error, asked.request.path)
 
     def counted(self) -> Counters:

@@ -32,7 +32,9 @@ class Serve:
     Args:
         p95: the latency that 95 % of the requests should stay under, `"20ms"`, at most a second; where they do not for a
             minute, people are told (`serving.slow`).
-        timeout: the longest that a request may take, `"10s"`; then it is answered with 503.
+        timeout: the longest that a request may take, `"10s"`; then it is answered with 503. Of an answer that streams it is the
+            longest that the first event may take, and each further one after the event before it, while a stream may last as
+            long as its events come; one whose event is late ends with an `event: error`.
         log: `"required"`: no answer that is not in the inference log first (503 when the log cannot take it);
             `"best_effort"`: a log that cannot take an answer is counted and told, never waited for; `"none"`.
         missing: what becomes of a row by key for which a look-up finds nothing, or nothing that is young enough: `"null"`:
@@ -53,8 +55,9 @@ class Serve:
         traces: a span of OpenTelemetry for each request for predictions, to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT`
             names; needs `headrace[otel]`.
         protocols: serving protocols of your own beside those that every server has, each `"package.module:NAME"` of an
-            installed package or of the code that travels with the model; NAME is a `headrace.serving.protocols.base.
-            ServingProtocol`. They are loaded when a server loads the version.
+            module of the project or of an installed package; NAME is an object of a subclass of
+            `hr.protocols.ServingProtocol`. A deployment loads them as a server will, before it makes the copy that servers
+            start from, and puts the project's code that they need into it.
     """
 
     _: KW_ONLY

@@ -10,9 +10,11 @@ from headrace.features.online.opening import open_store
 from headrace.features.online.rows import OnlineFeatures
 from headrace.features.plan import FeaturePlan
 from headrace.serving.codec import Codec
+from headrace.serving.declared_routes import declared_routes
 from headrace.serving.manifest import (
     PACKAGE,
     PARITY,
+    PROTOCOLS,
     Manifest,
     Served,
     check_serve,
@@ -21,14 +23,14 @@ from headrace.serving.manifest import (
     version_folder,
 )
 from headrace.serving.predictors import choose, cost
-from headrace.serving.protocols.from_outside import load_protocol
-from headrace.serving.protocols.known import PROTOCOLS
-from headrace.serving.routes import KNOWN, RouteTable
+from headrace.serving.protocols.from_outside import CODE
 from headrace.serving.traffic import ServedTraffic
 from headrace.serving.version import Serving
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from headrace.serving.routes import RouteTable
 
 
 def load(file: Path, before: ServedTraffic | None = None) -> ServedTraffic:
@@ -56,17 +58,8 @@ def load(file: Path, before: ServedTraffic | None = None) -> ServedTraffic:
 
 
 def routes_of(file: Path, manifest: Manifest) -> RouteTable:
-    """The paths of the protocols that a manifest names, beside those that every server has.
-
-    Raises:
-        ConfigError: one of them cannot be found, is none, or has a path of another one.
-        UserCodeError: its module raised.
-    """
-    names = manifest.serve.protocols
-    if not names:
-        return KNOWN
-    package = file.parent / manifest.primary.folder / PACKAGE
-    return RouteTable([*PROTOCOLS, *(load_protocol(name, package) for name in names)])
+    """The paths of the protocols that a manifest names, beside those that every server has; see `declared_routes`."""
+    return declared_routes(manifest.serve.protocols, file.parent / manifest.primary.folder / PROTOCOLS / CODE)
 
 
 def _load(file: Path, manifest: Manifest, served: Served, there: dict[tuple[object, ...], Serving]) -> Serving:

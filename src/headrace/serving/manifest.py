@@ -4,8 +4,9 @@
 <home>/<folder>/                     the logged model; `data/package` inside is the package
 <home>/<folder>/parity.json          full rows, and the predictions of MLflow's pyfunc for them
 <home>/<folder>/serve.json           serving options
+<home>/<folder>/protocols/           the project's code of the protocols that these options name, where it is the project's
 
-The whole folder of a version is sealed: `logged_hash` covers the registered files, `copy_hash` the two files beside
+The whole folder of a version is sealed: `logged_hash` covers the registered files, `copy_hash` everything beside
 them. `serving.json` names no version outside its own folder, and no log but that of the same environment.
 """
 
@@ -28,6 +29,7 @@ from headrace.serving.declarations import Serve
 FILE = "serving.json"
 PARITY = "parity.json"
 SERVE = "serve.json"
+PROTOCOLS = "protocols"
 PACKAGE = Path("data") / "package"
 FORMAT = 1
 TEXTS = {"Role": "str", "LogPolicy": "str", "MissingPolicy": "str"}
@@ -43,8 +45,8 @@ class Served:
     """A version that servers load.
 
     Attributes:
-        logged_hash: of all files of the copy but the samples and how it is to be served.
-        copy_hash: of these two.
+        logged_hash: of all files of the copy but the samples, how it is to be served, and the code of its protocols.
+        copy_hash: of these.
         folder: with the version's copy, relative to that of the file.
         promoted_at: since when it has this role, ISO 8601.
         role: `primary` is in Production; a `candidate` answers its share; a `shadow` is asked, and its answers only logged.
@@ -247,16 +249,19 @@ def copy_digest(folder: Path) -> str:
         DataError: the folder holds what cannot be sealed, such as a link.
         OSError: it is not there, or cannot be read.
     """
-    return folder_digest(folder, without=(PARITY, SERVE))
+    return folder_digest(folder, without=(PARITY, SERVE, f"{PROTOCOLS}/"))
 
 
 def beside_digest(folder: Path) -> str:
-    """Of what a copy holds beside what was registered: samples, and how it is to be served.
+    """Of what a copy holds beside what was registered: samples, how it is to be served, and the code of its protocols.
 
     Raises:
-        OSError: one of them is not there.
+        OSError: samples, or how it is to be served, are not there.
+        DataError: the code holds what cannot be sealed, such as a link.
     """
-    return digest([digest((folder / name).read_bytes()) for name in (PARITY, SERVE)])
+    digests = [digest((folder / name).read_bytes()) for name in (PARITY, SERVE)]
+    code = folder / PROTOCOLS
+    return digest([*digests, folder_digest(code)] if os.path.lexists(code) else digests)
 
 
 def read_serve(folder: Path) -> Serve:
@@ -300,7 +305,8 @@ def version_folder(file: Path, manifest: Manifest, served: Served | None = None)
         )
     if beside != served.copy_hash:
         raise DataError(
-            f"{PARITY} or {SERVE} of {manifest.model} version {served.version} in {str(folder)!r} changed after it was copied.",
+            f"{PARITY}, {SERVE} or {PROTOCOLS} of {manifest.model} version {served.version} in {str(folder)!r} changed after it was "
+            "copied.",
             hint=again,
         )
     return folder

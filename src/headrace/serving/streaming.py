@@ -1,4 +1,4 @@
-"""The events of a streamed answer, from its protocol to its connection: limited in time, and finished exactly once."""
+"""The events of a streamed answer, from its protocol to its connection: the wait for each is limited, its end told once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ class StreamedAnswer(AsyncGenerator[Event, None]):
 
     Args:
         events: of the protocol; closed at the end.
-        until: by the loop's clock, when the last event must be there.
+        until: by the loop's clock, when the first event must be there.
+        timeout: seconds that each further event, and the end, may take from when it is wanted: a caller that reads slowly
+            takes none of them.
         failed: gives the refusal for an exception; its body is the data of the error event, its status is told at the end.
         ended: told the status once: 200, that of the error, or 499 where the caller left before the end.
     """
@@ -35,10 +37,13 @@ class StreamedAnswer(AsyncGenerator[Event, None]):
         events: AsyncGenerator[Event, None],
         *,
         until: float,
+        timeout: float,
         failed: Callable[[Exception], Answer],
         ended: Callable[[int], None],
     ) -> None:
-        self._events, self._until, self._failed = events, until, failed
+        self._events, self._failed = events, failed
+        self._until: float | None = until
+        self._timeout = timeout
         self._ended: Callable[[int], None] | None = ended
         self._last = False
 
@@ -47,7 +52,8 @@ class StreamedAnswer(AsyncGenerator[Event, None]):
         if self._last or self._ended is None:
             raise StopAsyncIteration
         try:
-            async with asyncio.timeout_at(self._until):
+            until, self._until = self._until, None
+            async with asyncio.timeout(self._timeout) if until is None else asyncio.timeout_at(until):
                 return await anext(self._events)
         except StopAsyncIteration:
             self._end(200)

@@ -47,14 +47,19 @@ class UnreportedError(Exception):
     """What the code needs cannot be told from its text."""
 
 
-def needed(folder: Path, functions: Iterable[tuple[str, str]]) -> Needed | None:
-    """The code of the project in `folder` that these functions, each a module and a name in it, need.
+def needed(folder: Path, functions: Iterable[tuple[str, str]], *, modules: Iterable[str] = ()) -> Needed | None:
+    """The part of a project's code that some of its functions need.
+
+    Args:
+        folder: of the project.
+        functions: each a module and a name in it.
+        modules: that are needed whole beside them.
 
     Returns:
         None where it cannot be told.
     """
     try:
-        return _Slice(folder, functions).result()
+        return _Slice(folder, functions, modules).result()
     except (UnreportedError, SyntaxError, UnicodeDecodeError):
         return None
 
@@ -77,6 +82,7 @@ class _Module:
 class _Slice:
     folder: Path
     functions: Iterable[tuple[str, str]]
+    given: Iterable[str]
     whole: set[str] = field(default_factory=set)
     wanted: dict[str, set[str]] = field(default_factory=dict)  # of modules that are cut
     outside: set[str] = field(default_factory=set)
@@ -89,6 +95,8 @@ class _Slice:
         self.waiting: list[str] = []
         for module, name in self.functions:
             self._want(module, name)
+        for module in self.given:
+            self._want(module)
 
     def result(self) -> Needed:
         while self.waiting:

@@ -169,8 +169,6 @@ def test_a_name_that_holds_something_else_is_refused(tmp_path):
 
 
 def test_the_code_that_travels_comes_first(tmp_path):
-    (tmp_path / "code").mkdir()
     source = Path(__file__).with_name("rowwise.py").read_text().replace('name = "rows"', 'name = "mine"')
-    (tmp_path / "code" / "rowwise.py").write_text(source)
-    (tmp_path / "spec.json").write_text(json.dumps({"code": {"content": "abc123"}}))
+    (tmp_path / "rowwise.py").write_text(source)
     assert load_protocol("rowwise:ROWS", tmp_path).name == "mine"

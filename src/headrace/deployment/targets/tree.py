@@ -17,7 +17,7 @@ from headrace.core.folders import copy_folder
 from headrace.core.ids import digest
 from headrace.core.system import release
 from headrace.deployment.serving_bundle import folder_name, is_whole
-from headrace.serving.manifest import FILE, Manifest, Served, read_serve, write_manifest
+from headrace.serving.manifest import FILE, PROTOCOLS, Manifest, Served, read_serve, write_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -176,10 +176,20 @@ def _copy_store(file: Path, to: Path) -> None:
         made.execute("vacuum")
 
 
+def _lines(file: Path) -> list[str]:
+    return [line.strip() for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+
+
+def _distribution(line: str) -> str:
+    """Its name, as indexes compare them."""
+    return re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0].lower().replace("_", "-").replace(".", "-")
+
+
 def _requirements(copy: Path, online: str) -> str:
-    """What the version was logged with, and the server."""
-    logged = copy / REQUIREMENTS
-    lines = [line.strip() for line in logged.read_text(encoding="utf-8").splitlines()] if logged.exists() else []
+    """What the version was logged with, what its serving protocols need beside that, and the server."""
+    lines = _lines(copy / REQUIREMENTS)
+    known = {_distribution(line) for line in lines}
+    lines += [line for line in _lines(copy / PROTOCOLS / REQUIREMENTS) if _distribution(line) not in known]
     wanted = {
         "otel": read_serve(copy).traces,
         "redis": online.partition("://")[0] in ("redis", "rediss", "unix"),

@@ -70,7 +70,8 @@ class ServingProtocol(ABC):
 
         Returns:
             The answer; lines for version and request ids are added to its headers. `Answer(200, b"", events=…)` streams.
-            An exception that its generator raises becomes an `event: error`, with which the stream ends.
+            An exception that its generator raises becomes an `event: error`, with which the stream ends, and so does an
+            event that takes longer than `hr.Serve(timeout=…)`.
         """
 
     def check(self, traffic: ServedTraffic, match: Match) -> None:  # noqa: B027  # most paths name no model

@@ -1,53 +1,64 @@
-"""An external serving protocol that a deployment names: from the code that is packed with the model, or an installed package."""
+"""A serving protocol that a deployment names: from the project's code in the version's copy, or from an installed package."""
 
 from __future__ import annotations
 
-import json
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import ConfigError
-from headrace.environments.importing import load_tree
+from headrace.core.folders import folder_digest
+from headrace.environments.importing import load_tree, roots
 from headrace.environments.user_code import located, running
 from headrace.serving.protocols.base import ServingProtocol
+from headrace.serving.route import Route
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
 
-def load_protocol(name: str, package: Path) -> ServingProtocol:
+CODE = "code"  # below the folder `protocols` of a copy
+
+
+def load_protocol(name: str, code: Path) -> ServingProtocol:
     """The protocol of a name.
 
     Args:
         name: `package.module:NAME`.
-        package: the folder of the version's package; its `code` comes before what is installed.
+        code: the folder with the project's code, which comes before what is installed; it need not be there.
 
     Raises:
-        ConfigError: there is no such module or name, or it is no ServingProtocol.
+        ConfigError: there is no such module or name, or it is no ServingProtocol with a name and routes.
         UserCodeError: the module raised.
+        DataError: the folder holds what cannot be sealed, such as a link.
     """
     place, _, attribute = name.partition(":")
-    module = _module(name, place, package)
-    found = getattr(module, attribute, None)
+    found = getattr(_module(place, code), attribute, None)
     if found is None:
         raise ConfigError(
-            f"Serve(protocols=[{name!r}]): the module {place!r} has no {attribute!r}.",
-            hint=f"Write {attribute} = YourProtocol() in it.",
+            f"the module {place!r} has no {attribute!r}.", hint=f"Write {attribute} = YourProtocol() in it."
         )
     if not isinstance(found, ServingProtocol):
+        kind = f"the class {found.__name__}" if isinstance(found, type) else f"of type {type(found).__name__}"
         raise ConfigError(
-            f"Serve(protocols=[{name!r}]) is {type(found).__name__}, and no ServingProtocol.",
+            f"{attribute!r} of the module {place!r} is {kind}, and no ServingProtocol.",
             hint="Name an object, not its class: NAME = YourProtocol()",
         )
+    _check(found)
     return found
 
 
-def _module(name: str, place: str, package: Path) -> ModuleType:
-    code, path = package / "code", place.replace(".", "/")
-    if any((code / top / each).is_file() for top in ("", "src") for each in (f"{path}.py", f"{path}/__init__.py")):
-        spec = json.loads((package / "spec.json").read_text(encoding="utf-8"))
-        return load_tree(code, place, version=spec["code"]["content"])
+def is_module(folder: Path, place: str) -> bool:
+    """Whether a module is in a folder of a project's code."""
+    inside = place.replace(".", "/")
+    return folder.is_dir() and any(
+        (root / file).is_file() for root in roots(folder) for file in (f"{inside}.py", f"{inside}/__init__.py")
+    )
+
+
+def _module(place: str, code: Path) -> ModuleType:
+    if is_module(code, place):
+        return load_tree(code, place, version=folder_digest(code))
     with running(f"importing {place!r}"), located():
         try:
             return import_module(place)
@@ -55,7 +66,18 @@ def _module(name: str, place: str, package: Path) -> ModuleType:
             if error.name is None or not (place == error.name or place.startswith(f"{error.name}.")):
                 raise
             raise ConfigError(
-                f"Serve(protocols=[{name!r}]): there is no module {place!r}, neither installed nor in the code of this "
-                "version.",
-                hint="Install its package where servers run, or import it in a module that the model's code needs.",
+                f"there is no module {place!r}, neither in the project's code nor installed.",
+                hint="Write it in the project, or install its package here and where servers run. Then: headrace run deploy",
             ) from None
+
+
+def _check(protocol: ServingProtocol) -> None:
+    """What `RouteTable` relies on, which the class of a protocol leaves open."""
+    kind, routes = type(protocol).__name__, getattr(protocol, "routes", None)
+    if not isinstance(name := getattr(protocol, "name", None), str) or not name:
+        raise ConfigError(f"{kind}.name is {name!r}, and no name.", hint='Write name = "rows" in the class.')
+    if not isinstance(routes, tuple | list) or not routes or not all(isinstance(each, Route) for each in routes):
+        raise ConfigError(
+            f"{kind}.routes is {routes!r}, and no tuple of routes.",
+            hint='Write routes = (hr.protocols.Route(pattern="/rows", predicts=True),) in the class.',
+        )
