@@ -67,8 +67,8 @@ class PublishedRows:
 class OnlineStore(Protocol):
     """Rows by table and key.
 
-    May be used by several threads and processes at once. No error shows a secret of its address. A write appears whole or not at all, to readers and after the
-    death of the writer, and its rows together with its description.
+    May be used by several threads and processes at once. A write appears whole or not at all, to readers and after the
+    death of the writer, and its rows together with its description. No error shows a secret of the store's address.
 
     Attributes:
         is_local: it is on this machine, and a read takes microseconds.
