@@ -158,6 +158,7 @@ class Server:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         given = {"content-type": "application/json", **(headers or {})}
+        given = {name: value for name, value in given.items() if value is not None}
         try:
             connection.request("GET" if body is None else "POST", path, data, given)
             answer = connection.getresponse()

@@ -53,7 +53,8 @@ FORMATS = [split, records, instances, columns, csv, tensors, full]
 
 
 def ask(live, path, body):
-    kind = {"content-type": "text/csv"} if isinstance(body, bytes) and body[:1] not in (b"{", b"[") else {}
+    written = path == "/invocations" and isinstance(body, bytes) and body[:1] not in (b"{", b"[")
+    kind = {"content-type": "text/csv"} if written else {}
     return live.ask(path, body, headers=kind)
 
 

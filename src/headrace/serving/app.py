@@ -18,6 +18,7 @@ from headrace.core.errors import ConflictError, DataError, UnavailableError
 from headrace.core.ids import new_id
 from headrace.serving.caller import said
 from headrace.serving.codec import BadRequestError
+from headrace.serving.content_type import content_type
 from headrace.serving.engine import MicroBatcher
 from headrace.serving.inflate import CODED, inflated
 from headrace.serving.info_routes import about
@@ -389,6 +390,8 @@ class _Asked:
             raise RefusedRequestError(
                 400, f"this model takes no rows that are known here: ask it at {', '.join(places)}."
             )
+        if traffic.primary.shape != "whole":  # such a model reads the body itself
+            content_type(request.headers, protocol.consumes)
         self.parts = protocol.read(traffic, request, self.id)
         most = traffic.manifest.serve.max_rows
         if sum([part.count for part in self.parts]) > most:

@@ -19,7 +19,7 @@ ERRORS = {
     "400": "The body cannot be read: the message names the row and the column.",
     "408": "The request took too long to come.",
     "413": "Too many rows or bytes.",
-    "415": "The body is compressed otherwise than with gzip or deflate.",
+    "415": "The body is of another content type, or compressed otherwise than with gzip or deflate.",
     "429": "Too many requests of this API key at the same time.",
     "431": "The head of the request is too long.",
     "500": "The model failed.",

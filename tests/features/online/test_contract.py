@@ -8,13 +8,16 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier, Event
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.features.online.conftest import SECRET, STORES
 
 from headrace.core.errors import ConflictError, DataError
 from headrace.features.online.base import OnlineRow, OnlineTable, PublishedRows
+from headrace.features.online.opening import KINDS, open_store
 from headrace.features.online.sqlite import SqliteStore
 
 TABLE = OnlineTable(keys=(("k", "int64"),), columns=(("v", "int64"),), as_of=1, data_version=0, source="x")
@@ -256,6 +259,202 @@ def test_killed_at_any_moment_a_write_is_there_whole_or_not_at_all(address, stor
         now = whole(store, 500)
         assert done + told <= now <= done + told + 1
         done = now
+
+
+# ------------------------------------------------------------------------------- one publication, and no other
+
+
+def test_read_of_gives_the_rows_of_the_publication_that_is_there_and_of_no_other(store):
+    assert store.read_of("t", TABLE, [b"[1]"]) is None
+    store.replace("t", TABLE, [(b"[1]", 1, b"a"), (b"[2]", 2, b"b")], expected=None)
+    rows = [OnlineRow(2, b"b"), None, OnlineRow(1, b"a"), OnlineRow(2, b"b")]
+    assert store.read_of("t", TABLE, [b"[2]", b"[3]", b"[1]", b"[2]"]) == rows
+    assert store.read_of("t", TABLE, []) == []
+    for other in (LATER, replace(TABLE, source="y"), replace(TABLE, data_version=1)):
+        assert store.read_of("t", other, [b"[1]"]) is None
+    store.update("t", LATER, [(b"[1]", 3, b"c")], expected=TABLE)
+    assert store.read_of("t", TABLE, [b"[1]"]) is None
+    assert store.read_of("t", LATER, [b"[1]"]) == [OnlineRow(3, b"c")]
+    store.drop("t")
+    assert store.read_of("t", LATER, [b"[1]"]) is None
+
+
+def test_read_of_notices_what_another_process_has_published(opened):
+    one, other = opened(), opened()
+    one.replace("t", TABLE, [(b"[1]", 1, b"a")], expected=None)
+    assert other.read_of("t", TABLE, [b"[1]"]) == [OnlineRow(1, b"a")]
+    one.replace("t", LATER, [(b"[1]", 2, b"b")], expected=TABLE)
+    assert other.read_of("t", TABLE, [b"[1]"]) is None
+    assert other.read_of("t", LATER, [b"[1]"]) == [OnlineRow(2, b"b")]
+
+
+# ---------------------------------------------------------------------------------------------- whose it is
+
+
+def test_it_is_of_whoever_claims_it_first_until_it_is_disclaimed(opened):
+    one, other = opened(), opened()
+    assert (one.owner(), other.owner()) == (None, None)
+    assert one.claim('{"store": "ä 1"}') == '{"store": "ä 1"}'
+    assert other.claim("two") == one.claim("two") == '{"store": "ä 1"}'
+    assert (one.owner(), other.owner()) == ('{"store": "ä 1"}', '{"store": "ä 1"}')
+    other.disclaim()
+    other.disclaim()
+    assert (one.owner(), other.owner()) == (None, None)
+    assert one.claim("two") == "two"
+    assert other.owner() == "two"
+
+
+def test_whose_it_is_and_what_is_published_do_not_touch_each_other(store):
+    store.claim("one")
+    assert store.table("t") is None
+    store.replace("t", TABLE, [(b"[1]", 1, b"a")], expected=None)
+    assert store.owner() == "one"
+    store.drop("t")
+    assert store.owner() == "one"
+    store.replace("t", LATER, [(b"[1]", 2, b"b")], expected=None)
+    store.disclaim()
+    assert store.read("t", [b"[1]"]) == [OnlineRow(2, b"b")]
+
+
+def test_looking_whose_it_is_makes_nothing(store, traces):
+    before = traces()
+    assert store.owner() is None
+    store.disclaim()
+    assert traces() == before
+
+
+def test_of_many_who_claim_it_at_once_one_has_it_and_all_hear_whose_it_is(opened):
+    shared = opened()
+    stores = [shared, shared, shared, *(opened() for _ in range(3))]
+    for _ in range(25):
+        together = Barrier(len(stores))
+
+        def claim(number, together=together):
+            together.wait()
+            return stores[number].claim(f"mark {number}")
+
+        with ThreadPoolExecutor(len(stores)) as pool:
+            marks = set(pool.map(claim, range(len(stores))))
+        assert marks == {shared.owner()}
+        shared.disclaim()
+
+
+# ---------------------------------------------------------------------------------------------- where it is
+
+
+def test_its_place_is_the_same_each_time_and_another_one_for_another_store(opened, out_of_reach, tmp_path):
+    assert opened().place == opened().place
+    other = open_store(out_of_reach, tmp_path).place
+    assert other
+    assert other != opened().place
+    assert SECRET not in other
+
+
+def test_its_place_is_known_before_there_is_anything(store, traces):
+    before = traces()
+    assert store.place
+    assert traces() == before
+
+
+CALLS = {
+    "table": lambda store: store.table("t"),
+    "read": lambda store: store.read("t", [b"[1]"]),
+    "read_of": lambda store: store.read_of("t", TABLE, [b"[1]"]),
+    "replace": lambda store: store.replace("t", TABLE, [], expected=None),
+    "update": lambda store: store.update("t", LATER, [], expected=TABLE),
+    "owner": lambda store: store.owner(),
+    "claim": lambda store: store.claim("one"),
+    "disclaim": lambda store: store.disclaim(),
+    "drop": lambda store: store.drop("t"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_out_of_reach_is_an_error_that_says_where_and_shows_no_secret(call, out_of_reach, tmp_path):
+    store = open_store(out_of_reach, tmp_path)
+    with pytest.raises(DataError) as error:
+        CALLS[call](store)
+    shown = f"{error.value} {error.value!r} {store!r}"
+    assert SECRET not in shown
+    assert store.place.partition(" ")[0] in shown
+    store.close()
+
+
+def test_every_kind_of_store_is_in_this_suite():
+    assert {KINDS[scheme] for scheme in STORES.values()} == set(KINDS.values())
+
+
+# ---------------------------------------------------------------------------------------------- several threads
+
+
+def test_threads_write_and_read_whole_publications_through_one_store(store):
+    keys, each, writers = 20, 12, 4
+
+    def write(_):
+        for _ in range(each):
+            while True:
+                before = store.table("t")
+                count = before.as_of + 1 if before else 1
+                rows = [(b"[%d]" % key, count, b"%d" % count) for key in range(keys)]
+                described = replace(TABLE, as_of=count)
+                try:
+                    if before is None or count % 3 == 0:
+                        store.replace("t", described, rows, expected=before)
+                    else:
+                        store.update("t", described, rows, expected=before)
+                    break
+                except ConflictError:
+                    pass
+        store.close()
+
+    def read(_):
+        seen = [0]
+        while seen[-1] < each * writers:
+            seen.append(whole(store, keys))
+        store.close()
+        return seen
+
+    with ThreadPoolExecutor(writers + 2) as pool:
+        readers = pool.map(read, range(2))
+        list(pool.map(write, range(writers)))
+        for seen in readers:
+            assert seen == sorted(seen)
+    assert store.table("t").as_of == each * writers
+
+
+def test_a_thread_sees_what_another_one_has_written_through_the_same_store(store):
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(store.table, "t").result() is None
+        store.replace("t", TABLE, [(b"[1]", 1, b"a")], expected=None)
+        assert other.submit(store.table, "t").result() == TABLE
+        assert other.submit(store.read_of, "t", TABLE, [b"[1]"]).result() == [OnlineRow(1, b"a")]
+        other.submit(store.update, "t", LATER, [(b"[1]", 2, b"b")], expected=TABLE).result()
+        assert store.table("t") == LATER
+        assert store.read_of("t", LATER, [b"[1]"]) == [OnlineRow(2, b"b")]
+        other.submit(store.close).result()
+
+
+def test_a_thread_that_closes_lets_go_of_its_own_alone_and_may_go_on(store):
+    store.replace("t", TABLE, [(b"[1]", 1, b"a")], expected=None)
+    going, closed = Event(), Event()
+
+    def rows():
+        yield b"[1]", 2, b"b"
+        going.set()
+        assert closed.wait(30)
+        yield b"[2]", 2, b"c"
+
+    with ThreadPoolExecutor(1) as other:
+        written = other.submit(store.update, "t", LATER, rows(), expected=TABLE)
+        assert going.wait(30)
+        store.close()
+        closed.set()
+        assert written.result() == PublishedRows(rows=2)
+        other.submit(store.close).result()
+    assert store.read("t", [b"[1]", b"[2]"]) == [OnlineRow(2, b"b"), OnlineRow(2, b"c")]
+    store.close()
+    store.close()
+    assert store.table("t") == LATER
 
 
 # ---------------------------------------------------------------------------------------------- one file

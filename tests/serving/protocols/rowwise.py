@@ -6,6 +6,7 @@ import headrace as hr
 
 Answer, Event, Route = hr.protocols.Answer, hr.protocols.Event, hr.protocols.Route
 RefusedRequestError, RequestPart = hr.protocols.RefusedRequestError, hr.protocols.RequestPart
+assigned = hr.protocols.assigned
 
 
 class Rows(hr.protocols.ServingProtocol):
@@ -24,7 +25,8 @@ class Rows(hr.protocols.ServingProtocol):
             assert isinstance(rows, list)
         except (ValueError, AssertionError):
             raise RefusedRequestError(400, "the body is a list of rows") from None
-        return [RequestPart(traffic.primary, traffic.primary.codec.check(rows), context=request.query)]
+        serving, divided = assigned(traffic, request, number)
+        return [RequestPart(serving, serving.codec.check(rows), divided=divided, context=request.query)]
 
     def write(self, traffic, parts, number):
         return Answer(200, b"", events=self._events(parts[0]))

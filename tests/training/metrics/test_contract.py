@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.utils import resample
 
 import headrace as hr
 from headrace.core.errors import DataError, DeclarationError, NotFoundError, UserCodeError
@@ -91,6 +92,47 @@ def test_better_is_where_its_direction_says(name, task):
     assert (values[0] > values[1]) == (ALL[name].direction == "maximize")
 
 
+def perfect(task, y):
+    """An output that nothing is better than."""
+    if task == "Binary":
+        return pd.DataFrame({"probability": y})
+    if task == "Regression":
+        return pd.DataFrame({"prediction": y})
+    shares = {f"probability_{name}": (y == name).astype(float) for name in ("a", "b", "c")}
+    return pd.DataFrame({**shares, "prediction": y})
+
+
+def hopeless(task, y):
+    """An output that is sure of what did not come."""
+    if task == "Binary":
+        return pd.DataFrame({"probability": 1 - y})
+    if task == "Regression":
+        return pd.DataFrame({"prediction": -1000 * y})
+    return perfect(task, y.map({"a": "b", "b": "c", "c": "a"}))
+
+
+@every
+def test_its_better_bound_is_the_value_that_nothing_is_better_than(name, task):
+    y, _, poor = rows(task)
+    low, high = ALL[name].bounds
+    best, value = (
+        evaluate(declared(task), y, output, metrics=[ALL[name]])[0].value for output in (perfect(task, y), poor)
+    )
+    best_bound = high if ALL[name].direction == "maximize" else low
+
+    assert best == pytest.approx(best_bound, abs=1e-9)
+    assert value != pytest.approx(best_bound, abs=0.05)
+
+
+@every
+def test_the_worst_outputs_have_a_value_and_an_interval_within_the_bounds(name, task):
+    y, _, _ = rows(task)
+    low, high = ALL[name].bounds
+    found = interval(declared(task), ALL[name], y, hopeless(task, y))
+
+    assert low <= found.low <= found.value <= found.high <= high
+
+
 @every
 def test_the_order_of_rows_does_not_count(name, task):
     y, good, _ = rows(task)
@@ -111,6 +153,50 @@ def test_it_has_an_interval_and_the_same_again(name, task):
     assert found.low <= found.value <= found.high
     assert found.low < found.high
     assert interval(declared(task), ALL[name], y, poor) == found
+
+
+def drawn(name, task, y, outputs, draws=300):
+    """An oracle: values of the metric over scikit-learn's draws of rows with replacement, one row a draw, one column an output."""
+    found = []
+    for seed in range(draws):
+        labels, *others = resample(y, *outputs, random_state=seed)
+        found.append([evaluate(declared(task), labels, each, metrics=[ALL[name]])[0].value for each in others])
+    return np.asarray(found)
+
+
+@every
+def test_its_interval_and_its_covariance_are_those_of_its_value_drawn_again_and_again(name, task):
+    y, good, poor = rows(task, seed=3, count=400)
+    blend = good.copy()
+    half = np.random.default_rng(4).random(len(y)) < 0.5
+    blend[half] = poor[half]  # which of their rows are right is much the same as in both
+    values = drawn(name, task, y, [poor, blend])
+    one, both = (
+        interval(declared(task), ALL[name], y, poor, level=0.5),
+        difference(declared(task), ALL[name], y, poor, blend),
+    )
+
+    quartile = 0.6745  # of the normal distribution, in standard errors
+    assert (one.high - one.low) / 2 / quartile == pytest.approx(values[:, 0].std(ddof=1), rel=0.2)
+    assert both.error == pytest.approx(np.diff(values).std(ddof=1), rel=0.2)
+    assert (one.high + one.low) / 2 == pytest.approx(one.value)
+    if ALL[name].covariance is not None:
+        expected = np.cov(values.T)
+        errors = np.sqrt(np.diag(expected))
+        close = ALL[name].covariance(y, [poor, blend]) / np.outer(errors, errors)
+        np.testing.assert_allclose(close, expected / np.outer(errors, errors), atol=0.3)
+
+
+@pytest.mark.parametrize(("name", "task"), [case for case in CASES if ALL[case[0]].resampled is not None])
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_rows_that_count_several_times_are_as_if_they_stood_there_several_times(name, task, seed):
+    y, _, poor = rows(task, seed, 30)
+    places = np.random.default_rng(seed).integers(0, 30, 30)
+    (expected,) = evaluate(declared(task), y.iloc[places], poor.iloc[places], metrics=[ALL[name]])
+    found = ALL[name].resampled(y, poor)(np.bincount(places, minlength=30).astype(float))
+
+    assert found == pytest.approx(np.nan if expected.value is None else expected.value, rel=1e-9, nan_ok=True)
 
 
 @every

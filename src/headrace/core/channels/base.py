@@ -57,10 +57,15 @@ class Channel(ABC):
         """Tells people of one event; it was taken when this returns.
 
         It may come again with an event of the same `id`, after a process died between the delivery and the note of it: the
-        id belongs into what is sent, so that the far side can tell. Events come one after another, the oldest first; what
-        takes long holds up the later events of this channel, so it ends by itself after some seconds.
+        id belongs into what is sent, so that the far side can tell. A channel need not remember ids itself. An event is one
+        message whatever is in its texts, line breaks included. Events come one after another, the oldest first; what takes
+        long holds up the later events of this channel, so it ends by itself after some seconds.
+
+        A channel that keeps events in a file on this machine has them on the disk when this returns: it calls `os.fsync`
+        on the file, and on the folder of a new file. An event that was taken is not sent again after a loss of power.
 
         Raises:
-            HeadraceError: the event was not taken. It comes again, after 5 seconds, 10 seconds and so on up to an hour. What
-                is raised is kept in the state database and shown by `headrace status`: it never holds a credential.
+            HeadraceError: the event was not taken; nothing of it counts as taken. It comes again, after 5 seconds, 10 seconds
+                and so on up to an hour. The message names the far side, by its host or its path. It is kept in the state
+                database and shown by `headrace status`: it never holds a credential.
         """

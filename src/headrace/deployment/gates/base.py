@@ -43,7 +43,13 @@ class Gate(ABC):
         """What the gate finds.
 
         The same evidence gives the same finding, and the evidence is not changed. It may be called again after a process was
-        killed. What cannot be judged is `no decision`, never `passed`.
+        killed. What cannot be judged is `no decision`, never `passed`. A gate reads what there is in its own phase: `staged` is
+        None outside of `check`, there is no `comparison` outside of `compare`, and nobody has signed outside of `approve`. A
+        value that is equal to the limit passes.
+
+        Returns:
+            The finding, which can be written as JSON: with the value that it was judged by, unless there is no decision, and
+            the limit; a gate of the project's own shows evidence of its choice instead.
 
         Raises:
             DataError: the evidence cannot be read. The deployment ends there, and the same command tries again.

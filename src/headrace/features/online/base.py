@@ -68,7 +68,7 @@ class OnlineStore(Protocol):
     """Rows by table and key.
 
     May be used by several threads and processes at once. A write appears whole or not at all, to readers and after the
-    death of the writer, and its rows together with its description.
+    death of the writer, and its rows together with its description. No error shows a secret of the store's address.
 
     Attributes:
         is_local: it is on this machine, and a read takes microseconds.
@@ -77,7 +77,11 @@ class OnlineStore(Protocol):
     is_local: bool
 
     def table(self, name: str) -> OnlineTable | None:
-        """What is known of a table; None before it was published. Quick enough to be asked for each request."""
+        """What is known of a table; None before it was published. Quick enough to be asked for each request.
+
+        Raises:
+            DataError: the store cannot be read.
+        """
         ...
 
     def replace(self, name: str, described: OnlineTable, rows: Rows, *, expected: OnlineTable | None) -> PublishedRows:
@@ -126,7 +130,7 @@ class OnlineStore(Protocol):
 
     @property
     def place(self) -> str:
-        """Where it is, without a secret: of two that differ in it, one can be full while the other is empty."""
+        """Where it is, without a secret and without looking: of two that differ in it, one can be full while the other is empty."""
         ...
 
     def owner(self) -> str | None:
@@ -146,11 +150,19 @@ class OnlineStore(Protocol):
         ...
 
     def disclaim(self) -> None:
-        """Takes the mark away."""
+        """Takes the mark away; without effect where there is none.
+
+        Raises:
+            DataError: the store cannot be read or written.
+        """
         ...
 
     def drop(self, name: str) -> None:
-        """Forgets a table; without effect where there is none."""
+        """Forgets a table; without effect where there is none. The mark of an owner stays.
+
+        Raises:
+            DataError: the store cannot be read or written.
+        """
         ...
 
     def close(self) -> None:

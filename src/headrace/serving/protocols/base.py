@@ -31,7 +31,9 @@ class ServingProtocol(ABC):
         whole: it also hands whole bodies to models of MLflow's whose inputs are no rows of named values.
         error: the name of the refusal's schema in the OpenAPI document; another shape needs another name.
         error_fields: the fields of a refusal, which are texts.
-        kind: the content type of its answers, `application/json` or `text/event-stream`, for the OpenAPI document.
+        kind: the content type of its answers, `application/json` or `text/event-stream`, as the OpenAPI document says it.
+        consumes: the content types of the bodies that it reads; the server refuses others with 415 before `read`. A body
+            whose request does not say what it is, is JSON. Defaults to `application/json` alone.
     """
 
     name: ClassVar[str]
@@ -41,6 +43,7 @@ class ServingProtocol(ABC):
     error: ClassVar[str] = "Error"
     error_fields: ClassVar[tuple[str, ...]] = ("error_code", "message")
     kind: ClassVar[str] = JSON.decode()
+    consumes: ClassVar[tuple[str, ...]] = (JSON.decode(),)
 
     @abstractmethod
     def read(self, traffic: ServedTraffic, request: Request, number: str) -> list[RequestPart]:
@@ -48,20 +51,23 @@ class ServingProtocol(ABC):
 
         Args:
             traffic: the versions at work; it says which of them answers an entity.
-            request: with its whole body, inflated.
+            request: with its whole body, inflated, of a content type that the protocol consumes.
             number: the id of the request, which divides what names no entity.
 
         Returns:
             At least one part. What `write` has to know of the request is kept in `part.context`.
 
         Raises:
-            BadRequestError: says what is wrong, with the row and the column; it is answered with 400.
+            BadRequestError: says what is wrong, with the row and the column; it is answered with 400. A body that is empty
+                or has no rows is wrong.
             RefusedRequestError: with a status of its own.
         """
 
     @abstractmethod
     def write(self, traffic: ServedTraffic, parts: list[RequestPart], number: str) -> Answer:
         """The answer, from `part.answers`: one tuple a row, in the order of `part.serving.columns`.
+
+        It has one prediction for each row of the request, in the order of the rows.
 
         Args:
             traffic: as `read` had it.
@@ -113,7 +119,9 @@ class ServingProtocol(ABC):
                 answer = {"description": f"An answer of {self.name}.", "content": {self.kind: {}}}
                 method, operation = (
                     "post",
-                    asks(f"Predictions by {self.name}.", {"application/json": {}}, answer, error=self.error),
+                    asks(
+                        f"Predictions by {self.name}.", {each: {} for each in self.consumes}, answer, error=self.error
+                    ),
                 )
             else:
                 method, operation = "get", gets(f"What {self.name} tells of the server.")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import orjson
 
 from headrace.serving.codec import BadRequestError, document, listed, named
-from headrace.serving.messages import Answer, RefusedRequestError
+from headrace.serving.content_type import content_type
+from headrace.serving.messages import JSON, Answer
 from headrace.serving.openapi_parts import KINDS, Schema, answers, asks, kinds_of, list_of, object_of, outputs_of
 from headrace.serving.protocols.base import ServingProtocol
 from headrace.serving.protocols.prediction_request import RequestPart, params_of
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from headrace.serving.traffic import ServedTraffic
     from headrace.serving.version import Serving
 
-JSON = b"application/json"
 FORMATS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 
 
@@ -31,6 +31,7 @@ class MLflow(ServingProtocol):
     name: ClassVar[str] = "mlflow"
     routes: ClassVar[tuple[Route, ...]] = (Route(pattern="/invocations", predicts=True),)
     whole: ClassVar[bool] = True
+    consumes: ClassVar[tuple[str, ...]] = ("application/json", "text/csv")
 
     def read(self, traffic: ServedTraffic, request: Request, number: str) -> list[RequestPart]:
         """See ServingProtocol."""
@@ -63,7 +64,7 @@ def _read(serving: Serving, request: Request) -> list[Row]:
     if serving.shape == "whole":
         return [[request.body, request.headers.get(b"content-type", JSON).decode("latin-1")]]
     codec = serving.codec
-    if _kind(request) == b"text/csv":
+    if content_type(request.headers, MLflow.consumes) == "text/csv":
         return codec.check(codec.csv(request.body))
     asked = document(request.body)
     given = [name for name in FORMATS if name in asked]
@@ -76,20 +77,6 @@ def _read(serving: Serving, request: Request) -> list[Row]:
         params = params_of(serving, asked["params"])
     rows = _rows(codec, asked, given[0])
     return [[*row, params] for row in rows] if params else rows
-
-
-def _kind(request: Request) -> bytes:
-    """The kind of a body: JSON unless its caller says otherwise."""
-    said = request.headers.get(b"content-type", JSON)
-    if said == JSON:
-        return JSON
-    kind, *more = (each.strip().lower() for each in said.split(b";"))
-    charset = next((each.partition(b"=")[2].strip(b'"') for each in more if each.startswith(b"charset=")), b"utf-8")
-    if kind not in (JSON, b"text/csv") or charset not in (b"utf-8", b"us-ascii"):
-        raise RefusedRequestError(
-            415, "a body is application/json or text/csv, in UTF-8; its content-type says otherwise."
-        )
-    return kind
 
 
 def _rows(codec: Codec, asked: dict[str, Any], given: str) -> list[Row]:

@@ -14,5 +14,6 @@ from headrace.serving.messages import Answer, Event, RefusedRequestError, Reques
 from headrace.serving.protocols.base import ServingProtocol
 from headrace.serving.protocols.prediction_request import RequestPart
 from headrace.serving.route import Route
+from headrace.serving.traffic import assigned
 
-__all__ = ["Answer", "Event", "RefusedRequestError", "Request", "RequestPart", "Route", "ServingProtocol"]
+__all__ = ["Answer", "Event", "RefusedRequestError", "Request", "RequestPart", "Route", "ServingProtocol", "assigned"]

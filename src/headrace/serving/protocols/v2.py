@@ -96,6 +96,7 @@ class OpenInferenceV2(ServingProtocol):
         Route(pattern=f"{VERSION}/ready"),
     )
     prefix: ClassVar[str] = "/v2"
+    consumes: ClassVar[tuple[str, ...]] = (JSON.decode(), OCTETS.decode())
     error: ClassVar[str] = "ErrorV2"
     error_fields: ClassVar[tuple[str, ...]] = ("error",)
 

@@ -22,7 +22,10 @@ def paths(traffic: ServedTraffic) -> dict[str, Any]:
     }
     infer["content"]["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
     models = (f"/v2/models/{model}", f"/v2/models/{model}/versions/{serving.number}")
-    content = {"application/json": {"schema": _tensors(serving)}}
+    content = {
+        "application/json": {"schema": _tensors(serving)},
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    }
     found: dict[str, Any] = {
         f"{path}/infer": {"post": asks("Open Inference V2.", content, infer, error="ErrorV2")} for path in models
     }
