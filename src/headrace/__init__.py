@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from headrace.deployment.gates.function import gate
     from headrace.deployment.gates.not_worse import not_worse
     from headrace.deployment.gates.signature import signature
-    from headrace.features.declarations import FeatureTable, external_feature_table, on_demand
+    from headrace.features.declarations import FeatureTable, all_columns, external_feature_table, on_demand
     from headrace.inference.declarations import Score, database, files
     from headrace.inference.streaming.declarations import Stream, change_feed, kafka
     from headrace.jobs.schedule import cron
     from headrace.lakehouse.declarations import Source, Table, expect, repair, sql_file
+    from headrace.lakehouse.frame import frame
     from headrace.monitoring.declarations import Monitor, alert
     from headrace.serving.declarations import Serve
     from headrace.serving.protocols import public as protocols
@@ -60,8 +61,11 @@ if TYPE_CHECKING:
 HOMES = {
     **dict.fromkeys(("Channel", "ChannelSetting"), "headrace.core.channels.base"),
     "Schema": "headrace.core.schema",
+    "frame": "headrace.lakehouse.frame",
     **dict.fromkeys(("Source", "Table", "expect", "repair", "sql_file"), "headrace.lakehouse.declarations"),
-    **dict.fromkeys(("FeatureTable", "external_feature_table", "on_demand"), "headrace.features.declarations"),
+    **dict.fromkeys(
+        ("FeatureTable", "all_columns", "external_feature_table", "on_demand"), "headrace.features.declarations"
+    ),
     **dict.fromkeys(
         (
             "Evaluate",
@@ -129,6 +133,7 @@ __all__ = [
     "TrainingData",
     "Tune",
     "alert",
+    "all_columns",
     "approval",
     "at_least",
     "at_random",
@@ -145,6 +150,7 @@ __all__ = [
     "failed",
     "files",
     "forbid_inputs",
+    "frame",
     "gate",
     "guardrail",
     "integer",

@@ -77,7 +77,7 @@ def gather(
         as_of: labels known by then count.
     """
     both = [challenger, *([champion] if champion else [])]
-    test = model.evaluate.split
+    test = model.split
     fitted = max(instant(version.fit_to) for version, _ in both) if test.by_time else None
     since = None if fitted is None else fitted + INSTANT
     tables = dict.fromkeys(name for _, loaded in both for name in loaded.plan.tables)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from headrace.core.clock import duration
 from headrace.core.declaration import (
@@ -243,13 +243,16 @@ def _no_metric(said: str, model: str, known: Iterable[str]) -> DeclarationError:
     )
 
 
+BY_MODEL = cast("Score", None)  # the default, which the declaration replaces by one that depends on the model
+
+
 @dataclass(frozen=True)
 class Deployment:
     """How a model is put to work.
 
     Args:
         model: it has one deployment.
-        score: batch scoring of its spine.
+        score: batch scoring of its spine; defaults to `hr.Score(into="gold.<model>_predictions")`.
         gates: what a version must pass on its way to Production. Without any, whoever may promote promotes.
         serve: answering over HTTP.
         stream: scoring decisions as they come in.
@@ -263,7 +266,7 @@ class Deployment:
 
     model: Model
     _: KW_ONLY
-    score: Score
+    score: Score = BY_MODEL
     gates: Sequence[Gate] = field(default_factory=tuple)
     serve: Serve | None = None
     stream: Stream | None = None
@@ -281,6 +284,8 @@ class Deployment:
         from headrace.training.declarations import Model
 
         check("Deployment", lambda model: isinstance(model, Model), "Write a model: hr.Model(…).", model=self.model)
+        if self.score is BY_MODEL:
+            object.__setattr__(self, "score", Score(into=f"gold.{self.model.name.lower()}_predictions"))
         check(
             "Deployment", lambda score: isinstance(score, Score), 'hr.Score(into="gold.predictions")', score=self.score
         )

@@ -312,10 +312,10 @@ def labels_there(
     lakehouse: Lakehouse, model: Model, *, first: datetime, last: datetime, as_of: datetime
 ) -> Seen | None:
     """The decisions between two moments that the spine has, and how many of them have a label; None without any."""
-    spine, label = model.spine.table.name, model.task.label.table
+    spine, label = model.decisions.table.name, model.task.label.table
     if not (lakehouse.exists(spine) and lakehouse.exists(label.name)):
         return None
-    at = f"{column(model.spine.at)}::timestamptz"
+    at = f"{column(model.decisions.at)}::timestamptz"
     same = " and ".join(f"s.{column(key)} = known.{key_name(place)}" for place, key in enumerate(label.keys))
     with lakehouse.connect({spine: None, label.name: None}) as connection:
         known = known_sql(model.task, lakehouse.snapshot(label.name).schema, as_of)

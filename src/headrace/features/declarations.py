@@ -13,6 +13,7 @@ from headrace.core.errors import DeclarationError
 from headrace.lakehouse.declarations import Selection, Table, as_columns, check_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import timedelta
 
     from headrace.core.schema import Schema
@@ -74,6 +75,26 @@ class FeatureTable(Table):
             optional: accept a feature that is null on every training row (otherwise training refuses it).
         """
         return Selection(self, as_columns(columns), on=dict(on or {}), prefix=prefix, optional=optional)
+
+
+@dataclass(frozen=True)
+class AllColumns:
+    """Every column of the spine that can be a feature: not its key, not its time, not the label; made by `hr.all_columns`."""
+
+    but: tuple[str, ...] = ()
+
+
+def all_columns(*, but: str | Sequence[str] = ()) -> AllColumns:
+    """Every column of the spine as a feature, in the order of the table: not its key, not its time, not the label.
+
+    Args:
+        but: columns that are left out; defaults to none.
+
+    Returns:
+        What goes into `hr.Model(features=[…])`, alone or beside on-demand functions. `features="all columns"` is the same
+        alone.
+    """
+    return AllColumns(as_columns(but))
 
 
 @dataclass(frozen=True)

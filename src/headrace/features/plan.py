@@ -17,7 +17,7 @@ from dataclasses import KW_ONLY, asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from headrace.core.errors import DeclarationError, NotFoundError
-from headrace.features.declarations import ON_DEMAND, FeatureTable, OnDemandSpec, ReferencedSelection
+from headrace.features.declarations import ON_DEMAND, AllColumns, FeatureTable, OnDemandSpec, ReferencedSelection
 from headrace.features.keys import is_key_type
 from headrace.lakehouse.declarations import Selection
 
@@ -169,7 +169,7 @@ class FeaturePlan:
 
 def plan(
     spine: Spine,
-    features: Sequence[Selection | ReferencedSelection | Callable[..., object]],
+    features: Sequence[Selection | ReferencedSelection | AllColumns | Callable[..., object]],
     schemas: Mapping[str, pa.Schema],
     *,
     resolve: Callable[[str], FeatureTable] | None = None,
@@ -191,6 +191,8 @@ def plan(
     for feature in features:
         if isinstance(feature, Selection | ReferencedSelection):
             planner.select(feature)
+        elif isinstance(feature, AllColumns):
+            planner.select_all(feature)
         else:
             planner.call(feature)
     return planner.finish()
@@ -213,10 +215,11 @@ def check_free(name: str, said: str) -> None:
 
 
 def on_demand_functions(
-    features: Sequence[Selection | ReferencedSelection | Callable[..., object]],
+    features: Sequence[Selection | ReferencedSelection | AllColumns | Callable[..., object]],
 ) -> dict[str, Callable[..., object]]:
     """The on-demand functions among declared features, by name."""
-    return {_name(feature): feature for feature in features if not isinstance(feature, Selection | ReferencedSelection)}
+    selected = (Selection, ReferencedSelection, AllColumns)
+    return {_name(feature): feature for feature in features if not isinstance(feature, selected)}
 
 
 @dataclass
@@ -288,6 +291,24 @@ class _Planner:
                 f"{selection.where}: {selection.table.name!r} is neither the spine nor a feature table.",
                 hint="Declare it as hr.FeatureTable(…, key=…, time=…): features are looked up as of the decision.",
             )
+
+    def select_all(self, declared: AllColumns) -> None:
+        """Takes every column of the spine but its key, its time and those that are left out."""
+        table = self.spine.table
+        for name in declared.but:
+            self._column(table.name, name, at=table.where)
+        own = {*table.keys, self.spine.at, *declared.but}
+        columns = [name for name in self.columns.names if name not in own]
+        strange = [name for name in columns if _kind(self.columns.field(name).type) not in ("number", "string")]
+        if strange:
+            left_out = ", ".join(repr(name) for name in (*declared.but, *strange))
+            told = ", ".join(f"{name} is {self.columns.field(name).type}" for name in strange)
+            raise DeclarationError(
+                f"of all columns of {table.name!r}, {told}; a feature is a number, a boolean or a text.",
+                hint=f"Leave them out, features=[hr.all_columns(but=[{left_out}])], or make features of them in SQL.",
+            )
+        if columns:
+            self.select(Selection(table, tuple(columns), where=table.where))
 
     def _resolved(self, declared: Selection | ReferencedSelection) -> Selection:
         if isinstance(declared, Selection):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 LONGEST = 63  # characters of a schema or a table
 NAME = re.compile(rf"[a-z_][a-z0-9_]{{0,{LONGEST - 1}}}\.[a-z_][a-z0-9_]{{0,{LONGEST - 1}}}")
 KEY = "headrace.key"
+ROW_ID, ARRIVED_AT = "row_id", "arrived_at"  # of an ArrivalTable
 DUCKDBS = ("information_schema", "pg_catalog", "system", "temp")  # schemas in which no view can be made
-RESERVED = ("quarantine", "metrics", "training", "inference", "main", *DUCKDBS)
+RESERVED = ("arrivals", "quarantine", "metrics", "training", "inference", "main", *DUCKDBS)
 
 
 def check_name(name: str, *, declared: bool = True) -> str:
@@ -49,11 +51,21 @@ def check_name(name: str, *, declared: bool = True) -> str:
 
 def quarantine_name(table: str) -> str:
     """Where the rows that a table does not want are kept; no two tables have the same place."""
+    return f"quarantine.{_in_one(table)}"
+
+
+def arrivals_name(source: str) -> str:
+    """Where the rows of a source are kept with a key and the moment when each arrived; no two sources have the same place."""
+    return f"arrivals.{_in_one(source)}"
+
+
+def _in_one(table: str) -> str:
+    """`schema.table` as the name of one table."""
     schema, _, name = table.partition(".")
     plain = f"{schema}_{name}"
     if "_" in schema or len(plain) > LONGEST:  # "a_b.c" and "a.b_c" would be one name
         plain = f"{plain[: LONGEST - 9]}_{digest(table)[:8]}"
-    return f"quarantine.{plain}"
+    return plain
 
 
 def key_text(keys: Sequence[str]) -> str:
@@ -232,6 +244,27 @@ class Source(Declaration):
         """The declared paths and globs as text."""
         return (str(self.files),) if isinstance(self.files, str | Path) else tuple(str(file) for file in self.files)
 
+    @cached_property
+    def arrivals(self) -> ArrivalTable:
+        """The rows with a generated key and the moment when each arrived: for rows that have neither."""
+        return ArrivalTable(
+            arrivals_name(self.name),
+            key=ROW_ID,
+            time=ARRIVED_AT,
+            source=self,
+            description=self.description,
+            owner=self.owner,
+            where=self.where,
+        )
+
+    def __getitem__(self, column: str) -> LabelColumn:
+        """A column as a label: `hr.Binary(label=rows["target"])`."""
+        return LabelColumn(self.arrivals, column)
+
+    def select(self, *columns: str) -> Selection:
+        """Columns of the rows themselves, as features of a model whose spine this source is."""
+        return self.arrivals.select(*columns)
+
 
 @dataclass(frozen=True)
 class Table(Declaration):
@@ -291,6 +324,25 @@ class Table(Declaration):
     def select(self, *columns: str) -> Selection:
         """Columns of the spine itself, known when the decision is asked for."""
         return Selection(self, as_columns(columns))
+
+
+@dataclass(frozen=True)
+class ArrivalTable(Table):
+    """The rows of a source that say neither what identifies them nor when they became known.
+
+    `row_id` is made from the content of a row, so that a row keeps it when its file is loaded again; equal rows are counted.
+    `arrived_at` is the moment of the refresh that saw the row first. A source makes it, `source.arrivals`; `headrace run
+    refresh` builds it after the source.
+
+    Attributes:
+        source: whose rows they are.
+    """
+
+    _: KW_ONLY
+    source: Source
+
+    def __post_init__(self) -> None:
+        """Nothing of it is declared by a user."""
 
 
 @dataclass(frozen=True)

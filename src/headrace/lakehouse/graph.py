@@ -6,7 +6,7 @@ import graphlib
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import DeclarationError
-from headrace.lakehouse.declarations import Sql, Table
+from headrace.lakehouse.declarations import ArrivalTable, Sql, Table
 from headrace.lakehouse.sql import Query, check
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def order(declared: Iterable[Declared], *, elsewhere: Collection[str] = ()) -> l
 
 def inputs(declaration: Declared, known: Collection[str]) -> tuple[str, ...]:
     """The tables that a declaration reads, sorted; none for a source or a table that is made elsewhere."""
+    if isinstance(declaration, ArrivalTable):
+        return (declaration.source.name,)
     read = query(declaration, known)
     return () if read is None else read.inputs
 

@@ -133,6 +133,20 @@ def materialize(
     )
 
 
+def write_rows(lakehouse: Lakehouse, table: Table, rows: pa.Table) -> Materialized:
+    """Brings a table to rows that were computed elsewhere, by the difference. Arguments and errors as `materialize`."""
+    typed = _typed(lakehouse, table, rows)
+    written = _write(lakehouse, table, typed, None)
+    return Materialized(
+        table=table.name,
+        version=written.version,
+        rows=typed.num_rows,
+        changed=written.changed,
+        deleted=written.deleted,
+        widened=written.widened,
+    )
+
+
 # ---------------------------------------------------------------------------------------------- computing
 
 

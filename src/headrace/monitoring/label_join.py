@@ -138,7 +138,11 @@ def labelled(
     watched = outputs_of(snapshot.schema, model.task)
     outputs = [each.name for each in watched]
     cuts = slices_of(
-        snapshot.schema, slices, features_of(snapshot.schema, watched), keys=model.spine.table.keys, table=predictions
+        snapshot.schema,
+        slices,
+        features_of(snapshot.schema, watched),
+        keys=model.decisions.table.keys,
+        table=predictions,
     )
     with lakehouse.connect({predictions: snapshot.version, model.task.label.table.name: None}) as connection:
         labels = lakehouse.snapshot(model.task.label.table.name)
@@ -189,7 +193,7 @@ def _not_counted(
 
 def _same_decision(model: Model, predictions: Snapshot, labels: Snapshot) -> str:
     """SQL that holds for a prediction `p` and the label row `known` of its decision. Keys are compared in their type."""
-    stored = key_columns(model.spine.table.keys)
+    stored = key_columns(model.decisions.table.keys)
     names = predictions.schema.names
     parts: list[str] = []
     for place, key in enumerate(model.task.label.table.keys):

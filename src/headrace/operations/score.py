@@ -177,7 +177,7 @@ def destination(text: str) -> Into:
 def _spine_sources(workspace: Workspace, deployment: Deployment) -> tuple[Source, ...]:
     """The sources of files that a model's spine comes from, as they are declared now."""
     project = workspace.project
-    spine = deployment.model.spine.table.name
+    spine = deployment.model.decisions.table.name
     elsewhere = [name.name for name in workspace.lakehouse.names()]
     found = graph.sources([*project.all(Source), *project.all(Table)], spine, elsewhere=elsewhere)
     return tuple(each for each in found if each.files)

@@ -40,7 +40,7 @@ class _Rows:
         versions = {name: self.lakehouse.snapshot(name).version for name in plan.tables}
         rows = full_rows(self.lakehouse, plan, versions, until=self.until)
         labels = LabelTable(self.lakehouse, self.model.task)
-        return Backtest(self.model, plan, on_demand_functions(self.model.features), rows, labels)
+        return Backtest(self.model, plan, on_demand_functions(self.model.inputs), rows, labels)
 
 
 def backtest(

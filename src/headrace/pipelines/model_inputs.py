@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 def tables(model: Model) -> list[str]:
     """The spine, the label's table, and every table that features are selected from; each once."""
-    selected = [each for each in model.features if isinstance(each, Selection | ReferencedSelection)]
+    selected = [each for each in model.inputs if isinstance(each, Selection | ReferencedSelection)]
     looked_up = [each.table.name if isinstance(each, Selection) else each.name for each in selected]
-    return list(dict.fromkeys((model.spine.table.name, model.task.label.table.name, *looked_up)))
+    return list(dict.fromkeys((model.decisions.table.name, model.task.label.table.name, *looked_up)))
 
 
 def descriptions(model: Model, lakehouse: Lakehouse) -> dict[str, str]:
     """Table → what it says it is, for the tables of `tables`: as declared; as built, where only its name is known."""
-    declared = [each.table for each in model.features if isinstance(each, Selection)]
-    said = {table.name: table.description for table in (model.spine.table, model.task.label.table, *declared)}
+    declared = [each.table for each in model.inputs if isinstance(each, Selection)]
+    said = {table.name: table.description for table in (model.decisions.table, model.task.label.table, *declared)}
     return {
         name: said[name] if name in said else lakehouse.snapshot(name).properties.get("headrace.description", "")
         for name in tables(model)
@@ -59,7 +59,7 @@ def _feature_plan(project: Project, lakehouse: Lakehouse, model: Model) -> Featu
     schemas = {name: lakehouse.snapshot(name).schema for name in tables(model)}
     label = model.task.label
     _check_columns(label.table.name, [label.name], schemas, f"label= of model {model.name!r}")
-    _check_columns(model.spine.table.name, model.evaluate.slices, schemas, f"slices= of model {model.name!r}")
+    _check_columns(model.decisions.table.name, model.evaluate.slices, schemas, f"slices= of model {model.name!r}")
     for name in model.evaluate.slices:
         check_free(name, f"slices= of model {model.name!r}")
     check_label(model, schemas)
@@ -68,7 +68,7 @@ def _feature_plan(project: Project, lakehouse: Lakehouse, model: Model) -> Featu
     def resolve(name: str) -> FeatureTable:
         return declared[name] if name in declared else _made_elsewhere(lakehouse, name, declared)
 
-    return plan(model.spine, model.features, schemas, resolve=resolve)
+    return plan(model.decisions, model.inputs, schemas, resolve=resolve)
 
 
 def _check_columns(table: str, names: Sequence[str], schemas: Mapping[str, pa.Schema], asked_by: str) -> None:

@@ -191,7 +191,7 @@ class VersionMonitoring:
         Raises:
             NotFoundError: no such feature or column.
         """
-        keys, table = self.deployment.model.spine.table.keys, self.deployment.score.table
+        keys, table = self.deployment.model.decisions.table.keys, self.deployment.score.table
         return columns.slices_of(self._schema, self.declared.slices, self.inputs, keys=keys, table=table)
 
     @cached_property

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from headrace.core.clock import now
 from headrace.features.declarations import FeatureTable
-from headrace.lakehouse import graph, source
-from headrace.lakehouse.declarations import Source, Table
+from headrace.lakehouse import arrivals, graph, source
+from headrace.lakehouse.declarations import ArrivalTable, Source, Table
 from headrace.lakehouse.materialize import materialize
 from headrace.pipelines.outputs.refresh import BuiltTable, LoadedSource
 from headrace.pipelines.planned_step import PlannedStep
@@ -15,9 +15,11 @@ from headrace.pipelines.planned_step import PlannedStep
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from headrace.core.ids import Json
     from headrace.environments.project import Project
     from headrace.jobs.run import Run, StepContext
     from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.lakehouse.materialize import Materialized
     from headrace.lakehouse.sql import Query
 
 
@@ -25,7 +27,7 @@ def plan(project: Project, lakehouse: Lakehouse) -> list[Source | Table]:
     """What a refresh makes, in order."""
     known = [name.name for name in lakehouse.names()]
     declared = graph.order([*project.all(Source), *project.all(Table)], elsewhere=known)
-    return [each for each in declared if isinstance(each, Source) or each.sql is not None]
+    return [each for each in declared if isinstance(each, Source | ArrivalTable) or each.sql is not None]
 
 
 def outline(project: Project, lakehouse: Lakehouse) -> list[PlannedStep]:
@@ -51,6 +53,8 @@ def refresh(project: Project, lakehouse: Lakehouse, run: Run, *, folder: Path) -
     for each in declared:
         if isinstance(each, Source):
             load(lakehouse, each, run, folder)
+        elif isinstance(each, ArrivalTable):
+            identify(lakehouse, each, run)
         else:
             query = graph.query(each, {*known, *(other.name for other in declared)})
             assert query is not None  # plan() leaves out tables without a SELECT
@@ -77,6 +81,18 @@ def load(lakehouse: Lakehouse, declared: Source, run: Run, folder: Path) -> None
     run.step(f"load {declared.name}", {"run": run.id}, do, output=LoadedSource)
 
 
+def identify(lakehouse: Lakehouse, declared: ArrivalTable, run: Run) -> None:
+    """The rows of a source that has neither key nor time, each with a key and the moment when it arrived."""
+    source = lakehouse.snapshot(declared.source.name)
+
+    def do(_: StepContext) -> BuiltTable:
+        made = arrivals.build(lakehouse, declared, version=source.version, moment=now())
+        return _built(lakehouse, made)
+
+    key: dict[str, Json] = {"table": repr(declared.identity), "inputs": {source.name: source.content}}
+    run.step(f"build {declared.name}", key, do, output=BuiltTable, holds=lambda was: _stands(lakehouse, was))
+
+
 def build(lakehouse: Lakehouse, declared: Table, query: Query, run: Run) -> None:
     """One table, from the versions that its inputs have now."""
     inputs = {name: lakehouse.snapshot(name) for name in query.inputs}
@@ -93,16 +109,7 @@ def build(lakehouse: Lakehouse, declared: Table, query: Query, run: Run) -> None
         for action, reasons in counts.items():
             for reason, rows in reasons.items():
                 step.log(f"{action} {rows:,} rows: {reason}")
-        return BuiltTable(
-            table=declared.name,
-            version=made.version,
-            id=lakehouse.snapshot(declared.name).id,
-            rows=made.rows,
-            quarantined=made.quarantined,
-            repaired=made.repaired,
-            warned=made.warned,
-            widened=made.widened,
-        )
+        return _built(lakehouse, made)
 
     key = {
         "table": repr(declared.identity),
@@ -112,6 +119,19 @@ def build(lakehouse: Lakehouse, declared: Table, query: Query, run: Run) -> None
         "inputs": {name: snapshot.content for name, snapshot in inputs.items()},
     }
     run.step(f"build {declared.name}", key, do, output=BuiltTable, holds=lambda was: _stands(lakehouse, was))
+
+
+def _built(lakehouse: Lakehouse, made: Materialized) -> BuiltTable:
+    return BuiltTable(
+        table=made.table,
+        version=made.version,
+        id=lakehouse.snapshot(made.table).id,
+        rows=made.rows,
+        quarantined=made.quarantined,
+        repaired=made.repaired,
+        warned=made.warned,
+        widened=made.widened,
+    )
 
 
 def _stands(lakehouse: Lakehouse, was: BuiltTable) -> bool:

@@ -103,7 +103,7 @@ def outline(deployment: Deployment) -> list[PlannedStep]:
     return [
         PlannedStep(
             step=f"score <{ {'1mo': 'month', '1d': 'day', '1h': 'hour'}[score.partition] }>",
-            reads=f"{model.spine.table.name} and the model's feature tables",
+            reads=f"{model.decisions.table.name} and the model's feature tables",
             writes=", ".join(map(str, score.destinations)),
         ),
         *([] if deployment.monitor or not score.tables else [measured]),

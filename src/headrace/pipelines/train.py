@@ -153,7 +153,7 @@ class Training:
             "plan": self.plan.to_json(),
             "inputs": {name: snapshot.content for name, snapshot in self.inputs.items()},
             "as_of": self.as_of.isoformat(),
-            "test": repr(self.model.evaluate.split),
+            "test": repr(self.model.split),
             "sample": self.sample,
         }
         return self.run.step("training set", key, do, output=TrainingSetTable, holds=self._is_there).output
@@ -197,7 +197,7 @@ class Training:
                     tracked,
                     self.model,
                     self.data,
-                    on_demand_functions(self.model.features),
+                    on_demand_functions(self.model.inputs),
                     params,
                     origin=origin(self.project),
                     by_value=modules(self.project),
@@ -268,13 +268,13 @@ class Training:
     @cached_property
     def data(self) -> TrainingSet:
         """The training set, read back once."""
-        functions = on_demand_functions(self.model.features)
+        functions = on_demand_functions(self.model.inputs)
         return training_set.TrainingSet(self.lakehouse, self.model, self.plan, functions, self.made.version)
 
     @cached_property
     def fitting(self) -> TrainingData:
         """What the user's function gets in a trial."""
-        return prepare(self.model, self.data, on_demand_functions(self.model.features))[0]
+        return prepare(self.model, self.data, on_demand_functions(self.model.inputs))[0]
 
     @property
     def _on_set(self) -> dict[str, Json]:

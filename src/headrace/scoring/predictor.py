@@ -109,7 +109,7 @@ def on_demand(folder: Path, spec: PackageSpec) -> dict[str, Callable[..., object
         return {name: _function(folder, spec.code, place) for name, place in spec.code.functions.items()}
     module = load_tree(folder / "code", spec.code.module, version=spec.code.content)
     model = next(each for each in scan(module) if isinstance(each, Model) and each.name == spec.model)
-    return on_demand_functions(model.features)
+    return on_demand_functions(model.inputs)
 
 
 def _function(folder: Path, code: CodeSpec, place: str) -> Callable[..., object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from headrace.core.declaration import (
     Declaration,
@@ -18,8 +18,11 @@ from headrace.core.declaration import (
     check_whole,
 )
 from headrace.core.errors import DeclarationError, NotFoundError
+from headrace.features.declarations import AllColumns, ReferencedSelection
+from headrace.lakehouse.declarations import ARRIVED_AT, ArrivalTable, Selection, Source, Spine
 from headrace.training.metrics.base import Metric
 from headrace.training.metrics.known import metrics_of
+from headrace.training.splits.at_random import AtRandom
 from headrace.training.splits.base import Split
 from headrace.training.splits.by_time import ByTime
 from headrace.training.tasks.known import check_task
@@ -27,8 +30,6 @@ from headrace.training.tasks.known import check_task
 if TYPE_CHECKING:
     import pandas as pd
 
-    from headrace.features.declarations import ReferencedSelection
-    from headrace.lakehouse.declarations import Selection, Spine
     from headrace.training.tasks.base import Task
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -181,21 +182,21 @@ class Evaluate:
     """How a version is judged on rows that it was not fitted on.
 
     Args:
-        test: which labelled decisions are held out: the last stretch before the training moment, `"30d"`, which is the
-            default; or a split: `hr.at_random(0.2)`, `hr.stratified(0.2)`, `hr.by_group("customer")`,
-            `hr.by_column("part")`, or an instance of a subclass of `hr.Split`.
+        test: which labelled decisions are held out: the last stretch before the training moment, as `"30d"`; or a split:
+            `hr.at_random(0.2)`, `hr.stratified(0.2)`, `hr.by_group("customer")`, `hr.by_column("part")`, or an instance
+            of a subclass of `hr.Split`. Defaults to `"30d"`; of rows without a time, to `hr.at_random(0.2)`.
         metrics: names of the task's, or own ones as `hr.metric(…)` returns them; the first is the main one, which tuning
             optimises. Defaults to those of the task.
         slices: columns of the spine; metrics are also given for each of their values.
     """
 
     _: KW_ONLY
-    test: str | Split = "30d"
+    test: str | Split | None = None
     metrics: Sequence[str | Metric] = ()
     slices: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.test, Split):
+        if self.test is not None and not isinstance(self.test, Split):
             check_durations("Evaluate", test=self.test)
         check_names("Evaluate", slices=self.slices)
         if isinstance(self.metrics, list | tuple):
@@ -205,11 +206,6 @@ class Evaluate:
                 raise DeclarationError(f"Evaluate(metrics={names!r}) has one of them twice.", hint="Once is enough.")
         else:
             check_names("Evaluate", metrics=self.metrics)
-
-    @property
-    def split(self) -> Split:
-        """Which labelled decisions are held out."""
-        return self.test if isinstance(self.test, Split) else ByTime(self.test)
 
 
 @dataclass(frozen=True)
@@ -221,8 +217,10 @@ class Model(Declaration):
         fit: `fit(data: TrainingData, params: Params)` returns a fitted estimator with `predict` (and `predict_proba` for
             classes).
         task: what is predicted, and the label: `hr.Binary(label)`, or an instance of a subclass of `hr.Task`.
-        spine: the decisions, `table.at("column")`.
-        features: selections from the spine and from feature tables, and on-demand functions.
+        spine: the decisions, `table.at("column")`; or a source, `hr.Source(…)`, whose rows have neither key nor time: each
+            is a decision of the moment when it arrived.
+        features: selections from the spine and from feature tables, and on-demand functions; or `"all columns"` of the
+            spine, as `[hr.all_columns()]`.
         params: fixed parameters, passed to `fit` together with the tuned ones; defaults to none.
         tune: a search for parameters; defaults to none.
         evaluate: how a version is judged; defaults to the last 30 days and the metrics of the task.
@@ -239,8 +237,8 @@ class Model(Declaration):
     _: KW_ONLY
     fit: Callable[[TrainingData, Params], object]
     task: Task
-    spine: Spine
-    features: Sequence[Selection | ReferencedSelection | Callable[..., object]]
+    spine: Spine | Source
+    features: Literal["all columns"] | Sequence[Selection | ReferencedSelection | AllColumns | Callable[..., object]]
     params: Params = field(default_factory=dict[str, bool | int | float | str])
     tune: Tune | None = None
     evaluate: Evaluate = field(default_factory=Evaluate)
@@ -255,16 +253,49 @@ class Model(Declaration):
             raise DeclarationError(f"{self.where}: model {self.name!r}: fit= is not a function.")
         if not self.features:
             raise DeclarationError(f"{self.where}: model {self.name!r} has no features.")
+        if isinstance(self.features, str) and self.features != "all columns":
+            raise DeclarationError(
+                f"{self.where}: model {self.name!r}: features={self.features!r} is not possible.",
+                hint='Write "all columns", or a list: [table.select("column")].',
+            )
+        if not isinstance(self.spine, Spine | Source):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DeclarationError(
+                f"{self.where}: model {self.name!r}: spine={self.spine!r} is no spine.",
+                hint='Write table.at("column") with the moment of each decision; or a source whose rows have no time.',
+            )
         check_task(f"{self.where}: model {self.name!r}", self.task)
-        label = self.task.label.table
-        if stray := [key for key in label.keys if key not in self.spine.table.keys]:
+        label, spine = self.task.label.table, self.decisions.table
+        if stray := [key for key in label.keys if key not in spine.keys]:
             raise DeclarationError(
                 f"{self.where}: model {self.name!r}: the label's table {label.name!r} has the key {stray[0]!r}, "
-                f"which is no key of the spine {self.spine.table.name!r}.",
-                hint=f"A label is joined by key; the spine has {', '.join(self.spine.table.keys)}.",
+                f"which is no key of the spine {spine.name!r}.",
+                hint=f"A label is joined by key; the spine has {', '.join(spine.keys)}.",
             )
+        if not self.has_time:
+            self._check_without_time()
         for metric in self.evaluate.metrics:
             self._check_metric(metric)
+
+    def _check_without_time(self) -> None:
+        """Refuses what goes by the moment of a decision, where decisions have none."""
+        name = self.decisions.table.name.partition(".")[2] if isinstance(self.spine, Spine) else self.spine.name
+        hint = f'Declare the moment of each decision: hr.Table(…, key=…, time="moment", sql="SELECT … FROM {name}").'
+        if isinstance(self.evaluate.test, str | ByTime):
+            raise DeclarationError(
+                f"{self.where}: model {self.name!r}: Evaluate(test={self.evaluate.test!r}) holds out the latest decisions, and the rows "
+                f"of {name!r} have no time.",
+                hint=f"Write hr.at_random(0.2) or hr.stratified(0.2), or: {hint}",
+            )
+        for feature in self.inputs:
+            if isinstance(feature, ReferencedSelection) or (
+                isinstance(feature, Selection) and feature.table is not self.decisions.table
+            ):
+                table = feature.name if isinstance(feature, ReferencedSelection) else feature.table.name
+                raise DeclarationError(
+                    f"{self.where}: model {self.name!r}: features of {table!r} are looked up as of the moment of each decision, "
+                    f"and the rows of {name!r} have none.",
+                    hint=hint,
+                )
 
     def _check_metric(self, metric: str | Metric) -> None:
         if not isinstance(metric, Metric):
@@ -279,6 +310,36 @@ class Model(Declaration):
     @property
     def _task_metrics(self) -> Mapping[str, Metric]:
         return metrics_of(self.task.name, self.task.metrics)
+
+    @property
+    def has_time(self) -> bool:
+        """Whether a decision has a moment of its own; otherwise it is the moment when its row arrived."""
+        return not isinstance(self.decisions.table, ArrivalTable)
+
+    @property
+    def decisions(self) -> Spine:
+        """The spine: the rows to predict for, and the column with the moment of each."""
+        return self.spine.arrivals.at(ARRIVED_AT) if isinstance(self.spine, Source) else self.spine
+
+    @property
+    def inputs(self) -> tuple[Selection | ReferencedSelection | AllColumns | Callable[..., object], ...]:
+        """The declared features; all columns do not include the label."""
+        features = (AllColumns(),) if isinstance(self.features, str) else self.features
+        label = self.task.label
+        if label.table.name != self.decisions.table.name:
+            return tuple(features)
+        return tuple(
+            AllColumns((*each.but, label.name)) if isinstance(each, AllColumns) and label.name not in each.but else each
+            for each in features
+        )
+
+    @property
+    def split(self) -> Split:
+        """Which labelled decisions are held out to test."""
+        test = self.evaluate.test
+        if test is None:
+            return ByTime("30d") if self.has_time else AtRandom(0.2, 0)
+        return test if isinstance(test, Split) else ByTime(test)
 
     @property
     def known_metrics(self) -> Mapping[str, Metric]:

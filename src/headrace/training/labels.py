@@ -189,7 +189,7 @@ def check_label(model: Model, schemas: Mapping[str, pa.Schema]) -> None:
         NotFoundError: a column is not there.
     """
     check_time(model.task)
-    label, spine = model.task.label.table, model.spine.table
+    label, spine = model.task.label.table, model.decisions.table
     there = schemas[label.name]
     for name in (*label.keys, label.time or ""):
         if name not in there.names:

@@ -157,6 +157,21 @@ def latest(at: pd.Series, share: float) -> tuple[Places, Places]:
     return np.flatnonzero(~late), np.flatnonzero(late)
 
 
+def last(at: pd.Series, share: float) -> tuple[Places, Places]:
+    """Places of the first rows and of the last ones, the latter about `share` of all: for rows whose order says nothing.
+
+    Raises:
+        DataError: one of the two would be empty.
+    """
+    border = round(len(at) * (1 - share))
+    if not 0 < border < len(at):
+        raise DataError(
+            f"{len(at)} rows to fit on cannot be divided into {1 - share:.0%} and {share:.0%}.",
+            hint="Tuning judges trials on a share of the rows (Tune(validate=…)); give it more rows, or leave tune= out.",
+        )
+    return np.arange(border), np.arange(border, len(at))
+
+
 def halves(keys: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """True for about half of the keys; always the same for the same key, whatever other rows there are."""
     columns = [keys[column].astype(str) for column in keys.columns]

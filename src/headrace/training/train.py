@@ -10,7 +10,7 @@ from headrace.training.declarations import TrainingData
 from headrace.training.estimator import adopt
 from headrace.training.measures import by_name, evaluate
 from headrace.training.output import output
-from headrace.training.split import check_labels, latest
+from headrace.training.split import check_labels, last, latest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,7 @@ def judge(model: Model, data: TrainingData, params: Params, *, validate: float) 
         DataError: the metric has no value there.
         UserCodeError: as `fit`.
     """
-    early, late = latest(data.at, validate)
+    early, late = (latest if model.has_time else last)(data.at, validate)
     earlier = TrainingData(X=data.X.iloc[early], y=data.y.iloc[early], at=data.at.iloc[early])
     check_labels(earlier.y, "fit on in a trial")
     estimator = fit(model, earlier, params)

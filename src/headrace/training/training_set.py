@@ -65,7 +65,7 @@ def build(
     Raises:
         DataError: nothing to fit or test on, a label that is not what the task predicts.
     """
-    test = model.evaluate.split
+    test = model.split
     rows = full_rows(
         lakehouse, plan, versions, until=as_of + SECOND, keep=[*model.evaluate.slices, *test.columns], sample=sample
     )

@@ -1,0 +1,86 @@
+"""Rows without a key and without a time, kept with a key made from their content and the moment when each arrived."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headrace.core.errors import DataError
+from headrace.lakehouse.declarations import ARRIVED_AT, ROW_ID
+from headrace.lakehouse.identifiers import column, quoted
+from headrace.lakehouse.materialize import write_rows
+from headrace.lakehouse.parsed_file import OWN
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import pyarrow as pa
+
+    from headrace.lakehouse.declarations import ArrivalTable
+    from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.lakehouse.materialize import Materialized
+
+CONTENT, PLACE = "__content", "__place"
+
+
+def build(lakehouse: Lakehouse, table: ArrivalTable, *, version: int, moment: datetime) -> Materialized:
+    """Brings the table to the rows that its source has; a row that was there keeps its key and its moment.
+
+    A key is the MD5 of the row's columns that are not null, in the order of their names: it stays the same when columns
+    are in another order, and when a column is added that is null in the row. The second of two equal rows has `-2` at the
+    end of its key.
+
+    Args:
+        lakehouse: where the source is and the table will be.
+        table: the declaration.
+        version: of the source.
+        moment: of this refresh: when rows that were not there before arrived.
+
+    Raises:
+        DataError: the source has no row, or a column that is called as one of the two that are added. Nothing was written.
+    """
+    source = table.source.name
+    names = [name for name in lakehouse.snapshot(source, version).schema.names if name not in OWN]
+    _check(table, names)
+    rows = _computed(lakehouse, table, version, names, moment)
+    if not rows.num_rows:
+        raise DataError(
+            f"{table.where}: source {source!r} has no rows.", hint="At least one row with a header is needed."
+        )
+    return write_rows(lakehouse, table, rows)
+
+
+def _check(table: ArrivalTable, names: list[str]) -> None:
+    if taken := [name for name in names if name.lower() in (ROW_ID, ARRIVED_AT)]:
+        raise DataError(
+            f"{table.where}: source {table.source.name!r} has a column {taken[0]!r}, as Headrace calls what it adds to rows "
+            "without a key and a time.",
+            hint="Rename it in the file, or declare hr.Table(…, key=…, time=…) over the source: its rows have both.",
+        )
+
+
+def _computed(lakehouse: Lakehouse, table: ArrivalTable, version: int, names: list[str], moment: datetime) -> pa.Table:
+    there = lakehouse.exists(table.name, own=True)
+    listed = ", ".join(f"numbered.{column(name)}" for name in names)
+    pairs = " || ".join(
+        f"coalesce({_text(name)} || '=' || to_json({column(name)}) || chr(10), '')" for name in sorted(names)
+    )
+    known = f"LEFT JOIN {quoted(table.name)} AS there USING ({ROW_ID})" if there else ""
+    arrived = f"coalesce(there.{ARRIVED_AT}, $moment)" if there else "$moment"
+    with lakehouse.connect(
+        {table.source.name: version, **({table.name: None} if there else {})}, threads=1
+    ) as connection:
+        return connection.sql(
+            f"""
+            WITH read AS (SELECT *, md5({pairs}) AS {CONTENT} FROM {quoted(table.source.name)}),
+            placed AS (SELECT *, row_number() OVER (PARTITION BY {CONTENT}) AS {PLACE} FROM read),
+            numbered AS (
+                SELECT *, CASE {PLACE} WHEN 1 THEN {CONTENT} ELSE {CONTENT} || '-' || {PLACE} END AS {ROW_ID} FROM placed
+            )
+            SELECT {ROW_ID}, ({arrived})::TIMESTAMPTZ AS {ARRIVED_AT}, {listed} FROM numbered {known}
+            """,
+            params={"moment": moment},
+        ).to_arrow_table()
+
+
+def _text(name: str) -> str:
+    return "'" + name.replace("'", "''") + "'"

@@ -1,0 +1,104 @@
+"""A data frame and a pipeline of scikit-learn, with neither key nor time, come to Production and are watched there."""
+
+import json
+
+import pandas as pd
+import pytest
+from sklearn.datasets import load_breast_cancer
+from sklearn.metrics import roc_auc_score
+from tests.serving.conftest import serving
+
+TOML = """
+[project]
+name = "tumours"
+module = "tumours"
+
+[env.dev]
+"""
+PROGRAM = """
+import headrace as hr
+
+rows = hr.Source("bronze.rows", files="rows.csv")
+
+
+def fit(data, params):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    return make_pipeline(StandardScaler(), LogisticRegression(**params)).fit(data.X, data.y)
+
+
+model = hr.Model("tumour", fit=fit, task=hr.Binary(label=rows["target"]), spine=rows, features="all columns")
+delivery = hr.Deployment(model, gates=[hr.signature(), hr.at_least("roc_auc", 0.9)], serve=hr.Serve(),
+                         monitor=hr.Monitor(min_rows=100))
+"""
+LATER = "2999-01-01"
+
+
+def frame():
+    rows = load_breast_cancer(as_frame=True).frame
+    return rows.rename(columns=lambda name: name.replace(" ", "_"))
+
+
+@pytest.fixture(scope="module")
+def folder(headrace, tmp_path_factory):
+    """In Production, and scored on rows that came later."""
+    folder = tmp_path_factory.mktemp("tumours")
+    (folder / "headrace.toml").write_text(TOML)
+    (folder / "tumours.py").write_text(PROGRAM)
+    frame()[:450].to_csv(folder / "rows.csv", index=False)
+    for command in ("refresh", "train", "deploy"):
+        done = headrace.run(folder, "run", command)
+        assert done.code == 0, done.stderr
+    later = frame()[450:].assign(worst_area=lambda rows: rows.worst_area * 3)
+    pd.concat([frame()[:450], later]).to_csv(folder / "rows.csv", index=False)
+    for command in ("refresh", "score", f"monitor --as-of {LATER}"):
+        done = headrace.run(folder, "run", *command.split())
+        assert done.code == 0, done.stderr
+    return folder
+
+
+def table(headrace, folder, text):
+    return headrace.run(folder, "sql", text, "--json").json()
+
+
+def test_rows_that_came_later_are_scored_with_their_label_and_their_drift(headrace, folder):
+    found = pd.DataFrame(table(headrace, folder, "select row_id, probability, in_sample from gold.tumour_predictions"))
+    labels = pd.DataFrame(table(headrace, folder, "select row_id, target from arrivals.bronze_rows"))
+    both = found.merge(labels, on="row_id")
+    assert len(found) == len(both) == len(frame()) - 450
+    (quality,) = table(
+        headrace, folder, "select value from metrics.model_quality where metric = 'roc_auc' and slice_key is null"
+    )
+    assert quality["value"] == pytest.approx(roc_auc_score(both.target, both.probability), abs=1e-9)
+    done = headrace.run(folder, "runs", "list", "--json").json()[0]
+    (window,) = [
+        step["output"]
+        for step in headrace.run(folder, "runs", "show", done["run"], "--json").json()["steps"]
+        if step["step"].startswith("window")
+    ]
+    drifted = [each["column"] for each in window["columns"] if each["verdict"] == "alert"]
+    assert "worst_area" in "".join(drifted)
+
+
+def test_full_rows_are_answered_and_logged(headrace, folder):
+    rows = frame().drop(columns="target")[:3]
+    with serving(folder / ".headrace" / "dev" / "serving" / "tumour") as server:
+        status, answer, _ = server.ask(
+            "/invocations", {"dataframe_records": json.loads(rows.to_json(orient="records"))}
+        )
+        code, _ = server.end()
+    assert (status, code) == (200, 0)
+    assert headrace.run(folder, "run", "monitor").code == 0
+    logged = table(headrace, folder, "select probability from inference.tumour order by row")
+    assert [each["probability"] for each in logged] == [each["probability"] for each in answer["predictions"]]
+
+
+def test_the_file_loaded_again_changes_nothing(headrace, folder):
+    before = headrace.run(folder, "table", "list", "--json").json()
+    rows = pd.read_csv(folder / "rows.csv")
+    rows.sample(frac=1, random_state=0)[sorted(rows.columns)].to_csv(folder / "rows.csv", index=False)
+    assert headrace.run(folder, "run", "refresh").code == 0
+    after = {each["table"]: each["version"] for each in headrace.run(folder, "table", "list", "--json").json()}
+    (arrivals,) = [each for each in before if each["table"] == "arrivals.bronze_rows"]
+    assert after["arrivals.bronze_rows"] == arrivals["version"]
