@@ -282,4 +282,9 @@ class Lakehouse:
                 return found
             hint = f"The latest version is {latest.version}. `headrace table history {name}` lists them."
             raise NotFoundError(f"version of {name}", str(version), None, hint=hint)
-        raise NotFoundError("table", name, [each.name for each in self.names()])
+        raise NotFoundError(
+            "table",
+            name,
+            [each.name for each in self.names()],
+            hint="headrace run refresh builds what is declared; headrace table list shows what there is.",
+        )

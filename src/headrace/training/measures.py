@@ -101,9 +101,14 @@ def check_measurable(model: Model, y: pd.Series) -> None:
     if metric.two_labels and y.nunique() < 2:
         others = [each.name for each in model.known_metrics.values() if not each.two_labels]
         also = f", or measure first what has a value there: Evaluate(metrics=[{others[0]!r}, …])" if others else ""
+        more = (
+            "a longer window, Evaluate(test=…), choose another training moment with --as-of"
+            if model.split.by_time
+            else "some of each label, Evaluate(test=hr.stratified(0.3))"
+        )
         raise DataError(
             f"all {len(y)} rows to test on have the same label, {y.iloc[0]:g}: {metric.name} has no value on them.",
-            hint=f"Hold out a longer window, Evaluate(test=…), choose another training moment with --as-of{also}.",
+            hint=f"Hold out {more}{also}.",
         )
 
 

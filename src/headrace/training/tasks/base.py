@@ -90,13 +90,14 @@ class Task(ABC):
         self.refuse(numbers, ~np.isfinite(numbers.to_numpy()), "no finite number")
         return numbers
 
-    def refuse(self, values: pd.Series, wrong: Mask, what: str) -> None:
+    def refuse(self, values: pd.Series, wrong: Mask, what: str, hint: str = "") -> None:
         """Refuses labels.
 
         Args:
             values: all labels.
             wrong: whether each of them is refused, same length.
             what: what a refused label is, to end the sentence "the label is …": `"a negative number"`.
+            hint: the way out; defaults to a cast or another task.
 
         Raises:
             DataError: one is; the message says how many, and shows the first of them.
@@ -107,7 +108,7 @@ class Task(ABC):
         shown = ", ".join(repr(value) for value in odd.unique()[:SHOWN].tolist())
         raise DataError(
             f"the label {self.label.table.name}.{self.label.name} is {what} in {len(odd)} of {len(values)} rows: {shown}.",
-            hint=f"The task is {self.name}; cast the label in the table's SQL, or declare another task.",
+            hint=hint or f"The task is {self.name}; cast the label in the table's SQL, or declare another task.",
         )
 
     def cast(self, y: pd.Series) -> pd.Series:

@@ -21,7 +21,9 @@ class Binary(Task):
     """Yes or no. The output is `probability`, of the label being true, from 0 to 1.
 
     Args:
-        label: a column of booleans or of 0 and 1.
+        label: a column of booleans or of 0 and 1; with `positive`, of two values.
+        positive: the value that counts as true, `"yes"`; the other one counts as false. Defaults to none: the label is true or
+            false itself.
         calibrate: `"isotonic"` fits a monotone correction on held-out rows; defaults to none.
     """
 
@@ -33,12 +35,27 @@ class Binary(Task):
     probability_output = PROBABILITY
 
     _: KW_ONLY
+    positive: bool | float | str | None = None
     calibrate: Literal["isotonic"] | None = None
 
     def check(self, values: pd.Series) -> pd.Series:
         """Labels as 0.0 and 1.0; see Task."""
-        self.refuse(values, ~values.isin([0, 1, True, False]).to_numpy(), "neither true nor false (nor 1 or 0)")
+        if self.positive is not None:
+            return self._beside_the_other(values)
+        found = values.unique().tolist()
+        hint = f"Say which value counts as true: hr.{self.name}(…, positive={found[-1]!r})." if len(found) == 2 else ""
+        self.refuse(values, ~values.isin([0, 1, True, False]).to_numpy(), "neither true nor false (nor 1 or 0)", hint)
         return values.astype("float64")
+
+    def _beside_the_other(self, values: pd.Series) -> pd.Series:
+        """1.0 for the positive value, 0.0 for the one other value."""
+        others = [each for each in values.unique().tolist() if each != self.positive]
+        positive = values == self.positive
+        if len(others) > 1:
+            self.refuse(
+                values, ~(positive | (values == others[0])).to_numpy(), f"neither {self.positive!r} nor {others[0]!r}"
+            )
+        return positive.astype("float64")
 
     def cast(self, y: pd.Series) -> pd.Series:
         """0 and 1 as int64."""
