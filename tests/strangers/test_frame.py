@@ -1,6 +1,8 @@
 """A data frame and a pipeline of scikit-learn, with neither key nor time, come to Production and are watched there."""
 
 import json
+import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -15,24 +17,14 @@ module = "tumours"
 
 [env.dev]
 """
-PROGRAM = """
-import headrace as hr
-
-rows = hr.Source("bronze.rows", files="rows.csv")
-
-
-def fit(data, params):
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    return make_pipeline(StandardScaler(), LogisticRegression(**params)).fit(data.X, data.y)
-
-
-model = hr.Model("tumour", fit=fit, task=hr.Binary(label=rows["target"]), spine=rows, features="all columns")
-delivery = hr.Deployment(model, gates=[hr.signature(), hr.at_least("roc_auc", 0.9)], serve=hr.Serve(),
-                         monitor=hr.Monitor(min_rows=100))
-"""
+PAGE = Path(__file__).parents[2] / "docs" / "training.md"
 LATER = "2999-01-01"
+
+
+def program():
+    """The one of the page; few rows are judged, too."""
+    (block,) = [each for each in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL) if '"tumour"' in each]
+    return block.replace("serve=hr.Serve())", "serve=hr.Serve(), monitor=hr.Monitor(min_rows=100))")
 
 
 def frame():
@@ -45,7 +37,8 @@ def folder(headrace, tmp_path_factory):
     """In Production, and scored on rows that came later."""
     folder = tmp_path_factory.mktemp("tumours")
     (folder / "headrace.toml").write_text(TOML)
-    (folder / "tumours.py").write_text(PROGRAM)
+    assert "min_rows" in program()
+    (folder / "tumours.py").write_text(program())
     frame()[:450].to_csv(folder / "rows.csv", index=False)
     for command in ("refresh", "train", "deploy"):
         done = headrace.run(folder, "run", command)

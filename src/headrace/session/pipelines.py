@@ -1,0 +1,111 @@
+"""The pipelines of an environment, for a notebook or a script: each is a run of the ledger, as by the command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from headrace.operations import deploy, monitor, publish, refresh, score, train
+from headrace.session import progress
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from headrace.operations.job import RunReport
+    from headrace.operations.operation import At
+
+
+class Pipelines:
+    """Runs the pipelines. A call that is repeated does again what has changed since, and nothing else.
+
+    Args:
+        at: the environment.
+        quiet: whether steps are not told on stderr while they end.
+    """
+
+    def __init__(self, at: At, *, quiet: bool) -> None:
+        self._at = at
+        self._told: dict[str, Any] = {} if quiet else {"listen": progress.step, "begin": progress.begin}
+
+    def refresh(self) -> RunReport:
+        """Loads sources and brings every table and feature table up to date.
+
+        Returns:
+            What each step did.
+
+        Raises:
+            DataError: a file cannot be read, or rows break an expectation; nothing of that table was written.
+        """
+        return refresh.refresh(self._at, **self._told)
+
+    def train(
+        self, model: str | None = None, *, as_of: datetime | None = None, params: train.Params | None = None
+    ) -> train.TrainReport:
+        """Builds a training set, tunes, fits, evaluates, and registers a version with stage None.
+
+        Args:
+            model: its name; may be left out when the project has one.
+            as_of: the training moment: only decisions and labels up to it exist; defaults to the present.
+            params: to fit with; defaults to a search, where one is declared.
+
+        Returns:
+            The number of the version, and what each step did.
+
+        Raises:
+            DataError: there is nothing to fit or to test on.
+            UserCodeError: the fit function raised.
+        """
+        return train.train(self._at, model, as_of=as_of, params=params, **self._told)
+
+    def deploy(
+        self, model: str | None = None, *, version: int | None = None, as_of: datetime | None = None
+    ) -> deploy.DeployReport:
+        """Brings a version as far towards Production as its gates and approvals let it come.
+
+        Args:
+            model: its name; may be left out when the project has one deployment.
+            version: its number, which begins again at the first gate if it was archived; defaults to the newest one that
+                is not archived.
+            as_of: labels known by then count in the comparison; defaults to the present.
+
+        Returns:
+            How it ended: `.ending`, `.findings`, `.missing` approvals.
+        """
+        return deploy.deploy(self._at, model, version=version, as_of=as_of, **self._told)
+
+    def score(
+        self, model: str | None = None, *, since: datetime | None = None, until: datetime | None = None
+    ) -> score.ScoreReport:
+        """Scores decisions in batch, a step a partition of time.
+
+        Args:
+            model: its name; may be left out when the project has one deployment.
+            since: the first moment; defaults to the training moment of the version.
+            until: the moment after the last one; defaults to the present.
+
+        Returns:
+            What each step did.
+        """
+        return score.score(self._at, model, since=since, until=until, **self._told)
+
+    def publish(self, *, as_of: datetime | None = None) -> RunReport:
+        """Publishes feature tables that are declared online.
+
+        Args:
+            as_of: only rows that had become available by then; defaults to the present.
+
+        Returns:
+            What each step did.
+        """
+        return publish.publish(self._at, as_of=as_of, **self._told)
+
+    def monitor(self, model: str | None = None, *, as_of: datetime | None = None) -> monitor.MonitorReport:
+        """Takes over the log, measures drift and quality of each window that has ended, and judges alerts.
+
+        Args:
+            model: its name; may be left out when the project has one deployment.
+            as_of: nothing later exists; defaults to the present.
+
+        Returns:
+            The alerts that hold, and what each step did.
+        """
+        return monitor.monitor(self._at, model, as_of=as_of, **self._told)
