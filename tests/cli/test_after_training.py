@@ -76,7 +76,7 @@ def test_a_request_waits_for_a_person_who_is_not_its_maker(headrace, asked):
         (["model", "rollback", "days", "--to", "1", "--reason", "x"], 3, "has never been in Production"),
         (["model", "rollback", "dayz", "--reason", "x"], 2, "did you mean 'days'?"),
         (["model", "history", "dayz"], 2, "did you mean 'days'?"),
-        (["model", "compare", "dayz"], 2, "did you mean 'days'?"),
+        (["model", "comparisons", "dayz"], 2, "did you mean 'days'?"),
         (["access", "revoke", "nobody", "admin"], 2, "nobody"),
         (["run", "monitor"], 2, "headrace run score"),
         (["run", "deploy", "--version", "9"], 2, "no version of days '9'"),

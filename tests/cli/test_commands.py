@@ -23,6 +23,7 @@ READS = [
     ["feature", "show", "stats.customers"],
     ["model", "list"],
     ["model", "show", "days"],
+    ["monitor", "show", "days"],
     ["sql", "select customer, count(*) as orders from shop.orders group by customer order by customer"],
     ["runs", "list"],
     ["doctor"],
@@ -111,7 +112,7 @@ def test_python_opens_what_the_command_line_sees(ran, monkeypatch):
         assert dev.sql("select count(*) as orders from shop.orders").to_pandas().orders.tolist() == [120]
         assert len(dev.tables["shop.orders"].to_arrow()) == len(dev.tables["shop.orders"].to_pandas()) == 120
         assert [(each.model, each.version) for each in dev.models.list()] == [("days", 1)]
-        assert dev.models["days"].run_id == dev.models.version("days", 1).run_id
+        assert dev.models["days"].newest.run_id == dev.models["days"].version(1).run_id
         assert dev.runs[dev.runs.list()[0].run].status == "done"
     with pytest.raises(NotFoundError, match=r"did you mean 'shop.orders'"):
         hr.open("dev").tables["shop.orderz"]

@@ -1,7 +1,7 @@
 import shutil
 
 import pytest
-from tests.operations import loop_project
+from tests.operations import loop_project, monitored_project
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +14,9 @@ def deployed(headrace, tmp_path_factory):
 def project(deployed, tmp_path):
     """A copy of it, to be changed."""
     return shutil.copytree(deployed, tmp_path / "mini", symlinks=True)
+
+
+@pytest.fixture(scope="session")
+def monitored(headrace, tmp_path_factory):
+    """A project with two versions that were compared, scored and monitored, to be read."""
+    return monitored_project.build(headrace, tmp_path_factory.mktemp("monitored") / "mini")

@@ -10,7 +10,7 @@ from headrace.core import vault
 from headrace.core.errors import ConfigError, LimitError, NotFoundError, RefusedError
 from headrace.core.system import user
 from headrace.operations import audit as audit_operations
-from headrace.operations import doctor, features, models, runs, sql, status
+from headrace.operations import comparison, doctor, features, models, runs, sql, status
 from headrace.workspace.workspace import open_workspace
 
 
@@ -99,7 +99,7 @@ def test_a_version_is_shown_with_its_way_and_its_slices(deployed):
     assert {report.key for report in details.slices} == {"customer"}
     assert slices["c0"].rows > 0
     assert slices["c0"].metrics["rmse"] >= 0
-    assert models.list_comparisons(at(deployed), "days") == []
+    assert comparison.list_comparisons(at(deployed), "days") == []
     history = models.show_model_history(at(deployed), "days")
     assert [entry.stage for entry in history] == ["None", "Staging", "Production"]
     assert history[-1].by[0].name == user()

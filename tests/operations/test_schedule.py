@@ -131,6 +131,13 @@ def test_a_publish_that_failed_long_ago_makes_nothing_due(workspace, monkeypatch
     assert due(workspace, monkeypatch) == []
 
 
+def test_a_retraining_by_schedule_of_a_model_without_versions_keeps_nothing_from_running(tmp_path, monkeypatch):
+    folder = write(tmp_path / "mini", deployment='retrain=hr.Retrain(on="schedule", every=hr.cron("0 0 1 1 *"))')
+    with open_workspace(folder=folder) as opened:
+        assert due(opened, monkeypatch) == []
+        assert due(opened, monkeypatch, days=366) == ["retrain"]
+
+
 def test_up_once_makes_up_for_what_was_missed(headrace, folder):
     """It has been in Production for a year and a day, and nobody scored."""
     for arguments in (["refresh"], ["train"], ["deploy"]):

@@ -111,6 +111,7 @@ OPERATIONS = {
     "model show": READS,
     "model history": READS,
     "model compare": READS,
+    "model comparisons": READS,
     "model rollback": _changes(ENGINEER, ADMIN),
     "model export": _changes(ENGINEER, ADMIN, entry="model.exported"),
     "traffic show": READS,
@@ -128,6 +129,7 @@ OPERATIONS = {
     "request approve": SIGNS,
     "request reject": SIGNS,
     "request reopen": Right(does="changes", roles=(ENGINEER, ADMIN), any_role=True),  # or a role that it asks for
+    "monitor show": READS,
     "alert list": READS,
     "alert show": READS,
     "alert ack": _changes(ENGINEER, ADMIN, lowest=(SCIENTIST,)),
@@ -137,6 +139,7 @@ OPERATIONS = {
     "env stores --take-over": _changes(ADMIN),
     "env reset": _changes(ADMIN, entry="environment.reset", unread=True, anew=True),
     "sql": Right(does="reads", entry="sql.queried"),
+    "schedule list": READS,
     "runs list": READS,
     "runs show": READS,
     "runs logs": READS,

@@ -1,4 +1,4 @@
-"""`headrace model list|show|history|compare|rollback|export`."""
+"""`headrace model list|show|history|compare|comparisons|rollback|export`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from headrace.cli.commands import Commands
 from headrace.cli.output import bold, emit, env_option, facts, heading, json_option, put, say, table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from headrace.operations.comparison import SliceComparison, VersionComparison
     from headrace.operations.export import ExportKind
     from headrace.operations.models import HistoryEntry, SliceReport
 
@@ -127,18 +130,99 @@ def _entry(entry: HistoryEntry) -> dict[str, object]:
 
 @command.command()
 @click.argument("name")
+@click.argument("a", type=click.IntRange(1))
+@click.argument("b", type=click.IntRange(1))
 @env_option
 @json_option
-def compare(name: str, env: str | None, as_json: bool) -> None:
-    """What each version was compared with, on which decisions, and what came out."""
-    from headrace.operations.models import list_comparisons
+def compare(name: str, a: int, b: int, env: str | None, as_json: bool) -> None:
+    """Versions A and B side by side: stage, parameters, features, tables, metrics, comparisons on the same rows, slices."""
+    from headrace.operations.comparison import compare_versions
     from headrace.operations.operation import At
 
-    comparisons = list_comparisons(At(env=env), name)
+    compared = compare_versions(At(env=env), name, a, b)
     if as_json:
-        emit(comparisons)
+        emit(compared)
         return
-    rows = [vars(comparison) for comparison in comparisons]
+    first, second = f"version {a}", f"version {b}"
+    table([{"": label, first: mine, second: theirs} for label, mine, theirs in _sides(compared)])
+    _part(
+        "Parameters, those that differ first",
+        [
+            {"parameter": each.name, first: each.a, second: each.b, "differs": each.differs}
+            for each in compared.parameters
+        ],
+    )
+    if compared.features is not None:
+        put()
+        heading("Features")
+        facts(
+            {
+                f"only in version {b}": compared.features.added,
+                f"only in version {a}": compared.features.removed,
+                "in both": compared.features.same,
+            }
+        )
+    _part(
+        "Tables, and the Delta version of each that the version was trained on",
+        [{"table": each.table, first: each.a, second: each.b} for each in compared.tables],
+    )
+    _part(
+        "Metrics, each version on its own test rows",
+        [{"metric": each.metric, first: each.a, second: each.b} for each in compared.metrics],
+    )
+    _part("Compared on the same rows", [vars(each) for each in compared.same_rows], COMPARISON)
+    if not compared.same_rows:
+        put()
+        say(f"these two were never compared on the same rows. See: {bold(f'headrace model comparisons {name}')}")
+    _part("Slices of the test rows, each version on its own", [_compared_slice(each, a, b) for each in compared.slices])
+
+
+def _sides(compared: VersionComparison) -> list[tuple[str, object, object]]:
+    """What each of two versions is: a label and both values."""
+    a, b = compared.a, compared.b
+    return [
+        ("stage", a.stage, b.stage),
+        ("fitted on", f"{a.fit_from[:10]} to {a.fit_to[:10]}", f"{b.fit_from[:10]} to {b.fit_to[:10]}"),
+        ("as of", a.as_of[:19], b.as_of[:19]),
+        ("code", a.code, b.code),
+        ("created", a.created, b.created),
+    ]
+
+
+def _compared_slice(report: SliceComparison, a: int, b: int) -> dict[str, object]:
+    """A slice as a row: two columns for the number of rows, and two for each metric."""
+    row: dict[str, object] = {
+        "slice": f"{report.key} {report.value}",
+        f"rows {a}": report.rows_a,
+        f"rows {b}": report.rows_b,
+    }
+    for each in report.metrics:
+        row |= {f"{each.metric} {a}": each.a, f"{each.metric} {b}": each.b}
+    return row
+
+
+def _part(title: str, rows: Sequence[Mapping[str, object]], columns: Sequence[str] | None = None) -> None:
+    """A heading and a table below it; nothing where there are no rows."""
+    if rows:
+        put()
+        heading(title)
+        table(rows, columns)
+
+
+@command.command()
+@click.argument("name")
+@env_option
+@json_option
+def comparisons(name: str, env: str | None, as_json: bool) -> None:
+    """What each version was compared with by its gates, on which decisions, and what came out."""
+    from headrace.operations.comparison import list_comparisons
+    from headrace.operations.operation import At
+
+    listed = list_comparisons(At(env=env), name)
+    if as_json:
+        emit(listed)
+        return
+    rows = [vars(comparison) for comparison in listed]
     table(rows, COMPARISON, empty=f"no comparison yet. Next: headrace run deploy --model {name}")
 
 

@@ -7,6 +7,7 @@ and which add up. Headrace's own columns are at the end.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.lakehouse.snapshot import Snapshot
     from headrace.lakehouse.writes import Change
+    from headrace.monitoring.declarations import Granularity
     from headrace.monitoring.drift import Drift
     from headrace.monitoring.histograms import Histograms
     from headrace.monitoring.profile import Profile
@@ -119,6 +121,67 @@ def _replace(
             params=[*(head[column] for column in of), rows.num_rows],
         ).to_arrow_table()
     return Upsert(numbered, key=key, delete=gone) if rows.num_rows or gone.num_rows else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredDrift:
+    """One column of one window against the reference, as it was kept.
+
+    Attributes:
+        start: of the window, UTC.
+        end: the first moment after it.
+        column: its name.
+        psi: population stability index.
+        p_value: of that index by chance alone.
+        js_distance: Jensen-Shannon distance over the same groups.
+        wasserstein: first Wasserstein distance, in the column's unit; None for texts.
+        percent_null_delta: the percentage of missing values, window less reference.
+    """
+
+    start: datetime
+    end: datetime
+    column: str
+    psi: float | None
+    p_value: float | None
+    js_distance: float | None
+    wasserstein: float | None
+    percent_null_delta: float | None
+
+
+def stored_drift(
+    lakehouse: Lakehouse, table: str, *, model: str, version: int, granularity: Granularity
+) -> list[StoredDrift]:
+    """The drift of each window of a version against the reference, on all rows, in order of time; nothing where none was kept.
+
+    Args:
+        lakehouse: where the tables are.
+        table: of the predictions.
+        model: its name.
+        version: of the model.
+        granularity: of the windows.
+    """
+    name = f"{table}_drift_metrics"
+    if not lakehouse.exists(name, own=True):
+        return []
+    with lakehouse.connect({name: None}) as connection:
+        rows = connection.sql(
+            f"""
+            select
+                "window".start as start, "window"."end" as "end", column_name as "column",
+                population_stability_index as psi, psi_pvalue as p_value, js_distance,
+                wasserstein_distance as wasserstein, percent_null_delta
+            from {quoted(name)}
+            where
+                model = ? and model_version = ? and granularity = ?
+                and drift_type = 'BASELINE' and slice_key is null and "window" is not null
+            order by start, place
+            """,
+            params=[model, version, granularity],
+        ).to_arrow_table()
+    return [
+        StoredDrift(**{**row, "start": row["start"].astimezone(UTC), "end": row["end"].astimezone(UTC)})
+        for row in rows.to_pylist()
+    ]
 
 
 # ---------------------------------------------------------------------------------------------- rows

@@ -1,4 +1,4 @@
-"""Models and their versions: the list, one version with its evidence, its history, and its comparisons."""
+"""Models and their versions: the list, one version with its evidence, and the history of a model."""
 
 from __future__ import annotations
 
@@ -182,49 +182,6 @@ class HistoryEntry(Record):
     decided_by: tuple[Person, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ComparisonReport(Record):
-    """What a gate found when a version was compared.
-
-    Attributes:
-        model: its name.
-        version: the number of the version, the challenger.
-        gate: as declared.
-        result: `passed`, `failed` or another result of a gate.
-        value: what the gate looks at, in the unit of its metric.
-        limit: that the value was held against; None where there is none.
-        reason: the result in words.
-        metric: the name of the metric.
-        champion: the number of the version in Production then; None: a constant prediction.
-        champion_value: its metric on the compared decisions.
-        challenger_value: the challenger's metric on the same decisions.
-        low: the lower end of the confidence interval of `value`.
-        high: its upper end.
-        alpha: the probability that the interval does not hold the true value.
-        rows: the number of compared decisions.
-        since: the moment of the first one, ISO 8601.
-        until: the moment of the last one.
-    """
-
-    model: str
-    version: int
-    gate: str
-    result: str
-    value: float | None
-    limit: float | None
-    reason: str | None
-    metric: str | None
-    champion: int | None
-    champion_value: float | None
-    challenger_value: float | None
-    low: float | None
-    high: float | None
-    alpha: float | None
-    rows: int | None
-    since: str | None
-    until: str | None
-
-
 @operation("model list")
 def list_versions(workspace: Workspace) -> VersionList:
     """Every version of every model."""
@@ -256,7 +213,7 @@ def show_version(workspace: Workspace, name: str, *, version: int | None = None)
         rejected=tuple(
             RejectionReport(**vars(rejection)) for rejection in registry.requests.rejections(name, record.version)
         ),
-        slices=tuple(_slices(workspace, record)),
+        slices=tuple(slices_of(workspace, record)),
     )
 
 
@@ -273,22 +230,6 @@ def show_model_history(workspace: Workspace, name: str) -> list[HistoryEntry]:
     entries = [_moved(workspace, change, simulated) for change in registry.history(name)]
     entries += [_rejected(rejection, simulated) for rejection in registry.requests.rejections(name)]
     return sorted(entries, key=lambda entry: entry.at)
-
-
-@operation("model compare", of="name")
-def list_comparisons(workspace: Workspace, name: str) -> list[ComparisonReport]:
-    """What each version of a model was compared with, on which decisions, and the results, by version.
-
-    Raises:
-        NotFoundError: there is no such model.
-    """
-    from headrace.deployment.comparison import TABLE
-
-    workspace.registry.versions(name)  # an unknown model is answered with those that there are
-    if not workspace.lakehouse.exists(TABLE, own=True):
-        return []
-    rows = workspace.lakehouse.snapshot(TABLE).to_arrow().drop_columns(["comparison_id"]).to_pylist()
-    return sorted((ComparisonReport(**row) for row in rows if row["model"] == name), key=lambda row: row.version)
 
 
 def report_version(version: Version) -> VersionReport:
@@ -345,8 +286,8 @@ def _people(names: Collection[str], simulated: Collection[str]) -> tuple[Person,
     return tuple(Person(name=name, simulated=name in simulated) for name in names)
 
 
-def _slices(workspace: Workspace, version: Version) -> list[SliceReport]:
-    """The slices of the test rows with their metrics, in the order in which they were evaluated."""
+def slices_of(workspace: Workspace, version: Version) -> list[SliceReport]:
+    """The slices of a version's test rows with their metrics, in the order in which they were evaluated."""
     from headrace.training.evaluation import TABLE
 
     if not workspace.lakehouse.exists(TABLE, own=True):

@@ -47,7 +47,7 @@ def needs(workspace: Workspace, *, streams: Sequence[StreamStatus], runs: Sequen
     return (
         *_policy(workspace),
         *_broken(workspace),
-        *_requests(workspace),
+        *open_requests(workspace),
         *_approved(workspace),
         *_stopped(workspace),
         *_held(workspace),
@@ -56,7 +56,7 @@ def needs(workspace: Workspace, *, streams: Sequence[StreamStatus], runs: Sequen
         *_skewed(workspace),
         *_channels(workspace),
         *_dead_streams(streams, env),
-        *_failed(runs, env),
+        *failed_runs(runs, env),
     )
 
 
@@ -97,7 +97,8 @@ def _broken(workspace: Workspace) -> list[Need]:
     return []
 
 
-def _requests(workspace: Workspace) -> list[Need]:
+def open_requests(workspace: Workspace, model: str | None = None) -> list[Need]:
+    """Requests that wait for somebody's approval, for the versions of one model or of all."""
     env = workspace.environment.name
     return [
         Need(
@@ -107,7 +108,7 @@ def _requests(workspace: Workspace) -> list[Need]:
             next=f"headrace request show {request.id} --env {env}",
         )
         for request in workspace.registry.requests.list(status="open")
-        if request.missing
+        if request.missing and model in (None, request.model)
     ]
 
 
@@ -282,7 +283,7 @@ def _dead_streams(streams: Iterable[StreamStatus], env: str) -> list[Need]:
     ]
 
 
-def _failed(runs: Iterable[RunRecord], env: str) -> list[Need]:
+def failed_runs(runs: Iterable[RunRecord], env: str) -> list[Need]:
     """Jobs whose last run did not come to its end, and was not acknowledged."""
     return [
         Need(

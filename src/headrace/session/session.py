@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.operations import models, runs, sql, tables
+from headrace.operations import comparison, models, monitoring, runs, schedule_status, sql, tables
 from headrace.operations.operation import At
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Session:
         tables: its tables, by name.
         runs: runs of pipelines, by id.
         models: models and their versions, by name.
+        schedule: what is due when.
     """
 
     def __init__(self, at: At) -> None:
@@ -75,9 +76,14 @@ class Session:
         """
         return sql.query(self._at, text, timeout=timeout, max_rows=max_rows)
 
+    @property
+    def schedule(self) -> schedule_status.ScheduleList:
+        """Every declared schedule as it is now: `.schedules`, what is due first."""
+        return schedule_status.list_schedules(self._at)
+
     def __repr__(self) -> str:
         """The environment, and where to begin."""
-        return f"<headrace {self.env}: .sql(…), .tables, .runs, .models>"
+        return f"<headrace {self.env}: .sql(…), .tables, .runs, .models, .schedule>"
 
     def __enter__(self) -> Self:
         return self
@@ -173,8 +179,83 @@ class Runs:
         return runs.show_run(self._at, run)
 
 
+class Model:
+    """One model: `session.models["arrival_delay"]`.
+
+    Attributes:
+        name: of the model.
+    """
+
+    def __init__(self, at: At, name: str) -> None:
+        self._at, self.name = at, name
+
+    @property
+    def versions(self) -> tuple[models.VersionReport, ...]:
+        """Its versions, the earliest first."""
+        return tuple(each for each in models.list_versions(self._at).versions if each.model == self.name)
+
+    @property
+    def newest(self) -> models.VersionDetails:
+        """Its newest version, with its stages and slices."""
+        return models.show_version(self._at, self.name)
+
+    def version(self, version: int) -> models.VersionDetails:
+        """One version, with its stages and slices; NotFoundError names those that there are.
+
+        Args:
+            version: its number.
+        """
+        return models.show_version(self._at, self.name, version=version)
+
+    def history(self) -> list[models.HistoryEntry]:
+        """Every change of its stages: when, by whom, by which decision."""
+        return models.show_model_history(self._at, self.name)
+
+    def compare(self, a: int, b: int) -> comparison.VersionComparison:
+        """Two versions side by side: stages, parameters, features, tables, metrics and slices.
+
+        Args:
+            a: the number of version A, usually the earlier one.
+            b: the number of version B.
+
+        Returns:
+            The comparison. What gates found on the same rows is in `.same_rows`; nothing is predicted again.
+
+        Raises:
+            NotFoundError: there is no such version.
+            DeclarationError: both numbers are the same.
+        """
+        return comparison.compare_versions(self._at, self.name, a, b)
+
+    def comparisons(self) -> list[comparison.ComparisonReport]:
+        """What each version was compared with by its gates, on which decisions, and the results."""
+        return comparison.list_comparisons(self._at, self.name)
+
+    def monitoring(
+        self, version: int | None = None, *, windows: int = monitoring.WINDOWS
+    ) -> monitoring.MonitoringReport:
+        """Quality and drift by window, as they were stored last.
+
+        Args:
+            version: its number; defaults to the version in Production.
+            windows: how many of the latest windows; defaults to 12.
+
+        Returns:
+            The report: `.quality` and `.drift`, the earliest window first.
+
+        Raises:
+            NotFoundError: there is no such version, or the model has no deployment.
+            DeclarationError: fewer than one window is asked for.
+        """
+        return monitoring.show_monitoring(self._at, self.name, version=version, windows=windows)
+
+    def __repr__(self) -> str:
+        """The name, and where to begin."""
+        return f"<model {self.name}: .versions, .newest, .history(), .compare(a, b), .monitoring()>"
+
+
 class Models:
-    """Models and their versions."""
+    """Models and their versions, by name."""
 
     def __init__(self, at: At) -> None:
         self._at = at
@@ -183,19 +264,7 @@ class Models:
         """Every version of every model."""
         return models.list_versions(self._at).versions
 
-    def __getitem__(self, name: str) -> models.VersionDetails:
-        """The newest version of a model, with its stages and slices; NotFoundError names similar models."""
-        return models.show_version(self._at, name)
-
-    def version(self, name: str, version: int) -> models.VersionDetails:
-        """One version of a model.
-
-        Args:
-            name: of the model.
-            version: its number.
-        """
-        return models.show_version(self._at, name, version=version)
-
-    def history(self, name: str) -> list[models.HistoryEntry]:
-        """Every change of the stages of a model: when, by whom, by which decision."""
-        return models.show_model_history(self._at, name)
+    def __getitem__(self, name: str) -> Model:
+        """The model of that name; NotFoundError names similar ones."""
+        models.show_version(self._at, name)
+        return Model(self._at, name)

@@ -34,7 +34,7 @@ def test_a_model_goes_the_whole_way(headrace, tmp_path, split):
     assert run("deploy", *PRESENT)["ending"] == "in production"
 
     (made,) = [step["output"]["counts"] for step in second["steps"] if step["name"] == "training set"]
-    found = headrace.run(folder, "model", "compare", "days", "--json").json()
+    found = headrace.run(folder, "model", "comparisons", "days", "--json").json()
     assert [each["rows"] for each in found if each["version"] == 2] == [made["test"]]
     assert made["test"] + made["fit"] + made["unlabelled"] == made["decisions"] == 120
     assert made["test"] > 10 < made["fit"]

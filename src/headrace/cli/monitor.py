@@ -1,0 +1,152 @@
+"""`headrace monitor show`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from headrace.cli.commands import Commands
+from headrace.cli.output import GAP, bold, emit, env_option, heading, json_option, put, say, show, table, width
+from headrace.cli.plot import bars
+from headrace.core.text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from headrace.operations.monitoring import ColumnDrift, MonitoringReport, WindowQuality
+
+FORMATS = {"1h": "%Y-%m-%d %H:00", "1d": "%Y-%m-%d", "1w": "%Y-%m-%d", "1mo": "%Y-%m"}
+LOUD = ("warn", "alert", "not judged")  # verdicts that are written beside the index
+
+
+@click.group(name="monitor", cls=Commands)
+def command() -> None:
+    """What monitoring has stored: quality and drift by window. `headrace run monitor` measures."""
+
+
+@command.command(name="show")
+@click.argument("model")
+@click.option("--version", type=click.IntRange(1), default=None, help="Its number; defaults to the one in Production.")
+@click.option(
+    "--windows", type=click.IntRange(1), default=12, show_default=True, help="How many of the latest windows."
+)
+@env_option
+@json_option
+def show_(model: str, version: int | None, windows: int, env: str | None, as_json: bool) -> None:
+    """Quality with intervals and labelled shares, and the drift of each column, by window."""
+    from headrace.operations.monitoring import show_monitoring
+    from headrace.operations.operation import At
+
+    report = show_monitoring(At(env=env), model, version=version, windows=windows)
+    if as_json:
+        emit(report)
+        return
+    heading(f"{report.model} version {report.version} ({report.stage}), windows of {report.granularity}")
+    if not report.windows:
+        say(f"nothing is stored yet. Next: {bold('headrace run score')}, then {bold('headrace run monitor')}")
+        return
+    _show_quality(report)
+    _show_drift(report)
+    if report.earlier:
+        every = f"--windows {report.windows + report.earlier}"
+        say(f"{counted(report.earlier, 'earlier window')} not shown: {every} shows all")
+
+
+def _show_quality(report: MonitoringReport) -> None:
+    """A row for each window and a column for each metric; on a terminal also a plot."""
+    put()
+    heading("Quality")
+    by_window: dict[datetime, list[WindowQuality]] = {}
+    for each in report.quality:
+        by_window.setdefault(each.start, []).append(each)
+    metrics = list(dict.fromkeys(each.metric for each in report.quality))
+    rows: list[dict[str, object]] = []
+    remarks: list[str] = []
+    for start, measures in by_window.items():
+        label = f"{start:{FORMATS[report.granularity]}}"
+        remarks += _remarks(label, measures)
+        values = {each.metric: _with_interval(each) for each in measures}
+        rows.append(
+            {
+                "window": label,
+                **{metric: values.get(metric) for metric in metrics},
+                "rows": measures[0].rows,
+                "labelled": f"{measures[0].label_coverage:.1%}",
+                "judged": all(each.judged for each in measures),
+            }
+        )
+    table(rows, empty="no quality is stored: no label is known yet, or no window was scored")
+    for remark in remarks:
+        put(f"  {remark}")
+    if rows and sys.stdout.isatty():
+        put()
+        for line in _plot(report.quality, metrics, list(by_window)):
+            put(line)
+
+
+def _with_interval(measure: WindowQuality) -> str | None:
+    """`0.7310 (0.7012 to 0.7609)`."""
+    if measure.value is None:
+        return None
+    interval = "" if measure.low is None else f" ({show(measure.low)} to {show(measure.high)})"
+    return f"{show(measure.value)}{interval}"
+
+
+def _remarks(start: str, measures: Sequence[WindowQuality]) -> list[str]:
+    """Why a window does not count for alerts, and whether labels came late, a line each."""
+    reasons = dict.fromkeys(each.reason for each in measures if not each.judged)
+    late = ["it was judged before labels came late"] if measures[0].reopened else []
+    return [f"{start}: {reason}" for reason in (*reasons, *late)]
+
+
+def _plot(quality: Sequence[WindowQuality], metrics: Sequence[str], starts: Sequence[datetime]) -> list[str]:
+    """A line for each metric: its name, a block for each window, the lowest and the highest value."""
+    room = max(len(metric) for metric in metrics)
+    lines: list[str] = []
+    for metric in metrics:
+        values = {each.start: each.value for each in quality if each.metric == metric}
+        known = [value for value in values.values() if value is not None]
+        if known:
+            drawn = bars([values.get(start) for start in starts])
+            lines.append(f"{metric.ljust(room)}{GAP}{drawn}{GAP}{show(min(known))} to {show(max(known))}")
+    return lines
+
+
+def _show_drift(report: MonitoringReport) -> None:
+    """A row for each column and a column for each window, as many of the latest ones as a line has room for."""
+    put()
+    heading("Drift (population stability index, verdict)")
+    cells: dict[str, dict[str, str]] = {}
+    labels: dict[str, None] = {}
+    for each in report.drift:
+        label = f"{each.start:{FORMATS[report.granularity]}}"
+        labels[label] = None
+        cells.setdefault(each.column, {})[label] = _cell(each)
+    if not cells:
+        say(f"no drift is stored. Next: {bold(f'headrace run monitor --model {report.model}')}")
+        return
+    fitting = _fitting(list(labels), cells)
+    table([{"column": column, **{label: row.get(label) for label in fitting}} for column, row in cells.items()])
+    if len(fitting) < len(labels):
+        hidden = counted(len(labels) - len(fitting), "earlier window")
+        say(f"{hidden} of drift not shown for want of room: use a wider terminal, or --json")
+
+
+def _cell(drift: ColumnDrift) -> str:
+    index = "-" if drift.psi is None else f"{drift.psi:.3f}"
+    return f"{index} {drift.verdict}" if drift.verdict in LOUD else index
+
+
+def _fitting(labels: Sequence[str], cells: dict[str, dict[str, str]]) -> list[str]:
+    """The latest windows that a line has room for, at least one."""
+    left = width() - max(len("column"), *(len(column) for column in cells))
+    kept: list[str] = []
+    for label in reversed(labels):
+        left -= len(GAP) + max(len(label), *(len(row.get(label, "")) for row in cells.values()))
+        if kept and left < 0:
+            break
+        kept.append(label)
+    return kept[::-1]
