@@ -81,7 +81,8 @@ def test_it_ends_when_it_is_stopped_whatever_job_runs(shop, monkeypatch, tmp_pat
     log.stop.set()
     thread.join(60)
     assert [each.to_json() for each in reports] == [{"server_failed": False, "round_failed": False}]
-    assert log.said == ["due: headrace run refresh"]
+    assert log.said[0] == "due: headrace run refresh"
+    assert all(line.startswith("refresh: ") for line in log.said[1:])  # the traceback of the interrupt; no train
 
 
 def test_there_is_one_scheduler_of_an_environment(shop):

@@ -73,7 +73,12 @@ class Pipelines:
         return deploy.deploy(self._at, model, version=version, as_of=as_of, **self._told)
 
     def score(
-        self, model: str | None = None, *, since: datetime | None = None, until: datetime | None = None
+        self,
+        model: str | None = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
     ) -> score.ScoreReport:
         """Scores decisions in batch, a step a partition of time.
 
@@ -81,11 +86,12 @@ class Pipelines:
             model: its name; may be left out when the project has one deployment.
             since: the first moment; defaults to the training moment of the version.
             until: the moment after the last one; defaults to the present.
+            as_of: what is known by then counts; defaults to the present.
 
         Returns:
             What each step did.
         """
-        return score.score(self._at, model, since=since, until=until, **self._told)
+        return score.score(self._at, model, since=since, until=until, as_of=as_of, **self._told)
 
     def publish(self, *, as_of: datetime | None = None) -> RunReport:
         """Publishes feature tables that are declared online.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from headrace.operations import comparison, models, monitoring, runs, schedule_status, sql, tables
 from headrace.operations.operation import At
+from headrace.session.pipelines import Pipelines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def open_session(env: str | None = None, *, folder: Path | None = None, release: str | None = None) -> Session:
+def open_session(
+    env: str | None = None, *, folder: Path | None = None, release: str | None = None, quiet: bool = False
+) -> Session:
     """Opens an environment of a project: `hr.open("prod").sql("select 1")`.
 
     Nothing is held open: each question and each act opens the environment, is authorised, and closes it again.
@@ -26,6 +29,7 @@ def open_session(env: str | None = None, *, folder: Path | None = None, release:
         env: the name of the environment; defaults to the lowest one of the project, usually `dev`.
         folder: the project's folder, or one below it; defaults to the current folder.
         release: the release whose code runs, where only releases may run; defaults to the highest one.
+        quiet: whether pipelines do not tell each step on stderr when it ends; defaults to no.
 
     Returns:
         The session.
@@ -34,10 +38,10 @@ def open_session(env: str | None = None, *, folder: Path | None = None, release:
         ConfigError: there is no project, or its `headrace.toml` is malformed.
         NotFoundError: the project has no such environment.
     """
-    return Session(At(env=env, folder=folder, release=release).settled())
+    return Session(At(env=env, folder=folder, release=release).settled(), quiet=quiet)
 
 
-class Session:
+class Session(Pipelines):
     """Questions and acts in one environment; see `open_session`.
 
     Attributes:
@@ -48,8 +52,8 @@ class Session:
         schedule: what is due when.
     """
 
-    def __init__(self, at: At) -> None:
-        self._at = at
+    def __init__(self, at: At, *, quiet: bool = False) -> None:
+        super().__init__(at, quiet=quiet)
         self.tables = Tables(at)
         self.runs = Runs(at)
         self.models = Models(at)
@@ -83,7 +87,7 @@ class Session:
 
     def __repr__(self) -> str:
         """The environment, and where to begin."""
-        return f"<headrace {self.env}: .sql(…), .tables, .runs, .models, .schedule>"
+        return f"<headrace {self.env}: .sql(…), .tables, .runs, .models, .schedule, .refresh(), .train(), .deploy(), .score(), .monitor()>"
 
     def __enter__(self) -> Self:
         return self
