@@ -1,5 +1,8 @@
 """The pipelines from a notebook: the same runs as by the commands, told a line a step, and repeated without repeating."""
 
+import re
+from pathlib import Path
+
 import pytest
 from tests.cli.mini import write
 
@@ -22,7 +25,7 @@ def test_a_model_goes_the_whole_way(folder, capsys):
         dev.refresh()
         trained = dev.train(as_of=PRESENT)
         came = dev.deploy(as_of=PRESENT)
-        scored = dev.score(as_of=PRESENT, since=instant("2024-02-01"), until=PRESENT)
+        scored = dev.score(as_of=PRESENT, since="2024-02-01", until=PRESENT)
         watched = dev.monitor("days", as_of=PRESENT)
     told = capsys.readouterr()
     assert (trained.version, came.ending, watched.alerts) == (1, "in production", ())
@@ -60,4 +63,16 @@ def test_mistakes_are_the_errors_of_the_commands(folder):
     with pytest.raises(NotFoundError, match="did you mean 'days'"):
         dev.train("dais")
     with pytest.raises(DataError, match="no labelled decision"):
-        dev.train(as_of=instant("1999-01-01"))
+        dev.train(as_of="1999-01-01")
+
+
+def test_the_program_of_the_page_runs(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "session.md").read_text()
+    _, program = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    folder = write(tmp_path / "mini")
+    monkeypatch.chdir(folder)
+    assert "arrival_delay" in program
+    assert "2013-05-01" in program
+    exec(program.replace("arrival_delay", "days").replace("2013-05-01", "2024-02-01"), {"hr": hr})
+    assert "days" in {run.job.partition(" ")[2] for run in hr.open().runs.list()}
+    assert "✓ Production, version 1" in capsys.readouterr().err

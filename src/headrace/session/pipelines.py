@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from headrace.core.clock import instant
 from headrace.operations import deploy, monitor, publish, refresh, score, train
 from headrace.session import progress
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    Moment = datetime | str
     from headrace.operations.job import RunReport
     from headrace.operations.operation import At
 
 
 class Pipelines:
     """Runs the pipelines. A call that is repeated does again what has changed since, and nothing else.
+
+    Moments are a `datetime` with its zone, or text as on the command line: `"2013-05-01"`, in UTC where it names no zone.
 
     Args:
         at: the environment.
@@ -38,7 +42,7 @@ class Pipelines:
         return refresh.refresh(self._at, **self._told)
 
     def train(
-        self, model: str | None = None, *, as_of: datetime | None = None, params: train.Params | None = None
+        self, model: str | None = None, *, as_of: Moment | None = None, params: train.Params | None = None
     ) -> train.TrainReport:
         """Builds a training set, tunes, fits, evaluates, and registers a version with stage None.
 
@@ -54,10 +58,10 @@ class Pipelines:
             DataError: there is nothing to fit or to test on.
             UserCodeError: the fit function raised.
         """
-        return train.train(self._at, model, as_of=as_of, params=params, **self._told)
+        return train.train(self._at, model, as_of=_instant(as_of), params=params, **self._told)
 
     def deploy(
-        self, model: str | None = None, *, version: int | None = None, as_of: datetime | None = None
+        self, model: str | None = None, *, version: int | None = None, as_of: Moment | None = None
     ) -> deploy.DeployReport:
         """Brings a version as far towards Production as its gates and approvals let it come.
 
@@ -70,15 +74,15 @@ class Pipelines:
         Returns:
             How it ended: `.ending`, `.findings`, `.missing` approvals.
         """
-        return deploy.deploy(self._at, model, version=version, as_of=as_of, **self._told)
+        return deploy.deploy(self._at, model, version=version, as_of=_instant(as_of), **self._told)
 
     def score(
         self,
         model: str | None = None,
         *,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        as_of: datetime | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        as_of: Moment | None = None,
     ) -> score.ScoreReport:
         """Scores decisions in batch, a step a partition of time.
 
@@ -91,9 +95,11 @@ class Pipelines:
         Returns:
             What each step did.
         """
-        return score.score(self._at, model, since=since, until=until, as_of=as_of, **self._told)
+        return score.score(
+            self._at, model, since=_instant(since), until=_instant(until), as_of=_instant(as_of), **self._told
+        )
 
-    def publish(self, *, as_of: datetime | None = None) -> RunReport:
+    def publish(self, *, as_of: Moment | None = None) -> RunReport:
         """Publishes feature tables that are declared online.
 
         Args:
@@ -102,9 +108,9 @@ class Pipelines:
         Returns:
             What each step did.
         """
-        return publish.publish(self._at, as_of=as_of, **self._told)
+        return publish.publish(self._at, as_of=_instant(as_of), **self._told)
 
-    def monitor(self, model: str | None = None, *, as_of: datetime | None = None) -> monitor.MonitorReport:
+    def monitor(self, model: str | None = None, *, as_of: Moment | None = None) -> monitor.MonitorReport:
         """Takes over the log, measures drift and quality of each window that has ended, and judges alerts.
 
         Args:
@@ -114,4 +120,8 @@ class Pipelines:
         Returns:
             The alerts that hold, and what each step did.
         """
-        return monitor.monitor(self._at, model, as_of=as_of, **self._told)
+        return monitor.monitor(self._at, model, as_of=_instant(as_of), **self._told)
+
+
+def _instant(moment: Moment | None) -> datetime | None:
+    return instant(moment) if isinstance(moment, str) else moment
