@@ -35,6 +35,7 @@ CHANGES = {
     "serve": ["late"],
     "table load": ["data/orders.csv"],
     "table drop": ["shop.orders", "--yes"],
+    "model import": ["late", "model.joblib"],
     "model rollback": ["late", "--reason", "x"],
     "model export": ["late", "--to", "container", "--into", "out"],
     "traffic set": ["late", "--candidate", "2=10%", "--reason", "x"],

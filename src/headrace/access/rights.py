@@ -112,6 +112,7 @@ OPERATIONS = {
     "model history": READS,
     "model compare": READS,
     "model comparisons": READS,
+    "model import": _changes(ENGINEER, ADMIN, lowest=(SCIENTIST,), entry="model.imported"),
     "model rollback": _changes(ENGINEER, ADMIN),
     "model export": _changes(ENGINEER, ADMIN, entry="model.exported"),
     "traffic show": READS,

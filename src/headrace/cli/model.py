@@ -1,4 +1,4 @@
-"""`headrace model list|show|history|compare|comparisons|rollback|export`."""
+"""`headrace model list|show|history|compare|comparisons|import|rollback|export`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import click
 
 from headrace.cli.commands import Commands
 from headrace.cli.output import bold, emit, env_option, facts, heading, json_option, put, say, table
+from headrace.cli.pipeline_story import PipelineStory, release_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from headrace.operations.comparison import SliceComparison, VersionComparison
     from headrace.operations.export import ExportKind
-    from headrace.operations.models import HistoryEntry, SliceReport
+    from headrace.operations.models import HistoryEntry, SliceReport, VersionReport
 
 COMPARISON = (
     "version",
@@ -49,10 +50,7 @@ def list_(env: str | None, as_json: bool) -> None:
         emit(listing.versions)
         return
     table(
-        [
-            {**vars(report), "fitted_on": f"{report.fit_from[:10]} to {report.fit_to[:10]}"}
-            for report in listing.versions
-        ],
+        [{**vars(report), "fitted_on": _fitted_on(report)} for report in listing.versions],
         ("model", "version", "stage", "metrics", "fitted_on", "created"),
         empty=f"no versions yet. Next: headrace run train --env {listing.env}",
     )
@@ -83,6 +81,11 @@ def show(name: str, version: int | None, env: str | None, as_json: bool) -> None
         put()
         heading("Rejected")
         table([vars(rejection) for rejection in details.rejected])
+
+
+def _fitted_on(report: VersionReport) -> str:
+    """The days that a version was fitted on, which nobody knows of an imported one."""
+    return "imported: unknown" if report.imported_from else f"{report.fit_from[:10]} to {report.fit_to[:10]}"
 
 
 def _slice(report: SliceReport) -> dict[str, object]:
@@ -182,7 +185,7 @@ def _sides(compared: VersionComparison) -> list[tuple[str, object, object]]:
     a, b = compared.a, compared.b
     return [
         ("stage", a.stage, b.stage),
-        ("fitted on", f"{a.fit_from[:10]} to {a.fit_to[:10]}", f"{b.fit_from[:10]} to {b.fit_to[:10]}"),
+        ("fitted on", _fitted_on(a), _fitted_on(b)),
         ("as of", a.as_of[:19], b.as_of[:19]),
         ("code", a.code, b.code),
         ("created", a.created, b.created),
@@ -224,6 +227,63 @@ def comparisons(name: str, env: str | None, as_json: bool) -> None:
         return
     rows = [vars(comparison) for comparison in listed]
     table(rows, COMPARISON, empty=f"no comparison yet. Next: headrace run deploy --model {name}")
+
+
+@command.command(name="import")
+@click.argument("name")
+@click.argument("source")
+@click.option(
+    "--tracking-uri",
+    default=None,
+    metavar="URI",
+    help="The MLflow store that knows a models:/ or runs:/ source; defaults to the environment's own.",
+)
+@click.option("--force", is_flag=True, help="Take an estimator that was pickled by another version of scikit-learn.")
+@env_option
+@release_option
+@json_option
+def import_(
+    name: str,
+    source: str,
+    tracking_uri: str | None,
+    force: bool,
+    env: str | None,
+    release: str | None,
+    as_json: bool,
+) -> None:
+    """Make a version of a model that was fitted elsewhere; it goes through the same gates.
+
+    SOURCE is models:/NAME/VERSION, models:/NAME@ALIAS or runs:/ID/PATH of MLflow, a folder with an MLmodel file, a .joblib
+    or .pkl file of a fitted estimator, or an .onnx file. A pickle, and an MLflow model of most flavours, is code: it runs
+    with your rights when it is read. Import only what you would run.
+    """
+    from headrace.operations.import_model import import_model
+    from headrace.operations.operation import At
+
+    story = PipelineStory("import", as_json=as_json)
+    done = import_model(
+        At(env=env, release=release),
+        name,
+        source,
+        tracking_uri=tracking_uri,
+        force=force,
+        listen=story.tell,
+        begin=story.announce,
+    )
+    if as_json:
+        emit(done)
+        return
+    if done.known:
+        say(f"{done.source} is {done.model} version {done.version} already: nothing was registered.")
+    else:
+        say(f"{done.model} version {done.version} was imported, with stage None.")
+        if done.checked != "names":
+            what = "their number" if done.checked == "number" else "nothing, because it says neither names nor number"
+            say(f"Its inputs were compared by {what}; they are taken in the order of features=.")
+    following = (
+        f"headrace run deploy --model {name} --version {done.version}" if done.deployed else "headrace model list"
+    )
+    say(f"run {done.run} done. Next: {bold(f'{following} --env {done.env}')}")
 
 
 @command.command()

@@ -11,7 +11,6 @@ import click
 
 from headrace.cli.commands import Commands
 from headrace.cli.output import (
-    Story,
     bold,
     emit,
     env_option,
@@ -22,6 +21,7 @@ from headrace.cli.output import (
     table,
     wrong,
 )
+from headrace.cli.pipeline_story import PipelineStory, release_option
 from headrace.core import logs
 from headrace.core.clock import instant
 from headrace.core.errors import ConfigError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from headrace.operations.deploy import DeployReport
-    from headrace.operations.job import Announcement, RunReport
+    from headrace.operations.job import RunReport
     from headrace.operations.score import Into
 
 
@@ -54,9 +54,6 @@ def destination(text: str) -> Into:
 
 
 model_option = click.option("--model", default=None, help="Which model, when the project has several.")
-release_option = click.option(
-    "--release", default=None, metavar="TAG", help="The release whose code runs, where only releases may."
-)
 as_of_option = click.option(
     "--as-of",
     type=instant,
@@ -513,20 +510,6 @@ def _deployed(done: DeployReport) -> None:
     if done.ending == "rejected":
         reopen = f"headrace request reopen {done.request} --reason … --env {env}"
         say(f"Where something else speaks for it: {bold(reopen)}")
-
-
-class PipelineStory(Story):
-    """The story of a pipeline, whose heading says where it runs and which code."""
-
-    def __init__(self, pipeline: str, *, as_json: bool) -> None:
-        super().__init__(quiet=as_json)
-        self._name = pipeline
-
-    def announce(self, what: Announcement) -> None:
-        """The heading."""
-        self.begin(f"{self._name} in {what.env}, from {what.code}")
-        if what.uncommitted:
-            say(f"  Uncommitted changes do not run here; {what.code} does.")
 
 
 def _plan(steps: Sequence[object], *, as_json: bool) -> None:

@@ -328,6 +328,11 @@ class Deployment:
             hint = 'hr.Stream(source=hr.kafka("topic"), into="gold.predictions")'
             raise DeclarationError(f"stream={self.stream!r} is no stream.", hint=hint)
         self._check_rollout(metrics)
+        if self.retrain is not None and self.model.fit is None:
+            raise DeclarationError(
+                f"the deployment of {self.model.name} declares retrain=, and the model no fit= to train it with.",
+                hint="Leave it out; headrace model import brings the next version. Or give the model fit=.",
+            )
         for schedule in (self.score.every, self.retrain.every if self.retrain else None):
             if schedule is not None and not isinstance(schedule, Cron):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise DeclarationError(f"every={schedule!r} is no schedule.", hint='hr.cron("0 4 * * *")')

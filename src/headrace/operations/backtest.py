@@ -42,6 +42,7 @@ def backtest(
     if since >= until:
         raise ConfigError(f"--since {since:%Y-%m-%dT%H:%M} is not before --until {until:%Y-%m-%dT%H:%M}.")
     model = one_model(workspace.project, name)
+    _ = model.fitting  # a model that can only be imported is not trained for each month
     registry = workspace.registry
     version = registry.current(model.name, "Production") or registry.versions(model.name)[-1]
     asked: dict[str, Json] = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from headrace.access import people
 from headrace.operations.operation import operation
 from headrace.operations.record import Record
+from headrace.training.declarations import Model
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -35,6 +36,8 @@ class VersionReport(Record):
         artifact_hash: of all files of its package.
         created: when it was registered.
         as_of: the training moment, ISO 8601: only decisions and labels up to it were used.
+        imported_from: where it came from, when it was fitted elsewhere: `fit_from` and `fit_to` are then those of the rows
+            that were not held out, and nothing is known of what it was fitted on. None where the project fitted it.
     """
 
     model: str
@@ -50,6 +53,7 @@ class VersionReport(Record):
     artifact_hash: str
     created: datetime
     as_of: str
+    imported_from: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +193,13 @@ def list_versions(workspace: Workspace) -> VersionList:
     return VersionList(env=workspace.environment.name, versions=versions)
 
 
+@operation("model list")
+def list_models(workspace: Workspace) -> tuple[str, ...]:
+    """The names of the models that have versions, or that the project declares, sorted."""
+    declared = (each.name for each in workspace.project.all(Model))
+    return tuple(sorted({*workspace.registry.models(), *declared}))
+
+
 @operation("model show", of="name")
 def show_version(workspace: Workspace, name: str, *, version: int | None = None) -> VersionDetails:
     """One version of a model.
@@ -248,6 +259,7 @@ def report_version(version: Version) -> VersionReport:
         artifact_hash=version.artifact_hash,
         created=version.created,
         as_of=version.as_of,
+        imported_from=None if version.imported is None else version.imported["source"],
     )
 
 

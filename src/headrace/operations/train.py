@@ -63,6 +63,7 @@ def train(
         begin: called once before the first step.
     """
     model = one_model(workspace.project, name)
+    _ = model.fitting  # nothing begins for a model that can only be imported
     announce(workspace, begin)
     run = run_training(workspace, model.name, as_of=as_of, params=params, listen=listen)
     return TrainReport(
@@ -80,7 +81,9 @@ def train(
 @operation("run train", of="name", reads=True)
 def plan_train(workspace: Workspace, name: str | None = None) -> list[PlannedStep]:
     """What a training would do, a row a step."""
-    return pipeline.outline(one_model(workspace.project, name))
+    model = one_model(workspace.project, name)
+    _ = model.fitting
+    return pipeline.outline(model)
 
 
 def run_training(
@@ -103,6 +106,7 @@ def run_training(
         listen: called with each step that ends.
     """
     model = one_model(workspace.project, name)
+    _ = model.fitting
     asked: dict[str, Json] = {"as_of": as_of_text(workspace, as_of)}
     if params is not None:
         asked["params"] = dict(params)

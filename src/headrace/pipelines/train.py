@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from headrace.registry.registry import Registry
     from headrace.tracking.tracking import Tracking
     from headrace.training.declarations import Model, Params, TrainingData
+    from headrace.training.imported import ImportedModel
     from headrace.training.training_set import TrainingSet
 
 TOLD = 5  # files that were left out
@@ -94,7 +95,10 @@ def train(
 
 @dataclass(frozen=True)
 class Training:
-    """The steps of one training run. Each gives its output, which the ledger keeps; `made` is the first of them."""
+    """The steps of one training run. Each gives its output, which the ledger keeps; `made` is the first of them.
+
+    With `imported`, the model's function hands that on instead of fitting; the rest is the same.
+    """
 
     project: Project
     lakehouse: Lakehouse
@@ -106,6 +110,7 @@ class Training:
     by: str
     alert: int | None = None
     sample: float = 1.0
+    imported: ImportedModel | None = None
 
     @cached_property
     def inputs(self) -> dict[str, Snapshot]:
@@ -182,6 +187,8 @@ class Training:
         notes: dict[str, Json] = {"training_set": self.made.to_json()}
         if found:
             notes["trials"] = [{"params": dict(trial.params), "value": trial.value} for trial in found.trials]
+        if self.imported:
+            notes["imported"] = {**self.imported.origin}
 
         def do(step: StepContext) -> LoggedModel:
             name = f"{self.model.name} as of {self.as_of:%Y-%m-%d}"
@@ -215,7 +222,7 @@ class Training:
                 searched=list(found.best.params) if found else (),
             )
 
-        key = {**self._on_set, "params": params}
+        key = {**self._on_set, "params": params, **(self.imported.origin if self.imported else {})}
         return self.run.step("fit", key, do, output=LoggedModel, holds=self._is_logged).output
 
     def evaluate(self, logged: LoggedModel) -> Mapping[str, float | None]:
@@ -258,6 +265,7 @@ class Training:
                 metrics=metrics,
                 by=self.by,
                 alert=self.alert,
+                imported=self.imported.origin if self.imported else None,
                 description=self.model.description,
             )
             return RegisteredVersion(version=version.version, stage=version.stage)
@@ -317,5 +325,6 @@ class Training:
             "code.commit": code.commit or "",
             "code.release": code.release or "",
             "code.tree": code.tree,
+            **({f"imported.{name}": value for name, value in self.imported.origin.items()} if self.imported else {}),
             **{f"input.{name}": f"{snapshot.env} version {snapshot.version}" for name, snapshot in self.inputs.items()},
         }

@@ -42,6 +42,8 @@ class Version:
         as_of: the training moment.
         metrics: on the test rows.
         alert: that it was trained to answer; such a version must do better than the one in Production.
+        imported: for a version that was fitted elsewhere: `source`, where it came from, and `digest`, of what was read
+            there. Nothing is known of the rows that it was fitted on. None where the project's function fitted it.
     """
 
     model: str
@@ -62,6 +64,7 @@ class Version:
     as_of: str
     metrics: Mapping[str, float | None]
     alert: int | None
+    imported: Mapping[str, str] | None = None
     created: datetime
 
     @property

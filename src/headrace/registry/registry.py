@@ -78,6 +78,7 @@ class Registry:
         metrics: Mapping[str, float | None],
         by: str,
         alert: int | None = None,
+        imported: Mapping[str, str] | None = None,
         description: str = "",
     ) -> Version:
         """Makes a version with stage None; called again with the same `step_key` it gives the same one.
@@ -115,11 +116,14 @@ class Registry:
                     as_of=as_of,
                     metrics=dict(metrics),
                     alert=alert,
+                    imported=None if imported is None else dict(imported),
                     created=at,
                 )
             )
             first = {"model": model, "version": logged.version, "stage": "None", "at": at}
             reason = "registered by training" if alert is None else f"registered by training, on alert {alert}"
+            if imported is not None:
+                reason = f"imported from {imported['source']}"
             connection.execute(insert(STAGES).values(**first, by=by, reason=reason))
             record(connection, by, "version.registered", f"{model}/{logged.version}", {"artifact": artifact_hash})
             publish(connection, "version.registered", f"{model}/{logged.version}", {"by": by})

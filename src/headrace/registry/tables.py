@@ -29,6 +29,7 @@ VERSIONS = sa.Table(
     sa.Column("as_of", sa.String(40), nullable=False),
     sa.Column("metrics", sa.JSON, nullable=False),
     sa.Column("alert", sa.Integer),
+    sa.Column("imported", sa.JSON(none_as_null=True)),  # null: it was fitted by the project
     sa.Column("created", Instant, nullable=False),
     sa.Index(
         "model_versions_production",

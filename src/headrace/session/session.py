@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.operations import comparison, models, monitoring, runs, schedule_status, sql, tables
+from headrace.core.errors import NotFoundError
+from headrace.operations import comparison, import_model, models, monitoring, runs, schedule_status, sql, tables
 from headrace.operations.operation import At
 from headrace.session.pipelines import Pipelines
 
@@ -253,9 +254,33 @@ class Model:
         """
         return monitoring.show_monitoring(self._at, self.name, version=version, windows=windows)
 
+    def import_(
+        self, source: str | Path | object, *, tracking_uri: str | None = None, force: bool = False
+    ) -> import_model.ImportReport:
+        """Makes a version, with stage None, of a model that was fitted elsewhere, as `headrace model import` does.
+
+        A pickle, and an MLflow model of most flavours, is code: reading it runs it in this process.
+
+        Args:
+            source: a fitted estimator; or `models:/NAME/VERSION`, `models:/NAME@ALIAS` or `runs:/ID/PATH` of MLflow; or the
+                path of a folder with an `MLmodel` file, of a `.joblib` or `.pkl` file, or of an `.onnx` file.
+            tracking_uri: the MLflow store that knows a `models:/` or `runs:/` source; defaults to the environment's own.
+            force: whether an estimator is taken that another version of scikit-learn pickled; defaults to no.
+
+        Returns:
+            The number of the version, and where it came from. What was imported before is not registered again: `.known`.
+
+        Raises:
+            NotFoundError: there is no such file, folder or store.
+            DataError: what is there is no model, cannot be read, or needs what is not installed here.
+            DeclarationError: it takes other features than the model has, in another order, or predicts something else.
+            UserCodeError: it has no `predict`, is not fitted, or would not predict elsewhere.
+        """
+        return import_model.import_model(self._at, self.name, source, tracking_uri=tracking_uri, force=force)
+
     def __repr__(self) -> str:
         """The name, and where to begin."""
-        return f"<model {self.name}: .versions, .newest, .history(), .compare(a, b), .monitoring()>"
+        return f"<model {self.name}: .versions, .newest, .history(), .compare(a, b), .monitoring(), .import_(…)>"
 
 
 class Models:
@@ -269,6 +294,8 @@ class Models:
         return models.list_versions(self._at).versions
 
     def __getitem__(self, name: str) -> Model:
-        """The model of that name; NotFoundError names similar ones."""
-        models.show_version(self._at, name)
+        """The model of that name, which has versions or is declared; NotFoundError names similar ones."""
+        known = models.list_models(self._at)
+        if name not in known:
+            raise NotFoundError("model", name, known, hint="Declare it: hr.Model(…).")
         return Model(self._at, name)

@@ -215,7 +215,7 @@ class Model(Declaration):
     Args:
         name: up to 63 letters from a to z, digits and underscores, no digit first.
         fit: `fit(data: TrainingData, params: Params)` returns a fitted estimator with `predict` (and `predict_proba` for
-            classes).
+            classes). Defaults to none: then its versions are those that `headrace model import` brings.
         task: what is predicted, and the label: `hr.Binary(label)`, or an instance of a subclass of `hr.Task`.
         spine: the decisions, `table.at("column")`; or a source, `hr.Source(…)`, whose rows have neither key nor time: each
             is a decision of the moment when it arrived.
@@ -235,7 +235,7 @@ class Model(Declaration):
     namespace: ClassVar[str] = "model"
 
     _: KW_ONLY
-    fit: Callable[[TrainingData, Params], object]
+    fit: Callable[[TrainingData, Params], object] | None = None
     task: Task
     spine: Spine | Source
     features: Literal["all columns"] | Sequence[Selection | ReferencedSelection | AllColumns | Callable[..., object]]
@@ -249,8 +249,13 @@ class Model(Declaration):
                 f"{self.where}: {self.name!r} is not a model name.",
                 hint="Up to 63 letters from a to z, digits and underscores, no digit first: 'arrival_delay'. It names tables, folders and images.",
             )
-        if not callable(self.fit):
+        if self.fit is not None and not callable(self.fit):  # pyright: ignore[reportUnnecessaryComparison]
             raise DeclarationError(f"{self.where}: model {self.name!r}: fit= is not a function.")
+        if self.fit is None and (self.tune is not None or self.params):
+            raise DeclarationError(
+                f"{self.where}: model {self.name!r} declares {'tune=' if self.tune else 'params='} and no fit=, which would use it.",
+                hint="Add fit=, or leave it out: a model without fit= is imported, headrace model import.",
+            )
         if not self.features:
             raise DeclarationError(f"{self.where}: model {self.name!r} has no features.")
         if isinstance(self.features, str) and self.features != "all columns":
@@ -306,6 +311,20 @@ class Model(Declaration):
                 f"{self.where}: the metric {metric.name!r} is for {', '.join(metric.tasks)}; model {self.name!r} is {self.task.name}.",
                 hint=f"Where its function understands that output: hr.metric(…, tasks=[{self.task.name!r}]).",
             )
+
+    @property
+    def fitting(self) -> Callable[[TrainingData, Params], object]:
+        """The function that fits it.
+
+        Raises:
+            DeclarationError: it declares none, so it can only be imported.
+        """
+        if self.fit is None:
+            raise DeclarationError(
+                f"{self.where}: model {self.name!r} declares no fit=, so it cannot be trained.",
+                hint=f"`headrace model import {self.name} SOURCE` brings a fitted one.",
+            )
+        return self.fit
 
     @property
     def _task_metrics(self) -> Mapping[str, Metric]:

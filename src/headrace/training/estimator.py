@@ -1,8 +1,8 @@
 """Fitted estimators in their stored form, so that the evaluated estimator is the packed one.
 
 LightGBM and XGBoost models are kept in their library's own text or JSON: no pickle, the same bytes for the same model,
-and the library's scikit-learn wrapper is not needed to predict. ONNX graphs are kept in their own format. Everything
-else with `predict` is kept by cloudpickle, with the project's own modules by value. (MLflow's flavours would keep
+and the library's scikit-learn wrapper is not needed to predict. ONNX graphs are kept in their own format, imported models
+of MLflow's other flavours with all of their files. Everything else with `predict` is kept by cloudpickle, with the project's own modules by value. (MLflow's flavours would keep
 scikit-learn wrappers as skops, which asks for a list of trusted types for most pipelines, is one more dependency, and
 loads only through MLflow.)
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import pickle
 import sys
 from dataclasses import dataclass
+from shutil import copytree
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast
 
 import numpy as np
@@ -23,6 +24,7 @@ from headrace.core.errors import UserCodeError
 from headrace.features.matrix import user_frames
 from headrace.training.difference import told_difference
 from headrace.training.extras import need
+from headrace.training.mlflow_files import MlflowFiles
 from headrace.training.onnx import FILE as GRAPH
 from headrace.training.onnx import Graph
 from headrace.training.parts import one_thread
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from headrace.training.difference import Numbers
     from headrace.training.tasks.base import Class, Task
 
-Format = Literal["lightgbm", "xgboost", "onnx", "pickle"]
+Format = Literal["lightgbm", "xgboost", "onnx", "mlflow", "pickle"]
 COMPARED = 500  # fitting rows
 BOOSTERS = ("lightgbm.Booster", "xgboost.Booster")
 FACES = ("lightgbm.LGBMClassifier", "lightgbm.LGBMRegressor", "xgboost.XGBClassifier", "xgboost.XGBRegressor")
@@ -260,10 +262,33 @@ class Pickled:
         return cls(fitted, settings)
 
 
+class Mlflow(Pickled):
+    """A model that MLflow logged, of a flavour that has no form here; see `training.mlflow_files`."""
+
+    format: ClassVar[Format] = "mlflow"
+    FILES: ClassVar[str] = "mlflow"
+
+    def __init__(self, fitted: MlflowFiles, settings: Settings) -> None:
+        super().__init__(fitted, settings)
+        self._files = fitted
+
+    def save(self, folder: Path, *, by_value: Sequence[str]) -> set[str]:
+        """See Estimator. What the flavour imports is found when the package is loaded alone."""
+        del by_value
+        copytree(self._files.folder, folder / self.FILES)
+        return {"mlflow"}
+
+    @classmethod
+    def load(cls, folder: Path, settings: Settings) -> Mlflow:
+        """Reads what `save` wrote."""
+        return cls(MlflowFiles(folder / cls.FILES), settings)
+
+
 LOADERS: dict[Format, Callable[[Path, Settings], Estimator]] = {
     "lightgbm": LightGBM.load,
     "xgboost": XGBoost.load,
     "onnx": Onnx.load,
+    "mlflow": Mlflow.load,
     "pickle": Pickled.load,
 }
 
@@ -299,7 +324,7 @@ def adopt(
         UserCodeError: it has no `predict`, is a graph that cannot be used, has other classes than the labels, or cannot be
             kept so that it predicts the same.
     """
-    name = _type_name(fitted)
+    name = type_name(fitted)
     if name not in (*BOOSTERS, "onnx.ModelProto") and not callable(getattr(fitted, "predict", None)):
         raise UserCodeError(
             f"fit() gave {type(fitted).__name__}, which has no predict().",
@@ -332,7 +357,7 @@ def adopt(
 
 def own(estimator: Estimator) -> Estimator:
     """What the fitted object itself predicts, where it is kept in another form than the one that predicts."""
-    if _type_name(estimator.fitted) in FACES and not isinstance(estimator, Pickled):
+    if type_name(estimator.fitted) in FACES and not isinstance(estimator, Pickled):
         return _Own(estimator.fitted, estimator.settings)
     return estimator
 
@@ -382,6 +407,8 @@ def match_classes(known: Sequence[object] | None, classes: Sequence[Class]) -> t
 
 def _form(fitted: object, name: str, order: tuple[int, ...] | None) -> Estimator:
     given, settings = cast("Any", fitted), Settings(order=order)
+    if isinstance(fitted, MlflowFiles):
+        return Mlflow(fitted, settings)
     if name == "onnx.ModelProto":
         return Onnx(given.SerializeToString(deterministic=True), settings, fitted)
     if name.startswith("lightgbm.") and name in (*BOOSTERS, *FACES):
@@ -407,7 +434,8 @@ def _classes(fitted: object) -> list[object] | None:
         ) from None
 
 
-def _type_name(fitted: object) -> str:
+def type_name(fitted: object) -> str:
+    """The library and the class of a fitted object: `lightgbm.Booster`."""
     return f"{type(fitted).__module__.partition('.')[0]}.{type(fitted).__name__}"
 
 

@@ -40,10 +40,12 @@ def fit(model: Model, data: TrainingData, params: Params) -> Estimator:
     """Calls the user's function.
 
     Raises:
+        DeclarationError: the model declares no function.
         UserCodeError: it raised (with the place in the user's file), or gave nothing that predicts or can be kept.
     """
+    function = model.fitting
     try:
-        fitted = model.fit(data, params)
+        fitted = function(data, params)
     except (Exception, SystemExit) as error:
         raise UserCodeError(
             f"fit of model {model.name!r} raised {type(error).__name__}: {error}", findings=user_frames(error)
