@@ -1,5 +1,6 @@
 import logging
 import os
+import signal
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before anything loads OpenMP: two workers share two cores
 
@@ -52,6 +53,16 @@ def headrace(tmp_path_factory):
     zygote = Zygote(tmp_path_factory.mktemp("commands"))
     yield zygote
     zygote.close()
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before():
+    """A command that runs until it is stopped ignores signals at its end; run in this process, its successors would too."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from headrace.cli import output
 from headrace.core.errors import SqlError
 from headrace.lakehouse.declarations import Sql
 from headrace.lakehouse.sql_errors import duckdb_error
+from headrace.operations.record import rows_as_json
 from headrace.operations.sql import CATALOG
 
 
@@ -29,7 +30,7 @@ def test_long_values_give_way_and_names_stay_whole(capsys):
 
 def test_json_tells_nan_from_null_in_rows_and_stays_json(capsys):
     rows = [{"a": float("nan"), "b": None, "c": [float("-inf")], "d": float("inf")}]
-    output.emit(rows, data=True)
+    output.emit(rows_as_json(rows))
     assert json.loads(capsys.readouterr().out) == [{"a": "NaN", "b": None, "c": ["-Infinity"], "d": "Infinity"}]
     output.emit({"metric": float("nan")})
     assert json.loads(capsys.readouterr().out) == {"metric": None}
