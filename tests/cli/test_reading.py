@@ -5,7 +5,7 @@ import json
 import pytest
 from tests.cli import mini
 
-from headrace.cli import output
+from headrace.cli import output, run
 from headrace.core.errors import SqlError
 from headrace.lakehouse.declarations import Sql
 from headrace.lakehouse.sql_errors import duckdb_error
@@ -100,3 +100,10 @@ def test_a_program_that_cannot_be_loaded_is_trouble_and_a_typo_can_be_acknowledg
     granted = headrace.run(project, "access", "grant", "maria", "ml_enginer")
     assert "did you mean 'ml_engineer'?" in granted.stderr
     assert "headrace table show raw.orders" in headrace.run(project, "sql", "describe raw.orders").stderr
+
+
+def test_a_plan_without_a_step_is_a_plan(capsys):
+    run._plan([], as_json=False)
+    assert "Nothing was done" in capsys.readouterr().err
+    run._plan([], as_json=True)
+    assert json.loads(capsys.readouterr().out) == []

@@ -190,6 +190,25 @@ def test_an_output_of_another_release_is_not_taken_for_this_one(ledger):
     assert (outcome.state, outcome.output.rows) == ("done", 4)
 
 
+def test_whether_a_step_has_ended_does_not_depend_on_who_can_read_it(ledger):
+    with ledger.open("refresh", {}, code="x") as run:
+        assert not run.has_ended(prefix="a")
+        run.step("a, version 1", {}, lambda _: Loaded(rows=3), output=Loaded)
+        assert run.outputs(LoadedByNow) == []
+        assert (run.has_ended(prefix="a, "), run.has_ended(prefix="b")) == (True, False)
+        with pytest.raises(DataError):
+            run.step("b", {}, lambda _: (_ for _ in ()).throw(DataError("no")), output=Loaded)
+        assert not run.has_ended(prefix="b")
+
+
+def test_a_line_that_cannot_be_made_does_not_undo_the_step(ledger):
+    with ledger.open("refresh", {}, code="x") as run:
+        outcome = run.step("a", {}, lambda _: Loaded(rows=1, files=(float("nan"),)), output=Loaded)
+    assert (outcome.state, outcome.summary, outcome.output.files) == ("done", "", [None])
+    (line,) = ledger.logs(run.id)
+    assert line.line.startswith("no line can be made of its output: TypeError")
+
+
 def test_one_name_with_two_keys_in_a_run_is_refused(ledger):
     with pytest.raises(ValueError, match="'a' came twice"), ledger.open("refresh", {}, code="x") as run:  # noqa: PT012
         take(run, "a", {"n": 1}, give())

@@ -39,12 +39,13 @@ def folder(headrace, tmp_path_factory):
     (folder / "headrace.toml").write_text(TOML)
     assert "min_rows" in program()
     (folder / "tumours.py").write_text(program())
-    frame()[:450].to_csv(folder / "rows.csv", index=False)
+    first = pd.concat([frame()[:450], frame()[:60]])  # 60 rows are there twice
+    first.to_csv(folder / "rows.csv", index=False)
     for command in ("refresh", "train", "deploy"):
         done = headrace.run(folder, "run", command)
         assert done.code == 0, done.stderr
     later = frame()[450:].assign(worst_area=lambda rows: rows.worst_area * 3)
-    pd.concat([frame()[:450], later]).to_csv(folder / "rows.csv", index=False)
+    pd.concat([first, later]).to_csv(folder / "rows.csv", index=False)
     for command in ("refresh", "score", f"monitor --as-of {LATER}"):
         done = headrace.run(folder, "run", *command.split())
         assert done.code == 0, done.stderr
@@ -95,3 +96,13 @@ def test_the_file_loaded_again_changes_nothing(headrace, folder):
     after = {each["table"]: each["version"] for each in headrace.run(folder, "table", "list", "--json").json()}
     (arrivals,) = [each for each in before if each["table"] == "arrivals.bronze_rows"]
     assert after["arrivals.bronze_rows"] == arrivals["version"]
+
+
+def test_equal_rows_are_on_one_side_of_the_hold_out(headrace, folder):
+    parts = table(
+        headrace,
+        folder,
+        "select left(row_id, 32) as content, count(*) as rows, count(distinct _part) as parts from training.tumour group by 1",
+    )
+    assert sum(each["rows"] > 1 for each in parts) == 60
+    assert {each["parts"] for each in parts} == {1}

@@ -298,7 +298,8 @@ def test_an_mlflow_model_that_answers_labels_is_told_what_is_needed(refreshed, f
 
 
 def test_a_graph_is_kept_as_a_graph(headrace, refreshed, tmp_path):
-    onnx = pytest.importorskip("onnx")
+    import onnx
+
     weights = pipeline()[-1].coef_[0] / pipeline()[0].scale_
     bias = pipeline()[-1].intercept_[0] - float((pipeline()[0].mean_ * weights).sum())
     helper, double = onnx.helper, onnx.TensorProto.DOUBLE

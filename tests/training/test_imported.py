@@ -16,6 +16,7 @@ import headrace as hr
 from headrace.core.errors import DataError, DeclarationError, UserCodeError
 from headrace.core.folders import folder_digest
 from headrace.features.plan import plan
+from headrace.tracking.foreign import foreign
 from headrace.training.estimator import Mlflow, Settings
 from headrace.training.imported import check, of_object, read
 from headrace.training.mlflow_files import MlflowFiles
@@ -157,3 +158,45 @@ def test_a_model_that_predicts_by_no_flavour_of_mlflow_is_refused(tmp_path):
     (tmp_path / "MLmodel").write_text("flavors:\n  spark: {}\n")
     with pytest.raises(DataError, match="has the flavours spark, and no python_function"):
         read(tmp_path, source="m")
+
+
+def graph(folder, weight):
+    """An ONNX file whose weights lie beside it."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    folder.mkdir(parents=True)
+    made = helper.make_graph(
+        [helper.make_node("MatMul", ["X", "w"], ["y"])],
+        "linear",
+        [helper.make_tensor_value_info("X", onnx.TensorProto.DOUBLE, [None, 2])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.DOUBLE, [None, 1])],
+        [numpy_helper.from_array(np.full((2, 1), weight), "w")],
+    )
+    path = folder / "linear.onnx"
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save_model(model, path, save_as_external_data=True, location="weights", size_threshold=0)
+    return path
+
+
+def test_weights_beside_a_graph_are_part_of_what_is_imported(tmp_path):
+    one, same, other = graph(tmp_path / "1", 1.0), graph(tmp_path / "2", 1.0), graph(tmp_path / "3", 2.0)
+    assert one.read_bytes() == other.read_bytes()
+    digests = [read(path, source="graph").digest for path in (one, same, other)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_graph_outside_of_its_folder_is_not_read(tmp_path):
+    outside = graph(tmp_path / "outside", 1.0)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "MLmodel").write_text(f"flavors:\n  onnx:\n    data: {outside}\n")
+    with pytest.raises(DataError, match="names a graph outside of it"):
+        read(folder, source="model")
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:secret@host/db", "sqlite+pysqlite:///theirs.db", "mysql://host/db"])
+def test_a_database_that_mlflow_would_write_is_not_opened(url):
+    with pytest.raises(DataError, match="MLflow makes tables") as refused, foreign(url):
+        pass
+    assert "secret" not in str(refused.value)

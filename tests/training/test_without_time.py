@@ -53,6 +53,16 @@ def test_all_columns_are_those_that_can_be_features():
     assert columns(hr.all_columns(but=["target", "a"]), a=pa.float64(), b=pa.string()) == ("b",)
 
 
+@pytest.mark.parametrize("split", [hr.by_column("a"), hr.by_group("a")])
+def test_what_only_says_which_rows_are_held_out_is_no_feature(split):
+    assert model(evaluate=hr.Evaluate(test=split)).inputs == (hr.all_columns(but=["target", "a"]),)
+    assert model(evaluate=hr.Evaluate(test=hr.stratified(by="a"))).inputs == (hr.all_columns(but="target"),)
+
+
+def test_what_headrace_writes_is_no_feature():
+    assert columns(_written_at=pa.timestamp("us", "UTC"), _file=pa.string(), a=pa.int64()) == ("a",)
+
+
 @pytest.mark.parametrize("kind", [pa.list_(pa.int64()), pa.timestamp("us"), pa.date32(), pa.binary()])
 def test_a_column_that_is_no_feature_is_named_with_the_way_out(kind):
     with pytest.raises(DeclarationError, match=r"of all columns of 'arrivals\.bronze_rows', b is ") as refused:
@@ -73,6 +83,10 @@ def test_a_column_that_is_not_there_cannot_be_left_out():
         ({"evaluate": hr.Evaluate(test=hr.by_time("3d"))}, "holds out the latest decisions"),
         ({"features": [HISTORY.select("orders")]}, r"'features\.history' are looked up as of the moment"),
         ({"features": [hr.external_feature_table("shared.x").select("y")]}, r"'shared\.x' are looked up"),
+        (
+            {"task": hr.Binary(label=hr.Table("s.labels", key="row_id", time="at")["y"])},
+            "label is a column of 's.labels'",
+        ),
         ({"features": "every column"}, "features='every column' is not possible"),
         ({"features": []}, "has no features"),
         ({"spine": "bronze.rows"}, "spine='bronze.rows' is no spine"),

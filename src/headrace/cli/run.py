@@ -517,9 +517,9 @@ def _plan(steps: Sequence[object], *, as_json: bool) -> None:
         emit([plain(step) for step in steps])
     else:
         rows = [vars(step) for step in steps]
-        told = [name for name in rows[0] if any(row[name] for row in rows)] if rows else []
+        told = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
         if all(row["runs"] == "yes" for row in rows):
-            told.remove("runs")
+            told = [name for name in told if name != "runs"]
         table([{name: row[name] for name in told} for row in rows])
         say("Nothing was done: this was a dry run.")
 

@@ -156,7 +156,8 @@ def _seen(
     lakehouse: Lakehouse, model: Model, version: Version, loaded: LoadedVersion, decisions: pd.DataFrame
 ) -> pd.Series:
     """Which decisions a version was fitted or calibrated on, by its training set."""
-    by = list(dict.fromkeys((*loaded.plan.keys, loaded.plan.at)))
+    moment = (loaded.plan.at,) if model.has_time else ()
+    by = list(dict.fromkeys((*loaded.plan.keys, *moment)))
     rows = lakehouse.snapshot(table_name(model), version.training_set).to_arrow(columns=[*by, PART]).to_pandas()
     seen = pd.MultiIndex.from_frame(rows.loc[rows[PART] != "test", by])
     return pd.Series(pd.MultiIndex.from_frame(decisions[by]).isin(seen), index=decisions.index)

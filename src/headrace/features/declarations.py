@@ -87,6 +87,8 @@ class AllColumns:
 def all_columns(*, but: str | Sequence[str] = ()) -> AllColumns:
     """Every column of the spine as a feature, in the order of the table: not its key, not its time, not the label.
 
+    Nor the column of `hr.by_column` or `hr.by_group`, where the model is evaluated by one.
+
     Args:
         but: columns that are left out; defaults to none.
 

@@ -199,6 +199,7 @@ def plan(
 
 
 OWN = ("_label", "_part")
+WRITTEN_BY_US = ("_written_at", "_file", "_digest")  # of feature tables and of sources
 
 
 def check_free(name: str, said: str) -> None:
@@ -297,7 +298,7 @@ class _Planner:
         table = self.spine.table
         for name in declared.but:
             self._column(table.name, name, at=table.where)
-        own = {*table.keys, self.spine.at, *declared.but}
+        own = {*table.keys, self.spine.at, *WRITTEN_BY_US, *declared.but}
         columns = [name for name in self.columns.names if name not in own]
         strange = [name for name in columns if _kind(self.columns.field(name).type) not in ("number", "string")]
         if strange:

@@ -171,6 +171,13 @@ class Run:
         left = [row.output for row in rows if row.output and row.name.startswith(prefix) and row.name.endswith(suffix)]
         return [read for each in left if (read := kind.from_json(each)) is not None]
 
+    def has_ended(self, *, prefix: str) -> bool:
+        """Whether a step of this run whose name begins like this has left its output, whatever release wrote it."""
+        mine = select(STEPS.c.name, STEPS.c.output).where(STEPS.c.run_id == self.id)
+        with self._state.read() as connection:
+            rows = connection.execute(mine).all()
+        return any(row.output is not None and row.name.startswith(prefix) for row in rows)
+
     def _execute(
         self, name: str, known: str, do: Callable[[StepContext], Output], kind: type[Output]
     ) -> tuple[Output, str, tuple[str, ...]]:
@@ -184,7 +191,7 @@ class Run:
             with captured(lambda lines: self._print(name, lines)):
                 stored = _plain(name, do(context))
                 output = _read(name, kind, stored)
-                said, remarks = output.summary(), tuple(output.remarks())
+                said, remarks = self._told(name, output)
         except BaseException as error:
             self._broken(name, error)
             raise
@@ -194,6 +201,14 @@ class Run:
             connection.execute(update(STEPS).where(STEPS.c.run_id == self.id, STEPS.c.name == name).values(**values))
         reach(f"step.finished:{name}")
         return output, said, remarks
+
+    def _told(self, name: str, output: StepOutput) -> tuple[str, tuple[str, ...]]:
+        """The line for people and the remarks; what a step did stands, whether or not a line can be made of it."""
+        try:
+            return output.summary(), tuple(output.remarks())
+        except Exception as error:  # noqa: BLE001  # a figure that became None, such as a NaN
+            self._log(name, [f"no line can be made of its output: {type(error).__name__}: {error}"])
+            return "", ()
 
     def _done(self, name: str, known: str) -> RowMapping | None:
         """The last execution of this key that came to its end, in any run."""

@@ -11,6 +11,7 @@ from headrace.lakehouse.materialize import write_rows
 from headrace.lakehouse.parsed_file import OWN
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     import pyarrow as pa
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
     from headrace.lakehouse.materialize import Materialized
 
 CONTENT, PLACE = "__content", "__place"
+EXACT = 2**53  # whole numbers up to it are float64s
 
 
 def build(lakehouse: Lakehouse, table: ArrivalTable, *, version: int, moment: datetime) -> Materialized:
     """Brings the table to the rows that its source has; a row that was there keeps its key and its moment.
 
     A key is the MD5 of the row's columns that are not null, in the order of their names: it stays the same when columns
-    are in another order, and when a column is added that is null in the row. The second of two equal rows has `-2` at the
-    end of its key.
+    are in another order, when a column is added that is null in the row, and when whole numbers become fractions because
+    another row has one. The second of two equal rows has `-2` at the end of its key.
 
     Args:
         lakehouse: where the source is and the table will be.
@@ -39,9 +41,9 @@ def build(lakehouse: Lakehouse, table: ArrivalTable, *, version: int, moment: da
         DataError: the source has no row, or a column that is called as one of the two that are added. Nothing was written.
     """
     source = table.source.name
-    names = [name for name in lakehouse.snapshot(source, version).schema.names if name not in OWN]
-    _check(table, names)
-    rows = _computed(lakehouse, table, version, names, moment)
+    schema = {field.name: field.type for field in lakehouse.snapshot(source, version).schema if field.name not in OWN}
+    _check(table, list(schema))
+    rows = _computed(lakehouse, table, version, schema, moment)
     if not rows.num_rows:
         raise DataError(
             f"{table.where}: source {source!r} has no rows.", hint="At least one row with a header is needed."
@@ -58,11 +60,13 @@ def _check(table: ArrivalTable, names: list[str]) -> None:
         )
 
 
-def _computed(lakehouse: Lakehouse, table: ArrivalTable, version: int, names: list[str], moment: datetime) -> pa.Table:
-    there = lakehouse.exists(table.name, own=True)
-    listed = ", ".join(f"numbered.{column(name)}" for name in names)
+def _computed(
+    lakehouse: Lakehouse, table: ArrivalTable, version: int, schema: Mapping[str, pa.DataType], moment: datetime
+) -> pa.Table:
+    there = lakehouse.exists(table.name)  # also another environment's, whose moments go on
+    listed = ", ".join(f"numbered.{column(name)}" for name in schema)
     pairs = " || ".join(
-        f"coalesce({_text(name)} || '=' || to_json({column(name)}) || chr(10), '')" for name in sorted(names)
+        f"coalesce({_text(name)} || '=' || {_value(name, schema[name])} || chr(10), '')" for name in sorted(schema)
     )
     known = f"LEFT JOIN {quoted(table.name)} AS there USING ({ROW_ID})" if there else ""
     arrived = f"coalesce(there.{ARRIVED_AT}, $moment)" if there else "$moment"
@@ -80,6 +84,16 @@ def _computed(lakehouse: Lakehouse, table: ArrivalTable, version: int, names: li
             """,
             params={"moment": moment},
         ).to_arrow_table()
+
+
+def _value(name: str, kind: pa.DataType) -> str:
+    """A value as text: a number as a float64 has it, where that is the number."""
+    from pyarrow import types
+
+    plain = column(name)
+    if types.is_integer(kind):
+        return f"CASE WHEN abs({plain}::HUGEINT) <= {EXACT} THEN to_json({plain}::DOUBLE) ELSE to_json({plain}) END"
+    return f"to_json({plain}::DOUBLE)" if types.is_floating(kind) else f"to_json({plain})"
 
 
 def _text(name: str) -> str:

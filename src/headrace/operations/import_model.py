@@ -187,6 +187,7 @@ def _before(workspace: Workspace, model: Model, imported: ImportedModel) -> Vers
         each
         for each in registry.versions(model.name)
         if each.imported is not None
+        and each.stage != "Archived"
         and each.imported["digest"] == imported.digest
         and each.code == (code.commit or code.tree)
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
@@ -35,6 +36,7 @@ R = TypeVar("R")
 
 LONGEST = 500  # characters of a value in the audit record
 OBJECT = 300  # of what it was done to
+PLAIN = (str, int, float, dict, set, frozenset, os.PathLike)
 LOOKED_AT = 5_000  # for credentials: to look through what is far longer takes long
 LOG = logging.getLogger(__name__)
 
@@ -366,5 +368,8 @@ def _text(value: object) -> Json:
 
 
 def _kept(value: object, longest: int) -> str:
-    text = visible(credentials.hidden(str(value)[:LOOKED_AT]))
+    told = (
+        str(value) if value is None or isinstance(value, PLAIN) else type(value).__name__
+    )  # of a caller's own: no code
+    text = visible(credentials.hidden(told[:LOOKED_AT]))
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -13,6 +13,7 @@ from headrace.pipelines.outputs.refresh import BuiltTable, LoadedSource
 from headrace.pipelines.planned_step import PlannedStep
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from headrace.core.ids import Json
@@ -54,7 +55,7 @@ def refresh(project: Project, lakehouse: Lakehouse, run: Run, *, folder: Path) -
         if isinstance(each, Source):
             load(lakehouse, each, run, folder)
         elif isinstance(each, ArrivalTable):
-            identify(lakehouse, each, run)
+            identify(lakehouse, each, run, moment=project.as_of)
         else:
             query = graph.query(each, {*known, *(other.name for other in declared)})
             assert query is not None  # plan() leaves out tables without a SELECT
@@ -81,12 +82,16 @@ def load(lakehouse: Lakehouse, declared: Source, run: Run, folder: Path) -> None
     run.step(f"load {declared.name}", {"run": run.id}, do, output=LoadedSource)
 
 
-def identify(lakehouse: Lakehouse, declared: ArrivalTable, run: Run) -> None:
-    """The rows of a source that has neither key nor time, each with a key and the moment when it arrived."""
+def identify(lakehouse: Lakehouse, declared: ArrivalTable, run: Run, *, moment: datetime | None) -> None:
+    """The rows of a source that has neither key nor time, each with a key and the moment when it arrived.
+
+    Args:
+        moment: what a project that replays the past calls now; None: the present.
+    """
     source = lakehouse.snapshot(declared.source.name)
 
     def do(_: StepContext) -> BuiltTable:
-        made = arrivals.build(lakehouse, declared, version=source.version, moment=now())
+        made = arrivals.build(lakehouse, declared, version=source.version, moment=moment or now())
         return _built(lakehouse, made)
 
     key: dict[str, Json] = {"table": repr(declared.identity), "inputs": {source.name: source.content}}

@@ -135,7 +135,7 @@ class StageSteps:
         """
         candidate, made = self.candidate, self.candidate.registry.rollouts
         last = made.of(decision)
-        has_begun = bool(candidate.run.outputs(BegunRollout, prefix="rollout, "))  # before this run was taken over
+        has_begun = candidate.run.has_ended(prefix="rollout, ")  # before this run was taken over
         if last is not None and last.status != "running" and not (again and not has_begun):
             return last
 
@@ -202,7 +202,7 @@ class StageSteps:
     @property
     def has_archived(self) -> bool:
         """Whether it was this run, before it was taken over, that archived the version."""
-        return bool(self.candidate.run.outputs(MadeDecision, prefix="decide on Archived"))
+        return self.candidate.run.has_ended(prefix="decide on Archived")
 
     def archived_for(self) -> tuple[str, ...]:
         """Why the version was archived the last time."""

@@ -26,9 +26,14 @@ def foreign(url: str) -> Generator[Tracking]:
 
     Raises:
         NotFoundError: there is no such file or folder.
-        DataError: the file is no SQLite database.
+        DataError: the file is no SQLite database; it is a database of another kind.
     """
     database = store_relocation.file_of(url)
+    if "://" in url and database is None and not url.startswith(("http://", "https://", "file:")):
+        raise DataError(
+            f"{credentials.shown(url)} is not read: MLflow makes tables in a database that it opens.",
+            hint="Name its tracking server, http://…; a file, sqlite:///…; or a folder of MLflow's file store.",
+        )
     folder = (
         None
         if "://" in url and not url.startswith("file:")

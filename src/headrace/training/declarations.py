@@ -24,6 +24,8 @@ from headrace.training.metrics.base import Metric
 from headrace.training.metrics.known import metrics_of
 from headrace.training.splits.at_random import AtRandom
 from headrace.training.splits.base import Split
+from headrace.training.splits.by_column import ByColumn
+from headrace.training.splits.by_group import ByGroup
 from headrace.training.splits.by_time import ByTime
 from headrace.training.tasks.known import check_task
 
@@ -291,9 +293,15 @@ class Model(Declaration):
                 f"of {name!r} have no time.",
                 hint=f"Write hr.at_random(0.2) or hr.stratified(0.2), or: {hint}",
             )
+        if self.task.label.table.name != self.decisions.table.name:
+            raise DeclarationError(
+                f"{self.where}: model {self.name!r}: the label is a column of {self.task.label.table.name!r}, and the rows of {name!r} "
+                "have no key by which it could be joined.",
+                hint=f'Take it from the same source, hr.Binary(label=rows["target"]), or: {hint}',
+            )
         for feature in self.inputs:
             if isinstance(feature, ReferencedSelection) or (
-                isinstance(feature, Selection) and feature.table is not self.decisions.table
+                isinstance(feature, Selection) and feature.table.name != self.decisions.table.name
             ):
                 table = feature.name if isinstance(feature, ReferencedSelection) else feature.table.name
                 raise DeclarationError(
@@ -342,13 +350,13 @@ class Model(Declaration):
 
     @property
     def inputs(self) -> tuple[Selection | ReferencedSelection | AllColumns | Callable[..., object], ...]:
-        """The declared features; all columns do not include the label."""
+        """The declared features; all columns include neither the label nor what only says which rows are held out."""
         features = (AllColumns(),) if isinstance(self.features, str) else self.features
         label = self.task.label
-        if label.table.name != self.decisions.table.name:
-            return tuple(features)
+        own = [label.name] if label.table.name == self.decisions.table.name else []
+        own += self.split.columns if isinstance(self.split, ByColumn | ByGroup) else ()
         return tuple(
-            AllColumns((*each.but, label.name)) if isinstance(each, AllColumns) and label.name not in each.but else each
+            AllColumns(tuple(dict.fromkeys((*each.but, *own)))) if isinstance(each, AllColumns) else each
             for each in features
         )
 

@@ -75,11 +75,7 @@ def of_object(fitted: object, source: str = "") -> ImportedModel:
 
     _check_estimator(fitted, source or f"the {type(fitted).__name__}")
     try:
-        content: bytes = (
-            cast("Any", fitted).SerializeToString(deterministic=True)
-            if _is_graph(fitted)
-            else cloudpickle.dumps(fitted)
-        )
+        content: bytes = _serialized(fitted) if _is_graph(fitted) else cloudpickle.dumps(fitted)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise UserCodeError(
             f"the fitted {type(fitted).__name__} cannot be kept: {error}.",
@@ -115,7 +111,8 @@ def read(path: Path, *, source: str, force: bool = False) -> ImportedModel:
     else:
         fitted = _loaded(lambda: _unpickled(path), source, force=force)
     _check_estimator(fitted, source)
-    return _described(fitted, source, hashlib.sha256(path.read_bytes()).hexdigest())
+    content = _serialized(fitted) if _is_graph(fitted) else path.read_bytes()  # weights may lie beside a graph's file
+    return _described(fitted, source, hashlib.sha256(content).hexdigest())
 
 
 def check(imported: ImportedModel, model: Model, plan: FeaturePlan) -> Checked:
@@ -213,6 +210,8 @@ def _read_mlflow(folder: Path, source: str, *, force: bool) -> ImportedModel:
         )
     elif "onnx" in flavors:
         graph = folder / str(flavors["onnx"].get("data", "model.onnx"))
+        if not graph.resolve().is_relative_to(folder.resolve()):
+            raise DataError(f"{source} cannot be read: its {MLMODEL} names a graph outside of it, {graph}.")
         fitted = _loaded(lambda: need("onnx", "onnx", "an ONNX model").load(graph), source, force=force)
     elif "python_function" in flavors:
         fitted = MlflowFiles.copied(folder)
@@ -349,6 +348,11 @@ def _unpickled(path: Path) -> object:
 
 def _is_graph(fitted: object) -> bool:
     return type_name(fitted) == GRAPH
+
+
+def _serialized(graph: object) -> bytes:
+    """A graph with its weights."""
+    return cast("Any", graph).SerializeToString(deterministic=True)
 
 
 def _listed(names: Sequence[str]) -> str:

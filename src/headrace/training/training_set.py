@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from headrace.features.matrix import compute, read
 from headrace.features.rows import full_rows
+from headrace.lakehouse.declarations import ROW_ID
 from headrace.lakehouse.writes import Overwrite
 from headrace.training import labels as known_labels
 from headrace.training.split import split
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from headrace.training.declarations import Model
     from headrace.training.split import Counts
 
+DIGEST = 32  # digits of a key by content, without the counter of equal rows: these stay on one side of the hold-out
 PART = "_part"
 LABEL = "_label"
 Part = Literal["fit", "calibrate", "test"]
@@ -75,7 +77,7 @@ def build(
     frame = decisions.to_pandas()
     parts = split(
         frame[plan.at],
-        frame[list(plan.keys)],
+        frame[list(plan.keys)] if model.has_time else frame[[ROW_ID]].apply(lambda key: key.str[:DIGEST]),
         found,
         as_of=as_of,
         test=test,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Literal
 
+from headrace.core.errors import DataError
 from headrace.training.tasks.base import PROBABILITY, Task
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ class Binary(Task):
         """1.0 for the positive value, 0.0 for the one other value."""
         others = [each for each in values.unique().tolist() if each != self.positive]
         positive = values == self.positive
+        if len(others) > 1 and not positive.any():
+            raise DataError(
+                f"no label {self.label.table.name}.{self.label.name} is {self.positive!r}; there are {others[:5]!r}.",
+                hint="positive= is the value that counts as true, as it is written in the column.",
+            )
         if len(others) > 1:
             self.refuse(
                 values, ~(positive | (values == others[0])).to_numpy(), f"neither {self.positive!r} nor {others[0]!r}"
