@@ -23,7 +23,11 @@ LATER = "2999-01-01"
 
 def program():
     """The one of the page; few rows are judged, too."""
-    (block,) = [each for each in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL) if '"tumour"' in each]
+    (block,) = [
+        each
+        for each in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+        if "hr.Deployment(model, gates=[hr.signature(), hr.at_least" in each
+    ]
     return block.replace("serve=hr.Serve())", "serve=hr.Serve(), monitor=hr.Monitor(min_rows=100))")
 
 
