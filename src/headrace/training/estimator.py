@@ -332,7 +332,7 @@ def adopt(
         )
     task = resolve(task)
     known = None if task.method == "predict" else _classes(fitted)
-    order, by_value = match_classes(known, classes)
+    order, by_value = match_classes(None if known is None else task.classes_of(known), classes)
     try:
         kept = _form(fitted, name, order)
     except (AttributeError, TypeError, ValueError) as error:  # scikit-learn's NotFittedError is two of them

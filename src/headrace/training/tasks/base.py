@@ -120,6 +120,13 @@ class Task(ABC):
         del y
         return ()
 
+    def classes_of(self, known: Sequence[object]) -> Sequence[object]:
+        """Returns the classes that an estimator says of itself, as those of the labels. Defaults to the same.
+
+        One that was fitted elsewhere may say them as the column has them.
+        """
+        return known
+
     def check_classes(self, y: pd.Series) -> None:
         """Refuses classes that no table of predictions can hold beside each other. Defaults to nothing.
 

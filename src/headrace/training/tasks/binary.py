@@ -72,6 +72,12 @@ class Binary(Task):
         del y
         return (0, 1)
 
+    def classes_of(self, known: Sequence[object]) -> Sequence[object]:
+        """0 and 1, where the estimator knows the two values of the column; see Task."""
+        if self.positive is None or len(known) != 2 or self.positive not in known:
+            return known
+        return [int(each == self.positive) for each in known]
+
     def columns(self, classes: Sequence[Class]) -> list[str]:
         """See Task."""
         del classes
