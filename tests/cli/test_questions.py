@@ -58,6 +58,8 @@ def test_monitoring_is_shown_by_window_and_by_column(headrace, folder):
 
     assert f"{measure['start'][:10]}  {measure['value']:.4f} ({measure['low']:.4f} to {measure['high']:.4f})" in shown
     assert re.search(rf"^{drift['column']} +{drift['psi']:.3f}", shown, re.MULTILINE)
+    listed = shown.partition("Drift (")[2].splitlines()[2:]
+    assert listed[0].split()[0] == max(report["drift"], key=lambda each: each["psi"] or 0)["column"]  # the worst first
     assert set(report) == {
         "env", "model", "version", "stage", "granularity", "predictions", "windows", "earlier", "quality", "drift",
     }  # fmt: skip

@@ -116,19 +116,22 @@ def _plot(quality: Sequence[WindowQuality], metrics: Sequence[str], starts: Sequ
 
 
 def _show_drift(report: MonitoringReport) -> None:
-    """A row for each column and a column for each window, as many of the latest ones as a line has room for."""
+    """A row for each column, the most drifted one first, and a column for each window, the latest ones that have room."""
     put()
     heading("Drift (population stability index, verdict)")
     cells: dict[str, dict[str, str]] = {}
     labels: dict[str, None] = {}
+    most: dict[str, float] = {}
     for each in report.drift:
+        most[each.column] = max(most.get(each.column, 0.0), each.psi or 0.0)
+    for each in sorted(report.drift, key=lambda drift: (-most[drift.column], drift.start)):
         label = f"{each.start:{FORMATS[report.granularity]}}"
         labels[label] = None
         cells.setdefault(each.column, {})[label] = _cell(each)
     if not cells:
         say(f"no drift is stored. Next: {bold(f'headrace run monitor --model {report.model}')}")
         return
-    fitting = _fitting(list(labels), cells)
+    fitting = _fitting(sorted(labels), cells)
     table([{"column": column, **{label: row.get(label) for label in fitting}} for column, row in cells.items()])
     if len(fitting) < len(labels):
         hidden = counted(len(labels) - len(fitting), "earlier window")
