@@ -163,7 +163,7 @@ MISTAKES = [
     (lambda: hr.uniform("0", 1), "(low='0')"),
     (lambda: hr.FeatureTable("a.b", key="id", time="at", sql="select 1", look_back=2), "look_back=2"),
     (lambda: hr.Deployment(None, score=score), "Deployment(model=None)"),
-    (lambda: hr.Deployment(model, score=None), "Deployment(score=None)"),
+    (lambda: hr.Deployment(model, score="gold.predictions"), "Deployment(score='gold.predictions')"),
     (lambda: hr.Deployment(model, score=score, gates=None), "Deployment(gates=None)"),
     (lambda: hr.Deployment(model, score=score, serve=hr.Serve), "Deployment(serve=<class"),
 ]
