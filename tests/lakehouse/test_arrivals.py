@@ -122,6 +122,13 @@ def test_equal_rows_are_counted_and_rows_that_are_gone_leave(lake):
     assert kept(lake).keys() == {plain}
 
 
+def test_rows_may_have_thousands_of_columns(lake):
+    wide = {f"c{place}": float(place) for place in range(2500)}
+    schema = pa.schema([(name, pa.float64()) for name in wide])
+    assert load(lake, [wide, {**wide, "c7": None}], NOON, schema=schema).rows == 2
+    assert load(lake, [wide, {**wide, "c7": None}], NOON + timedelta(hours=1), schema=schema).changed == 0
+
+
 @pytest.mark.parametrize("name", ["row_id", "ARRIVED_AT"])
 def test_a_column_that_is_called_as_ours_is_refused(lake, name):
     with pytest.raises(DataError, match=f"has a column '{name}'"):
