@@ -152,6 +152,7 @@ def headrace(bench: Bench, data: Path, *, delta: bool) -> Reading:
     import pyarrow as pa
 
     from headrace.core.clock import now
+    from headrace.environments.kafka import Cluster
     from headrace.features.online.rows import OnlineFeatures
     from headrace.features.online.sqlite import SqliteStore
     from headrace.inference.streaming import clients, loop
@@ -175,21 +176,20 @@ def headrace(bench: Bench, data: Path, *, delta: bool) -> Reading:
         types={"id": pa.int64(), "at": pa.timestamp("us", "UTC")},
         fitted=(LONG_AGO, LONG_AGO),
     )
-    properties = {"bootstrap.servers": bench.at}
+    cluster = Cluster(name="main", properties={"bootstrap.servers": bench.at})
     lake = Lakehouse("dev", str(bench.folder / "lakehouse"))
 
     def sink(table: str, topic: str, key: tuple[str, ...], within: str) -> Any:
         if delta:
             return DeltaSink(lake, table, stream="bench", key=key, within=within)
-        return KafkaSink(clients.producer("main", properties), topic, key=key)
+        return KafkaSink(clients.producer(cluster), cluster.topic(topic), key=key)
 
     predictions = sink("gold.bench", "out", PREDICTION, "decision_time")
     letters = sink("gold.dead", "dead", LETTER, "offset")
     settled: set[tuple[int, int]] = set()
     source = KafkaSource(
-        clients.consumer("main", properties, "headrace"),
-        cluster="main",
-        topic="in",
+        clients.consumer(cluster, "headrace"),
+        topic=cluster.topic("in"),
         positions=loop.positions(predictions, letters, settled) if delta else None,
         max_messages=2000,
         max_bytes=8 * 2**20,

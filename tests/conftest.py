@@ -73,3 +73,23 @@ def logging_as_before():
     logger.handlers.clear()
     logger.setLevel(logging.NOTSET)
     logger.propagate = True
+
+
+@pytest.fixture(scope="session")
+def answering():
+    """An endpoint of a language model, for the projects of `tests.support.assistant`."""
+    from tests.support import assistant
+
+    with assistant.endpoint() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def assistant_project(headrace, answering, tmp_path_factory):
+    """A project that answers questions, with its index and one version; to be copied."""
+    from tests.support import assistant
+
+    folder = assistant.write(tmp_path_factory.mktemp("assistant") / "mini", answering.url)
+    assistant.ok(headrace, folder, "run", "refresh")
+    assistant.ok(headrace, folder, "run", "train", "--as-of", "2030-01-01")
+    return folder

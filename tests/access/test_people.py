@@ -104,6 +104,22 @@ class TestBootstrap:
         with pytest.raises(RefusedError, match="revoked"):
             access.grant("olga", "governance")
 
+    def test_whoever_keeps_its_token_has_it_before_the_identity_is_there(self, access, bear):
+        kept = []
+
+        def keep(token):
+            kept.append(token)
+            raise OSError("the disk is full")
+
+        with pytest.raises(OSError, match="full"):
+            access.bootstrap(keep=keep)
+        assert access.bootstrap(keep=kept.append) == kept[1]
+        bear(kept[0])
+        with pytest.raises(RefusedError, match="not known"):
+            access.me()
+        bear(kept[1])
+        assert access.me(enrolling=True).name == "bootstrap"
+
     def test_not_after_somebody_was_granted_something(self, access):
         access.grant("olga", "governance")
         with pytest.raises(RefusedError, match="made once"):

@@ -34,6 +34,8 @@ def leaves(group, words=()):
         found = group.get_command(ctx, name)
         if isinstance(found, click.Group):
             yield from leaves(found, (*words, name))
+            if found.invoke_without_command:  # a command of its own, too
+                yield " ".join((*words, name)), found
         else:
             yield " ".join((*words, name)), found
 
@@ -52,10 +54,12 @@ def test_every_command_has_its_right_and_every_right_its_command():
 def operations():
     """Every function of every module of operations that is called as one, by the name of its right."""
     named = {}
-    for path in sorted((Path(headrace.operations.__file__).parent).glob("*.py")):
-        module = import_module(f"headrace.operations.{path.stem}")
+    home = Path(headrace.operations.__file__).parent
+    for path in sorted(home.rglob("*.py")):
+        inside = path.relative_to(home).with_suffix("").parts
+        module = import_module(".".join(("headrace.operations", *(part for part in inside if part != "__init__"))))
         for function in vars(module).values():
-            if name := getattr(function, "operation", None):
+            if isinstance(name := getattr(function, "operation", None), str):
                 named.setdefault(name, set()).add(function.__module__)
     return named
 
@@ -88,6 +92,12 @@ def test_an_operation_without_a_right_does_not_run(tmp_path, monkeypatch):
 
 def test_in_the_lowest_environment_an_operation_takes_more_roles():
     assert set(roles("run score --version N", lowest=True)) - set(roles("run score --version N")) == {"data_scientist"}
+
+
+def test_who_may_not_end_an_alert_may_not_take_its_rule():
+    for lowest in (True, False):
+        assert roles("query alert", lowest=lowest) == roles("alert resolve", lowest=lowest)
+    assert not OPERATIONS["query alert"].any_role
 
 
 def test_a_refusal_names_the_operation_as_it_is_and_a_next_step_with_its_environment(capsys):

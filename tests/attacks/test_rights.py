@@ -20,6 +20,7 @@ CHANGES = {
     "run refresh": [],
     "run publish": [],
     "run train": [],
+    "run tune": [],
     "run score": [],
     "run score --version N": ["--version", "2"],
     "run stream": ["--once"],
@@ -33,9 +34,17 @@ CHANGES = {
     "run retrain --force": ["--force"],
     "up": ["--once"],
     "serve": ["late"],
+    "gateway": [],
+    "feedback to-dataset": ["late", "gold.said"],
     "table load": ["data/orders.csv"],
     "table drop": ["shop.orders", "--yes"],
+    "release cut": ["1.0.0"],
+    "release rollback": ["v1.0.0", "--reason", "x", "--yes"],
+    "apply": ["--yes"],
+    "apply --remove": ["--yes", "--remove"],
+    "release allow": ["v1.0.0", "--reason", "x"],
     "model import": ["late", "model.joblib"],
+    "model promote": ["late"],
     "model rollback": ["late", "--reason", "x"],
     "model export": ["late", "--to", "container", "--into", "out"],
     "traffic set": ["late", "--candidate", "2=10%", "--reason", "x"],
@@ -48,10 +57,19 @@ CHANGES = {
     "request reject": ["1", "--reason", "x"],
     "request reopen": ["1", "--reason", "x"],
     "alert ack": ["1"],
+    "alert mute": ["1", "--until", "1h", "--reason", "x"],
+    "alert resolve": ["1", "--reason", "x"],
     "env policy --take-over": ["--take-over", "--reason", "x"],
     "env stores --take-over": ["--take-over", "lakehouse", "--reason", "x"],
+    "env expire": [],
     "env reset": ["--yes"],
     "runs acknowledge": ["0", "--reason", "x"],
+    "dashboard push": [],
+    "dashboard delete": ["mine"],
+    "dashboard refresh": ["mine"],
+    "query save": ["mine", "select 1 as one"],
+    "query delete": ["mine"],
+    "query alert": ["mine", "--when", "one > 0"],
     "access bootstrap": [],
     "access grant": ["guest", "admin"],
     "access revoke": ["boss", "admin"],
@@ -146,8 +164,11 @@ def test_nobody_acts_by_a_token_that_is_made_up_expired_or_revoked(prod):
 
 def test_a_role_that_gives_no_right_gives_none(prod):
     # without a rollout there is nothing to waive, and whose role it takes is its request's: tests/deployment/test_holds.py
+    # queries and dashboards are saved by whoever holds any role: tests/operations/test_saved_queries.py, test_dashboards.py
+    kept = {name for name in CHANGES if name.startswith(("query ", "dashboard "))} - {"query alert"}
+    elsewhere = {"traffic waive", *kept}
     prod.refuses(
-        {name: CHANGES[name] for name in CHANGES if name != "traffic waive"}, prod.world.tokens["guest"], who="guest"
+        {name: more for name, more in CHANGES.items() if name not in elsewhere}, prod.world.tokens["guest"], who="guest"
     )
 
 
@@ -173,7 +194,14 @@ def test_nobody_does_what_another_role_is_for(prod):
             for words, more in CHANGES.items()
             if not OPERATIONS[words].any_role and role not in OPERATIONS[words].roles
         }
-        assert {"run deploy", "model rollback", "model export", "api-key create", "access revoke"} <= set(mine)
+        assert {
+            "run deploy",
+            "model rollback",
+            "model export",
+            "api-key create",
+            "access revoke",
+            "query alert",
+        } <= set(mine)
         prod.refuses(mine, token, who=name)
 
 

@@ -80,7 +80,7 @@ def check_refusal(error):
     """An error is a sentence or more, and none from inside."""
     note(str(error))
     assert not INTERNALS.search(str(error)), str(error)
-    assert len(str(error).splitlines()[0]) > 20, str(error)
+    assert len(str(error).partition("\n")[0]) > 20, str(error)
 
 
 # ------------------------------------------------------------------------------------------ files into bronze
@@ -223,7 +223,7 @@ def training_sets(first, data, folder):
         planned = plan(model.spine, model.features, schemas)
         versions = {name: each.version for name, each in found.items()}
         written = training_set.build(lake, model, planned, versions, as_of=first.as_of, id="x")
-        read = training_set.TrainingSet(lake, model, planned, {}, written.version)
+        read = training_set.TrainingSet.stored(lake, model, planned, {}, written.version)
     except HeadraceError as error:
         check_refusal(error)
         return

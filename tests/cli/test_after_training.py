@@ -72,13 +72,20 @@ def test_a_request_waits_for_a_person_who_is_not_its_maker(headrace, asked):
         (["request", "reject", "2"], 2, "--reason"),
         (["alert", "show", "7"], 2, "no alert '7'"),
         (["alert", "ack", "7"], 2, "no alert '7'"),
+        (["alert", "mute", "7", "--until", "4h", "--reason", "x"], 2, "no alert '7'"),
+        (["alert", "mute", "1", "--until", "4h"], 2, "--reason"),
+        (["alert", "resolve", "7", "--reason", "x"], 2, "no alert '7'"),
+        (["query", "alert", "none", "--when", "n > 0"], 2, "no saved query 'none'"),
+        (["query", "alert", "none", "--when", "n"], 2, "'n' is no condition"),
+        (["run", "monitor", "--due"], 2, "--due goes with --queries"),
+        (["run", "monitor", "--queries", "--model", "days"], 2, "--queries takes neither"),
         (["model", "rollback", "days"], 2, "--reason"),
         (["model", "rollback", "days", "--to", "1", "--reason", "x"], 3, "has never been in Production"),
         (["model", "rollback", "dayz", "--reason", "x"], 2, "did you mean 'days'?"),
         (["model", "history", "dayz"], 2, "did you mean 'days'?"),
         (["model", "comparisons", "dayz"], 2, "did you mean 'days'?"),
         (["access", "revoke", "nobody", "admin"], 2, "nobody"),
-        (["run", "monitor"], 2, "headrace run score"),
+        (["run", "monitor"], 0, "neither drift nor quality is measured"),
         (["run", "deploy", "--version", "9"], 2, "no version of days '9'"),
         (["run", "parity-check", "--since", "2024-02-01", "--until", "2024-02-10"], 1, "is in Production"),
         (["serve", "dayz"], 2, "did you mean 'days'?"),
@@ -148,6 +155,31 @@ class TestOnceApproved:
         assert [need["what"] for need in before] == ["days version 1: rmse > 0.1, 1 of 1"]
         assert after == []
         assert (alert["status"], alert["reason"]) == ("acknowledged", "still known")
+
+    def test_an_alert_on_a_query_is_muted_and_resolved(self, headrace, deployed):
+        ok(headrace, deployed, "query", "save", "one", "select 1 as n")
+        declared = ok(headrace, deployed, "query", "alert", "one", "--when", "n > 0", "--owner", "ann")
+        assert "n is 1: the rule n > 0 holds now" in declared.stderr
+        held = ok(headrace, deployed, "run", "monitor", "--queries", "--due", code=1)
+        assert "query 'one': n > 0" in held.stderr
+        ok(headrace, deployed, "run", "monitor", "--queries", "--due", code=1)  # nothing is due, and it holds
+        alert = ok(headrace, deployed, "alert", "list", "--json").json()[0]
+        assert (alert["query"], alert["owner"], alert["model"]) == ("one", "ann", None)
+
+        number = str(alert["alert"])
+        past = ok(headrace, deployed, "alert", "mute", number, "--until", "2020-01-01", "--reason", "x", code=2)
+        assert "that has passed" in past.stderr
+        ok(headrace, deployed, "alert", "mute", number, "--until", "4h", "--reason", "known")
+        assert "muted" in ok(headrace, deployed, "alert", "list").stdout
+        done = ok(headrace, deployed, "alert", "resolve", number, "--reason", "settled", "--json").json()
+        assert (done["status"], done["resolution"]) == ("closed", "settled")
+        history = ok(headrace, deployed, "alert", "show", number).stdout
+        assert [each for each in ("resolved", "muted", "opened") if each in history] == ["resolved", "muted", "opened"]
+        assert (
+            "Alert when n > 0: warning, every 1h, owner ann; n is 1"
+            in ok(headrace, deployed, "query", "show", "one").stderr
+        )
+        ok(headrace, deployed, "query", "alert", "one", "--when", "n>0", "--remove")
 
     def test_up_once_does_what_is_due_and_ends(self, headrace, deployed):
         done = ok(headrace, deployed, "up", "--once")

@@ -6,10 +6,11 @@ import pty
 import re
 import subprocess
 import sys
-from pathlib import Path
 
+import click
 import pytest
 
+from headrace.cli.main import COMMANDS, cli
 from headrace.core.errors import NotFoundError
 
 from .mini import write
@@ -24,6 +25,7 @@ READS = [
     ["model", "list"],
     ["model", "show", "days"],
     ["monitor", "show", "days"],
+    ["monitor", "kpis", "days"],
     ["sql", "select customer, count(*) as orders from shop.orders group by customer order by customer"],
     ["runs", "list"],
     ["doctor"],
@@ -112,29 +114,12 @@ def test_python_opens_what_the_command_line_sees(ran, monkeypatch):
         assert dev.sql("select count(*) as orders from shop.orders").to_pandas().orders.tolist() == [120]
         assert len(dev.tables["shop.orders"].to_arrow()) == len(dev.tables["shop.orders"].to_pandas()) == 120
         assert [(each.model, each.version) for each in dev.models.list()] == [("days", 1)]
-        assert dev.models["days"].newest.run_id == dev.models["days"].version(1).run_id
+        assert dev.models["days"].newest.details.run_id == dev.models["days"].version(1).details.run_id
         assert dev.runs[dev.runs.list()[0].run].status == "done"
     with pytest.raises(NotFoundError, match=r"did you mean 'shop.orders'"):
         hr.open("dev").tables["shop.orderz"]
     with pytest.raises(NotFoundError, match="'nowhere'"):
         hr.open("nowhere")
-
-
-def test_the_program_of_the_session_page_runs(ran, monkeypatch, capsys):
-    page = (Path(__file__).parents[2] / "docs" / "session.md").read_text()
-    program, _ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)  # the other one: tests/session
-    monkeypatch.chdir(ran)
-    for ours, theirs in (
-        ('"prod"', '"dev"'),
-        ("silver.departures", "shop.orders"),
-        ("version=3", "version=1"),
-        ("arrival_delay", "days"),
-    ):
-        assert ours in program
-        program = program.replace(ours, theirs)
-    exec(program, {})
-
-    assert capsys.readouterr().out == "[{'departures': 120}]\n"
 
 
 def test_help_is_there_for_every_command_and_is_not_cut(headrace, tmp_path):
@@ -233,3 +218,14 @@ def test_nobody_reading_to_the_end_does_not_end_the_work(headrace, tmp_path):
     (job,) = headrace.run(folder, "runs", "list", "--json").json()
 
     assert job["status"] == "done"
+
+
+GROUPS = {
+    name: group for name in COMMANDS if isinstance(group := cli.get_command(click.Context(cli), name), click.Group)
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_the_line_of_a_group_names_each_of_its_commands(name):
+    named = re.findall(r"[\w-]+", COMMANDS[name])
+    assert [each for each in GROUPS[name].list_commands(click.Context(GROUPS[name])) if each not in named] == []

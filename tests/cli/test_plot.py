@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from headrace.cli.plot import BLOCKS, MISSING, bars
+from headrace.cli.plot import BLOCKS, MISSING, bars, distribution
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -27,3 +27,12 @@ def test_a_larger_value_is_never_drawn_lower(values):
     assert ordered == sorted(ordered)
     if min(values) < max(values):
         assert (ordered[0], ordered[-1]) == (0, len(BLOCKS) - 1)
+
+
+def test_a_distribution_is_as_high_as_its_rows():
+    assert distribution([0, 8, 4, 1]) == " █▄▁"
+    assert distribution([7, 0, 0]) == "█"
+    assert distribution([1] * 20) == "█" * 10
+    assert distribution([1] * 13) == "█" * 7
+    assert distribution([1] * 11) == "█" * 11
+    assert distribution([]) == ""

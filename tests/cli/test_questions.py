@@ -61,7 +61,8 @@ def test_monitoring_is_shown_by_window_and_by_column(headrace, folder):
     listed = shown.partition("Drift (")[2].splitlines()[2:]
     assert listed[0].split()[0] == max(report["drift"], key=lambda each: each["psi"] or 0)["column"]  # the worst first
     assert set(report) == {
-        "env", "model", "version", "stage", "granularity", "predictions", "windows", "earlier", "quality", "drift",
+        "env", "model", "version", "versions", "stage", "granularity", "predictions", "windows", "earlier", "later", "rules",
+        "drift_warn", "drift_alert", "embedding_warn", "embedding_alert", "quality", "drift",
     }  # fmt: skip
     assert "not shown: --windows" in headrace.run(folder, "monitor", "show", "days", "--windows", "1").stderr
 
@@ -104,8 +105,8 @@ def test_a_session_answers_the_same(headrace, folder, monkeypatch):
         assert model.compare(1, 2).to_json() == headrace.run(folder, *COMMANDS[0], "--json").json()
         assert model.monitoring(1).to_json() == headrace.run(folder, *COMMANDS[2], "--json").json()
         assert [each.version for each in model.versions] == [1, 2]
-        assert model.newest.version == model.monitoring(windows=1).version == 2
-        assert [each.version for each in model.comparisons()] == [1, 2]
-        assert model.history()[-1].stage == "Production"
+        assert model.newest.number == model.monitoring(windows=1).version == 2
+        assert [each.version for each in model.comparisons] == [1, 2]
+        assert model.history[-1].stage == "Production"
         (schedule,) = dev.schedule.schedules
         assert (schedule.model, schedule.due) == ("days", True)

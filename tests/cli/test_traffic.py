@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import time
 
 import pytest
 from tests.deployment.conftest import World
@@ -21,6 +22,9 @@ DEPLOYMENT = """
         guardrails=[hr.guardrail("error_rate", above=0.01), hr.guardrail("rmse", worse_by=0.5, late=True)],
     ),
 """
+
+
+EVERY = 1.0  # seconds
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +68,7 @@ def count(folder, split, requests, *, errors=0):
         world.commits = int(requests * 1000 + errors)
         world.count(1, "primary", split, requests)
         world.count(2, "candidate", split, requests, errors=errors)
+    time.sleep(EVERY)  # the rollout takes a step as often as this, whatever was counted
 
 
 def test_servers_are_told_who_answers_what(headrace, approved):

@@ -7,11 +7,13 @@ import sqlite3
 import subprocess
 from contextlib import closing
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from deltalake import DeltaTable
 from sklearn.metrics import roc_auc_score
+from tests.support.notebooks import errors, kernel, said, shown
 
 FROZEN = {  # a model fitted on January to March, calibrated on April, never fitted again
     "2013-05": 0.764,
@@ -354,6 +356,28 @@ def test_a_feature_that_freezes_is_named_by_the_monitor(headrace, demo, tmp_path
         "window 2013-06 of version 1": [],  # its first hours look back into May
         "window 2013-07 of version 1": ["humid"],
     }
+
+
+def test_its_notebook_runs_from_top_to_bottom_and_each_cell_twice(demo):
+    folder, _ = demo
+    cells = [each.source for each in nbformat.read(folder / "explore.ipynb", 4).cells if each.cell_type == "code"]
+    with kernel(folder) as notebook:
+        outputs = {source: [notebook.run(source) for _ in range(2)] for source in cells}
+
+        assert [told for both in outputs.values() for each in both for told in errors(each)] == []
+        for source, (first, second) in outputs.items():
+            if not source.startswith("dev = "):
+                assert shown(first) == shown(second), source
+                assert said(first) == "", source
+        drawn = {source: shown(first) for source, (first, _) in outputs.items()}
+        assert drawn["model.monitoring(version=1)"].count("<svg") == 3
+        assert [drawn[source].count("<svg") for source in cells if source.startswith("prod.profile")] == [6]
+        assert "version 1" in drawn["model.compare(1, 2)"]
+        (trained,) = [said(second) for source, (_, second) in outputs.items() if source.startswith("dev = ")]
+        assert "✓" not in trained
+        assert shown(notebook.run("len(dev.models['arrival_delay'].versions)"), "text/plain") == "1"
+        (auc,) = [shown(first, "text/plain") for source, (first, _) in outputs.items() if "roc_auc_score" in source]
+        assert float(auc) > 0.7
 
 
 def test_nothing_is_left_running(demo):

@@ -11,6 +11,7 @@ import headrace as hr
 from headrace.inference.inference_record import COLUMNS
 from headrace.lakehouse.lakehouse import Lakehouse
 from headrace.lakehouse.writes import Append
+from headrace.llm.feedback.table import SCHEMA as SAID
 from headrace.serving.metrics import BUCKETS
 
 ORDERS = hr.Table("shop.orders", key="id", sql="select 1")
@@ -99,6 +100,26 @@ class World:
             for number, probability, customer in zip(ids, probabilities, customers or ids, strict=True)
         ]
         self.commit("inference.days", pa.Table.from_pylist(rows, schema=schema))
+
+    def say(self, version, role, ids, values, *, kind="thumbs", users=None, at=None):
+        """Feedback on those answers, of one person each unless users are named."""
+        at = at or datetime.now(UTC)
+        rows = [
+            {
+                "feedback_id": f"{version} {role} {number} {kind} {user} {at.isoformat()}",
+                "prediction_id": f"{version} {role} {number}",
+                "model": "days",
+                "kind": kind,
+                "value": None if value is None else float(value),
+                "text": "right" if value is None else None,
+                "user": user,
+                "source": "api",
+                "at": at,
+                "ingested_at": at,
+            }
+            for number, value, user in zip(ids, values, users or map(str, ids), strict=True)
+        ]
+        self.commit("metrics.feedback", pa.Table.from_pylist(rows, schema=SAID))
 
     def label(self, ids, labels):
         """Labels that have just become known."""

@@ -58,6 +58,16 @@ unwatched = hr.Model(
         (lambda: on_rollout(hr.guardrail("roc_auc", above=0.9)), "would stop what is good"),
         (lambda: on_rollout(hr.guardrail("brier", below=0.1)), "would stop what is good"),
         (lambda: on_rollout(hr.guardrail("roc_auc", worse_by=0.1), of=unwatched), "has no time="),
+        (lambda: hr.guardrail("feedback.stars", below=0.5), "feedback.thumbs, feedback.score"),
+        (lambda: hr.guardrail("feedback.thumbs", below=1.5), "a share between 0 and 1"),
+        (lambda: hr.guardrail("feedback.thumbs", above=0.9), "would stop what is good"),
+        (lambda: hr.guardrail("feedback.retry", below=0.1), "would stop what is good"),
+        (lambda: hr.Rollout(metric="error_rate"), "nothing that answers are better by"),
+        (lambda: hr.Rollout(metric=3), "names no metric"),
+        (lambda: on_rollout(hr.guardrail("feedback.thumbs", below=0.5)), "takes none"),
+        (lambda: on_feedback(hr.Rollout(metric="feedback.score")), "whose feedback is thumbs, text"),
+        (lambda: on_feedback(hr.Rollout(guardrails=[hr.guardrail("feedback.retry", above=0.5)])), "feedback.thumbs"),
+        (lambda: on_feedback(hr.Rollout(metric="rmse")), "roc_auc.*feedback.thumbs"),
     ],
 )
 def test_a_rollout_that_cannot_work_is_refused(make, says):
@@ -67,6 +77,18 @@ def test_a_rollout_that_cannot_work_is_refused(make, says):
 
 def on_rollout(rule, of=model):
     return hr.Deployment(of, score=score, serve=hr.Serve(), rollout=hr.Rollout(guardrails=[rule]))
+
+
+def on_feedback(rollout):
+    return hr.Deployment(model, score=score, serve=hr.Serve(), rollout=rollout, feedback=hr.Feedback("thumbs", "text"))
+
+
+def test_a_rollout_may_go_by_feedback_that_is_declared():
+    declared = hr.Rollout(metric="feedback.thumbs", guardrails=[hr.guardrail("feedback.thumbs", worse_by=0.05)])
+    plan = on_feedback(declared).rollout.plan
+    assert type(plan).from_json(plan.to_json()) == plan
+    assert plan.metric == "feedback.thumbs"
+    assert "metric" not in hr.Rollout().plan.to_json()  # what was approved before there was one is the same
 
 
 def test_the_plan_of_a_rollout_survives_being_kept():

@@ -183,7 +183,14 @@ def test_labels_that_are_none_hold_it_and_are_told(scene):
 def test_a_metric_that_the_model_does_not_have_any_more_holds_it(scene):
     it = scene(RULE)
     plan = replace(it.plan, guardrails=({"metric": "rmse", "worse_by": 0.1},))
-    found = judge(it.registry, it.world.lakehouse, replace(it.rollout, plan=plan), MODEL, as_of=datetime.now(UTC))
+    found = judge(
+        it.registry,
+        it.world.lakehouse,
+        replace(it.rollout, plan=plan),
+        MODEL,
+        at=datetime.now(UTC),
+        as_of=datetime.now(UTC),
+    )
     assert [hold.reason for hold in found.holds if not hold.at_the_end] == [
         "rmse worse by 0.1 cannot be told: days is declared without such a metric now"
     ]

@@ -48,6 +48,22 @@ def test_counts_of_all_servers_and_intervals_are_added_up(world):
     assert total(found, 2, "candidate").requests == 17
 
 
+def test_what_a_server_counted_and_died_with_is_in_the_log(world):
+    world.count(1, "primary", "days.1", 100, errors=3)
+    world.count(2, "candidate", "days.1", 2)
+    world.answer(1, "primary", "days.1", range(40), [0.5] * 40)  # all of them counted
+    world.answer(2, "candidate", "days.1", range(9), [0.5] * 9)
+    world.answer(2, "shadow", None, range(7), [0.5] * 7)
+    old = datetime(2020, 1, 1, tzinfo=UTC)
+    world.answer(2, "candidate", "days.1", range(100, 200), [0.5] * 100, asked=old)
+    found = counted(world.lakehouse, "days", since=datetime(2021, 1, 1, tzinfo=UTC))
+
+    primary, candidate = (found[Key(version=v, role=r, split="days.1")] for v, r in ((1, "primary"), (2, "candidate")))
+    assert (primary.requests, primary.errors) == (100, 3)
+    assert (candidate.requests, candidate.rows, candidate.timed) == (9, 9, 2)
+    assert found[Key(version=2, role="shadow", split="")].requests == 7
+
+
 @given(times, st.sampled_from([0.5, 0.95, 0.99]))
 def test_quantiles_from_buckets_are_in_the_bucket_of_the_true_one(seconds, q):
     buckets = [0] * (len(BUCKETS) + 1)

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ from sqlalchemy import make_url
 
 from headrace.core.errors import ConfigError, NotFoundError
 from headrace.environments.config import load
+from headrace.environments.kafka import Cluster
 from headrace.environments.project_table import load_project
 
 PROJECT = '[project]\nname = "shop"\nmodule = "shop.project"\n'
@@ -36,9 +38,9 @@ def test_without_environments_there_are_three(read, tmp_path):
     config = read("")
 
     assert [(env.name, env.code, env.reads) for env in config.environments] == [
-        ("dev", "any", ("prod",)),
-        ("staging", "commit", ("prod",)),
-        ("prod", "release", ()),
+        ("dev", "any", {"prod": ("*",)}),
+        ("staging", "commit", {"prod": ("*",)}),
+        ("prod", "release", {}),
     ]
     assert (config.name, config.module, config.as_of, config.folder) == ("shop", "shop.project", None, tmp_path)
 
@@ -73,7 +75,18 @@ def test_the_lowest_runs_anything_the_highest_releases_and_those_between_commits
 
 
 def test_reading_another_environment_can_be_turned_off(read):
-    assert read("[env.dev]\nreads = []\n[env.prod]\n").environment("dev").reads == ()
+    assert read("[env.dev]\nreads = []\n[env.prod]\n").environment("dev").reads == {}
+
+
+def test_which_tables_of_another_environment_are_read_is_a_setting(read):
+    config = read(
+        '[env.dev]\nreads = {prod = ["features.*", "silver.departures"], mid = ["*"]}\n[env.mid]\n[env.prod]\n'
+    )
+
+    assert list(config.environment("dev").reads.items()) == [
+        ("prod", ("features.*", "silver.departures")),
+        ("mid", ("*",)),
+    ]
 
 
 @pytest.mark.parametrize("written", ['"2014-01-01"', "2014-01-01", "2014-01-01T00:00:00", "2014-01-01T01:00:00+01:00"])
@@ -107,7 +120,14 @@ def test_an_unknown_environment_gets_a_suggestion(read):
         ("[env.prod]\ncode = 'relaese'\n", 5, "Did you mean 'release'?"),
         ("[env.dev]\nreads = ['pord']\n[env.prod]\n", 5, "Did you mean 'prod'?"),
         ("[env.dev]\nreads = ['dev']\n[env.prod]\n", 5, "its own"),
-        ("[env.dev]\nreads = 'prod'\n[env.prod]\n", 5, "not a list"),
+        ("[env.dev]\nttl = 14\n[env.prod]\n", 5, "is no time to live"),
+        ("[env.dev]\nttl = '59m'\n[env.prod]\n", 5, "An hour or more"),
+        ("[env.dev]\n[env.prod]\nttl = '14d'\n", 6, "the highest environment: its tables stay"),
+        ("[env.dev]\nreads = {pord = ['*']}\n[env.prod]\n", 5, "Did you mean 'prod'?"),
+        ("[env.dev]\nreads = {prod = 'features.*'}\n[env.prod]\n", 5, "is not a list of patterns"),
+        ("[env.dev]\nreads = {prod = ['a.b; c']}\n[env.prod]\n", 5, "is not a list of patterns"),
+        ("[env.dev]\nreads = {prod = ['features']}\n[env.prod]\n", 5, "'features.*'"),
+        ("[env.dev]\nreads = 'prod'\n[env.prod]\n", 5, "neither a list nor a table"),
         ("[envs.prod]\n", 4, "Did you mean 'env'?"),
         ("modul = 'x'\n", 4, "Did you mean 'module'?"),
         ("as_of = 'soon'\n", 4, "2013-05-01"),
@@ -188,7 +208,7 @@ def test_a_variable_overrides_the_file(read, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("code", "any"), ("releases", "*"), ("reads", ""), ("sample", "1"), ("approvals", "")],
+    [("code", "any"), ("releases", "*"), ("reads", ""), ("ttl", "1h"), ("sample", "1"), ("approvals", "")],
 )
 def test_no_variable_says_what_may_happen(refused, monkeypatch, key, value):
     monkeypatch.setenv(f"HEADRACE_ENV__prod__{key}", value)
@@ -400,7 +420,7 @@ def test_a_kafka_cluster_has_the_properties_of_its_clients(read, monkeypatch):
         env.cluster(None)
     monkeypatch.setenv("WORD", "x")
     expected = {"bootstrap.servers": "one:9092", "sasl.password": "x", "acks": "1"}
-    assert env.cluster(None) == env.cluster("events") == ("events", expected)
+    assert env.cluster(None) == env.cluster("events") == Cluster(name="events", properties=expected)
 
 
 def test_a_variable_gives_a_property_of_a_cluster(read, monkeypatch):
@@ -408,8 +428,8 @@ def test_a_variable_gives_a_property_of_a_cluster(read, monkeypatch):
     monkeypatch.setenv("HEADRACE_ENV__dev__kafka__other__bootstrap_servers", "three:9092")
     monkeypatch.setenv("WORD", "x")
     env = read(CLUSTER).environment("dev")
-    assert env.cluster("events")[1]["bootstrap.servers"] == "two:9092"
-    assert env.cluster("other")[1] == {"bootstrap.servers": "three:9092"}
+    assert env.cluster("events").properties["bootstrap.servers"] == "two:9092"
+    assert env.cluster("other").properties == {"bootstrap.servers": "three:9092"}
     with pytest.raises(NotFoundError, match="there is 'events', 'other'"):
         env.cluster(None)
 
@@ -573,3 +593,39 @@ def test_a_reference_that_leads_nowhere_is_shown_only_if_it_looks_like_a_variabl
     with pytest.raises(ConfigError, match=r"\[env\.dev\] state is .*variable") as error:
         _ = read(f"[env.dev]\nstate = {{secret = '{named}'}}\n").environment("dev").state_url
     assert (named in str(error.value)) is shown
+
+
+def test_a_catalog_is_that_of_the_project_unless_an_environment_says_otherwise(read, tmp_path, monkeypatch):
+    text = '[env.a]\n[env.b]\ncatalog = false\n[env.c]\ncatalog = "s3://bucket/c"\n'
+    monkeypatch.setenv("HEADRACE_ENV__a__catalog", "elsewhere")
+    config = read(text, project=f'{PROJECT}catalog = "../shared"\n')
+
+    assert [(each.catalog, each.publishes_catalog) for each in config.environments] == [
+        (str(tmp_path / "elsewhere"), True),
+        (str(tmp_path.parent / "shared"), False),
+        ("s3://bucket/c", True),
+    ]
+    monkeypatch.setenv("HEADRACE_ENV__a__catalog", "false")
+    assert not read(text, project=f'{PROJECT}catalog = "../shared"\n').environments[0].publishes_catalog
+    monkeypatch.delenv("HEADRACE_ENV__a__catalog")
+    assert read(text, project=f'{PROJECT}catalog = "../shared"\n').environments[0].catalog == str(
+        tmp_path.parent / "shared"
+    )
+    assert read("").environments[0].catalog is None
+
+
+@pytest.mark.parametrize(
+    ("project", "env", "message"),
+    [
+        ("catalog = 7\n", "", r"headrace\.toml:4: catalog: 7 is not a text"),
+        ('catalog = ""\n', "", r"catalog: '' is not a text"),
+        ('catalog = "s3://key:s3cr3t@host/catalog"\n', "", "an address with a password in it"),
+        ("", "catalog = true\n", "catalog: True is not a text|catalog: true is not a text"),
+        ("", 'catalog = "s3://key:s3cr3t@host/catalog"\n', "a password does not belong in a file"),
+    ],
+)
+def test_what_is_no_catalog_is_refused(refused, project, env, message):
+    told = refused(f"[env.dev]\n{env}", project=f"{PROJECT}{project}")
+
+    assert re.search(message, told)
+    assert "s3cr3t" not in told

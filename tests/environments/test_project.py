@@ -1,7 +1,7 @@
 import pytest
 
 import headrace as hr
-from headrace.core.errors import DeclarationError, NotFoundError
+from headrace.core.errors import DeclarationError, NotFoundError, UserCodeError
 from headrace.environments import config
 from headrace.environments.code import resolve
 from headrace.environments.project import Project
@@ -171,3 +171,18 @@ def test_sql_files_are_code_and_come_from_the_commit(repository):
 
     assert project_of(repository, "staging").find(hr.Table, "silver.orders").sql.text == "select 1"
     assert project_of(repository, "dev").find(hr.Table, "silver.orders").sql.text == "select 2"
+
+
+def test_a_module_of_a_submodule_is_told_where_committed_code_runs(repository, tmp_path):
+    other = type(repository)(tmp_path / "other")
+    other.write("part.py", "value = 1")
+    other.git("init", "-q")
+    other.commit()
+    repository.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(other.folder), "vendored")
+    repository.write("shop/project.py", "import headrace as hr\nfrom vendored.part import value\n")
+    repository.commit()
+
+    assert project_of(repository).all(hr.Table) == []
+    with pytest.raises(UserCodeError, match="No module named 'vendored'") as caught:
+        project_of(repository, "staging").all(hr.Table)
+    assert caught.value.hint.startswith("vendored of this commit is a git submodule")

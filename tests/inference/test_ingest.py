@@ -231,6 +231,21 @@ def test_killed_between_any_two_steps_each_row_is_there_once(tmp_path):
     assert_each_once(tmp_path, 3, "points", *points)
 
 
+def test_killed_after_feedback_was_committed_each_piece_is_there_once(tmp_path):
+    said = {"prediction_id": "p", "model": "m", "model_version": 3, "kind": "thumbs", "source": "api"}
+    said |= {"value": 1.0, "text": None, "user": None, "api_key": None, "at": "2024-01-01T10:00:00+00:00", "once": True}
+    folder = spool(
+        tmp_path,
+        *({"feedback": [{**said, "feedback_id": f"f{number}"}]} for number in range(3)),
+        *(record(number) for number in range(2)),
+        max_bytes=1,
+    )
+    points = [f"ingest.{moment}:{segment.name}" for segment in segments(folder) for moment in ("feedback", "deleted")]
+    assert_each_once(tmp_path, 2, "points", *points)
+    kept = Lakehouse("dev", str(tmp_path / "lakehouse")).snapshot("metrics.feedback").to_arrow()
+    assert sorted(kept["feedback_id"].to_pylist()) == ["f0", "f1", "f2"]
+
+
 def test_segments_are_taken_over_many_in_a_commit(tmp_path, monkeypatch):
     monkeypatch.setattr("headrace.inference.ingest.MOST", 10)
     folder = spool(tmp_path, *(record(number) for number in range(25)), max_bytes=1)

@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from tests.support.values import take
@@ -77,6 +78,19 @@ def test_a_job_inside_a_job_keeps_its_own_lines(ledger):
         inner = take(run, "train", {}, outer).output["inner"]
     assert lines(ledger, run, "train") == ["outside", "outside again"]
     assert [line.line for line in ledger.logs(inner)] == ["inside"]
+
+
+def test_what_was_printed_before_an_inner_job_began_is_the_outer_ones(monkeypatch):
+    whole = captured_output._Pipe._pass
+    monkeypatch.setattr(captured_output._Pipe, "_pass", lambda *given: (time.sleep(0.05), whole(*given)))
+
+    seen = {"outer": [], "inner": []}
+    with captured_output.captured(seen["outer"].extend):
+        print("before")
+        with captured_output.captured(seen["inner"].extend):
+            print("within")
+        print("after")
+    assert seen == {"outer": ["before", "after"], "inner": ["within"]}
 
 
 def test_a_loop_that_prints_without_end_is_counted(ledger, monkeypatch):

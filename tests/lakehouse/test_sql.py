@@ -419,6 +419,8 @@ def test_the_shipped_example_passes():
         "bronze.airlines",
         "silver.flights",
         "silver.planes",
+        "gold.arrivals",
+        "gold.arrival_delay_predictions",
     }
     files = list(folder.glob("*.sql"))
     assert files

@@ -2,10 +2,11 @@
 
 import pyarrow as pa
 import pytest
+from tests.support.s3 import KEY, SECRET
 
 from headrace.core.errors import ConfigError
 from headrace.lakehouse.lakehouse import Lakehouse
-from headrace.lakehouse.storage import Place
+from headrace.lakehouse.storage import CHUNK, Place
 from headrace.lakehouse.writes import Append, Upsert
 
 
@@ -66,3 +67,14 @@ def test_an_object_store_is_listed_and_its_log_read_as_a_folder_is(tmp_path):
     with table.files().open_input_stream(f"_delta_log/{1:020d}.json") as stream:
         assert b"commitInfo" in stream.read()
     assert Place.at("s3://bucket/root/").below("silver", "t").url == "s3://bucket/root/silver/t"
+
+
+def test_an_object_store_is_marked_once_and_takes_files_of_any_size(s3):
+    s3.client.create_bucket(Bucket="marked")
+    place = Place.at("s3://marked/lake", {**s3.options, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET})
+    assert place.owner() is None
+    assert [place.claim("first"), place.claim("second"), place.owner()] == ["first", "first", "first"]
+
+    for size in (0, CHUNK, 3 * CHUNK + 1):
+        place.write("large", b"x" * size)
+        assert s3.client.get_object(Bucket="marked", Key="lake/large")["Body"].read() == b"x" * size

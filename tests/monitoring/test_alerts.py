@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,10 +11,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import headrace as hr
+from headrace.core.clock import frozen, now
 from headrace.core.errors import NotFoundError, RefusedError
 from headrace.core.events import Outbox
 from headrace.core.state import State
-from headrace.monitoring.alerts import Alerts, Measured
+from headrace.monitoring.alert_windows import Measured
+from headrace.monitoring.alerts import Alerts
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -202,7 +205,8 @@ def test_acknowledged_it_stands_and_closes_by_itself(alerts):
         "ann",
         "looking",
     )
-    assert alerts.evaluate("late", 1, RULE, days("xxx")) == [acknowledged]
+    later = replace(acknowledged, looked_at=START + 2 * DAY)
+    assert alerts.evaluate("late", 1, RULE, days("xxx")) == [later]
 
     assert alerts.evaluate("late", 1, RULE, days("xxx...")) == []
     assert (alerts.get(1).status, alerts.get(1).acknowledged_by) == ("closed", "ann")
@@ -218,7 +222,8 @@ import sys
 from datetime import UTC, datetime, timedelta
 import headrace as hr
 from headrace.core.state import State
-from headrace.monitoring.alerts import Alerts, Measured
+from headrace.monitoring.alert_windows import Measured
+from headrace.monitoring.alerts import Alerts
 
 start, day = datetime(2024, 1, 1, tzinfo=UTC), timedelta(days=1)
 windows = [Measured(start=start + n * day, end=start + n * day + day, value=0.7) for n in range(3)]
@@ -260,3 +265,61 @@ def test_killed_inside_or_two_at_once_there_is_one_alert(state, alerts):
 
     assert seen(alerts) == [(1, None, "open")]
     assert told(alerts) == [("alert.opened", 1)]
+
+
+class TestByHand:
+    """What a person does about the alert of a version, beside acknowledging it."""
+
+    @pytest.mark.parametrize(
+        ("before", "after", "expected"),
+        [
+            ("xx", "xx", [(1, None, "closed")]),  # the same windows, however often
+            ("xx", "xx.", [(1, None, "closed")]),
+            ("xx", "xxx", [(1, None, "open")]),
+            ("xx", "xx.x", [(1, None, "open")]),
+            ("xx", "xx..x", [(1, None, "closed")]),  # once in three windows is not often enough
+            ("xx", "xx...", [(1, None, "closed")]),
+            ("xx", "xx......xx", [(1, None, "closed"), (9, None, "open")]),
+            ("xx?", "xxx", [(1, None, "closed")]),  # labels of a window that was looked at came late
+            ("xx?", ".xx", [(1, None, "closed")]),
+        ],
+    )
+    def test_what_is_resolved_opens_again_with_a_later_window(self, alerts, before, after, expected):
+        alerts.evaluate("late", 1, RULE, days(before))
+        done = alerts.resolve(1, by="ann", reason="a holiday")
+        assert (done.status, done.resolved_by, done.resolution) == ("closed", "ann", "a holiday")
+        for _ in range(2):
+            alerts.evaluate("late", 1, RULE, days(after))
+        assert seen(alerts) == expected
+        assert sum(name == "alert.opened" for name, _ in told(alerts)) == 1 + (expected[-1][2] == "open")
+        assert "alert.closed" not in [name for name, _ in told(alerts)]
+
+    def test_muted_it_is_judged_as_ever_and_its_events_say_so(self, alerts):
+        alerts.evaluate("late", 1, RULE, days("xx"))
+        later = now() + DAY
+        done = alerts.mute(1, by="ann", until=later, reason="known")
+        assert (done.muted, done.muted_until, done.muted_by, done.mute_reason) == (True, later, "ann", "known")
+        alerts.evaluate("late", 1, RULE, days("xx...."))
+        alerts.evaluate("late", 1, RULE, days("xx.......xx"))
+        alerts.evaluate("slow", 1, RULE, days("xx"))
+        assert [(each.model, each.muted) for each in alerts.active()] == [("slow", False), ("late", True)]
+        said = [(each.name, each.payload["muted"]) for each in Outbox(alerts.state).events()]
+        assert said == [
+            ("alert.opened", False),
+            ("alert.muted", False),
+            ("alert.closed", True),
+            ("alert.opened", True),
+            ("alert.opened", False),
+        ]
+        with frozen(later + DAY):
+            assert not any(each.muted for each in alerts.active())
+
+    def test_what_is_retired_or_of_another_version_is_not_mixed_up(self, alerts):
+        alerts.evaluate("late", 1, RULE, days("xx"))
+        alerts.evaluate("late", 2, RULE, days("xx"))
+        alerts.resolve(1, by="ann", reason="x")
+        assert [each.version for each in alerts.active("late")] == [2]
+        alerts.retire("late", set())
+        alerts.evaluate("late", 2, RULE, days("xx"))
+        assert [each.version for each in alerts.active("late")] == [2]
+        assert [each.name for each in alerts.history(2)] == ["alert.opened", "alert.closed", "alert.opened"]

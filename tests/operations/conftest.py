@@ -1,7 +1,7 @@
 import shutil
 
 import pytest
-from tests.operations import loop_project, monitored_project
+from tests.operations import kpi_project, loop_project, monitored_project
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +20,9 @@ def project(deployed, tmp_path):
 def monitored(headrace, tmp_path_factory):
     """A project with two versions that were compared, scored and monitored, to be read."""
     return monitored_project.build(headrace, tmp_path_factory.mktemp("monitored") / "mini")
+
+
+@pytest.fixture(scope="session")
+def figured(headrace, tmp_path_factory):
+    """A project with a business figure of two versions, to be read."""
+    return kpi_project.build(headrace, tmp_path_factory.mktemp("figured") / "mini")

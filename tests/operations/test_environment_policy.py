@@ -49,6 +49,8 @@ def test_what_is_committed_its_floor_and_what_is_in_effect(shop):
         "code": "release",
         "releases": floor.releases,
         "approvals": [],
+        "attested_by": [],
+        "runtime": "any",
         "order": ["dev", "prod"],
         "by": "ana",
         "at": floor.at.isoformat(),

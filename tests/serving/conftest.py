@@ -220,3 +220,19 @@ def listening():
     yield server
     if not server.loop.is_closed():
         server.end()
+
+
+@pytest.fixture(scope="session")
+def assistants(headrace, tmp_path_factory):
+    """A project with models that answer, each with version 1 in Production: to be read, or copied."""
+    from headrace.testing.llm_endpoint import Endpoint
+
+    from . import assistants
+
+    with Endpoint(assistants.reply) as endpoint:
+        folder = assistants.write(tmp_path_factory.mktemp("assistants") / "assistants", endpoint.url)
+        steps = [(step, "--model", model) for model in ("guide", "tone") for step in ("train", "deploy")]
+        for arguments in (("refresh",), *steps):
+            done = headrace.run(folder, "run", *arguments, env={"ASSISTANT_KEY": assistants.KEY})
+            assert done.code == 0, done.stderr
+    return folder

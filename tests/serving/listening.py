@@ -109,18 +109,28 @@ def told(server, *sent):
         return all_of(caller)
 
 
+def exactly(caller, size):
+    """That many bytes, and a failure where the server closes before: reading on would never end."""
+    read = bytearray()
+    while len(read) < size:
+        part = caller.recv(size - len(read))
+        assert part, bytes(read[-1_000:])
+        read += part
+    return bytes(read)
+
+
+def until_blank(caller):
+    """What comes up to a blank line, with it."""
+    read = b""
+    while not read.endswith(b"\r\n\r\n"):
+        read += exactly(caller, 1)
+    return read
+
+
 def one(caller):
     """The next answer: status, headers in small letters, body."""
-    read = b""
-    while b"\r\n\r\n" not in read:
-        part = caller.recv(1)
-        assert part, read
-        read += part
-    status, headers = head_of(read)
-    body = b""
-    while len(body) < int(headers["content-length"]):
-        body += caller.recv(int(headers["content-length"]) - len(body))
-    return status, headers, body
+    status, headers = head_of(until_blank(caller))
+    return status, headers, exactly(caller, int(headers["content-length"]))
 
 
 def head_of(read):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from tests.serving.conftest import manifest, serving
-from tests.serving.listening import connected, one, until
+from tests.serving.listening import connected, exactly, one, until, until_blank
 from tests.serving.test_api_keys import made, project  # noqa: F401  # a fixture
 from tests.serving.test_caller import SAID, TRACE
 from tests.serving.test_server import ROW
@@ -197,15 +197,9 @@ def test_an_output_that_nobody_reads_holds_no_request_up_and_is_counted(logged):
 
 
 def quick(caller):
-    read = b""
-    while b"\r\n\r\n" not in read:
-        read += caller.recv(1)
-    head = read.decode()
+    head = until_blank(caller).decode()
     length = int(head.lower().split("content-length: ")[1].split("\r\n")[0])
-    body = b""
-    while len(body) < length:
-        body += caller.recv(length - len(body))
-    return int(head.split()[1]), {}, body
+    return int(head.split()[1]), {}, exactly(caller, length)
 
 
 def test_what_is_neither_yes_nor_no_is_refused():
@@ -218,7 +212,7 @@ def test_who_leaves_while_the_body_comes_is_a_line_and_counted(home, tmp_path):
     out = tmp_path / "out"
     with out.open("wb") as stdout, serving(home, arguments=("--access-log",), stdout=stdout) as server:
         head = b"POST /invocations HTTP/1.1\r\nhost: x\r\nx-request-id: left\r\ncontent-length: 50\r\n\r\nabc"
-        with socket.create_connection(("127.0.0.1", server.port)) as caller:
+        with socket.create_connection(("127.0.0.1", server.port), 60) as caller:
             caller.sendall(head)
         counted = 'headrace_http_requests_total{model="late",path="/invocations",method="POST",status="499"} 1'
         server.until(lambda: counted in server.ask("/metrics")[1])

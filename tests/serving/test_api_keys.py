@@ -103,6 +103,16 @@ class TestServer:
             assert server.ask("/invocations?token=" + good, BODY)[0] == 401
             assert status(server, "/invocations", good, BODY, scheme="bearer") == 200
 
+    def test_a_server_that_runs_asks_for_keys_from_the_first_one_on(self, project, home):
+        with serving(home, arguments=["--api-keys", project.file, "--open-without-keys"]) as server:
+            assert status(server, "/version") == status(server, "/metrics") == 200
+            good = made(project, "check-out")
+            soon(lambda: status(server, "/version"), 401)
+            assert status(server, "/version", good) == 200
+            assert project("revoke", "check-out").code == 0
+            soon(lambda: status(server, "/version", good), 401)
+            assert status(server, "/version") == 401
+
     def test_a_token_is_good_for_its_scopes_only(self, project, home):
         predicts = made(project, "check-out")
         measures = made(project, "prometheus", "--scope", "metrics")

@@ -11,7 +11,7 @@ import pytest
 
 from headrace.serving.admission import SPARE
 
-from .listening import QUICK, all_of, connected, head_of, one, told, until
+from .listening import QUICK, all_of, connected, exactly, head_of, one, told, until, until_blank
 
 GET = b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n"
 SLOW = b"GET /a?wait=3 HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -96,10 +96,13 @@ class TestAnswers:
         with connected(listening) as caller:
             sending = threading.Thread(target=caller.sendall, args=(GET * 20_000,))
             sending.start()
-            read = 0
-            while read < 20_000:
-                read += caller.recv(1 << 20).count(b"HTTP/1.1 200")
+            read = bytearray()
+            while not read.endswith(b"/a 0") or read.count(b"/a 0") < 20_000:
+                part = caller.recv(1 << 20)
+                assert part, read[-1_000:]
+                read += part
             sending.join()
+        assert read.count(b"HTTP/1.1 200") == 20_000
         assert len(listening.echo.seen) == 20_000
 
     def test_what_cannot_be_read_is_refused_after_what_was_asked_before(self, listening):
@@ -122,7 +125,7 @@ class TestAnswers:
 
     def test_head_is_answered_without_a_body(self, listening):
         with connected(listening, b"HEAD /a HTTP/1.1\r\nhost: x\r\n\r\n" + GET) as caller:
-            status, headers = head_of(_until_blank(caller))
+            status, headers = head_of(until_blank(caller))
             assert (status, headers["content-length"]) == (200, "4")
             assert one(caller)[2] == b"/a 0"
 
@@ -157,10 +160,7 @@ class TestAnswers:
                 read += len(caller.recv(60_000))
                 time.sleep(0.03)  # the slowness that is tested
             assert read < size / 2
-            while read < size:
-                part = caller.recv(1 << 20)
-                assert part
-                read += len(part)
+            exactly(caller, size - read)
 
     def test_a_slow_answer_is_not_cut_because_it_took_long(self, listening):
         asked = b"GET /a?wait=2.5&size=5000000 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
@@ -168,13 +168,6 @@ class TestAnswers:
             first = caller.recv(1)
             time.sleep(0.4)  # longer than the listener's look at its connections
             assert len(first + all_of(caller)) > 5_000_000
-
-
-def _until_blank(caller):
-    read = b""
-    while not read.endswith(b"\r\n\r\n"):
-        read += caller.recv(1)
-    return read
 
 
 class TestLimits:

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.serving.listening import QUICK, connected, one, until
+from tests.serving.listening import QUICK, connected, exactly, one, until
 
 from headrace.serving.messages import Answer, Event
 
@@ -51,9 +51,7 @@ def read(caller):
 
     def line():
         while b"\r\n" not in got:
-            part = caller.recv(1)
-            assert part, bytes(got)
-            got.extend(part)
+            got.extend(exactly(caller, 1))
         found = bytes(got[: got.index(b"\r\n")])
         del got[: len(found) + 2]
         return found
@@ -62,13 +60,7 @@ def read(caller):
     while head[-1:] != [b""]:
         head.append(line())
     while size := int(line(), 16):
-        left = size + 2
-        while left:
-            part = caller.recv(left)
-            assert part
-            text.extend(part)
-            left -= len(part)
-        del text[-2:]
+        text.extend(exactly(caller, size + 2)[:-2])
     line()
     return b"\n".join(head), bytes(text)
 

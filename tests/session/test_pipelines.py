@@ -1,8 +1,5 @@
 """The pipelines from a notebook: the same runs as by the commands, told a line a step, and repeated without repeating."""
 
-import re
-from pathlib import Path
-
 import pytest
 from tests.cli.mini import write
 
@@ -64,15 +61,3 @@ def test_mistakes_are_the_errors_of_the_commands(folder):
         dev.train("dais")
     with pytest.raises(DataError, match="no labelled decision"):
         dev.train(as_of="1999-01-01")
-
-
-def test_the_program_of_the_page_runs(tmp_path, monkeypatch, capsys):
-    page = (Path(__file__).parents[2] / "docs" / "session.md").read_text()
-    _, program = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    folder = write(tmp_path / "mini")
-    monkeypatch.chdir(folder)
-    assert "arrival_delay" in program
-    assert "2013-05-01" in program
-    exec(program.replace("arrival_delay", "days").replace("2013-05-01", "2024-02-01"), {"hr": hr})
-    assert "days" in {run.job.partition(" ")[2] for run in hr.open().runs.list()}
-    assert "✓ Production, version 1" in capsys.readouterr().err

@@ -10,6 +10,8 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import roc_auc_score
 from tests.serving.conftest import serving
 
+import headrace as hr
+
 TOML = """
 [project]
 name = "tumours"
@@ -77,6 +79,17 @@ def test_rows_that_came_later_are_scored_with_their_label_and_their_drift(headra
     ]
     drifted = [each["column"] for each in window["columns"] if each["verdict"] == "alert"]
     assert "worst_area" in "".join(drifted)
+
+
+def test_the_drift_is_a_picture(headrace, folder):
+    shown = headrace.run(folder, "monitor", "show", "tumour")
+    assert shown.code == 0
+    lines = [line.split() for line in shown.stdout.splitlines()]
+    (worst,) = [line for line in lines if line[:1] == ["worst_area"]]
+    assert "alert" in worst
+    drawn = hr.open(folder=folder).models["tumour"].monitoring()._repr_html_()
+    assert drawn.count("<svg") == 5  # a line a metric
+    assert "<th" in drawn[: drawn.index("worst_area")]
 
 
 def test_full_rows_are_answered_and_logged(headrace, folder):

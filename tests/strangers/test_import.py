@@ -1,10 +1,12 @@
 """A model that was fitted elsewhere comes in, goes through the gates, and answers as it does elsewhere; or is refused whole."""
 
 import json
+import shutil
 import warnings
 
 import joblib
 import mlflow
+import pandas as pd
 import pytest
 import sklearn
 from sklearn.datasets import load_breast_cancer
@@ -14,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from tests.serving.conftest import serving
 
 import headrace as hr
-from headrace.core.errors import DeclarationError, HeadraceError, NotFoundError
+from headrace.core.errors import DeclarationError, HeadraceError, NotFoundError, UnavailableError
 from headrace.operations.import_model import import_model
 from headrace.operations.operation import At
 
@@ -106,10 +108,53 @@ def test_a_logged_pipeline_comes_to_production_and_answers_as_scikit_learn_does(
     with serving(refreshed / ".headrace" / "dev" / "serving" / "tumour") as server:
         records = json.loads(inputs()[:20].to_json(orient="records"))
         status, answer, _ = server.ask("/invocations", {"dataframe_records": records})
+        gap = [records[0], {**records[1], "mean_area": None}]
+        refused, told, _ = server.ask("/invocations", {"dataframe_records": gap})
         server.end()
     assert status == 200
+    assert refused == 400
+    assert "row 1: 'mean_area' is missing" in str(told)
+    watched = headrace.run(refreshed, "run", "monitor", "--model", "tumour")  # of what was never scored in batch
+    assert watched.code == 0, watched.stderr
+    assert "Nothing was scored into gold.tumour_predictions yet" in watched.stderr
+    rows = headrace.run(refreshed, "sql", "select count(*) as n from inference.tumour", "--json").json()
+    assert rows == [{"n": 20}]
     answers = [each["probability"] for each in answer["predictions"]]
     assert answers == pytest.approx(pipeline().predict_proba(inputs()[:20])[:, 1].tolist(), abs=1e-12)
+
+
+def test_the_drift_of_an_imported_model_is_a_picture(headrace, refreshed, registry, tmp_path):
+    """Rows that come later are scored in batch, in another unit: the heat map shows which column it is."""
+    folder = shutil.copytree(refreshed, tmp_path / "tumours")
+    version = imported(headrace, folder, "tumour", "models:/theirs@best", "--tracking-uri", registry[0])["version"]
+    later = frame().assign(worst_area=lambda rows: rows.worst_area * 3)
+    pd.concat([frame(), later]).to_csv(folder / "rows.csv", index=False)
+    deploy = ["run", "deploy", "--model", "tumour", "--version", version]
+    for command in (deploy, ["run", "refresh"], ["run", "score"], ["run", "monitor", "--as-of", "2999-01-01"]):
+        done = headrace.run(folder, *command)
+        assert done.code == 0, done.stderr
+    shown = headrace.run(folder, "monitor", "show", "tumour").stdout
+    drift = [line.split() for line in shown[shown.index("Drift") :].splitlines()[2:]]
+    assert drift[0][0] == "worst_area"
+    assert float(drift[0][1]) > 1
+    drawn = hr.open(folder=folder).models["tumour"].monitoring()._repr_html_()
+    assert "<svg" in drawn
+    assert drawn.index("worst_area") < drawn.index("mean_area")
+
+
+@pytest.mark.parametrize("kind", ["skops", "cloudpickle"])
+def test_a_pipeline_comes_in_however_mlflow_has_kept_it(headrace, refreshed, tmp_path, kind):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.sklearn.save_model(pipeline(), tmp_path / kind, serialization_format=kind, input_example=inputs()[:2])
+    found = imported(headrace, refreshed, "tumour", tmp_path / kind)
+    mine = hr.open(folder=refreshed).models["tumour"].version(found["version"]).predict(inputs())
+    assert mine.probability.to_list() == pytest.approx(pipeline().predict_proba(inputs())[:, 1].tolist(), abs=1e-12)
+
+
+def test_a_server_that_nobody_runs_is_told_at_once(refreshed):
+    with pytest.raises(UnavailableError, match=r"the MLflow server http://127.0.0.1:9 cannot be reached"):
+        import_model(At(folder=refreshed), "tumour", "models:/theirs/1", tracking_uri="http://127.0.0.1:9")
 
 
 def any_model(*, labels):

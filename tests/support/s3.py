@@ -51,7 +51,7 @@ class S3:
         ]
         command += [
             "-master.telemetry=false",
-            "-volume.max=50",
+            "-volume.max=500",
             "-master.volumeSizeLimitMB=64",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",

@@ -1,5 +1,6 @@
 """An embedded store that is being made when its process is killed: the next one makes it, and opens it."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -35,6 +36,7 @@ def test_a_store_whose_maker_was_killed_is_made_by_the_next_one(tmp_path, statem
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},  # in which there is no store to copy
     )
     assert died.returncode == -signal.SIGKILL, died.stderr
 

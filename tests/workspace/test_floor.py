@@ -121,7 +121,7 @@ def test_what_is_not_committed_loosens_nothing(shop, environments, used):
 
     assert shop.acts() == ("release", "v*", ())
     with shop.open() as workspace:
-        assert (workspace.environment.sample, workspace.environment.reads) == (1, ())
+        assert (workspace.environment.sample, workspace.environment.reads) == (1, {})
         assert workspace.code.release == "v1.0.0"
         assert workspace.code.dirty
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-Scope = Literal["predict", "metrics"]
+Scope = Literal["predict", "metrics", "feedback", "gateway"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 PREFIX = "hr_"
 

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, Column, Integer, MetaData, String, Table, func, insert, select
+from sqlalchemy import (
+    JSON,
+    Column,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    cast,
+    func,
+    insert,
+    or_,
+    select,
+    type_coerce,
+)
 from sqlalchemy.exc import DBAPIError
 
 from headrace.core.clock import now
@@ -73,11 +88,23 @@ class Audit:
         self.state = state
         state.create(AUDIT)
 
-    def entries(self, *, limit: int | None = None) -> list[AuditEntry]:
-        """The entries, the latest first."""
+    def entries(self, *, limit: int | None = None, offset: int = 0, word: str = "") -> list[AuditEntry]:
+        """The entries, the latest first.
+
+        Args:
+            limit: the number of entries; None: all.
+            offset: how many are left out before them.
+            word: only those that have it in who, action, object or details, however it is capitalised.
+        """
+        wanted = select(AUDIT).order_by(AUDIT.c.id.desc()).limit(limit).offset(offset)
+        if word:
+            kept = json.dumps(word)[1:-1]  # as it stands in the details
+            texts = ((AUDIT.c.who, word), (AUDIT.c.action, word), (AUDIT.c.object, word))
+            where = [column.icontains(text, autoescape=True) for column, text in texts]
+            where.append(type_coerce(cast(AUDIT.c.details, Text), Text).icontains(kept, autoescape=True))
+            wanted = wanted.where(or_(*where))
         with self.state.read() as connection:
-            rows = connection.execute(select(AUDIT).order_by(AUDIT.c.id.desc()).limit(limit)).mappings()
-            return [AuditEntry(**dict(row)) for row in rows]
+            return [AuditEntry(**dict(row)) for row in connection.execute(wanted).mappings()]
 
     def head(self) -> Head:
         """How many entries there are, and the hash of the last one."""

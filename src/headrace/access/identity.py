@@ -25,7 +25,7 @@ from headrace.core.system import user
 from headrace.environments.environment_policy import ROLE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -134,7 +134,13 @@ class Access:
             rows = connection.execute(wanted.order_by(GRANTS.c.name, GRANTS.c.role)).mappings()
             return [Grant(**dict(row)) for row in rows]
 
-    def bootstrap(self, *, simulated: bool = False, life: timedelta = TOKEN_LIFE) -> str:
+    def bootstrap(
+        self,
+        *,
+        simulated: bool = False,
+        life: timedelta = TOKEN_LIFE,
+        keep: Callable[[str], None] | None = None,
+    ) -> str:
         """Makes the identity that enrols people, and gives its token, shown once; whoever runs this keeps their roles.
 
         Who makes a token can act by it, so that nobody whom one enrols oneself is a second pair of eyes. At the root
@@ -143,6 +149,7 @@ class Access:
         Args:
             simulated: whether those whom it enrols stand for people that there are not, and are labelled so.
             life: of the token.
+            keep: called with the token before the identity exists: what it keeps is not lost where this process dies.
 
         Raises:
             RefusedError: somebody was granted a role here before.
@@ -157,7 +164,10 @@ class Access:
             _keep_roles(connection, me)
             people.add(connection, names.BOOTSTRAP, by=me.name, simulated=simulated)
             _grant(connection, names.BOOTSTRAP, ENROLLER, me)
-            return _token(connection, names.BOOTSTRAP, me, None, life, {"simulated": True} if simulated else {})
+            token = _token(connection, names.BOOTSTRAP, me, None, life, {"simulated": True} if simulated else {})
+            if keep is not None:
+                keep(token)
+            return token
 
     def grant(self, name: str, role: str) -> None:
         """Gives somebody a role; again is the same. The first one to grant keeps the roles that he had alone.

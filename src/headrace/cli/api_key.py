@@ -20,7 +20,14 @@ def command() -> None:
 
 @command.command()
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, type=click.Choice(["predict", "metrics"]), default=("predict",))
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(["predict", "metrics", "feedback", "gateway"]),
+    default=("predict",),
+    help="What it may be used for; can be given twice. Default: predict.",
+)
 @click.option("--days", type=click.IntRange(1, 3650), help="After how many days it expires. Default: never.")
 @env_option
 @json_option
@@ -49,7 +56,10 @@ def list_(env: str | None, as_json: bool) -> None:
     if as_json:
         emit(keys)
     else:
-        table([each.to_json() for each in keys], empty="there is no API key: whoever reaches a server may call it.")
+        table(
+            [each.to_json() for each in keys],
+            empty="there is no API key. Before the first one is made whoever reaches a server may call it; after the last one nobody.",
+        )
 
 
 @command.command()

@@ -18,7 +18,7 @@ SHOWN = 10  # missing heads that are named
 
 
 @click.command(name="audit")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many entries.")
 @click.option("--verify", is_flag=True, help="Check that no entry was changed or taken away; exit 1 when one was.")
 @click.option(
     "--head",

@@ -12,11 +12,11 @@ from headrace.cli.output import emit, env_option, json_option, put, table
 @json_option
 @click.pass_context
 def command(ctx: click.Context, env: str | None, as_json: bool) -> None:
-    """Check this installation and this project; exit 1 when something is broken."""
-    from headrace.operations.doctor import examine
+    """Check this installation and this project; exit 1 when something is broken. Outside of a project: the installation."""
+    from headrace.operations.doctor import diagnose
     from headrace.operations.operation import At
 
-    findings = examine(At(env=env))
+    findings = diagnose(At(env=env))
     if as_json:
         emit(findings)
     else:

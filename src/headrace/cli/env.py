@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -15,7 +16,18 @@ if TYPE_CHECKING:
     from headrace.operations.reset import ResetPlan
     from headrace.operations.stores import Kind
 
-KEYS = ("code", "releases", "approvals", "order", "reads", "sample")  # of a policy, as they are shown
+KEYS = (
+    "code",
+    "releases",
+    "approvals",
+    "attested_by",
+    "runtime",
+    "order",
+    "reads",
+    "sample",
+    "ttl",
+    "trials",
+)  # of a policy, as they are shown
 
 
 @click.group(name="env", cls=Commands)
@@ -82,6 +94,70 @@ def policy(take_over: bool, reason: str, env: str | None, as_json: bool) -> None
 
 
 @command.command()
+@click.argument("one", required=False)
+@click.argument("other", required=False)
+@click.option("--all", "whole", is_flag=True, help="Also show what is the same, or not known here.")
+@json_option
+def compare(one: str | None, other: str | None, whole: bool, as_json: bool) -> None:
+    """Compare two environments: policy, kinds of stores, locked and installed versions; no address and no secret.
+
+    Without names, the two highest. Exit 1: they differ in something that [parity] of headrace.toml does not allow.
+    """
+    from headrace.operations.environment_comparison import compare_environments
+
+    found = compare_environments(one, other)
+    if as_json:
+        emit({**found.to_json(), "passed": found.passed})
+    else:
+        shown = [each for each in found.aspects if whole or each.parity in ("declared", "undeclared")]
+        rows = [
+            {"aspect": each.aspect, found.one: each.one, found.other: each.other, "parity": each.parity}
+            for each in shown
+        ]
+        table(rows, empty=f"{found.one} and {found.other} do not differ.")
+        for note in found.notes:
+            say(f"· {note}")
+        same = sum(each.parity == "same" for each in found.aspects)
+        undeclared = [each.aspect for each in found.aspects if each.parity == "undeclared"]
+        say(
+            f"{'✗' if undeclared else '✓'} {same:,} of {len(found.aspects):,} are the same, {len(undeclared):,} differ undeclared"
+        )
+        if undeclared:
+            allowed = ", ".join(f'"{each}"' for each in undeclared[:3])
+            say(f"Next: make them the same, or declare it in headrace.toml: [parity] allowed = [{allowed}]")
+    if not found.passed:
+        raise click.exceptions.Exit(1)
+
+
+@command.command()
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
+@env_option
+@json_option
+def expire(dry_run: bool, env: str | None, as_json: bool) -> None:
+    """Remove tables that were not refreshed for the environment's time to live, and that nothing depends on.
+
+    `headrace up` does the same every hour.
+    """
+    from headrace.operations.expiration import expire, plan_expiration
+    from headrace.operations.operation import At
+
+    report = plan_expiration(At(env=env)) if dry_run else expire(At(env=env))
+    if as_json:
+        emit(report)
+        return
+    for each in report.expired:
+        say(
+            f"{'· would be removed' if dry_run else '✓ removed'}: {each.table}, refreshed {each.refreshed:%Y-%m-%d %H:%M} UTC"
+        )
+    for each in report.kept:
+        say(f"· stays: {each.table}, refreshed {each.refreshed:%Y-%m-%d %H:%M} UTC: {'; '.join(each.reasons)}")
+    if not report.expired:
+        say(f"· nothing of {report.env} has expired; tables live {report.ttl} after their last refresh")
+    elif dry_run:
+        say(f"Next: headrace env expire --env {report.env}")
+
+
+@command.command()
 @click.option(
     "--take-over", type=click.Choice(["lakehouse", "tracking", "online"]), help="What is configured now is the one."
 )
@@ -106,6 +182,11 @@ def stores(take_over: Kind | None, reason: str, env: str | None, as_json: bool) 
 def _text(policy: object, key: str) -> str | None:
     """A value of a policy or a floor, as it is shown; None where there is none."""
     value = getattr(policy, key, None)
+    if key == "attested_by" and value is not None:
+        return ", ".join(each.name for each in value) or "nobody has to"
+    if isinstance(value, Mapping):
+        readable = cast("Mapping[str, tuple[str, ...]]", value).items()
+        return "; ".join(f"{env}: {', '.join(tables)}" for env, tables in readable) or "none"
     return ", ".join(value) or "none" if isinstance(value, tuple) else None if value is None else str(value)
 
 

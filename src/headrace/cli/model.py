@@ -1,4 +1,4 @@
-"""`headrace model list|show|history|compare|comparisons|import|rollback|export`."""
+"""`headrace model list|show|card|search|predict|history|compare|comparisons|import|promote|rollback|export`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,23 @@ from typing import TYPE_CHECKING
 import click
 
 from headrace.cli.commands import Commands
+from headrace.cli.hits import show_hits
 from headrace.cli.output import bold, emit, env_option, facts, heading, json_option, put, say, table
+from headrace.cli.output import show as show_value
 from headrace.cli.pipeline_story import PipelineStory, release_option
+from headrace.cli.report_file import output_option, write_report
+from headrace.core.clock import instant
+from headrace.core.extras import need
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
+    from headrace.operations.answer_comparison import AnswersComparison
     from headrace.operations.comparison import SliceComparison, VersionComparison
     from headrace.operations.export import ExportKind
     from headrace.operations.models import HistoryEntry, SliceReport, VersionReport
+    from headrace.operations.search import ModelHit, StageVersion
 
 COMPARISON = (
     "version",
@@ -81,6 +89,88 @@ def show(name: str, version: int | None, env: str | None, as_json: bool) -> None
         put()
         heading("Rejected")
         table([vars(rejection) for rejection in details.rejected])
+
+
+@command.command()
+@click.argument("name")
+@click.option(
+    "--version",
+    type=click.IntRange(1),
+    default=None,
+    help="Its number; defaults to the one in Production, else the newest.",
+)
+@output_option
+@env_option
+def card(name: str, version: int | None, output: Path | None, env: str | None) -> None:
+    """Write the card of a version into one HTML file: purpose, data, metrics, gates, approvals, limits."""
+    need("jinja2", "console", "a model card")
+    need("starlette", "console", "a model card")
+    from headrace.console.reports import model_card
+    from headrace.operations.operation import At
+
+    made = model_card(At(env=env), name, version=version)
+    write_report(made.name, made.html, output)
+
+
+@command.command()
+@click.argument("name")
+@click.argument("rows", metavar="ROWS")
+@click.option("--version", type=click.IntRange(1), default=None, help="Its number; defaults to the one in Production.")
+@click.option(
+    "--at", type=instant, default=None, metavar="MOMENT", help="The moment of every decision, for rows that have none."
+)
+@env_option
+@json_option
+def predict(name: str, rows: str, version: int | None, at: datetime | None, env: str | None, as_json: bool) -> None:
+    """Predict ROWS (a file, a table or a SELECT) in this process, and print the outputs. Nothing is stored.
+
+    They are full rows, with every input of the model, or decisions, whose features are looked up as of their moment.
+    """
+    from headrace.operations.operation import At
+    from headrace.operations.predict import predict_rows
+
+    found = predict_rows(At(env=env), name, rows, version=version, at=at)
+    emit(found.to_json()["rows"]) if as_json else table(found.rows(), data=True)
+
+
+@command.command()
+@click.argument("text", nargs=-1)
+@click.option("--owner", default="", help="A part of the owner.")
+@click.option("--project", default="", help="The name of a project.")
+@click.option(
+    "--stage",
+    type=click.Choice(("None", "Staging", "Production", "Archived"), case_sensitive=False),
+    default=None,
+    help="Of a version; the highest environment with a version in that stage is shown.",
+)
+@env_option
+@json_option
+def search(text: tuple[str, ...], owner: str, project: str, stage: str | None, env: str | None, as_json: bool) -> None:
+    """Models of all projects that share the catalog and have every word of TEXT, the best match first."""
+    from headrace.operations.operation import At
+    from headrace.operations.search import search_models
+
+    found = search_models(At(env=env), " ".join(text), owner=owner, project=project, stage=stage or "")
+    if as_json:
+        emit(found)
+        return
+    show_hits(found.hits, _show_hit, catalog=found.catalog, empty="no model matches")
+
+
+def _show_hit(hit: ModelHit) -> None:
+    heading(f"{hit.model}  {hit.project}, {hit.environment}")
+    facts(
+        {
+            **{name: getattr(hit, name) for name in ("description", "owner", "task", "label", "features")},
+            "versions": "\n".join(map(_stage_version, hit.versions)) or "none yet",
+        }
+    )
+
+
+def _stage_version(version: StageVersion) -> str:
+    quality = f", {version.metric} {show_value(version.value)}" if version.metric else ""
+    stage = f", {version.stage}" if version.stage != "None" else ""
+    return f"version {version.version}{stage}{quality}, {version.created:%Y-%m-%d} by {version.registered_by}"
 
 
 def _fitted_on(report: VersionReport) -> str:
@@ -174,10 +264,54 @@ def compare(name: str, a: int, b: int, env: str | None, as_json: bool) -> None:
         [{"metric": each.metric, first: each.a, second: each.b} for each in compared.metrics],
     )
     _part("Compared on the same rows", [vars(each) for each in compared.same_rows], COMPARISON)
-    if not compared.same_rows:
+    if not compared.same_rows and compared.answers is None:
         put()
         say(f"these two were never compared on the same rows. See: {bold(f'headrace model comparisons {name}')}")
     _part("Slices of the test rows, each version on its own", [_compared_slice(each, a, b) for each in compared.slices])
+    if compared.answers is not None:
+        _show_answers(compared.answers, first, second)
+
+
+def _show_answers(compared: AnswersComparison, first: str, second: str) -> None:
+    """Routes, the lines of prompts that differ, metrics on the same questions, and the answers that differ most."""
+    _part("Routes", [{"route": each.name, first: each.a, second: each.b} for each in compared.routes])
+    for each in compared.prompts:
+        if each.a != each.b:
+            put()
+            heading(f"Prompt {each.name}")
+            only = f"only in {second if each.a is None else first}"
+            put(each.diff if None not in (each.a, each.b) else only)
+    _part(
+        f"On the same {compared.same_questions:,} questions",
+        [
+            {
+                "metric": each.metric,
+                first: each.a,
+                second: each.b,
+                "difference": f"{each.difference:+.4f} ({each.low:+.4f} to {each.high:+.4f})",
+                "p": each.p_value,
+                "rows": each.rows,
+            }
+            for each in compared.metrics
+        ],
+    )
+    if compared.answers:
+        put()
+        heading("Answers that differ most")
+    for answer in compared.answers:
+        put()
+        facts(
+            {
+                **answer.inputs,
+                "right": " / ".join(answer.reference),
+                first: f"{answer.a} {_scored(answer.scores_a)}",
+                second: f"{answer.b} {_scored(answer.scores_b)}",
+            }
+        )
+
+
+def _scored(scores: Mapping[str, float | None]) -> str:
+    return f"({', '.join(f'{name} {value:.2f}' for name, value in scores.items() if value is not None)})"
 
 
 def _sides(compared: VersionComparison) -> list[tuple[str, object, object]]:
@@ -284,6 +418,42 @@ def import_(
         f"headrace run deploy --model {name} --version {done.version}" if done.deployed else "headrace model list"
     )
     say(f"run {done.run} done. Next: {bold(f'{following} --env {done.env}')}")
+
+
+@command.command()
+@click.argument("name", required=False)
+@click.option(
+    "--from", "source", default=None, metavar="ENV", help="Where it comes from; defaults to the one just below."
+)
+@click.option(
+    "--version", type=click.IntRange(1), default=None, help="Its number there; defaults to the one in Production."
+)
+@env_option
+@release_option
+@json_option
+def promote(
+    name: str | None, source: str | None, version: int | None, env: str | None, release: str | None, as_json: bool
+) -> None:
+    """Copy a version up from a lower environment, unchanged; it goes through the gates of this one.
+
+    For a deployment with pattern='models' or 'hybrid'. NAME may be left out when there is only one that is deployed.
+    """
+    from headrace.operations.operation import At
+    from headrace.operations.promote import promote_model
+
+    story = PipelineStory("promote", as_json=as_json)
+    done = promote_model(
+        At(env=env, release=release), name, source=source, version=version, listen=story.tell, begin=story.announce
+    )
+    if as_json:
+        emit(done)
+        return
+    if done.known:
+        say(f"{done.source} of {done.model} is version {done.version} here already: nothing was registered.")
+    else:
+        say(f"{done.model} version {done.version} came up from {done.source}, with stage None and the same files.")
+    following = f"headrace run deploy --model {done.model} --version {done.version} --env {done.env}"
+    say(f"run {done.run} done. Next: {bold(following)}")
 
 
 @command.command()

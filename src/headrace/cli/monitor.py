@@ -1,4 +1,4 @@
-"""`headrace monitor show`."""
+"""`headrace monitor show`, `kpis` and `report`."""
 
 from __future__ import annotations
 
@@ -10,21 +10,29 @@ import click
 from headrace.cli.commands import Commands
 from headrace.cli.output import GAP, bold, emit, env_option, heading, json_option, put, say, show, table, width
 from headrace.cli.plot import bars
-from headrace.core.text import counted
+from headrace.cli.report_file import output_option, write_report
+from headrace.core.extras import need
+from headrace.core.text import counted, said
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from pathlib import Path
 
+    from headrace.operations.kpis import KpiReport, KpiVersion, KpiWindow
     from headrace.operations.monitoring import ColumnDrift, MonitoringReport, WindowQuality
 
+LENGTHS = {"1h": "an hour", "1d": "a day", "1w": "a week", "1mo": "a month"}
 FORMATS = {"1h": "%Y-%m-%d %H:00", "1d": "%Y-%m-%d", "1w": "%Y-%m-%d", "1mo": "%Y-%m"}
+WIDE = 6  # metrics that have a column each
+NUMBERS = "population stability index, verdict"
+TEXTS = "population stability index, of embeddings the energy distance; verdict"
 LOUD = ("warn", "alert", "not judged")  # verdicts that are written beside the index
 
 
 @click.group(name="monitor", cls=Commands)
 def command() -> None:
-    """What monitoring has stored: quality and drift by window. `headrace run monitor` measures."""
+    """What monitoring has stored: quality, drift and business figures by window. `headrace run monitor` measures."""
 
 
 @command.command(name="show")
@@ -55,6 +63,78 @@ def show_(model: str, version: int | None, windows: int, env: str | None, as_jso
         say(f"{counted(report.earlier, 'earlier window')} not shown: {every} shows all")
 
 
+@command.command()
+@click.argument("model")
+@click.option(
+    "--windows", type=click.IntRange(1), default=12, show_default=True, help="How many of the latest windows."
+)
+@env_option
+@json_option
+def kpis(model: str, windows: int, env: str | None, as_json: bool) -> None:
+    """Business figures (hr.kpi) by version and window, with intervals, and one version against another."""
+    from headrace.operations.kpis import show_kpis
+    from headrace.operations.operation import At
+
+    report = show_kpis(At(env=env), model, windows=windows)
+    if as_json:
+        emit(report)
+        return
+    heading(f"{report.model}: business figures by version, with 95 % intervals")
+    if not report.kpis:
+        say(f"nothing is stored yet. Declare hr.Monitor(kpis=[hr.kpi(…)]), then {bold('headrace run monitor')}")
+        return
+    for each in report.kpis:
+        unit = f", {each.unit}" if each.unit else ""
+        put()
+        heading(f"{each.name}{unit}: {each.description or 'by version'} ({each.better} is better)")
+        if each.reason:
+            say(each.reason)
+        else:
+            _show_kpi(each)
+
+
+def _show_kpi(kpi: KpiReport) -> None:
+    """All time and the latest windows, a row each, with a column for each version; then the comparisons."""
+    cells: dict[str, dict[str, str]] = {"all time": {}}
+    for version in kpi.versions:
+        cells["all time"][f"version {version.version}"] = _mean(version)
+    for window in sorted(kpi.windows, key=lambda each: each.start):
+        label = f"{window.start:{FORMATS[kpi.granularity]}}"
+        cells.setdefault(label, {})[f"version {window.version}"] = _mean(window)
+    names = [f"version {each.version}" for each in kpi.versions]
+    fitting = _fitting(names[::-1], {name: {name: max(row.get(name, "") for row in cells.values())} for name in names})
+    table([{"window": label, **{name: row.get(name) for name in fitting[::-1]}} for label, row in cells.items()])
+    for version in kpi.versions:
+        if version.reason:
+            put(f"  version {version.version}: {version.reason}")
+    for each in kpi.comparisons:
+        put(f"  {each.sentence}")
+
+
+def _mean(figure: KpiVersion | KpiWindow) -> str:
+    """`2.1 (1.8 to 2.4), n = 1,204`."""
+    if figure.mean is None:
+        return "-"
+    interval = "" if figure.low is None or figure.high is None else f" ({said(figure.low)} to {said(figure.high)})"
+    return f"{said(figure.mean)}{interval}, n = {figure.counted:,}"
+
+
+@command.command()
+@click.argument("model")
+@click.option("--version", type=click.IntRange(1), default=None, help="Its number; defaults to the one in Production.")
+@output_option
+@env_option
+def report(model: str, version: int | None, output: Path | None, env: str | None) -> None:
+    """Write quality, drift and the columns that drifted most into one HTML file, to be sent or printed."""
+    need("jinja2", "console", "a report")
+    need("starlette", "console", "a report")
+    from headrace.console.reports import monitoring_report
+    from headrace.operations.operation import At
+
+    made = monitoring_report(At(env=env), model, version=version)
+    write_report(made.name, made.html, output)
+
+
 def _show_quality(report: MonitoringReport) -> None:
     """A row for each window and a column for each metric; on a terminal also a plot."""
     put()
@@ -78,6 +158,9 @@ def _show_quality(report: MonitoringReport) -> None:
                 "judged": all(each.judged for each in measures),
             }
         )
+    if len(metrics) > WIDE:
+        _show_measures(report, metrics)
+        return
     table(rows, empty="no quality is stored: no label is known yet, or no window was scored")
     for remark in remarks:
         put(f"  {remark}")
@@ -102,6 +185,24 @@ def _remarks(start: str, measures: Sequence[WindowQuality]) -> list[str]:
     return [f"{start}: {reason}" for reason in (*reasons, *late)]
 
 
+def _show_measures(report: MonitoringReport, metrics: Sequence[str]) -> None:
+    """The same where there are many metrics: a row for each, a column for each window; then why some do not count."""
+    cells: dict[str, dict[str, str]] = {metric: {} for metric in metrics}
+    reasons: dict[str, dict[str, None]] = {}
+    labels: dict[str, None] = {}
+    for each in report.quality:
+        label = f"{each.start:{FORMATS[report.granularity]}}"
+        labels[label] = None
+        cells[each.metric][label] = "-" if each.value is None else f"{each.value:.4g}{'' if each.judged else ' *'}"
+        if each.reason:
+            reasons.setdefault(each.reason, {})[each.metric] = None
+    fitting = _fitting(sorted(labels), cells)
+    table([{"column": metric, **{label: row.get(label) for label in fitting}} for metric, row in cells.items()])
+    for reason, about in reasons.items():
+        subject = "" if reason.startswith(tuple(about)) else f"{', '.join(about)}: "
+        put(f"  {subject}{reason}")
+
+
 def _plot(quality: Sequence[WindowQuality], metrics: Sequence[str], starts: Sequence[datetime]) -> list[str]:
     """A line for each metric: its name, a block for each window, the lowest and the highest value."""
     room = max(len(metric) for metric in metrics)
@@ -118,7 +219,7 @@ def _plot(quality: Sequence[WindowQuality], metrics: Sequence[str], starts: Sequ
 def _show_drift(report: MonitoringReport) -> None:
     """A row for each column, the most drifted one first, and a column for each window, the latest ones that have room."""
     put()
-    heading("Drift (population stability index, verdict)")
+    heading(f"Drift ({TEXTS if any(each.energy_distance is not None for each in report.drift) else NUMBERS})")
     cells: dict[str, dict[str, str]] = {}
     labels: dict[str, None] = {}
     most: dict[str, float] = {}
@@ -129,7 +230,10 @@ def _show_drift(report: MonitoringReport) -> None:
         labels[label] = None
         cells.setdefault(each.column, {})[label] = _cell(each)
     if not cells:
-        say(f"no drift is stored. Next: {bold(f'headrace run monitor --model {report.model}')}")
+        say(
+            f"no drift is stored: a window is measured when it has ended, here {LENGTHS[report.granularity]} after it began. "
+            f"Next: {bold(f'headrace run monitor --model {report.model}')}"
+        )
         return
     fitting = _fitting(sorted(labels), cells)
     table([{"column": column, **{label: row.get(label) for label in fitting}} for column, row in cells.items()])
@@ -139,7 +243,8 @@ def _show_drift(report: MonitoringReport) -> None:
 
 
 def _cell(drift: ColumnDrift) -> str:
-    index = "-" if drift.psi is None else f"{drift.psi:.3f}"
+    measured = drift.energy_distance if drift.psi is None else drift.psi
+    index = "-" if measured is None else f"{measured:.3f}"
     return f"{index} {drift.verdict}" if drift.verdict in LOUD else index
 
 

@@ -43,7 +43,7 @@ STYLE = re.compile(f"{MARK}([0-9;]+)m")
 NUMBER = re.compile(r"[+-]?[\d,]+(\.\d+)?")
 
 COMMAND = re.compile(
-    r"headrace (?:(?:run|model|traffic|request|alert|monitor|schedule|table|feature|runs|access|env|api-key) [a-z-]+|status|serve|audit|up|sql)\b(?! \()"
+    r"headrace (?:(?:run|model|traffic|request|alert|monitor|schedule|table|feature|runs|access|env|api-key|llm|query|dashboard) [a-z-]+|status|serve|gateway|audit|up|sql)\b(?! \()"
     r"(?!` (?:runs )?in\b)"  # the name of an operation, in an environment that is said
 )
 _asked: ContextVar[str | None] = ContextVar("asked", default=None)  # the environment that --env named

@@ -1,4 +1,4 @@
-"""A row of Unicode block characters that shows how a number changes, for a terminal."""
+"""Rows of Unicode block characters, for a terminal: how a number changes, and how values are distributed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 MISSING = "·"
+MOST = 11  # bars that have a block each: ten texts and all others
 ALIKE = BLOCKS[3]  # of values that are all the same
 
 
@@ -25,6 +26,19 @@ def bars(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     low, high = min(known, default=0.0), max(known, default=0.0)
     return "".join(MISSING if value is None else _block(value, low, high) for value in values)
+
+
+def distribution(rows: Sequence[int]) -> str:
+    """One block for each bar, or for two bars side by side where there are more than eleven: its height is their mean.
+
+    Args:
+        rows: of each bar, in order. A bar without rows is a space.
+    """
+    step = 1 if len(rows) <= MOST else 2
+    blocks = [rows[place : place + step] for place in range(0, len(rows), step)]
+    heights = [sum(each) / len(each) for each in blocks]
+    high = max(heights, default=0.0)
+    return "".join(BLOCKS[int(each * (len(BLOCKS) - 1) / high)] if each else " " for each in heights).rstrip()
 
 
 def _block(value: float, low: float, high: float) -> str:

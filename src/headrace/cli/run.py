@@ -1,4 +1,4 @@
-"""`headrace run refresh|publish|train|deploy|score|stream|ingest-log|monitor|retrain|parity-check|backtest`."""
+"""`headrace run refresh|publish|train|tune|deploy|score|stream|ingest-log|monitor|retrain|parity-check|backtest`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from headrace.operations.alerts import AlertReport
     from headrace.operations.deploy import DeployReport
     from headrace.operations.job import RunReport
     from headrace.operations.score import Into
@@ -72,18 +73,20 @@ def command() -> None:
 @command.command()
 @env_option
 @release_option
+@click.option("--index", default=None, help="Only bring this vector index up to date; the default is everything.")
 @dry_option
 @json_option
-def refresh(env: str | None, release: str | None, dry_run: bool, as_json: bool) -> None:
-    """Load sources and bring every table and feature table up to date."""
+def refresh(env: str | None, release: str | None, index: str | None, dry_run: bool, as_json: bool) -> None:
+    """Load sources and bring every table, feature table and vector index up to date."""
     from headrace.operations import refresh
 
     at = At(env=env, release=release)
     if dry_run:
-        _plan(refresh.plan_refresh(at), as_json=as_json)
+        _plan(refresh.plan_refresh(at, index=index), as_json=as_json)
         return
     story = PipelineStory("refresh", as_json=as_json)
-    _end(refresh.refresh(at, listen=story.tell, begin=story.announce), as_json=as_json, following="headrace run train")
+    done = refresh.refresh(at, index=index, listen=story.tell, begin=story.announce)
+    _end(done, as_json=as_json, following="headrace run train")
 
 
 @command.command()
@@ -132,6 +135,30 @@ def train(
 @env_option
 @release_option
 @model_option
+@dry_option
+@json_option
+def tune(env: str | None, release: str | None, model: str | None, dry_run: bool, as_json: bool) -> None:
+    """Search for better instructions of a model's prompts; what is better is registered as a version."""
+    from headrace.operations import tune
+
+    at = At(env=env, release=release)
+    if dry_run:
+        _plan(tune.plan_tune(at, model), as_json=as_json)
+        return
+    story = PipelineStory("tune", as_json=as_json)
+    done = tune.tune(at, model, listen=story.tell, begin=story.announce)
+    following = (
+        "headrace model list"
+        if done.version is None
+        else f"headrace run deploy{f' --model {done.model}' if model else ''}"
+    )
+    _end(done, as_json=as_json, following=following)
+
+
+@command.command()
+@env_option
+@release_option
+@model_option
 @click.option(
     "--version",
     type=numbered_or_then,
@@ -157,7 +184,13 @@ def train(
     help="schema.table, parquet:FOLDER, csv:FOLDER or NAME:TABLE of a database; default: as declared.",
 )
 @click.option("--processes", type=click.IntRange(1), default=None, help="That predict; default: one a core.")
-@click.option("--engine", type=click.Choice(["local", "spark"]), default="local", show_default=True)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "spark"]),
+    default="local",
+    show_default=True,
+    help="Where the model predicts: on this machine, or on the Spark of the environment.",
+)
 @as_of_option
 @dry_option
 @json_option
@@ -421,29 +454,54 @@ def ingest_log(
 @release_option
 @model_option
 @as_of_option
+@click.option("--queries", is_flag=True, help="Only evaluate the rules on saved queries, whether they are due or not.")
+@click.option("--due", is_flag=True, help="With --queries: only those that are due.")
 @dry_option
 @json_option
 def monitor(
-    env: str | None, release: str | None, model: str | None, as_of: datetime | None, dry_run: bool, as_json: bool
+    env: str | None,
+    release: str | None,
+    model: str | None,
+    as_of: datetime | None,
+    queries: bool,
+    due: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
-    """Profile, drift, quality and alerts of what was predicted. Exit 1 when an alert holds."""
-    from headrace.operations import monitor
+    """Profile, drift, quality and alerts of what was predicted; rules on saved queries. Exit 1 when an alert holds."""
+    from headrace.operations import monitor, query_alerts
 
     at = At(env=env, release=release)
+    if due and not queries:
+        raise click.UsageError("--due goes with --queries.")
+    if queries and (model or as_of or dry_run):
+        raise click.UsageError("--queries takes neither --model, --as-of nor --dry-run.")
     if dry_run:
         _plan(monitor.plan_monitor(at, model), as_json=as_json)
         return
     story = PipelineStory("monitor", as_json=as_json)
+    if queries:
+        judged = query_alerts.monitor_queries(at, due=due, listen=story.tell, begin=story.announce)
+        _tell_alerts(judged, judged.alerts, as_json=as_json, following="headrace query list")
+        return
     done = monitor.monitor(at, model, as_of=as_of, listen=story.tell, begin=story.announce)
+    if done.missing_table and not as_json:
+        say(f"Nothing was scored into {done.missing_table} yet, so neither drift nor quality is measured.")
+    following = "headrace run score" if done.missing_table else "headrace status"
+    _tell_alerts(done, done.alerts, as_json=as_json, following=following)
+
+
+def _tell_alerts(done: RunReport, alerts: Sequence[AlertReport], *, as_json: bool, following: str) -> None:
+    """The alerts that hold, and exit 1; where there is none, the next command."""
     if as_json:
         emit(done)
-    elif done.alerts:
-        for alert in done.alerts:
-            wrong(f"alert {alert.alert}: {alert.model} version {alert.version}: {alert.rule}")
+    elif alerts:
+        for alert in alerts:
+            wrong(f"alert {alert.alert}: {alert.about}: {alert.rule}")
         say(f"Next: {bold(f'headrace alert list --env {done.env}')}")
     else:
-        _end(done, as_json=False, following="headrace status")
-    if done.alerts:
+        _end(done, as_json=False, following=following)
+    if alerts:
         sys.exit(1)
 
 
@@ -507,6 +565,9 @@ def _deployed(done: DeployReport) -> None:
         wrong(f"{version} was refused and archived:")
     for line in done.findings:
         say(f"  {line}")
+    if done.ending == "refused":
+        again = f"headrace run deploy --model {done.model} --version {done.version} --env {env}"
+        say(f"Where a gate was mended: {bold(again)}")
     if done.ending == "rejected":
         reopen = f"headrace request reopen {done.request} --reason … --env {env}"
         say(f"Where something else speaks for it: {bold(reopen)}")

@@ -17,7 +17,7 @@ def command() -> None:
 @command.command(name="list")
 @env_option
 @json_option
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many runs.")
 def list_(env: str | None, as_json: bool, limit: int) -> None:
     """The latest runs, newest first."""
     from headrace.operations.operation import At

@@ -17,7 +17,7 @@ from headrace.core.processes import become
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Address to listen at; the default is this machine only."
 )
-@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="To listen on.")
 @click.option("--processes", type=click.IntRange(1, 512), default=1, show_default=True, help="That share the port.")
 @click.option("--tls-certificate", type=click.Path(dir_okay=False, path_type=Path), help="For HTTPS: a PEM file.")
 @click.option("--tls-key", type=click.Path(dir_okay=False, path_type=Path), help="Its key.")
@@ -29,6 +29,7 @@ from headrace.core.processes import become
 @click.option("--anonymous", is_flag=True, help="Whoever reaches the address may call it, without an API key.")
 @click.option("--access-log", is_flag=True, help="A line of JSON on stdout for each request.")
 @click.option("--traces", is_flag=True, help="Spans to OpenTelemetry's collector, by OTEL_EXPORTER_OTLP_ENDPOINT.")
+@click.option("--parent", type=int, default=None, hidden=True, help="The process that started this one.")
 @log_format_option
 @log_level_option
 @env_option

@@ -1,4 +1,4 @@
-"""`headrace table list|show|history|load|drop`."""
+"""`headrace table list|show|profile|drift|history|load|drop`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING
 import click
 
 from headrace.cli.commands import Commands
-from headrace.cli.output import confirm, emit, env_option, facts, json_option, put, say, table
+from headrace.cli.output import confirm, emit, env_option, facts, heading, json_option, put, say, table
+from headrace.cli.plot import distribution
 from headrace.core.errors import RefusedError
 
 if TYPE_CHECKING:
     from headrace.operations.drop_table import DropPlan
+    from headrace.operations.profile import ColumnProfile
+    from headrace.operations.table_drift import DriftedColumn
+
+FREQUENT = 3  # texts that are shown
+MINUTE = len("2013-05-01 06:00")
 
 
 @click.group(name="table", cls=Commands)
@@ -25,7 +31,7 @@ def command() -> None:
 @env_option
 @json_option
 def list_(env: str | None, as_json: bool) -> None:
-    """All tables that can be read from an environment, and where each lives."""
+    """All tables that can be read from an environment, and the environment that each is read from."""
     from headrace.operations.operation import At
     from headrace.operations.tables import list_tables
 
@@ -33,7 +39,7 @@ def list_(env: str | None, as_json: bool) -> None:
     if as_json:
         emit(listing.tables)
         return
-    rows = [vars(report) for report in listing.tables]
+    rows = [{**vars(report), "instead_of": ", ".join(report.instead_of) or None} for report in listing.tables]
     table(rows, empty=f"no tables yet. Next: headrace run refresh --env {listing.env}")
 
 
@@ -60,6 +66,111 @@ def show(name: str, env: str | None, as_json: bool, count: int, version: int | N
     table([vars(column) for column in details.columns])
     put()
     table(details.sample, empty="no rows", data=True)
+
+
+@command.command()
+@click.argument("rows", metavar="TABLE")
+@click.option("--column", "columns", multiple=True, metavar="COLUMN", help="Only this column; repeat it for more.")
+@click.option("--version", type=int, default=None, help="An older version.")
+@env_option
+@json_option
+def profile(rows: str, columns: tuple[str, ...], version: int | None, env: str | None, as_json: bool) -> None:
+    """What each column of a TABLE holds: missing values, quantiles, the distribution.
+
+    TABLE is a table, a file (CSV, JSONL or Parquet) or a SELECT.
+    """
+    from headrace.operations.operation import At
+    from headrace.operations.profile import profile_table
+
+    found = profile_table(At(env=env), rows, version=version, columns=columns or None)
+    if as_json:
+        emit(found)
+        return
+    heading(f"{found.table}: {found.rows:,} rows")
+    table([_profiled(each) for each in found.columns])
+    for each in found.columns:
+        for remark in each.remarks:
+            put(f"  {each.column}: {remark}")
+
+
+def _profiled(column: ColumnProfile) -> dict[str, object]:
+    frequent = ", ".join(f"{each.value} {each.rows:,}" for each in column.frequent[:FREQUENT])
+    return {
+        "column": column.column,
+        "type": column.type,
+        "missing": f"{column.missing_percent:.1f} %" if column.missing else None,
+        "distinct": column.distinct,
+        "distribution": distribution([each.rows for each in column.bars]) or None,
+        "min": _cell(column.min),
+        "median": _cell(column.median),
+        "max": _cell(column.max),
+        "most frequent": frequent or None,
+    }
+
+
+def _cell(value: float | str | None) -> object:
+    return value.replace("T", " ")[:MINUTE] if isinstance(value, str) else value
+
+
+@command.command()
+@click.argument("reference", metavar="REFERENCE")
+@click.argument("current", metavar="CURRENT")
+@click.option("--column", "columns", multiple=True, metavar="COLUMN", help="Only this column; repeat it for more.")
+@click.option("--reference-version", type=int, default=None, help="An older version of the table REFERENCE.")
+@click.option("--version", type=int, default=None, help="An older version of the table CURRENT.")
+@click.option(
+    "--min-rows", type=click.IntRange(1), default=None, help="Fewer rows on a side: not judged; defaults to 500."
+)
+@env_option
+@json_option
+def drift(
+    reference: str,
+    current: str,
+    columns: tuple[str, ...],
+    reference_version: int | None,
+    version: int | None,
+    min_rows: int | None,
+    env: str | None,
+    as_json: bool,
+) -> None:
+    """How the rows of CURRENT differ from those of REFERENCE, column by column.
+
+    Each is a table, a file (CSV, JSONL or Parquet) or a SELECT.
+    """
+    from headrace.operations.operation import At
+    from headrace.operations.table_drift import MIN_ROWS, compare_tables
+
+    found = compare_tables(
+        At(env=env),
+        reference,
+        current,
+        reference_version=reference_version,
+        version=version,
+        columns=columns or None,
+        min_rows=min_rows or MIN_ROWS,
+    )
+    if as_json:
+        emit(found)
+        return
+    heading(f"{found.current} ({found.rows:,} rows) against {found.reference} ({found.reference_rows:,} rows)")
+    table([_drifted(each) for each in found.columns])
+    for where, only in (("reference", found.only_in_reference), ("current rows", found.only_in_current)):
+        if only:
+            put(f"  only in the {where}: {', '.join(only)}")
+    if found.not_compared:
+        put(f"  not compared: {', '.join(found.not_compared)}")
+
+
+def _drifted(column: DriftedColumn) -> dict[str, object]:
+    return {
+        "column": column.column,
+        "verdict": column.verdict,
+        "psi": column.psi,
+        "p_value": column.p_value,
+        "reference": distribution([each.reference_rows for each in column.bars]) or None,
+        "current": distribution([each.rows for each in column.bars]) or None,
+        "reasons": "; ".join(column.reasons) or None,
+    }
 
 
 @command.command()

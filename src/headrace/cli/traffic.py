@@ -11,7 +11,7 @@ from headrace.cli.commands import Commands
 from headrace.cli.output import bold, emit, env_option, heading, json_option, put, say, show, table, wrong
 from headrace.core.clock import instant
 from headrace.core.errors import ConfigError
-from headrace.core.text import percent
+from headrace.core.text import counted, percent
 from headrace.core.text import share as read_share
 from headrace.operations.operation import At
 
@@ -222,6 +222,8 @@ def _print(shown: TrafficReport) -> None:
     if shown.compared:
         put()
         table([_compared(each) for each in shown.compared])
+    if shown.outcome is not None:
+        put(f"  {shown.outcome.explanation}, by {counted(shown.outcome.requests, 'request')}")
     for each in shown.sample_ratio:
         _print_ratio(each)
 
@@ -262,6 +264,7 @@ def _compared(each: ComparedReport) -> dict[str, object]:
         "interval": _interval(each.low, each.high),
         "to_production": each.difference,
         "between": _interval(each.difference_low, each.difference_high),
+        "p_value": None if each.p_value is None else f"{each.p_value:.2g}",
         "verdict": "" if each.role == "primary" else each.verdict,
     }
 

@@ -37,6 +37,11 @@ class HeadraceError(Exception):
             self.what = f"{place}: {self.what}"
         return self
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook prints: the message, which says the place in the user's program where there is one."""
+        shown = (each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in str(self))
+        return [f"{type(self).__name__}: {''.join(shown)}"]
+
     def __reduce__(self) -> tuple[object, ...]:
         # subclasses have constructors of their own; an error must still travel between processes
         return _again, (type(self), self.args, self.__dict__)
@@ -69,13 +74,22 @@ class DeclarationError(HeadraceError):
 
 
 class SqlError(HeadraceError):
-    """A statement does not parse, reaches outside the declared tables, or does not run; carries file and line."""
+    """A statement does not parse, reaches outside the declared tables, or does not run; carries file and line.
+
+    Attributes:
+        unknown_table: the table that it names and that is not there; None where that is not what is wrong.
+    """
 
     exit_code = 2
+    unknown_table: str | None = None
 
 
 class LimitError(HeadraceError):
     """A question took longer, or gave more, than it may."""
+
+
+class CutShortError(LimitError):
+    """A question was ended before it was answered: its time was over, or somebody cancelled it."""
 
 
 class NotFoundError(HeadraceError):
@@ -109,6 +123,44 @@ class DataError(HeadraceError):
 
 class UnavailableError(DataError):
     """What is asked for cannot be read now; asking again later may work."""
+
+
+class RateLimitedError(UnavailableError):
+    """A limit of requests or tokens, here or at an endpoint, lets nothing through within the time that there is.
+
+    Attributes:
+        retry_after: the seconds after which an endpoint asks to try again; None where it does not say.
+    """
+
+    retry_after: float | None = None
+
+
+class DeadlineError(UnavailableError):
+    """The time for a call ended before its answer was there."""
+
+
+class CutStreamError(UnavailableError):
+    """A stream ended before its end.
+
+    Attributes:
+        received: how many characters of text came before.
+    """
+
+    received: int = 0
+
+
+class MalformedAnswerError(UnavailableError):
+    """An endpoint answered with something that its protocol does not allow."""
+
+
+class EndpointRefusedError(DataError):
+    """An endpoint refuses a request, and would refuse it again.
+
+    Attributes:
+        status: the status of HTTP that it answered with.
+    """
+
+    status: int = 0
 
 
 class UserCodeError(HeadraceError):

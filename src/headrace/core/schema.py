@@ -18,14 +18,20 @@ TYPES: tuple[str, ...] = get_args(Type)
 class Schema:
     """Column names and types, in order: `Schema(hour="int32", origin="string")`.
 
-    `timestamp` is a local wall-clock time without a zone; `timestamp_utc` is an instant. Both hold microseconds.
-
     Args:
-        **columns: name → type.
+        **columns: name → type: `bool`, `int8`, `int16`, `int32`, `int64`, `float32`, `float64`, `string`, `date`, `timestamp`
+            (a local wall-clock time without a zone) or `timestamp_utc` (an instant). The last two hold microseconds.
 
     Raises:
         DeclarationError: no column.
         NotFoundError: an unknown type; the nearest one is suggested.
+
+    Example:
+        >>> hr.Schema(order_id="string", amount="float64", paid_at="timestamp_utc")
+        Schema(order_id='string', amount='float64', paid_at='timestamp_utc')
+        >>> hr.Schema(amount="float46")
+        Traceback (most recent call last):
+        headrace.core.errors.NotFoundError: no type 'float46': did you mean 'float64'?
     """
 
     def __init__(self, **columns: Type) -> None:

@@ -108,12 +108,14 @@ class State:
 
     Args:
         url: an SQLAlchemy URL: `sqlite:///path/to/state.db` (the folder is made) or `postgresql+psycopg://…`.
+        waits: seconds that a server which was there before may be away until a transaction begins; defaults to 10.
 
     Raises:
         ConfigError: the URL is malformed, its driver is not installed, or the database cannot be opened.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, waits: float = RETURN) -> None:
+        self._waits = waits
         self.engine = _sqlite(url) if url.startswith("sqlite") else _server(url)
         self._mine = local()
         self._file: tuple[int, int] | None = None
@@ -174,7 +176,7 @@ class State:
 
     def _open(self, *, writes: bool) -> tuple[Connection, Transaction]:
         """A transaction that has begun, tried again while a server that was there before is away."""
-        until = time.monotonic() + (RETURN if self._reached else 0)
+        until = time.monotonic() + (self._waits if self._reached else 0)
         while True:
             connection = None
             try:
@@ -209,7 +211,7 @@ class State:
     def _away(self, error: Exception) -> UnavailableError:
         said = _said(self.engine, error) if isinstance(error, DBAPIError) else str(error)
         return UnavailableError(
-            f"the state database {_shown(self.engine)} has been away for {RETURN:.0f} s: {said}.",
+            f"the state database {_shown(self.engine)} has been away for {self._waits:.0f} s: {said}.",
             hint="Nothing was written; try again when its server is back.",
         )
 

@@ -33,6 +33,13 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def said(value: float) -> str:
+    """A number with three digits that count, or as many as a whole number has: `2.1`, `0.0123`, `12,345`."""
+    if abs(value) >= 1e9 or 0 < abs(value) < 1e-4:
+        return f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def percent(share: float) -> str:
     """A share as people write it: `5 %`, `0.5 %`."""
     return f"{100 * share:.6g} %"

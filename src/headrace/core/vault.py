@@ -14,6 +14,7 @@ import json
 import os
 import sys
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,16 +39,18 @@ class _Vault:
 
 
 _vault = _Vault()
+# The token of whoever is acted for in this thread or task; None: the operating system's user; empty: whoever started it.
+_bearer: ContextVar[str | None] = ContextVar("bearer", default="")
 
 
 def close() -> None:
     """Takes in what the parent handed over, the token, and configuration; from now on secrets leave the environment."""
     _vault.closed = True
+    hold(TOKEN, *(name for name in os.environ if name.startswith(CONFIGURATION)))
     descriptor = os.environ.pop(HANDED, "")
     if descriptor.isdecimal():
         with suppress(OSError, ValueError), os.fdopen(int(descriptor), "rb") as pipe:
-            _vault.held |= json.loads(pipe.read())
-    hold(TOKEN, *(name for name in os.environ if name.startswith(CONFIGURATION)))
+            _vault.held |= json.loads(pipe.read())  # says more than what a child inherits
 
 
 def hold(*names: str) -> None:
@@ -65,6 +68,8 @@ def hold(*names: str) -> None:
 def read(name: str) -> str | None:
     """The value of a variable, wherever it is; None where it was not given. It is taken out of the environment."""
     hold(name)
+    if name == TOKEN and _is_borne():
+        return _bearer.get()
     return _vault.held.get(name, os.environ.get(name))
 
 
@@ -91,22 +96,23 @@ def _is_of_a_library(name: str) -> bool:
 
 def held() -> Mapping[str, str]:
     """What is kept here: what a child is handed that goes on with the same command."""
-    return dict(_vault.held)
+    token = read(TOKEN)
+    others = {name: value for name, value in _vault.held.items() if name != TOKEN}
+    return others if token is None or (not _vault.closed and not _is_borne()) else {**others, TOKEN: token}
+
+
+def _is_borne() -> bool:
+    return _bearer.get() != ""
 
 
 @contextmanager
-def bearing(token: str) -> Generator[None]:
-    """Acts as whoever a token belongs to, meanwhile."""
-    where = _vault.held if _vault.closed else os.environ
-    before = read(TOKEN)
-    where[TOKEN] = token
+def bearing(token: str | None) -> Generator[None]:
+    """Acts as whoever a token belongs to meanwhile, in this thread or task; None: as the operating system's user."""
+    before = _bearer.set(token)
     try:
         yield
     finally:
-        if before is None:
-            del where[TOKEN]
-        else:
-            where[TOKEN] = before
+        _bearer.reset(before)
 
 
 def lend(*names: str) -> None:

@@ -7,15 +7,13 @@ again, it continues where it was stopped, and does nothing twice.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from headrace.core.clock import instant, months
 from headrace.core.errors import HeadraceError
-from headrace.core.vault import bearing
-from headrace.operations.access import bootstrap, create_access_token, grant_role
+from headrace.demo.approval import approve
 from headrace.operations.alerts import acknowledge_alert, list_alerts
 from headrace.operations.backtest import backtest
 from headrace.operations.deploy import deploy
@@ -24,7 +22,6 @@ from headrace.operations.monitor import monitor
 from headrace.operations.parity_check import check_parity
 from headrace.operations.publish import publish
 from headrace.operations.refresh import refresh
-from headrace.operations.requests import approve_request
 from headrace.operations.retrain import retrain
 from headrace.operations.rollback import roll_back
 from headrace.operations.runs import list_runs, show_run
@@ -42,7 +39,6 @@ if TYPE_CHECKING:
     from headrace.operations.models import HistoryEntry, VersionReport
     from headrace.operations.operation import At
 
-GOVERNANCE = "governance"
 SCRATCH = "scratch.predictions"  # of a version that waits for its approval
 LABELS_COME = timedelta(days=1)  # after the end of a month, before it is judged
 ALL = 1000  # runs that are looked through
@@ -215,23 +211,15 @@ class Replay:
             )
 
     def _approve(self, waiting: DeployReport) -> None:
-        """Somebody else signs, known by a token that whoever replays did not create."""
-        approver = self.plan.approver
         assert waiting.request is not None  # waiting for approval, there is one
-        with bearing(self._enroller()):
-            grant_role(self.at, approver, GOVERNANCE)
-            hers = create_access_token(self.at, approver).token
-        with bearing(hers):
-            approve_request(self.at, waiting.request, reason="the evidence is sufficient")
-
-    def _enroller(self) -> str:
-        """The token of the bootstrap identity, created once and kept until the end, so that a replay may go on."""
-        if not self.kept.exists():
-            created = bootstrap(self.at, simulated=True).token
-            with os.fdopen(os.open(self.kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(created)
-            self.note(f"enrol {self.plan.approver}", "simulated: by the bootstrap identity, which only enrols")
-        return self.kept.read_text(encoding="utf-8")
+        approve(
+            self.at,
+            waiting.request,
+            approver=self.plan.approver,
+            kept=self.kept,
+            reason="the evidence is sufficient",
+            note=self.note,
+        )
 
     def _roll(self, to: int, reason: str) -> None:
         done = len(self._productions())

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
 
 from headrace.core.clock import duration, instant
@@ -17,13 +16,14 @@ from headrace.training import labels as known_labels
 from headrace.training.output import baseline_output
 from headrace.training.split import halves
 from headrace.training.splits.by_time import ByTime
-from headrace.training.training_set import LABEL, PART, table_name
+from headrace.training.training_set import LABEL, PART, FittedRows, fitted_rows, table_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
     import numpy as np
+    import pandas as pd
 
     from headrace.deployment.findings import GateFinding
     from headrace.lakehouse.lakehouse import Lakehouse
@@ -156,11 +156,8 @@ def _seen(
     lakehouse: Lakehouse, model: Model, version: Version, loaded: LoadedVersion, decisions: pd.DataFrame
 ) -> pd.Series:
     """Which decisions a version was fitted or calibrated on, by its training set."""
-    moment = (loaded.plan.at,) if model.has_time else ()
-    by = list(dict.fromkeys((*loaded.plan.keys, *moment)))
-    rows = lakehouse.snapshot(table_name(model), version.training_set).to_arrow(columns=[*by, PART]).to_pandas()
-    seen = pd.MultiIndex.from_frame(rows.loc[rows[PART] != "test", by])
-    return pd.Series(pd.MultiIndex.from_frame(decisions[by]).isin(seen), index=decisions.index)
+    fitted = FittedRows(keys=fitted_rows(lakehouse, model, loaded.plan, version.training_set))
+    return fitted.among(decisions, loaded.plan.at)
 
 
 def _constant(lakehouse: Lakehouse, model: Model, version: Version) -> Callable[[int], pd.DataFrame]:

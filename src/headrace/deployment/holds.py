@@ -56,10 +56,8 @@ def unseen(lakehouse: Lakehouse, model: Model, mine: AnsweredBy, other: Answered
     answers = sum(seen.answers for seen in mine.seen.values())
     labelled = sum(seen.labelled for seen in mine.seen.values())
     sees = f"it sees {many(labelled, 'label')} of {many(answers, 'answer')}"
-    if _too_few(labelled, _expected(mine.seen, other.seen.get)):
-        theirs = [other.seen[split] for split in mine.seen if split in other.seen]
-        of, known = sum(seen.answers for seen in theirs), sum(seen.labelled for seen in theirs)
-        return f"{sees}, while {known:,} of {of:,} of the version in Production in the same time have one"
+    if (found := fewer(mine.seen, other.seen)) is not None:
+        return f"{sees}, while {found[2]:,} of {found[3]:,} of the version in Production in the same time have one"
 
     def there(split: str) -> Seen | None:
         seen = mine.seen[split]
@@ -74,6 +72,16 @@ def unseen(lakehouse: Lakehouse, model: Model, mine: AnsweredBy, other: Answered
             f"{'is' if known == 1 else 'are'} known: compare the keys of {model.task.label.table.name} with those of requests"
         )
     return None
+
+
+def fewer(mine: Mapping[str, Seen], other: Mapping[str, Seen]) -> tuple[int, int, int, int] | None:
+    """Labels and answers of a version, and those of another one in the same splits, where it has far fewer; None otherwise."""
+    labelled = sum(seen.labelled for seen in mine.values())
+    if not _too_few(labelled, _expected(mine, other.get)):
+        return None
+    theirs = [other[split] for split in mine if split in other]
+    answers = sum(seen.answers for seen in mine.values())
+    return labelled, answers, sum(seen.labelled for seen in theirs), sum(seen.answers for seen in theirs)
 
 
 def empty(mine: AnsweredBy, other: AnsweredBy) -> tuple[int, int, float]:

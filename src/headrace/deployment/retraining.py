@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from headrace.deployment.declarations import Retrain
     from headrace.jobs.records import RunRecord
-    from headrace.monitoring.alerts import Alert
+    from headrace.monitoring.alert_records import Alert
     from headrace.registry.records import StageChange, Version
 
 

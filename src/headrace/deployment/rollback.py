@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headrace.access.rights import roles
-from headrace.core.errors import NotFoundError, RefusedError
+from headrace.core.errors import ConflictError, NotFoundError, RefusedError
 from headrace.core.ids import new_id
 from headrace.deployment.serving_bundle import folder_name, is_whole
 
@@ -16,12 +16,19 @@ if TYPE_CHECKING:
 
     from headrace.access.identity import Identity
     from headrace.core.ids import Json
-    from headrace.registry.records import StageChange
+    from headrace.registry.records import StageChange, Version
     from headrace.registry.registry import Registry
 
 
 def roll_back(
-    registry: Registry, model: str, *, home: Path, to: int | None, reason: str, identity: Identity
+    registry: Registry,
+    model: str,
+    *,
+    home: Path,
+    to: int | None,
+    expect: int | None = None,
+    reason: str,
+    identity: Identity,
 ) -> StageChange:
     """Brings a version back to Production that has been there, and so has passed its gates and approvals before.
 
@@ -30,6 +37,7 @@ def roll_back(
         model: its name.
         home: where servers of this model look.
         to: the version; default: the one that was in Production before. Called again it goes one further back.
+        expect: the version that is to be replaced; default: whichever is in Production.
         reason: kept with the request.
         identity: who does it; an ML engineer or an admin.
 
@@ -37,28 +45,21 @@ def roll_back(
         RefusedError: the role is missing, there is no reason, the version has never been in Production, or servers could
             not start from its copy.
         NotFoundError: no such version, or none has been in Production before.
+        ConflictError: another version than the expected one is in Production.
         DataError: its artifact is not what was registered.
     """
     identity.require(*roles("model rollback"), to=f"roll {model} back")
     if not reason.strip():
         raise RefusedError("a rollback without a reason.", hint="Say why: --reason, for whoever reads the record.")
-    registry.versions(model)
     current = registry.current(model, "Production")
-    number = to or _before(registry, model)
-    version = registry.get(model, number)
-    if current is not None and current.version == number:
-        raise RefusedError(f"{version.name} is in Production already.", hint=f"headrace model history {model}")
-    served = [change for change in registry.history(model, number) if change.stage == "Production"]
-    if not served:
-        raise RefusedError(
-            f"{version.name} has never been in Production: there is nothing to go back to.",
-            hint=f"It gets there through its gates: headrace run deploy --model {model} --version {number}",
+    if expect is not None and (current is None or current.version != expect):
+        found = "nothing" if current is None else f"version {current.version}"
+        raise ConflictError(
+            f"version {expect} of {model} is not in Production any more: {found} is. Nothing was changed.",
+            hint=f"headrace model history {model} shows who moved it.",
         )
-    if not is_whole(home / folder_name(version), version):
-        raise RefusedError(
-            f"the copy of {version.name} that servers start from is gone or was changed.",
-            hint=f"It is made again on the way through its gates: headrace run deploy --model {model} --version {number}",
-        )
+    version = target(registry, model, home=home, to=to)
+    served = [change for change in registry.history(model, version.version) if change.stage == "Production"]
     evidence: dict[str, Json] = {"in_production": [change.at.isoformat() for change in served], "reason": reason}
     request = registry.requests.ask(
         version,
@@ -72,6 +73,38 @@ def roll_back(
     )
     decision = registry.requests.by_person(request.id, identity, reason=reason)
     return registry.move(version, "Production", expect=version.stage, decision=decision, by=identity.name)
+
+
+def target(registry: Registry, model: str, *, home: Path, to: int | None = None) -> Version:
+    """The version that a rollback would bring back, with all that can be looked at before.
+
+    Args:
+        registry: which knows where each has been.
+        model: its name.
+        home: where servers of this model look.
+        to: the version; None: the one that was in Production before.
+
+    Raises:
+        RefusedError: the version is in Production, has never been there, or servers could not start from its copy.
+        NotFoundError: no such version, or none has been in Production before.
+    """
+    registry.versions(model)
+    current = registry.current(model, "Production")
+    number = to or _before(registry, model)
+    version = registry.get(model, number)
+    if current is not None and current.version == number:
+        raise RefusedError(f"{version.name} is in Production already.", hint=f"headrace model history {model}")
+    if not any(change.stage == "Production" for change in registry.history(model, number)):
+        raise RefusedError(
+            f"{version.name} has never been in Production: there is nothing to go back to.",
+            hint=f"It gets there through its gates: headrace run deploy --model {model} --version {number}",
+        )
+    if not is_whole(home / folder_name(version), version):
+        raise RefusedError(
+            f"the copy of {version.name} that servers start from is gone or was changed.",
+            hint=f"It is made again on the way through its gates: headrace run deploy --model {model} --version {number}",
+        )
+    return version
 
 
 def before(registry: Registry, model: str) -> int | None:

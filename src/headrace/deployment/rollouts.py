@@ -16,12 +16,15 @@ from headrace.core.errors import ConflictError, DataError, HeadraceError, Refuse
 from headrace.core.failpoints import reach
 from headrace.core.text import counted as many
 from headrace.core.text import percent
-from headrace.deployment import holds, ratio, sequential, traffic_metrics
-from headrace.deployment.declarations import ERROR_RATE, LATENCIES, Guardrail
+from headrace.deployment import feedback_rules, holds, ratio, sequential, traffic_metrics
+from headrace.deployment.declarations import ERROR_RATE, LATENCIES
 from headrace.deployment.holds import Hold
+from headrace.deployment.judgement import LIMIT_SCALE, Judgement, RuleResult, is_counted, is_of_labels, needed, rules
+from headrace.deployment.outcome import Arms, main_metric
 from headrace.deployment.serving_bundle import folder_name, is_whole
 from headrace.features.plan import FeaturePlan
 from headrace.serving.manifest import PACKAGE
+from headrace.serving.traffic import USER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
     from headrace.deployment.traffic_metrics import AnsweredBy, Counted, Key
     from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.llm.feedback.declarations import Feedback
     from headrace.registry.records import Decision, RolloutPlan, RolloutState, TrafficSplit, Version
     from headrace.registry.registry import Registry
     from headrace.training.declarations import Model
@@ -40,21 +44,6 @@ ROLLOUT = "rollout"  # who does what no person does
 LOOK = timedelta(minutes=1)  # between two looks at labels, which read the tables; also before each step
 SKEW = timedelta(days=1)  # that a server's clock may be behind; which split it counted for is what tells
 RATIO, EMPTY = "sample ratio", "empty answers"  # rules that every rollout has
-LIMIT_SCALE = 0.05  # how far beyond a limit of a metric one reckons with, as a share of the limit
-
-
-@dataclass(frozen=True, kw_only=True)
-class RuleResult:
-    """What a rule says of what was observed so far.
-
-    Attributes:
-        fired: whether chance can be ruled out.
-        explanation: figures, for a person.
-    """
-
-    rule: str
-    fired: bool
-    explanation: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +55,14 @@ class Facts:
         told: by each rule.
         expires: when the decision does.
         holds: rules that cannot be judged.
+        won: why the candidate is better by the main metric; empty where there is none.
     """
 
     requests: int
     told: Sequence[RuleResult]
     expires: datetime
     holds: Sequence[Hold] = ()
+    won: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +120,8 @@ def decide(rollout: RolloutState, facts: Facts, at: datetime) -> Action:
     if held:
         return _waits(at, f"at {percent(rollout.share)}", held)
     reason = f"{facts.requests:,} requests at {percent(rollout.share)} and no reason to stop"
+    if facts.won and rollout.is_at_the_last_step:
+        reason = f"{facts.won}; {reason}"
     return Promote(reason=reason) if rollout.is_at_the_last_step else Step(reason=reason)
 
 
@@ -197,11 +190,14 @@ def check_copy(registry: Registry, version: Version, *, home: Path, columns: Seq
 def _asked_with(folder: Path) -> list[str]:
     """The columns that a request by key may have."""
     try:
-        kept: dict[str, Any] = json.loads((folder / PACKAGE / "spec.json").read_text(encoding="utf-8"))["plan"]
+        spec: dict[str, Any] = json.loads((folder / PACKAGE / "spec.json").read_text(encoding="utf-8"))
+        kept: dict[str, Any] = spec["plan"]
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{str(folder)!r} holds no package that can be read: {error}.") from error
     plan = FeaturePlan.from_json(kept)
     looked_up = [name for lookup in plan.lookups for _, name in lookup.on]
+    if spec.get("estimator") == "chain":  # a request by OpenAI's protocol may say who asks
+        looked_up += [USER, *(column.name for column in plan.inputs)]
     return list(dict.fromkeys([*plan.keys, *plan.spine_columns, *looked_up]))
 
 
@@ -220,7 +216,14 @@ def outlook(
 
 
 def reconcile(
-    registry: Registry, lakehouse: Lakehouse, name: str, model: Model | None, *, at: datetime, as_of: datetime
+    registry: Registry,
+    lakehouse: Lakehouse,
+    name: str,
+    model: Model | None,
+    *,
+    feedback: Feedback | None = None,
+    at: datetime,
+    as_of: datetime,
 ) -> str | None:
     """Takes the next step of a model's rollout, if it is due; gives what was done, in words.
 
@@ -229,6 +232,7 @@ def reconcile(
         lakehouse: where servers count, and answers and labels are.
         name: of the model.
         model: as declared now; without it a rollout with rules on its quality is held.
+        feedback: as declared now; without it a rollout with rules on feedback is held.
         at: the present.
         as_of: labels known by then count.
     """
@@ -243,8 +247,8 @@ def reconcile(
     action = decide(rollout, _facts(registry, rollout, counts, told, known), at)
     late = rollout.checked is None or at - rollout.checked >= LOOK
     if not isinstance(action, Abort) and (late or not isinstance(action, Wait)):
-        found = judge(registry, lakehouse, rollout, model, as_of=as_of)
-        action = decide(rollout, _facts(registry, rollout, counts, found.told, found.holds), at)
+        found = judge(registry, lakehouse, rollout, model, feedback=feedback, at=at, as_of=as_of)
+        action = decide(rollout, _facts(registry, rollout, counts, found.told, found.holds, found.won), at)
         held = {hold.rule: hold.reason for hold in action.held} if isinstance(action, Wait) else {}
         registry.rollouts.checked(rollout, at, held)
     reach(f"rollout.reconciling:{name}")
@@ -277,6 +281,7 @@ def _facts(
     counts: Mapping[Key, Counted],
     told: Sequence[RuleResult],
     holds: Sequence[Hold] = (),
+    won: str = "",
 ) -> Facts:
     """Requests count in the step in which the share is what it is now, whatever else was changed of the split meanwhile."""
     splits = [
@@ -284,7 +289,7 @@ def _facts(
     ]
     answered = traffic_metrics.total(counts, rollout.version, "candidate", splits)
     expires = registry.requests.decided(rollout.decision).expires
-    return Facts(requests=answered.requests, told=told, expires=expires, holds=holds)
+    return Facts(requests=answered.requests, told=told, expires=expires, holds=holds, won=won)
 
 
 def _primary(registry: Registry, rollout: RolloutState) -> int:
@@ -303,35 +308,53 @@ def _splits(registry: Registry, rollout: RolloutState) -> list[TrafficSplit]:
     return [each for each in registry.traffic.history(rollout.model) if each.at and each.at >= rollout.started]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Judgement:
-    """What the log and the labels say of a rollout."""
-
-    told: Sequence[RuleResult] = ()
-    holds: Sequence[Hold] = ()
-
-
 def judge(
-    registry: Registry, lakehouse: Lakehouse, rollout: RolloutState, model: Model | None, *, as_of: datetime
+    registry: Registry,
+    lakehouse: Lakehouse,
+    rollout: RolloutState,
+    model: Model | None,
+    *,
+    feedback: Feedback | None = None,
+    at: datetime,
+    as_of: datetime,
 ) -> Judgement:
-    """Whether entities are divided as asked, what rules on quality say, and which rules cannot be judged.
+    """Whether entities are divided as asked, what rules on quality and feedback say, and which rules cannot be judged.
 
     Args:
         registry: which keeps the rollout.
-        lakehouse: where servers count, and answers and labels are.
+        lakehouse: where servers count, and answers, labels and feedback are.
         rollout: that runs.
         model: as declared now.
+        feedback: as declared now.
+        at: feedback given by then counts.
         as_of: labels known by then count.
     """
     primary, splits = _primary(registry, rollout), _splits(registry, rollout)
     off = [each for each in ratio.ratios(lakehouse, rollout.model, splits, since=rollout.started - SKEW) if each.is_off]
     told = [RuleResult(rule=RATIO, fired=True, explanation=each.explanation) for each in off]
     found = _unjudged_counts(rollout, since_it_began(registry, lakehouse, rollout), primary)
-    if has_quality(rollout.plan):
-        quality = _quality(lakehouse, rollout, splits, primary, model, as_of=as_of)
-        told += quality.told
-        found += quality.holds
-    return Judgement(told=told, holds=[hold for hold in found if hold.rule not in rollout.waived])
+    judged: list[Judgement] = []
+    if any(map(is_of_labels, rules(rollout.plan))):
+        judged.append(_quality(lakehouse, rollout, splits, primary, model, as_of=as_of))
+    arms = Arms(
+        model=rollout.model,
+        candidate=rollout.version,
+        primary=primary,
+        splits=tuple(each.id for each in splits),
+        since=rollout.started - SKEW,
+        until=at,
+        entity=rollout.plan.by,
+    )
+    judged.append(feedback_rules.judge(lakehouse, arms, rollout.plan, feedback))
+    if rollout.plan.metric is not None:
+        judged.append(main_metric(lakehouse, arms, rollout.plan, model, feedback, as_of=as_of))
+    told += [each for some in judged for each in some.told]
+    found += [each for some in judged for each in some.holds]
+    return Judgement(
+        told=told,
+        holds=[hold for hold in found if hold.rule not in rollout.waived],
+        won="; ".join(some.won for some in judged if some.won),
+    )
 
 
 def _unjudged_counts(rollout: RolloutState, counts: Mapping[Key, Counted], primary: int) -> list[Hold]:
@@ -343,7 +366,7 @@ def _unjudged_counts(rollout: RolloutState, counts: Mapping[Key, Counted], prima
     found: list[Hold] = []
     for rule in rules(rollout.plan):
         timed = rule.metric not in LATENCIES or mine.timed
-        if not _is_of_labels(rule) and (rule.name not in told or not mine.requests or not timed):
+        if is_counted(rule) and (rule.name not in told or not mine.requests or not timed):
             reason = f"servers counted {mine.requests:,} and {other.requests:,} requests"
             found.append(Hold(rule=rule.name, reason=f"{rule.name}: {reason}, which says nothing", at_the_end=True))
     return found
@@ -359,7 +382,7 @@ def _quality(
     as_of: datetime,
 ) -> Judgement:
     """What the rules on labels say, and those that see none."""
-    asked = [rule for rule in rules(rollout.plan) if _is_of_labels(rule)]
+    asked = [rule for rule in rules(rollout.plan) if is_of_labels(rule)]
     if model is None:
         reason = f"the project does not declare {rollout.model} any more"
         return Judgement(holds=[Hold(rule=rule.name, reason=f"{rule.name} cannot be told: {reason}") for rule in asked])
@@ -384,7 +407,7 @@ def _quality(
     said = {each.rule for each in told}
     if mine is not None and other is not None:
         nothing, answers, accepted = holds.empty(mine, other)
-        fired = sequential.rate_above(nothing, answers, accepted) >= _needed(rollout.plan)
+        fired = sequential.rate_above(nothing, answers, accepted) >= needed(rollout.plan)
         told.append(RuleResult(rule=EMPTY, fired=fired, explanation=f"{nothing:,} of {answers:,} answers are null"))
     for rule in asked:
         if reason is not None:
@@ -392,25 +415,6 @@ def _quality(
         elif rule.name not in said and (hold := holds.untold(rule, mine, other)) is not None:
             found.append(hold)
     return Judgement(told=told, holds=found)
-
-
-def has_quality(plan: RolloutPlan) -> bool:
-    """Whether a rule needs labels."""
-    return any(map(_is_of_labels, rules(plan)))
-
-
-def _is_of_labels(rule: Guardrail) -> bool:
-    return rule.metric != ERROR_RATE and rule.metric not in LATENCIES
-
-
-def rules(plan: RolloutPlan) -> list[Guardrail]:
-    """As they were declared."""
-    return [Guardrail(**each) for each in plan.guardrails]  # pyright: ignore[reportArgumentType]
-
-
-def _needed(plan: RolloutPlan) -> float:
-    """The rules share alpha: that any of them fires without reason is at most that probable (Bonferroni)."""
-    return sequential.needed(plan.alpha / max(len(plan.guardrails), 1))
 
 
 def by_counts(rollout: RolloutState, counts: Mapping[Key, Counted], primary: int) -> list[RuleResult]:
@@ -437,7 +441,7 @@ def by_counts(rollout: RolloutState, counts: Mapping[Key, Counted], primary: int
             continue
         found.append(
             RuleResult(
-                rule=rule.name, fired=evidence >= _needed(rollout.plan), explanation=f"{rule.name}: {explanation}"
+                rule=rule.name, fired=evidence >= needed(rollout.plan), explanation=f"{rule.name}: {explanation}"
             )
         )
     return found
@@ -469,7 +473,7 @@ def _compared(
     """What the rules on metrics of the model say, where labels are known."""
     found: list[RuleResult] = []
     for rule in rules(rollout.plan):
-        if not _is_of_labels(rule) or rule.metric not in model.known_metrics:
+        if not is_of_labels(rule) or rule.metric not in model.known_metrics:
             continue
         sign = -1 if traffic_metrics.direction(model, rule.metric) == "maximize" else 1
         if rule.worse_by is not None:
@@ -493,7 +497,7 @@ def _compared(
         evidence = sequential.worse(worse, variance, margin=margin, scale=scale)
         found.append(
             RuleResult(
-                rule=rule.name, fired=evidence >= _needed(rollout.plan), explanation=f"{rule.name}: {explanation}"
+                rule=rule.name, fired=evidence >= needed(rollout.plan), explanation=f"{rule.name}: {explanation}"
             )
         )
     return found

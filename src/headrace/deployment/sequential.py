@@ -9,7 +9,7 @@ is evaluated every five seconds has no such bound: it stops an equal candidate s
 * `uneven`: how many units each of several versions got, against the shares that they should have; two-sided, exact at any n.
   The multinomial likelihood mixed over a Dirichlet (Lindon and Malek 2022, "Anytime-valid inference for multinomial count
   data", NeurIPS 35).
-* `worse` and `radius`: a difference with an estimated variance. The mixture sequential probability ratio test with a normal
+* `worse`, `different` and `radius`: a difference with an estimated variance. The mixture sequential probability ratio test with a normal
   mixture, in the form of Johari, Koomen, Pekelis and Walsh (2022), "Always valid inference: continuous monitoring of A/B tests",
   Operations Research 70(3), eq. 6-8; the one-sided one mixes over the half of the normal that is worse. They hold as far as
   the central limit theorem does (Waudby-Smith et al. 2024, "Time-uniform central limit theory and asymptotic confidence
@@ -86,6 +86,29 @@ def worse(value: float, variance: float, *, margin: float, scale: float) -> floa
     bend = variance + mixed
     z = beyond * scale / math.sqrt(variance * bend)
     return math.log(2) + 0.5 * math.log(variance / bend) + 0.5 * z * z + _log_cdf(z)
+
+
+def different(value: float, variance: float, *, scale: float) -> float:
+    """The evidence that a difference is not 0; two-sided. At level alpha it says so where `radius` leaves 0 out.
+
+    Args:
+        value: the difference as it was measured.
+        variance: of that estimate; not 0.
+        scale: the standard deviation of the mixture: the size of a difference that one reckons with.
+    """
+    mixed = scale * scale
+    bend = variance + mixed
+    return 0.5 * math.log(variance / bend) + mixed * value * value / (2 * variance * bend)
+
+
+def p_value(evidence: float) -> float:
+    """The p-value that is valid at all looks together, also where looking ends because of it: the inverse of an e-value."""
+    return min(1.0, math.exp(-evidence))
+
+
+def p_value_once(value: float, variance: float) -> float:
+    """The p-value of a difference for one look that was fixed beforehand; two-sided, by the normal approximation."""
+    return math.erfc(abs(value) / math.sqrt(2 * variance))
 
 
 def radius(variance: float, *, scale: float, alpha: float) -> float:

@@ -25,6 +25,7 @@ from headrace.features.plan import FeaturePlan
 from headrace.scoring.predictor import PackagePredictor
 from headrace.serving.declarations import Serve
 from headrace.serving.manifest import (
+    FEEDBACK,
     FILE,
     PACKAGE,
     PARITY,
@@ -35,12 +36,14 @@ from headrace.serving.manifest import (
     Served,
     beside_digest,
     copy_digest,
+    read_feedback,
     read_manifest,
     read_parity,
     read_serve,
     write_manifest,
     write_parity,
 )
+from headrace.tracking.store import requirements_uncompared
 from headrace.tracking.tracking import MLFLOWS_NOTES
 from headrace.training.output import differing
 from headrace.training.package import read_expected
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from headrace.llm.feedback.declarations import Feedback
     from headrace.registry.records import Version
     from headrace.serving.manifest import Role, ServedSplit, Value
     from headrace.tracking.tracking import Tracking
@@ -110,7 +114,14 @@ def plan_of(version: Version, home: Path) -> tuple[FeaturePlan, Serve] | None:
 
 
 def stage(
-    tracking: Tracking, version: Version, home: Path, *, samples: pd.DataFrame, serve: Serve | None, origin: Origin
+    tracking: Tracking,
+    version: Version,
+    home: Path,
+    *,
+    samples: pd.DataFrame,
+    serve: Serve | None,
+    origin: Origin,
+    feedback: Feedback | None = None,
 ) -> Staged:
     """Copies a version, and keeps what MLflow's pyfunc answers on some full rows.
 
@@ -124,6 +135,7 @@ def stage(
         samples: full rows.
         serve: how it is to be served; default: the usual way.
         origin: the project whose code runs now, which may have serving protocols of its own.
+        feedback: that its servers take; None for none.
 
     Raises:
         DataError: the files are not those that were registered, or predict otherwise than when they were made.
@@ -140,6 +152,7 @@ def stage(
         _check_redacted(serve, predictor.plan, parity.output_columns)
         _put_protocols(folder, code)
         _say(folder, serve)
+        _say_feedback(folder, feedback)
     _check_expected(predictor, folder, version)
     ours = predictor.predict(from_json(predictor.plan, parity.rows))
     return Staged(
@@ -158,7 +171,7 @@ def _copy(tracking: Tracking, version: Version, folder: Path, *, samples: pd.Dat
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with tracking.download(version.model_uri) as logged:
-            copy_folder(logged, making, without=(MLFLOWS_NOTES, PARITY, SERVE, PROTOCOLS))
+            copy_folder(logged, making, without=(MLFLOWS_NOTES, PARITY, SERVE, FEEDBACK, PROTOCOLS))
         found = copy_digest(making)
     except DataError:
         shutil.rmtree(making, ignore_errors=True)
@@ -220,10 +233,27 @@ def _say(folder: Path, serve: Serve) -> None:
     making.replace(folder / SERVE)
 
 
+def _say_feedback(folder: Path, feedback: Feedback | None) -> None:
+    """The feedback that is taken, as `_say`; no file for none."""
+    file = folder / FEEDBACK
+    if feedback is None:
+        file.unlink(missing_ok=True)
+        return
+    with suppress(DataError):
+        if read_feedback(folder) == feedback:
+            return
+    making = folder.parent / f".{folder.name}.{FEEDBACK}.{os.getpid()}"
+    making.write_text(json.dumps(feedback.to_json()), encoding="utf-8")
+    making.replace(file)
+
+
 def _answers(logged: Path, version: Version, samples: pd.DataFrame) -> Parity:
     from mlflow.pyfunc import load_model
 
-    plan = PackagePredictor(logged / PACKAGE).plan
+    packaged = PackagePredictor(logged / PACKAGE)
+    plan = packaged.plan
+    if packaged.chain is not None:  # two answers of a language model differ, and each costs
+        samples = samples.iloc[:0]
     names = [column.name for column in plan.inputs]
     rows = to_json(plan, samples)
     asked = Parity(
@@ -234,7 +264,10 @@ def _answers(logged: Path, version: Version, samples: pd.DataFrame) -> Parity:
         outputs=(),
         alone=(),
     )
-    model = load_model(str(logged))
+    if packaged.chain is not None:
+        return replace(asked, output_columns=packaged.columns)
+    with requirements_uncompared():  # where other versions matter, its answers differ from those that were logged
+        model = load_model(str(logged))
     frame = samples[names]
     given: Any = model.predict(frame)
     alone: list[Any] = [model.predict(frame.iloc[[place]]) for place in range(min(ALONE, len(frame)))]
@@ -299,6 +332,7 @@ def promote(
             serve=serve,
             online=os.path.relpath(online, home) if online.startswith("/") else online,
             spool=os.path.relpath(spool, home),
+            feedback=read_feedback(folder),
         )
 
     if said == manifest(others):
@@ -307,7 +341,7 @@ def promote(
         raise _no_copy(version, folder)
     whole = [each for each in others if is_whole(home / folder_name(each[0]), each[0])]
     wanted = manifest(whole)
-    changed = said is None or replace(said, serve=wanted.serve) != wanted
+    changed = said is None or replace(said, serve=wanted.serve, feedback=wanted.feedback) != wanted
     if said != wanted:
         write_manifest(file, wanted)
     return changed

@@ -7,7 +7,7 @@ of the later requests, so two equal versions would seem to differ if the request
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from headrace.lakehouse.identifiers import column, json_pointer, literal, quoted
@@ -33,6 +33,10 @@ GROUPS = 40  # of entities, of which the variance is made
 FEWEST_GROUPS = 20
 FEWEST_ROWS = 100  # of one version in one split, before the central limit theorem is believed
 FEWEST_REQUESTS = 100
+ERRORS_SCALE = 0.01  # differences that one reckons with: of error rates,
+SCALE = 0.02  # of other metrics, which lie between 0 and 1,
+PART = 0.05  # and of those without bounds, as a part of the value
+UNBOUNDED = frozenset({"rmse", "mae", "log_loss"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,29 +165,66 @@ class Key:
 
 
 def counted(lakehouse: Lakehouse, model: str, *, since: datetime | None = None) -> dict[Key, Counted]:
-    """What servers counted, in intervals that end after a moment."""
-    if not lakehouse.exists(TABLE, own=True):
+    """What servers counted, in intervals that end after a moment, and requests after it that only the log knows.
+
+    A server that dies takes along what it counted of its last interval. Its answers are in the log: where the log has more requests
+    than were counted, they are the number of requests, without times.
+    """
+    found = _counted(lakehouse, model, since)
+    for key, requests in _logged(lakehouse, model, since).items():
+        known = found.get(key, Counted())
+        found[key] = replace(known, requests=max(known.requests, requests), rows=max(known.rows, requests))
+    return found
+
+
+def _logged(lakehouse: Lakehouse, model: str, since: datetime | None) -> dict[Key, int]:
+    """The requests of each version in the log."""
+    name = log_table(model)
+    if not lakehouse.exists(name, own=True) or not {"role", "split"} <= set(lakehouse.snapshot(name).schema.names):
         return {}
+    late = "true" if since is None else f"requested_at::timestamptz > timestamptz '{since.isoformat()}'"
+    with lakehouse.connect({name: None}) as connection:
+        rows = connection.sql(
+            f"""
+            select model_version, role, coalesce(split, '') as split, count(distinct request_id)::bigint as requests
+            from {quoted(name)} where {late}
+            group by model_version, role, coalesce(split, '')
+            """
+        ).fetchall()
+    return {Key(version=version, role=role, split=split): requests for version, role, split, requests in rows}
+
+
+def _counted(lakehouse: Lakehouse, model: str, since: datetime | None) -> dict[Key, Counted]:
+    return {key: count for _, key, count in counts(lakehouse, model, since)}
+
+
+def counts(lakehouse: Lakehouse, model: str | None, since: datetime | None) -> list[tuple[str, Key, Counted]]:
+    """What servers counted, in intervals that end after a moment: of one model, or of each."""
+    if not lakehouse.exists(TABLE, own=True):
+        return []
     buckets = ", ".join(f"coalesce(sum(buckets[{place}]), 0)::bigint" for place in range(1, len(BUCKETS) + 2))
+    mine = "true" if model is None else f"model = {literal(model)}"
     late = "" if since is None else f"and \"at\"::timestamptz > timestamptz '{since.isoformat()}'"
     with lakehouse.connect({TABLE: None}) as connection:
         rows = connection.sql(
             f"""
-            select model_version, role, coalesce(split, '') as split,
+            select model, model_version, role, coalesce(split, '') as split,
                 sum(requests)::bigint as requests,
                 (coalesce(sum(requests) filter (status >= {FAILED}), 0))::bigint as errors,
                 sum(rows)::bigint as rows,
                 [{buckets}] as buckets
-            from {quoted(TABLE)} where model = {literal(model)} {late}
-            group by model_version, role, coalesce(split, '')
+            from {quoted(TABLE)} where {mine} {late}
+            group by model, model_version, role, coalesce(split, '')
             """
         ).to_arrow_table()
-    return {
-        Key(version=row["model_version"], role=row["role"], split=row["split"]): Counted(
-            requests=row["requests"], errors=row["errors"], rows=row["rows"], buckets=tuple(row["buckets"])
+    return [
+        (
+            row["model"],
+            Key(version=row["model_version"], role=row["role"], split=row["split"]),
+            Counted(requests=row["requests"], errors=row["errors"], rows=row["rows"], buckets=tuple(row["buckets"])),
         )
         for row in rows.to_pylist()
-    }
+    ]
 
 
 def total(found: Mapping[Key, Counted], version: int, role: str, splits: Sequence[str] | None = None) -> Counted:
@@ -256,7 +297,7 @@ def answered(
         frame = joined.connection.sql(
             f"""
             select {", ".join([*columns, LABEL])}, {split} as split,
-                (md5_number_lower({_unit(entity, known, _kept)}) % {GROUPS})::int as "group"
+                (md5_number_lower({unit_sql(entity, known, _kept)}) % {GROUPS})::int as "group"
             from joined
             where {LABEL} is not null and not ({empty}) and {mine}
             order by prediction_id
@@ -296,7 +337,7 @@ def units(
             f"""
             select split, version, count(*) as units, sum(n)::bigint as rows, max(n) as most
             from (
-                select split, model_version as version, {_unit(entity, known, column)} as unit, count(*) as n
+                select split, model_version as version, {unit_sql(entity, known, column)} as unit, count(*) as n
                 from {quoted(name)}
                 where model = {literal(model)} and role in ('primary', 'candidate') and split is not null
                     and requested_at::timestamptz > timestamptz '{since.isoformat()}'
@@ -360,7 +401,7 @@ def gap(model: Model, metric: str, candidate: pd.DataFrame, primary: pd.DataFram
         if mine is not None and other is not None:
             weight = mine.rows * other.rows / (mine.rows + other.rows)
             parts.append((weight, mine.value - other.value, mine.variance + other.variance))
-    return _together(parts)
+    return together(parts)
 
 
 def error_gap(found: Mapping[Key, Counted], candidate: int, primary: int, *, role: str = "candidate") -> Gap | None:
@@ -374,7 +415,7 @@ def error_gap(found: Mapping[Key, Counted], candidate: int, primary: int, *, rol
         weight = mine.requests * other.requests / (mine.requests + other.requests)
         value = mine.errors / mine.requests - other.errors / other.requests
         parts.append((weight, value, sum(rate * (1 - rate) / n for rate, n in rates)))
-    return _together(parts)
+    return together(parts)
 
 
 def direction(model: Model, metric: str) -> str:
@@ -383,7 +424,7 @@ def direction(model: Model, metric: str) -> str:
     return known[metric].direction if metric in known else "minimize"
 
 
-def _together(parts: Sequence[tuple[float, float, float]]) -> Gap | None:
+def together(parts: Sequence[tuple[float, float, float]]) -> Gap | None:
     """Weight, value and variance of each part."""
     everything = sum(weight for weight, _, _ in parts)
     if not everything:
@@ -404,7 +445,7 @@ def _kept(name: str) -> str:
     return column(SLICE + name)
 
 
-def _unit(entity: Sequence[str], known: Sequence[str], kept: Callable[[str], str]) -> str:
+def unit_sql(entity: Sequence[str], known: Sequence[str], kept: Callable[[str], str] = column) -> str:
     """What was divided as a whole, as text: what the log says; else the columns of the entity, where none is missing; else
     the decision.
     """

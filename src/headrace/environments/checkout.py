@@ -63,6 +63,11 @@ def checkout(repository: Path, tree: str, cache: Path) -> Path:
     return target
 
 
+def submodules(repository: Path, tree: str) -> list[str]:
+    """The paths of a tree that are git submodules: a checkout has none of their files."""
+    return [name for name, entry in _entries(repository, tree).items() if entry.mode == SUBMODULE]
+
+
 def holds(folder: Path, entries: dict[str, TreeEntry]) -> bool:
     """Whether the folder contains these files with these contents, and no other; read from disk."""
     found: set[str] = set()

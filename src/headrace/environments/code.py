@@ -19,9 +19,12 @@ from headrace.environments import git, worktree
 from headrace.environments.checkout import checkout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from headrace.environments.config import Config, Environment
+
+    Unproven = Callable[[str], str | None]  # of a commit, why it may not run for want of evidence; None where it may
 
 CACHE = ".headrace/code"
 Kind = Literal["worktree", "commit", "release"]
@@ -48,6 +51,12 @@ class Code:
     dirty: bool
     folder: Path
 
+    @property
+    def identity(self) -> str:
+        """The commit, where the code is exactly that; else, of a working tree, the digest of its content."""
+        as_committed = self.commit is not None and (self.kind != "worktree" or not self.dirty)
+        return self.commit if as_committed and self.commit else self.tree
+
     def __str__(self) -> str:
         short = self.commit[:8] if self.commit else "not committed"
         if self.kind == "worktree":
@@ -55,19 +64,23 @@ class Code:
         return f"{self.release} ({short})" if self.release else short
 
 
-def resolve(config: Config, env: Environment, *, release: str | None = None) -> Code:
+def resolve(config: Config, env: Environment, *, release: str | None = None, unproven: Unproven | None = None) -> Code:
     """Finds the code that may run in an environment, and makes it ready to be imported.
 
     Args:
         config: the project.
         env: says what may run: `any` the working tree, `commit` what HEAD has, `release` a tag.
         release: run this release, in whichever environment. Unless said, `release` environments run the highest one
-            by version; a pre-release (`v2.0.0-rc1`) only if there is nothing else.
+            by version that may run; a pre-release (`v2.0.0-rc1`) only if there is nothing else.
+        unproven: says why a release may not run here, for want of an attestation; None: any may.
 
     Raises:
-        RefusedError: there is no commit, no release, not this project in it, or a release that was another one before.
+        RefusedError: there is no commit, no release that may run, not this project in it, or a release that was another one
+            before.
         NotFoundError: no such release.
     """
+    if env.commit is not None:
+        return _pinned(config, env.commit)
     in_git = git.inside(config.folder)
     data = [other.root for other in config.environments]
     commit = git.revision(config.folder, "HEAD^{commit}") if in_git else None
@@ -83,10 +96,8 @@ def resolve(config: Config, env: Environment, *, release: str | None = None) -> 
     if commit is None:
         raise _not_committed(config, env, in_git=in_git)
     if release is not None or env.code == "release":
-        release = find_release(config.folder, env.name, env.releases, release)
-        commit = git.revision(config.folder, f"refs/tags/{release}^{{commit}}")
-        assert commit is not None  # find_release gives tags of commits only
-    tree = _tree(config.folder, commit, release)
+        release, commit = find_release(config.folder, env.name, env.releases, release, unproven=unproven)
+    tree = tree_of(config.folder, commit, release)
     cache = config.folder / CACHE
     if release is not None:
         _stays(cache, release, tree)
@@ -100,13 +111,20 @@ def resolve(config: Config, env: Environment, *, release: str | None = None) -> 
     )
 
 
-def newest_release(config: Config, env: Environment) -> str:
-    """The tag of the highest release of an environment, by version.
+def _pinned(config: Config, commit: str) -> Code:
+    """The commit that a test is of, whatever is checked out meanwhile."""
+    tree = tree_of(config.folder, commit)
+    folder = checkout(config.folder, tree, config.folder / CACHE)
+    return Code(kind="commit", commit=commit, tree=tree, release=None, dirty=False, folder=folder)
+
+
+def newest_release(config: Config, env: Environment, *, unproven: Unproven | None = None) -> str:
+    """The tag of the highest release of an environment that may run there, by version.
 
     Raises:
         RefusedError: there is none.
     """
-    return find_release(config.folder, env.name, env.releases, None)
+    return find_release(config.folder, env.name, env.releases, None, unproven=unproven)[0]
 
 
 def names(config: Config, code: Code) -> frozenset[str] | None:
@@ -127,8 +145,12 @@ def _not_committed(config: Config, env: Environment, *, in_git: bool) -> Refused
     )
 
 
-def _tree(folder: Path, commit: str, release: str | None) -> str:
-    """The project's part of a commit: it may be a folder of a larger repository."""
+def tree_of(folder: Path, commit: str, release: str | None = None) -> str:
+    """The project's part of a commit: it may be a folder of a larger repository.
+
+    Raises:
+        RefusedError: the project is not in it.
+    """
     tree = git.revision(folder, f"{commit}:./")
     if tree is None or not git.lines(folder, "ls-tree", "-z", "--full-tree", tree, "headrace.toml"):
         raise RefusedError(
@@ -138,11 +160,15 @@ def _tree(folder: Path, commit: str, release: str | None) -> str:
     return tree
 
 
-def find_release(folder: Path, env: str, pattern: str, wanted: str | None) -> str:
-    """The tag of the wanted release of an environment, or of the highest one.
+def find_release(
+    folder: Path, env: str, pattern: str, wanted: str | None, *, unproven: Unproven | None = None
+) -> tuple[str, str]:
+    """The tag of the wanted release of an environment, or of the highest one that may run, and its commit.
+
+    The commit is that of the moment when the tag was looked at: a tag that is moved meanwhile changes nothing.
 
     Raises:
-        RefusedError: there is none, or the wanted tag is not a release here.
+        RefusedError: there is none, the wanted tag is not a release here, or it may not run.
         NotFoundError: the wanted one does not exist.
     """
     tags = _tags(folder)
@@ -155,25 +181,55 @@ def find_release(folder: Path, env: str, pattern: str, wanted: str | None) -> st
                 f"{wanted!r} is a tag, but no release: releases of {env} are tagged {pattern!r}.",
                 hint=f"git tag {_next(pattern)} {wanted}" if re.fullmatch(r"\w[\w./-]*", wanted) else "",
             )
-        return wanted
+        if unproven is not None and (reason := unproven(tags[wanted])):
+            raise _unproven(env, wanted, reason)
+        return wanted, tags[wanted]
     if not releases:
-        others = f" (there is {', '.join(tags[:5])})" if tags else ""
+        others = f" (there is {', '.join(list(tags)[:5])})" if tags else ""
         raise RefusedError(
             f"{env} runs releases only, and no commit is tagged {pattern!r}{others}.",
             hint=f"git tag {_next(pattern)}",
         )
-    return max(releases, key=version)
+    ordered = sorted(releases, key=version, reverse=True)
+    for tag in ordered:
+        if unproven is None or not unproven(tags[tag]):
+            return tag, tags[tag]
+    assert unproven is not None  # else the first one was returned
+    raise _unproven(env, ordered[0], unproven(tags[ordered[0]]) or "")
 
 
-def _tags(folder: Path) -> list[str]:
-    """Tags that lead to a commit, by name."""
-    answer = git.ask(folder, "for-each-ref", "--format=%(objecttype) %(*objecttype) %(refname)", "refs/tags")
-    tags: list[str] = []
+def _unproven(env: str, tag: str, reason: str) -> RefusedError:
+    return RefusedError(
+        f"release {tag} may not run in {env}: {reason}.",
+        hint=f"Test its commit where the key is: headrace test integration. Without a test an admin says why: "
+        f"headrace release allow {tag} --env {env} --reason …",
+    )
+
+
+def releases(folder: Path, pattern: str) -> dict[str, str]:
+    """The tags of commits that match a pattern, and their commits, the highest version first.
+
+    Raises:
+        RefusedError: the folder is in no repository.
+    """
+    if not git.inside(folder):
+        raise RefusedError(f"{str(folder)!r} is in no git repository, so it has no releases.", hint=COMMIT_FIRST)
+    tags = _tags(folder)
+    ordered = sorted((tag for tag in tags if fnmatchcase(tag, pattern)), key=version, reverse=True)
+    return {tag: tags[tag] for tag in ordered}
+
+
+def _tags(folder: Path) -> dict[str, str]:
+    """Tags that lead to a commit, by name, with the commit's id."""
+    fields = "%(objecttype)|%(*objecttype)|%(objectname)|%(*objectname)|%(refname)"
+    answer = git.ask(folder, "for-each-ref", f"--format={fields}", "refs/tags")
+    tags: dict[str, str] = {}
     for line in answer.splitlines():
-        kind, peeled, name = line.split(b" ", 2)
-        if b"commit" in {kind, peeled}:
-            tags.append(os.fsdecode(name.removeprefix(b"refs/tags/")))
-    return sorted(tags)
+        kind, peeled_kind, name, peeled, ref = line.split(b"|", 4)
+        commit = peeled if peeled_kind == b"commit" else name if kind == b"commit" else None
+        if commit is not None:
+            tags[os.fsdecode(ref.removeprefix(b"refs/tags/"))] = commit.decode()
+    return dict(sorted(tags.items()))
 
 
 def _next(pattern: str) -> str:
@@ -186,13 +242,15 @@ def version(tag: str) -> tuple[bool, tuple[int, ...], int, tuple[tuple[int, int,
     What a dash, or a letter straight after the number, introduces is a pre-release, as in semantic versions and PEP 440;
     `.post1` and `+build` come after the version that they extend.
     """
-    match = re.match(r"\D*(\d+(?:\.\d+)*)(.*)", tag, re.DOTALL)
+    match = re.match(r"[^0-9]*([0-9]+(?:\.[0-9]+)*)(.*)", tag, re.DOTALL)
     numbers, rest = (tuple(int(part) for part in match[1].split(".")), match[2]) if match else ((), tag)
     while numbers and numbers[-1] == 0:  # v1 is v1.0
         numbers = numbers[:-1]
     later = bool(re.match(r"[.-]?(post|r(ev)?\d)|\+", rest))
     early = bool(rest) and not later
-    words = tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.findall(r"\d+|[^\d.\-]+", rest))
+    words = tuple(
+        (1, int(part), "") if part.isdecimal() else (0, 0, part) for part in re.findall(r"[0-9]+|[^0-9.\-]+", rest)
+    )
     return (not early, numbers, int(later), words, tag)
 
 

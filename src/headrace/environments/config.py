@@ -20,23 +20,28 @@ from headrace.core import vault
 from headrace.core.errors import ConfigError, NotFoundError
 from headrace.environments.anchors import Anchors, read_anchors
 from headrace.environments.environment_policy import EnvironmentPolicy, policy_of
-from headrace.environments.kafka import read_clusters
-from headrace.environments.keys import ENV_KEYS, FILE
+from headrace.environments.kafka import Cluster, read_clusters
+from headrace.environments.keys import COMMIT, ENV_KEYS, FILE, TEMPORARY
+from headrace.environments.llm import LlmConfig, read_llm
 from headrace.environments.notify import ChannelConfig, read_notify, senders
+from headrace.environments.parity import read_parity
 from headrace.environments.project_table import read_project
 from headrace.environments.secret import Secret, Value, clear_text, refuse_credentials
 from headrace.environments.section import Section, environment_tables
+from headrace.environments.signing_keys import read_signing_keys
 from headrace.environments.stores import check_apart, read_stores
+from headrace.environments.temporary import id_of_test, temporary_table
 from headrace.environments.toml import TomlFile
 from headrace.environments.variables import read_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from types import ModuleType
 
     from headrace.core.events import Event
-    from headrace.environments.environment_policy import Runs
+    from headrace.environments.environment_policy import Runs, RuntimeRule
+    from headrace.environments.signing_keys import PublicKey, SigningKey
     from headrace.environments.stores import Stores
 
 
@@ -48,9 +53,16 @@ class Environment:
         name: its name: `dev`.
         code: what may run: `any` (the working tree), `commit` (committed code), `release` (a tagged commit).
         releases: the pattern that the tag of a release matches.
-        reads: other environments whose tables can be read here, in order; they are never written.
+        reads: other environments whose tables can be read here, in order, each with patterns of the tables; they are never
+            written.
         sample: the share of the decisions that models are trained on and score here, chosen by key: for a smoke run.
+        ttl: how long a table that is not refreshed stays here; None: for ever.
+        trials: the most sets of parameters that tuning tries here; None: as many as a program declares.
         approvals: roles whose approval Production takes here, whatever a program declares.
+        attested_by: the keys of which one has to have signed the attestation of a release.
+        runtime: what code may run with: `any`, or `locked`, what its lock file names.
+        test: the id of the test whose stores these are, which are deleted at its end; None outside of tests.
+        commit: the commit that a test is of, whatever is checked out meanwhile; None outside of tests.
         order: all environments, from the lowest to the highest.
         root: the folder of the embedded stores.
         lakehouse_root: a folder, or the URL of an object store.
@@ -64,15 +76,24 @@ class Environment:
         spark: the URL of a Spark Connect server, for scoring; read it by `spark_url`.
         notify: the channels that events are delivered to, by their names.
         kafka: properties of clients by the name of their cluster; read them by `cluster`.
+        llm: routes to language models, and budgets.
         audit: where heads of the audit record are kept.
+        catalog: the folder or URL of the catalog that projects share; None where there is none.
+        publishes_catalog: whether this environment writes its document into it.
     """
 
     name: str
     code: Runs
     releases: str
-    reads: tuple[str, ...]
+    reads: Mapping[str, tuple[str, ...]]
     sample: float
+    ttl: timedelta | None = None
+    trials: int | None = None
     approvals: tuple[str, ...] = ()
+    attested_by: tuple[PublicKey, ...] = ()
+    runtime: RuntimeRule = "any"
+    test: str | None = None
+    commit: str | None = None
     order: tuple[str, ...] = field(default=(), repr=False)
     root: Path
     lakehouse_root: str
@@ -86,7 +107,15 @@ class Environment:
     spark: Value | None = field(default=None, repr=False)
     notify: Mapping[str, ChannelConfig] = field(default_factory=dict[str, ChannelConfig])
     kafka: Mapping[str, Mapping[str, Value]] = field(default_factory=dict[str, Mapping[str, Value]], repr=False)
+    llm: LlmConfig = field(default_factory=LlmConfig)
     audit: Anchors = field(default_factory=Anchors)
+    catalog: str | None = None
+    publishes_catalog: bool = True
+
+    @property
+    def temporary(self) -> bool:
+        """Whether its stores are those of a test."""
+        return self.test is not None
 
     @property
     def policy(self) -> EnvironmentPolicy:
@@ -96,7 +125,11 @@ class Environment:
             releases=self.releases,
             reads=self.reads,
             sample=self.sample,
+            ttl=self.ttl,
+            trials=self.trials,
             approvals=self.approvals,
+            attested_by=self.attested_by,
+            runtime=self.runtime,
             order=self.order,
         )
 
@@ -166,15 +199,14 @@ class Environment:
         """
         return {name: self._read(value, f"storage_options.{name}") for name, value in self.options.items()}
 
-    def cluster(self, name: str | None) -> tuple[str, dict[str, str]]:
+    def cluster(self, name: str | None) -> Cluster:
         """Looks up a Kafka cluster.
 
         Args:
             name: the name of the cluster. None stands for the only one.
 
         Returns:
-            The name of the cluster, and the properties of its clients with secrets in clear: for a client only, never
-            for a log.
+            The cluster, with secrets in clear. In the temporary environment of a test all names there are the test's own.
 
         Raises:
             NotFoundError: there is no such cluster here, or `name` is None and there is not exactly one.
@@ -184,7 +216,8 @@ class Environment:
         if chosen is None or chosen not in self.kafka:
             hint = f'[env.{self.name}.kafka.{chosen or "main"}] in {FILE}, with bootstrap.servers = "host:9092"'
             raise NotFoundError(f"Kafka cluster of {self.name!r},", chosen or "any", self.kafka, hint=hint)
-        return chosen, {key: self._read(value, f"kafka.{chosen}.{key}") for key, value in self.kafka[chosen].items()}
+        properties = {key: self._read(value, f"kafka.{chosen}.{key}") for key, value in self.kafka[chosen].items()}
+        return Cluster(name=chosen, properties=properties, test=self.test)
 
     def channels(self, importing: Callable[[str], ModuleType] = import_module) -> dict[str, Callable[[Event], None]]:
         """Makes the functions that deliver events, for `Outbox.deliver`; see `notify.senders`.
@@ -211,6 +244,8 @@ class Config:
         module: the dotted name of the module with its declarations.
         as_of: the moment, in UTC, that a replay of the past calls the present; None for the present itself.
         environments: its environments, from the lowest to the highest.
+        keys: the keys that attestations of tests are signed with, by name.
+        parity: patterns of what may differ between environments.
     """
 
     folder: Path
@@ -218,6 +253,8 @@ class Config:
     module: str
     as_of: datetime | None
     environments: tuple[Environment, ...]
+    keys: Mapping[str, SigningKey] = field(default_factory=dict[str, "SigningKey"], repr=False)
+    parity: tuple[str, ...] = ()
 
     def environment(self, name: str) -> Environment:
         """Looks up an environment by its name.
@@ -254,6 +291,8 @@ def load(folder: Path | None = None) -> Config:
         module=project.module,
         as_of=project.as_of,
         environments=_read_environments(source, home),
+        keys=read_signing_keys(source),
+        parity=read_parity(source),
     )
 
 
@@ -277,34 +316,53 @@ def _read_environments(source: TomlFile, folder: Path) -> tuple[Environment, ...
     tables = environment_tables(source)
     names = list(tables)
     variables = read_variables(names)
+    catalog, keys = _read_catalog(source, folder), read_signing_keys(source)
     environments: list[Environment] = []
     all_stores: list[Stores] = []
     for name in names:
         table = source.section(f"env.{name}", tables[name])
         source.only(table, ENV_KEYS, f"env.{name}")
         refuse_credentials(source, f"env.{name}", table)
+        table, overriding = temporary_table(folder, name, table, variables[name])
         section = Section(
             source=source,
             folder=folder,
             name=f"env.{name}",
-            table={**table, **variables[name]},
-            overridden=frozenset(variables[name]),
+            table={**table, **overriding},
+            overridden=frozenset(overriding),
         )
         stores = read_stores(section, name)
         all_stores.append(stores)
-        environments.append(_read_environment(section, stores, policy_of(section, name, names)))
+        environments.append(_read_environment(section, stores, policy_of(section, name, names, keys), catalog))
     check_apart(source, all_stores)
     return tuple(environments)
 
 
-def _read_environment(section: Section, stores: Stores, policy: EnvironmentPolicy) -> Environment:
+def _read_catalog(source: TomlFile, folder: Path) -> str | None:
+    """The catalog of `[project]`."""
+    table = source.section("project", source.table["project"])
+    if "catalog" not in table:
+        return None
+    return Section(source=source, folder=folder, name="project", table=table).place("catalog", folder)
+
+
+def _read_environment(section: Section, stores: Stores, policy: EnvironmentPolicy, catalog: str | None) -> Environment:
+    own = section.table.get("catalog")
+    if "catalog" in section.overridden and own == "false":  # a variable has only texts
+        own = False
     return Environment(
         name=stores.environment,
         code=policy.code,
         releases=policy.releases,
         reads=policy.reads,
         sample=policy.sample,
+        ttl=policy.ttl,
+        trials=policy.trials,
         approvals=policy.approvals,
+        attested_by=policy.attested_by,
+        runtime=policy.runtime,
+        test=id_of_test(section.folder, stores.root) if TEMPORARY in section.overridden else None,
+        commit=str(section.table[COMMIT]) if COMMIT in section.overridden else None,
         order=policy.order,
         root=stores.root,
         lakehouse_root=stores.lakehouse_root,
@@ -318,5 +376,8 @@ def _read_environment(section: Section, stores: Stores, policy: EnvironmentPolic
         spark=section.url("spark", "sc://host:15002") if "spark" in section.table else None,
         notify=read_notify(section),
         kafka=read_clusters(section),
+        llm=read_llm(section),
         audit=read_anchors(section),
+        catalog=catalog if own is None or own is False else section.place("catalog", section.folder),
+        publishes_catalog=own is not False,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from headrace.core import processes
+from headrace.core import credentials, processes
 from headrace.core.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -29,6 +29,17 @@ COMMAND = (
     "core.quotePath=false",
 )
 EMPTY = "HEADRACE_EMPTY"  # a variable without a value, which is also git's word for false
+NOT_MERGED = 128  # from here on, what `git merge-file` ends with is no number of conflicts
+REACHING = (
+    "SSH_AUTH_SOCK",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GIT_ASKPASS",
+    "SSH_ASKPASS",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "NO_PROXY",
+)
 LFS = {"filter.lfs.clean": "git-lfs clean -- %f", "filter.lfs.process": "git-lfs filter-process"}
 
 
@@ -51,6 +62,21 @@ def ask(folder: Path, *arguments: str, given: bytes = b"", fine: Container[int] 
     return done.stdout
 
 
+def talk(folder: Path, *arguments: str) -> bytes:
+    """What git answers where it talks with a remote: with the keys and the helpers that the caller has for it.
+
+    Raises:
+        RefusedError: git failed; its own words are in the message, without credentials of the remote's address.
+        FileNotFoundError: git is not installed.
+    """
+    means = {name: os.environ[name] for name in REACHING if name in os.environ}
+    done = processes.run([*COMMAND, *arguments], folder=folder, env={**environment(), **means})
+    if done.returncode:
+        said = [credentials.hidden(line) for line in done.stderr.decode(errors="replace").strip().splitlines()]
+        raise RefusedError(f"git {arguments[0]} failed in {str(folder)!r}.", findings=said)
+    return done.stdout
+
+
 def ask_of_files(folder: Path, *arguments: str, given: bytes = b"") -> bytes:
     """What git answers where it reads files of the working tree: no filter is started for them but Git LFS's own.
 
@@ -63,6 +89,30 @@ def ask_of_files(folder: Path, *arguments: str, given: bytes = b"") -> bytes:
         drivers.pop("filter.lfs", None)
     nothing = [f"--config-env={driver}.{key}={EMPTY}" for driver in drivers for key in ("clean", "process", "required")]
     return ask(folder, *nothing, *arguments, given=given)
+
+
+def merge_file(
+    folder: Path, ours: str, base: str, theirs: str, *, names: tuple[str, str, str]
+) -> tuple[bytes, int] | None:
+    """Merges three files of a folder, which keeps them.
+
+    Args:
+        folder: where they are.
+        ours: the file that both others are merged into.
+        base: what both others were made from.
+        theirs: the other one.
+        names: of the three in the markers of a conflict.
+
+    Returns:
+        The merged text and how many conflicts it has; None where one of them is no text.
+
+    Raises:
+        FileNotFoundError: git is not installed.
+    """
+    labels = [word for name in names for word in ("-L", name)]
+    command = [*COMMAND, "merge-file", "--stdout", *labels, ours, base, theirs]
+    done = processes.run(command, folder=folder, env=environment())
+    return (done.stdout, done.returncode) if 0 <= done.returncode < NOT_MERGED else None
 
 
 def lines(folder: Path, *arguments: str, given: bytes = b"") -> list[str]:
@@ -81,6 +131,12 @@ def revision(folder: Path, name: str) -> str | None:
         return ask(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", name).decode().strip()
     except RefusedError:
         return None
+
+
+def remote(folder: Path) -> str | None:
+    """The URL of the remote `origin` as it is configured, which may hold a credential; None where there is none."""
+    found = ask(folder, "config", "--get", "remote.origin.url", fine=(0, 1))
+    return found.decode(errors="replace").strip() or None
 
 
 def inside(folder: Path) -> bool:

@@ -15,9 +15,12 @@ as it is.
 from __future__ import annotations
 
 import builtins
+import linecache
 import re
 import sys
 import threading
+import tokenize
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import (
@@ -34,14 +37,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
-from headrace.core.errors import ConfigError
+from headrace.core.errors import ConfigError, DeclarationError
 from headrace.core.ids import digest
 from headrace.environments.toml import suggest
 from headrace.environments.user_code import PREFIX, located, plain, running
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import CodeType
+
+    from headrace.core.declaration import Location
 
 NEVER = frozenset({"headrace", "__main__", "__future__", *sys.builtin_module_names})
 LOCK = threading.RLock()
@@ -63,8 +68,22 @@ def load_tree(folder: Path, module: str, *, version: str) -> ModuleType:
     places = roots(folder)
     _check(places, folder, module)
     root = _root_module(namespace(version), places, module.partition(".")[0])
+    there = set(sys.modules)
     with running(f"importing {module!r}"), located():
-        return import_module(f"{root.__name__}.{module}")
+        loaded = import_module(f"{root.__name__}.{module}")
+    _keep_texts(name for name in set(sys.modules) - there if name.startswith(f"{root.__name__}."))
+    return loaded
+
+
+def _keep_texts(names: Iterable[str]) -> None:
+    """Keeps the texts of modules: these stay in the process, and the folder that they came from may not."""
+    for name in names:
+        file = getattr(sys.modules[name], "__file__", None)
+        if file and file.endswith(".py"):
+            with suppress(OSError, SyntaxError, UnicodeDecodeError), tokenize.open(file) as text:
+                lines = text.read().splitlines(keepends=True)
+                # without a time of its file, an entry is not dropped when the file is gone
+                linecache.cache[file] = (sum(map(len, lines)), None, lines, file)
 
 
 def namespace(version: str) -> str:
@@ -82,6 +101,29 @@ def folder_of(file: str) -> Path | None:
     return max(
         (each for each in folders if Path(file).is_relative_to(each)), key=lambda each: len(each.parts), default=None
     )
+
+
+def program_file(here: Location, path: str | Path, kind: str) -> Path:
+    """A file that is a part of the program, as SQL or a prompt is.
+
+    Args:
+        here: where it is declared; the path is relative to the folder of that module.
+        path: of the file.
+        kind: what people call it: "SQL file".
+
+    Raises:
+        DeclarationError: there is no such file, or it lies outside of the program's folder.
+    """
+    file = Path(here.file).parent / path
+    inside = folder_of(here.file)  # none in a notebook, which is no version of a program
+    if inside is not None and not file.resolve().is_relative_to(inside.resolve()):
+        raise DeclarationError(
+            f"{here}: the {kind} {str(path)!r} is outside of the program's folder {str(inside)!r}.",
+            hint="It is a part of the program: put it beside the module that names it, and commit it.",
+        )
+    if not file.is_file():
+        raise DeclarationError(f"{here}: there is no {kind} {str(file)!r}.", hint=f"Looked beside {here.file}.")
+    return file
 
 
 def own_names(folder: Path) -> frozenset[str]:

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 from headrace.core.channels import registry
+from headrace.core.errors import HeadraceError
 from headrace.environments.secret import Secret
 from headrace.environments.section import Section
 from headrace.environments.toml import Table, described
@@ -56,7 +57,37 @@ def senders(
     }
 
 
+def unusable_channels(
+    notify: Mapping[str, ChannelConfig],
+    environment: str,
+    importing: Callable[[str], ModuleType] = import_module,
+) -> dict[str, HeadraceError]:
+    """Makes each channel, with its secrets, and sends nothing.
+
+    Args:
+        notify: the channels by their names.
+        environment: the name of the environment, for messages.
+        importing: returns the module of a kind from outside by its name. Defaults to an import of an installed module.
+
+    Returns:
+        For each channel that cannot be made: why.
+    """
+    wrong: dict[str, HeadraceError] = {}
+    for name, channel in notify.items():
+        try:
+            _made(channel, f"[env.{environment}] notify.{name}", importing)
+        except HeadraceError as error:
+            wrong[name] = error
+    return wrong
+
+
 def _send(config: ChannelConfig, where: str, importing: Callable[[str], ModuleType], event: Event) -> None:
+    channel, secrets = _made(config, where, importing)
+    registry.send(channel, event, where=where, secrets=secrets)
+
+
+def _made(config: ChannelConfig, where: str, importing: Callable[[str], ModuleType]) -> tuple[Channel, frozenset[str]]:
+    """The channel, and the secrets that it was made with."""
     values, secrets = dict(config.settings), set[str]()
     for key, value in config.settings.items():
         if isinstance(value, Secret):
@@ -66,7 +97,7 @@ def _send(config: ChannelConfig, where: str, importing: Callable[[str], ModuleTy
         channel = registry.make(registry.find(config.kind, importing), values, where=where)
     except (Exception, SystemExit) as error:  # noqa: BLE001  # the constructor of a channel from outside, too
         raise registry.hidden(error, where=where, secrets=secrets) from None
-    registry.send(channel, event, where=where, secrets=secrets)
+    return channel, frozenset(secrets)
 
 
 def read_notify(section: Section) -> dict[str, ChannelConfig]:

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING
 
 from headrace.core.errors import NotFoundError, RefusedError
 from headrace.environments import code, git
-from headrace.environments.environment_policy import RUNS, EnvironmentPolicy, read_policy
+from headrace.environments.environment_policy import RUNS, RUNTIMES, EnvironmentPolicy, read_policy
 from headrace.environments.keys import FILE
 from headrace.environments.toml import TomlFile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from headrace.environments.config import Environment
-    from headrace.environments.environment_policy import Runs
+    from headrace.environments.environment_policy import Runs, RuntimeRule
+    from headrace.environments.signing_keys import PublicKey
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +34,21 @@ class Floor:
     code: Runs
     releases: str
     approvals: tuple[str, ...]
+    attested_by: tuple[PublicKey, ...] = ()
+    runtime: RuntimeRule = "any"
     order: tuple[str, ...]
 
     @staticmethod
     def of(policy: EnvironmentPolicy) -> Floor:
         """The floor that a policy would be."""
-        return Floor(code=policy.code, releases=policy.releases, approvals=policy.approvals, order=policy.order)
+        return Floor(
+            code=policy.code,
+            releases=policy.releases,
+            approvals=policy.approvals,
+            attested_by=policy.attested_by,
+            runtime=policy.runtime,
+            order=policy.order,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +78,11 @@ class Ruling:
             releases=policy.releases,
             reads=policy.reads,
             sample=policy.sample,
+            ttl=policy.ttl,
+            trials=policy.trials,
             approvals=policy.approvals,
+            attested_by=policy.attested_by,
+            runtime=policy.runtime,
         )
 
     def check(self, name: str) -> None:
@@ -84,7 +99,14 @@ class Ruling:
             )
 
 
-def rule(folder: Path, environment: Environment, floor: Floor | None, *, release: str | None = None) -> Ruling:
+def rule(
+    folder: Path,
+    environment: Environment,
+    floor: Floor | None,
+    *,
+    release: str | None = None,
+    unproven: Callable[[str, tuple[PublicKey, ...]], str | None] = lambda _commit, _trusted: None,
+) -> Ruling:
     """Weighs what is written, what is committed, and the floor.
 
     Args:
@@ -92,6 +114,7 @@ def rule(folder: Path, environment: Environment, floor: Floor | None, *, release
         environment: as the folder says, committed or not: that holds where any code may run, and can make stricter.
         floor: what the state database remembers; None before the first use.
         release: the one that was asked for.
+        unproven: of a commit and the trusted keys, why it may not run for want of evidence; None where it may.
 
     Raises:
         ConfigError: the committed configuration is malformed.
@@ -106,14 +129,25 @@ def rule(folder: Path, environment: Environment, floor: Floor | None, *, release
     there = head or written
     remembered = before or Floor.of(there)
     pattern = remembered.releases if remembered.code == "release" else there.releases
-    governs = (_released(folder, name, pattern, release) if runs == "release" else None) or there
+    trusted = _trusted(remembered.attested_by, there.attested_by)
+    ruled = (
+        _released(folder, name, pattern, release, lambda commit: unproven(commit, trusted))
+        if runs == "release"
+        else None
+    )
+    governs = ruled or there
     approvals = tuple(dict.fromkeys((*remembered.approvals, *governs.approvals)))
-    policy = replace(governs, code=runs, releases=pattern, approvals=approvals)
+    runtime: RuntimeRule = max((remembered.runtime, there.runtime), key=RUNTIMES.index)
+    policy = replace(governs, code=runs, releases=pattern, approvals=approvals, attested_by=trusted, runtime=runtime)
     return Ruling(
         policy=policy,
         committed=head,
         floor=_raised(head, before, policy, remembered, governs) if head else floor,
-        looser=_looser(there, governs, remembered),
+        looser=(
+            *_looser(there, governs, remembered),
+            *_untrusted(there.attested_by, trusted),
+            *_unlocked(there.runtime, runtime),
+        ),
         changed=_changed(name, there, remembered),
     )
 
@@ -140,13 +174,15 @@ def strictest(*kinds: Runs) -> Runs:
     return max(kinds, key=RUNS.index)
 
 
-def _released(folder: Path, name: str, pattern: str, wanted: str | None) -> EnvironmentPolicy | None:
+def _released(
+    folder: Path, name: str, pattern: str, wanted: str | None, unproven: Callable[[str], str | None]
+) -> EnvironmentPolicy | None:
     """What the release that runs says of its environment."""
     try:
-        tag = code.find_release(folder, name, pattern, wanted)
-    except (RefusedError, NotFoundError):  # there is none yet: whoever runs code is told so
+        _, commit = code.find_release(folder, name, pattern, wanted, unproven=unproven)
+    except (RefusedError, NotFoundError, FileNotFoundError):  # there is none, or no git: whoever runs code is told so
         return None
-    return committed(folder, f"refs/tags/{tag}", name)
+    return committed(folder, commit, name)
 
 
 def _raised(
@@ -165,7 +201,39 @@ def _raised(
         return Floor.of(head)
     both = (role for role in governs.approvals if role in head.approvals)
     approvals = tuple(dict.fromkeys((*remembered.approvals, *both)))
-    return Floor(code=kind, releases=policy.releases, approvals=approvals, order=remembered.order)
+    return Floor(
+        code=kind,
+        releases=policy.releases,
+        approvals=approvals,
+        attested_by=policy.attested_by,
+        runtime=policy.runtime,
+        order=remembered.order,
+    )
+
+
+def _trusted(remembered: tuple[PublicKey, ...], committed: tuple[PublicKey, ...]) -> tuple[PublicKey, ...]:
+    """The keys whose attestations count.
+
+    The first keys that are committed count by themselves, because they make an environment stricter, and a key that is taken
+    out counts no more. One that is added, and the last one that is taken out, need an admin: else whoever may commit could
+    attest what he likes.
+    """
+    if not remembered:
+        return committed
+    return tuple(key for key in remembered if key in committed) or remembered
+
+
+def _untrusted(committed: tuple[PublicKey, ...], trusted: tuple[PublicKey, ...]) -> tuple[str, ...]:
+    found = [f"attested_by: {key.name} is committed, and does not count yet" for key in committed if key not in trusted]
+    gone = [key.name for key in trusted if key not in committed]
+    return (
+        *found,
+        *([f"attested_by: {', '.join(gone)} still has to sign, though no longer committed"] if gone else []),
+    )
+
+
+def _unlocked(committed: RuntimeRule, runtime: RuntimeRule) -> tuple[str, ...]:
+    return () if committed == runtime else (f"runtime: {runtime!r} holds, not the committed {committed!r}",)
 
 
 def _looser(head: EnvironmentPolicy, governs: EnvironmentPolicy, floor: Floor) -> tuple[str, ...]:

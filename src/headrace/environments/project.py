@@ -9,7 +9,8 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from headrace.core.errors import NotFoundError
+from headrace.core.errors import NotFoundError, UserCodeError
+from headrace.environments.checkout import submodules
 from headrace.environments.importing import load_tree, own_names
 from headrace.environments.project_table import load_project
 from headrace.environments.scan import scan
@@ -56,8 +57,18 @@ class Project:
             ConfigError: there is no such module.
             UserCodeError: importing it raised.
         """
-        with redirect_stdout(sys.stderr):  # what a module prints when it is imported is no answer of a command
-            return load_tree(self.code.folder, self.settings.module, version=self.code.tree)
+        try:
+            with redirect_stdout(sys.stderr):  # what a module prints when it is imported is no answer of a command
+                return load_tree(self.code.folder, self.settings.module, version=self.code.tree)
+        except UserCodeError as error:
+            if isinstance(error.__cause__, ModuleNotFoundError) and (without := self._submodules()):
+                hint = f"{', '.join(without)} of this commit is a git submodule, and committed code runs without: "
+                hint += "commit its files, or install it as a package."
+                raise UserCodeError(error.what, findings=error.findings, hint=hint) from error.__cause__
+            raise
+
+    def _submodules(self) -> list[str]:
+        return [] if self.code.kind == "worktree" else submodules(self.config.folder, self.code.tree)
 
     def imported(self, module: str) -> ModuleType:
         """A module by its name: of this version of the project where the name is one of its own, else an installed one.

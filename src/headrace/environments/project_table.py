@@ -1,4 +1,7 @@
-"""`[project]`: the name of a project, the module of its declarations, and the current moment of a replay."""
+"""`[project]`: the name of a project, the module of its declarations, and the current moment of a replay.
+
+`catalog` is a connection: `environments.config` reads it from the project's folder, never from a commit.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,25 @@ from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING
 
-from headrace.core.clock import instant
+from headrace.core.clock import instant, utc
 from headrace.core.errors import ConfigError
-from headrace.environments.keys import FILE
+from headrace.environments.keys import FILE, Key
 from headrace.environments.toml import Table, TomlFile, described
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-PROJECT_KEYS = ("name", "module", "as_of")
+PROJECT_KEYS: Mapping[str, Key] = {
+    "name": Key("The name of the project.", "required"),
+    "module": Key("The dotted name of the module with the declarations.", "required"),
+    "as_of": Key("The moment that a replay of the past calls the present: a date, or a time in UTC.", "the present"),
+    "catalog": Key(
+        "The catalog that projects share, to find each other's tables and models: a folder, relative to the project's, or the "
+        "URL of an object store.",
+        "none: a search finds what this project has",
+    ),
+}
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
@@ -50,7 +63,7 @@ def read_project(source: TomlFile) -> ProjectTable:
     Raises:
         ConfigError: the table is not there, or a key or value is not possible.
     """
-    source.only(source.table, ("project", "env"), "")
+    source.only(source.table, ("project", "env", "keys", "parity"), "")
     if "project" not in source.table:
         raise source.error(
             "there is no [project] table.", section="project", hint='[project]\nname = "shop"\nmodule = "shop.project"'
@@ -80,7 +93,7 @@ def _instant(source: TomlFile, value: object) -> datetime | None:
     if value is None:
         return None
     if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return utc(value)
     if isinstance(value, date):
         return datetime.combine(value, time(), UTC)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headrace.core import vault
 from headrace.core.errors import ConfigError
-from headrace.environments.keys import CLUSTERS, ENV_KEYS, FILE, POLICY_KEYS, SPLIT_KEYS, VARIABLE
+from headrace.environments.keys import CLUSTERS, COMMIT, ENV_KEYS, FILE, POLICY_KEYS, SPLIT_KEYS, TEMPORARY, VARIABLE
 from headrace.environments.toml import suggest
 
 
@@ -31,7 +31,11 @@ def read_variables(names: list[str]) -> dict[str, dict[str, str]]:
                 f"{variable} is set, but {key!r} says what may happen in {name!r}, and no variable says that.",
                 hint=f"Write it under [env.{name}] in {FILE}, and commit it. Variables set connections and secrets.",
             )
-        if key not in ENV_KEYS and not key.startswith(tuple(f"{split}__" for split in (*SPLIT_KEYS, CLUSTERS))):
+        if (
+            key not in ENV_KEYS
+            and key not in (TEMPORARY, COMMIT)
+            and not key.startswith(tuple(f"{split}__" for split in (*SPLIT_KEYS, CLUSTERS)))
+        ):
             raise ConfigError(f"{variable} is set, but there is no key {key!r}.", hint=suggest(key, ENV_KEYS))
         variables[name][key] = value
     return variables

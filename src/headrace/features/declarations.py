@@ -41,6 +41,16 @@ class FeatureTable(Table):
 
     Raises:
         DeclarationError: no name of a table, no key, no time, or a value of the wrong kind.
+
+    Example:
+        >>> customers = hr.FeatureTable(
+        ...     "features.customers", key="customer", time="available_at", look_back="30d",
+        ...     sql="SELECT customer, day + INTERVAL 1 DAY AS available_at, returned_30d FROM silver.customer_days",
+        ... )
+        >>> customers.window
+        datetime.timedelta(days=30)
+        >>> customers.select("returned_30d", on={"customer": "buyer"}).on  # the orders call it buyer
+        {'customer': 'buyer'}
     """
 
     _: KW_ONLY
@@ -85,9 +95,9 @@ class AllColumns:
 
 
 def all_columns(*, but: str | Sequence[str] = ()) -> AllColumns:
-    """Every column of the spine as a feature, in the order of the table: not its key, not its time, not the label.
+    """Every column of the spine as a feature, in the order of the table, but for its key, its time and the label.
 
-    Nor the column of `hr.by_column` or `hr.by_group`, where the model is evaluated by one.
+    If the model is evaluated with `hr.by_column` or `hr.by_group`, the columns of that split are left out, too.
 
     Args:
         but: columns that are left out; defaults to none.
@@ -95,6 +105,13 @@ def all_columns(*, but: str | Sequence[str] = ()) -> AllColumns:
     Returns:
         What goes into `hr.Model(features=[…])`, alone or beside on-demand functions. `features="all columns"` is the same
         alone.
+
+    Example:
+        >>> tumours = hr.Source("bronze.tumours", files="tumours.csv")
+        >>> model = hr.Model("malignancy", task=hr.Binary(label=tumours["malignant"]), spine=tumours,
+        ...                  features=[hr.all_columns(but="sample_id")])
+        >>> model.inputs  # the label is left out, too
+        (AllColumns(but=('sample_id', 'malignant')),)
     """
     return AllColumns(as_columns(but))
 
@@ -128,13 +145,22 @@ def external_feature_table(name: str) -> FeatureTableReference:
     """A feature table that something else creates, by name. It is looked up when a pipeline resolves it.
 
     Args:
-        name: `"shared.weather"`.
+        name: of the table, `schema.table` in lower case: `"shared.weather"`.
 
     Returns:
-        A reference, whose `select(…)` gives features of a model.
+        A reference. Its `select(…)` returns features, as that of `hr.FeatureTable` does, for `hr.Model(features=[…])`.
 
     Raises:
         DeclarationError: no name of a table.
+
+    Example:
+        >>> weather = hr.external_feature_table("shared.weather")
+        >>> weather.select("wind_speed", on={"airport": "dest"}, prefix="dest_").columns
+        ('wind_speed',)
+        >>> hr.external_feature_table("weather")
+        Traceback (most recent call last):
+        headrace.core.errors.DeclarationError: 'weather' is not a table name.
+        Write schema.table in lower case letters, digits and underscores: 'silver.orders'.
     """
     return FeatureTableReference(check_name(name))
 
@@ -157,10 +183,18 @@ def on_demand(outputs: Schema) -> Callable[[Function], Function]:
         outputs: names and types of the columns that it returns: `hr.Schema(hour="int32")`.
 
     Returns:
-        What marks the function: `@hr.on_demand(hr.Schema(hour="int32"))`.
+        The decorator, `@hr.on_demand(hr.Schema(hour="int32"))`. It returns the function itself, for `hr.Model(features=[…])`.
 
     Raises:
-        DeclarationError: the function takes parameters that name no column.
+        DeclarationError: the decorated function has no parameter, or has `*args` or `**kwargs`, which name no column.
+
+    Example:
+        >>> import pandas as pd
+        >>> @hr.on_demand(hr.Schema(hour="int32"))
+        ... def hour_of_day(departs_at: pd.Series) -> pd.Series:
+        ...     return departs_at.dt.hour
+        >>> hour_of_day(pd.Series(pd.to_datetime(["2013-05-01 17:45", "2013-05-02 06:10"]))).tolist()
+        [17, 6]
     """
 
     def mark(function: Function) -> Function:

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
-from headrace.core.errors import DataError
+from headrace.core.errors import DataError, HeadraceError
 from headrace.core.failpoints import reach
+from headrace.core.ids import digest
 from headrace.features.rows import full_rows
+from headrace.inference import answered
+from headrace.inference.destinations.delta import DeltaTable
 from headrace.inference.records import with_in_sample, with_versions
+from headrace.scoring.columns import ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +41,7 @@ def score(
     id: str,  # noqa: A002  # the name that a commit gives it
     sample: float = 1.0,
     scored: Callable[[int], None] = lambda _: None,
+    made: Callable[[pa.Table], None] = lambda _: None,
 ) -> tuple[int, list[ScoredRows]]:
     """Scores one partition and brings it to each destination.
 
@@ -52,6 +57,7 @@ def score(
         id: the write's identity: repeated with the same id, nothing is written twice.
         sample: the share of the decisions to score, by key.
         scored: told how many more rows have been predicted.
+        made: called with the prediction records once every destination has them.
 
     Returns:
         The number of decisions, and what each destination did; none where there was no decision.
@@ -76,11 +82,50 @@ def score(
     reach(f"batch.joined:{partition.name}")
     if rows.num_rows == 0:
         return 0, []
-    records: list[pa.Table] = []
-    for some in engine.predict(version, rows):
-        records.append(some)
-        scored(some.num_rows)
-    predictions = with_versions(pa.concat_tables(records), {**decisions.tables, **versions})
-    predictions = with_in_sample(predictions, fitted)
+
+    def complete(records: pa.Table) -> pa.Table:
+        return with_in_sample(with_versions(records, {**decisions.tables, **versions}), fitted)
+
+    if version.chain is None:
+        records: list[pa.Table] = []
+        for some in engine.predict(version, rows):
+            records.append(some)
+            scored(some.num_rows)
+        predictions = complete(pa.concat_tables(records))
+    else:
+        predictions = complete(
+            _answers(lakehouse, version, rows, engine=engine, into=into, scored=scored, complete=complete)
+        )
     reach(f"batch.predicted:{partition.name}")
-    return predictions.num_rows, [each.write(predictions, id=id) for each in into]
+    written = [each.write(predictions, id=id) for each in into]
+    made(predictions)
+    return predictions.num_rows, written
+
+
+def _answers(
+    lakehouse: Lakehouse,
+    version: LoadedVersion,
+    rows: pa.Table,
+    *,
+    engine: ScoringEngine,
+    into: Sequence[Destination],
+    scored: Callable[[int], None],
+    complete: Callable[[pa.Table], pa.Table],
+) -> pa.Table:
+    """Records of a model that is paid by the answer: what is there is taken, and what was made before an error is kept."""
+    tables = [each for each in into if isinstance(each, DeltaTable)]
+    known = answered.divide(lakehouse, [each.name for each in tables], version, rows)
+    scored(len(known.places))
+    made: list[pa.Table] = []
+    try:
+        if known.left.num_rows:
+            for some in engine.predict(version, known.left):
+                made.append(some)
+                scored(some.num_rows)
+    except HeadraceError:
+        if made:
+            kept = complete(pa.concat_tables(made))
+            for each in tables:
+                each.write(kept, id=digest(kept.column(ID).to_pylist()))
+        raise
+    return known.whole(made)

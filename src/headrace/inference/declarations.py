@@ -85,6 +85,14 @@ def database(name: str, *, table: str) -> Database:
 
     Raises:
         DeclarationError: no name of a database or of a table.
+
+    Example:
+        >>> str(hr.database("warehouse", table="app.late_predictions"))
+        'app.late_predictions of database warehouse'
+        >>> hr.database("postgresql://db.example/app", table="late_predictions")
+        Traceback (most recent call last):
+        headrace.core.errors.DeclarationError: 'postgresql://db.example/app' is not the name of a database.
+        Small letters, digits, - and _; its URL is in headrace.toml: [env.prod.databases].
     """
     return Database(name, table=table)
 
@@ -101,20 +109,42 @@ def files(path: str, *, format: Format = "parquet") -> Files:  # noqa: A002
 
     Raises:
         DeclarationError: no path, or another format.
+
+    Example:
+        >>> str(hr.files("predictions/late", format="csv"))
+        'csv files in predictions/late'
+        >>> hr.files("../predictions")
+        Traceback (most recent call last):
+        headrace.core.errors.DeclarationError: '../predictions' is not a folder for files.
+        A path without .., for example 'predictions'; a relative one starts at the environment's root.
     """
     return Files(path, format=format)
 
 
 @dataclass(frozen=True)
 class Score:
-    """Batch scoring of the spine.
+    """Batch scoring: predictions for the rows of the spine, in partitions that are each written exactly once.
 
     Args:
-        into: where predictions go: a table of the lakehouse, `hr.database(…)`, `hr.files(…)`, or several of them.
-        every: when `headrace up` scores; None for by hand only.
-        partition: how decisions are cut, by calendar in UTC: `"1mo"`, `"1d"` or `"1h"`. Each is a checkpoint.
-        rows: a partition with more is cut further.
-        processes: that predict. None: one a core, and one in all where there are few rows.
+        into: where predictions go: a table of the lakehouse, `"gold.predictions"`, `hr.database(…)`, `hr.files(…)`, or a list
+            of them. Monitoring reads the first table of the lakehouse.
+        every: when `headrace up` scores, `hr.cron("0 4 * * *")`; defaults to None, only by `headrace run score`.
+        partition: the period of one partition, by calendar in UTC: `"1mo"`, `"1d"` or `"1h"`; defaults to `"1mo"`. A run that was
+            killed continues after the last partition that it wrote.
+        rows: a partition with more rows is divided further; defaults to 1,000,000.
+        processes: how many processes predict; defaults to None, one for each core, or one in all for few rows.
+
+    Raises:
+        DeclarationError: no destination, one that is not possible or is named twice, or a value that is not possible.
+
+    Example:
+        >>> score = hr.Score(into=["gold.late_predictions", hr.files("predictions")], every=hr.cron("0 4 * * *"), partition="1d")
+        >>> score.table  # which monitoring reads
+        'gold.late_predictions'
+        >>> hr.Score(into="gold.late_predictions", partition="1w")
+        Traceback (most recent call last):
+        headrace.core.errors.DeclarationError: Score(partition='1w') is not known.
+        One of 1h, 1d, 1mo.
     """
 
     _: KW_ONLY

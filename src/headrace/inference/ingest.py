@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pyarrow as pa
 
-from headrace.core.errors import DataError, MovedError
+from headrace.core.errors import DataError, MovedError, UnavailableError
 from headrace.core.failpoints import reach
 from headrace.core.ids import digest
 from headrace.inference import inference_record, serving_metrics
 from headrace.lakehouse.files import content_digest
 from headrace.lakehouse.writes import Append
+from headrace.llm.feedback import table as feedback
 from headrace.scoring.spool import segments
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from headrace.lakehouse.snapshot import Snapshot
     from headrace.lakehouse.writes import Change
     from headrace.scoring.spool import Segment
+
+    Trace = Callable[[Sequence[inference_record.Row]], tuple[int, int]]
 
 BAD = ".bad"
 MOST, MOST_BYTES = 100, 64 * 2**20  # segments, and their bytes, that are one commit
@@ -41,16 +44,25 @@ class Ingested:
         segments: of the spool that are in the table now and no longer in the spool.
         rows: of the inference table that this call wrote.
         requests_counted: by servers, in the segments: what `metrics.serving` has of them.
+        feedback: rows of `metrics.feedback` that the segments hold; one that was sent again counts again.
         bad: records that could not be read. Nothing of them is in the table.
         set_aside: the files where they are kept, one JSON object a line: `reason`, and `record`, the bytes as UTF-8 (what is
             none, as Python's surrogate escapes).
+        traced: answers that `trace` wrote.
+        untraced: answers that were beyond the most that it writes.
+        waiting: why `trace` could not write some: their rows are in the table, and their segments stay in the spool until it can.
+            Empty where it could.
     """
 
     segments: int
     rows: int
     requests_counted: int = 0
+    feedback: int = 0
     bad: int = 0
     set_aside: tuple[str, ...] = ()
+    traced: int = 0
+    untraced: int = 0
+    waiting: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +94,7 @@ def survey(spool: Path) -> LogContent:
     )
 
 
-def ingest(lakehouse: Lakehouse, spool: Path, into: str) -> Ingested:
+def ingest(lakehouse: Lakehouse, spool: Path, into: str, *, trace: Trace | None = None) -> Ingested:
     """Commits every segment that nobody writes any more, many at a time, then deletes them.
 
     A commit holds the ids of its segments, `spool <segment>`, so that a segment which was committed and not deleted is only
@@ -92,6 +104,9 @@ def ingest(lakehouse: Lakehouse, spool: Path, into: str) -> Ingested:
         lakehouse: where the table is.
         spool: the folder.
         into: the inference table; made when it is not there.
+        trace: writes the traces of rows that are in the table, before their segments go: again after a process died in between,
+            so it must replace what it wrote. Gives how many it wrote and left out; raises UnavailableError where it cannot now.
+            Defaults to none.
 
     Raises:
         DataError: the table's own columns are of other types. The segment stays in the spool.
@@ -102,7 +117,7 @@ def ingest(lakehouse: Lakehouse, spool: Path, into: str) -> Ingested:
         with ExitStack() as held:
             ours = [segment for segment in group if held.enter_context(segment.claimed())]
             if ours:
-                done.append(_ingest(lakehouse, ours, into))
+                done.append(_ingest(lakehouse, ours, into, trace))
     return _sum(done)
 
 
@@ -111,17 +126,22 @@ def _sum(done: Sequence[Ingested]) -> Ingested:
         segments=sum(each.segments for each in done),
         rows=sum(each.rows for each in done),
         requests_counted=sum(each.requests_counted for each in done),
+        feedback=sum(each.feedback for each in done),
         bad=sum(each.bad for each in done),
         set_aside=tuple(file for each in done for file in each.set_aside),
+        traced=sum(each.traced for each in done),
+        untraced=sum(each.untraced for each in done),
+        waiting=next((each.waiting for each in done if each.waiting), ""),
     )
 
 
 @dataclass(kw_only=True)
 class _Read:
-    """The rows of a segment, what servers counted, and the records that give neither, each with the reason."""
+    """The rows of a segment, what servers counted, feedback, and the records that give none of it, each with the reason."""
 
     rows: list[inference_record.Row] = field(default_factory=list[inference_record.Row])
     counted: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
+    feedback: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     bad: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])
 
 
@@ -140,7 +160,7 @@ def _groups(found: Sequence[Segment]) -> Iterator[list[Segment]]:
         yield group
 
 
-def _ingest(lakehouse: Lakehouse, ours: Sequence[Segment], into: str) -> Ingested:
+def _ingest(lakehouse: Lakehouse, ours: Sequence[Segment], into: str, trace: Trace | None) -> Ingested:
     """Segments that nobody else has."""
     reads = {segment.name: _read(segment) for segment in ours}
     kept = [file for segment in ours for file in _set_aside(segment, reads[segment.name].bad)]
@@ -153,22 +173,41 @@ def _ingest(lakehouse: Lakehouse, ours: Sequence[Segment], into: str) -> Ingeste
     except DataError:
         if len(ours) == 1:
             raise
-        return _sum([_ingest(lakehouse, [segment], into) for segment in ours])  # up to the one that does not fit
+        return _sum([_ingest(lakehouse, [segment], into, trace) for segment in ours])  # up to the one that does not fit
     reach(f"ingest.committed:{ours[0].name}")
     counted = {name: read.counted for name, read in reads.items()}
     _commit(lakehouse, serving_metrics.TABLE, counted, lambda rows, _: Append(serving_metrics.table(rows)))
     reach(f"ingest.counted:{ours[0].name}")
-    for segment in ours:
+    _commit(lakehouse, feedback.TABLE, {name: read.feedback for name, read in reads.items()}, feedback.change)
+    reach(f"ingest.feedback:{ours[0].name}")
+    traced, untraced, waiting = _traced(reads.values(), trace)
+    reach(f"ingest.traced:{ours[0].name}")
+    for segment in () if waiting else ours:
         segment.delete()
         reach(f"ingest.deleted:{segment.name}")
     bad = sum(len(read.bad) for read in reads.values())
     return Ingested(
-        segments=len(ours),
+        segments=0 if waiting else len(ours),
         rows=rows,
         requests_counted=_requests(reads.values()),
+        feedback=sum(len(read.feedback) for read in reads.values()),
         bad=bad,
         set_aside=tuple(kept),
+        traced=traced,
+        untraced=untraced,
+        waiting=waiting,
     )
+
+
+def _traced(reads: Iterable[_Read], trace: Trace | None) -> tuple[int, int, str]:
+    """How many traces were written, how many answers have none, and why they have to wait."""
+    rows = [row for read in reads for row in read.rows]
+    if trace is None or not rows:
+        return 0, 0, ""
+    try:
+        return *trace(rows), ""
+    except UnavailableError as error:
+        return 0, 0, str(error)
 
 
 def _requests(reads: Iterable[_Read]) -> int:
@@ -205,6 +244,8 @@ def _read(segment: Segment) -> _Read:
             given = inference_record.loads(record)
             if isinstance(given, dict) and "counted" in given:
                 read.counted += serving_metrics.rows(cast("dict[str, Any]", given))
+            elif isinstance(given, dict) and "feedback" in given:
+                read.feedback += feedback.rows(cast("dict[str, Any]", given))
             else:
                 read.rows += inference_record.rows(given)
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,10 @@ import duckdb
 import pyarrow as pa
 
 from headrace.core.errors import DataError, NotFoundError
+from headrace.core.ids import digest
 from headrace.core.text import counted
 from headrace.features.rows import Decisions, needed
+from headrace.inference.row_arrivals import added, last_write, with_arrivals
 from headrace.lakehouse import files
 from headrace.lakehouse.adhoc import MEMORY
 from headrace.lakehouse.columns import conform
@@ -23,10 +26,10 @@ from headrace.lakehouse.sql import check, explain, relation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from headrace.core.ids import Json
     from headrace.features.plan import FeaturePlan
+    from headrace.inference.row_arrivals import FirstMoments
     from headrace.lakehouse.declarations import Source
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.lakehouse.reading import Guess
@@ -64,6 +67,8 @@ def rows(
     *,
     latest: datetime | None = None,
     like: Sequence[Source] = (),
+    texts: Sequence[str] = (),
+    first_moments: FirstMoments | None = None,
 ) -> InputRows:
     """The rows of a table of the lakehouse, or of a Parquet, CSV or JSON file.
 
@@ -75,49 +80,120 @@ def rows(
         source: `schema.table`, or a path.
         latest: stands for the moment of every row, which then need not have one.
         like: the sources of the spine; where they differ in what means null, the defaults hold.
+        texts: columns of which each row needs a value. Defaults to none.
+        first_moments: of rows that get a key and a moment here, because the spine has neither; see `with_arrivals`.
 
     Raises:
         NotFoundError: there is neither.
-        DataError: a column is missing, or cannot be read in the spine's type; a row has no key or no moment, or comes twice.
+        DataError: a column is missing, or cannot be read in the spine's type; a row has no key, no moment or no text, or
+            comes twice.
     """
     if NAME.fullmatch(source) and Path(source).suffix.lower() not in files.ENDINGS:
         found = _table(lakehouse, source)
         _check_types(lakehouse, plan, source)
+        if added(plan, lakehouse.snapshot(source).schema.names):
+            found = _arrived_table(lakehouse, plan, source, found, texts, first_moments)
     else:
-        found = _file(lakehouse, plan, Path(source), latest, like)
+        found = _file(lakehouse, plan, Path(source), latest, like, texts, first_moments)
     return _shaped(lakehouse, plan, found, latest)
 
 
-def query(lakehouse: Lakehouse, plan: FeaturePlan, text: str, *, latest: datetime | None = None) -> InputRows:
+def query(
+    lakehouse: Lakehouse,
+    plan: FeaturePlan,
+    text: str,
+    *,
+    latest: datetime | None = None,
+    texts: Sequence[str] = (),
+    first_moments: FirstMoments | None = None,
+) -> InputRows:
     """The rows of a SELECT over tables of the lakehouse.
+
+    Args:
+        lakehouse: the tables.
+        plan: says which columns are needed.
+        text: the SELECT.
+        latest: see `rows`.
+        texts: see `rows`.
+        first_moments: see `rows`.
 
     Raises:
         SqlError: it is not one, or does not give the same rows each time.
         DataError: see `rows`.
     """
-    asked = check(Sql(text, "<query>"), [name.name for name in lakehouse.names()])
+    with lakehouse.hinting():
+        asked = check(Sql(text, "<query>"), [name.name for name in lakehouse.names()])
     snapshots = {name: lakehouse.snapshot(name) for name in asked.inputs}
     wanted = [name for name in needed(plan) if not (latest and name == plan.at)]
 
     def answer(connection: duckdb.DuckDBPyConnection) -> pa.Table:
         answered = relation(connection, asked)
-        _check_columns("the query", wanted, answered.columns)
+        made = added(plan, answered.columns)
+        _check_columns("the query", [name for name in wanted if name not in made], answered.columns)
         try:
-            return answered.select(*map(column, wanted)).to_arrow_table()
+            return answered.select(*(column(name) for name in wanted if name not in made)).to_arrow_table()
         except duckdb.Error as error:
             raise explain(error, asked) from None
 
     versions = {name: snapshot.version for name, snapshot in snapshots.items()}
     answered = lakehouse.ask(versions, answer, memory=MEMORY)
+    _check_texts("the query", answered, texts)
+    moments: dict[str, Json] = {}
+    if added(plan, answered.column_names):
+        answered = with_arrivals(answered, plan, last_write(lakehouse, versions), first_moments).select(wanted)
+        moments = _moments(answered, plan)
     found = InputRows(
         decisions=Decisions(relation=GIVEN, arrow={GIVEN: _conformed(answered, _types(lakehouse, plan), "the query")}),
         said="query",
         identity={
             "query": asked.normalized,
             "inputs": {name: snapshot.content for name, snapshot in snapshots.items()},
+            **moments,
         },
     )
     return _shaped(lakehouse, plan, found, latest)
+
+
+def read_file(lakehouse: Lakehouse, plan: FeaturePlan, path: Path, *, like: Sequence[Source] = ()) -> pa.Table:
+    """All columns of a file, decisions or full rows, with its texts read as the sources of the spine read theirs.
+
+    Args:
+        lakehouse: the tables.
+        plan: says which columns are needed, and which of them are texts.
+        path: of the file.
+        like: the sources of the spine.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    texts = {each.name: pa.string() for each in plan.inputs if each.kind == "string"}
+    dialect, _ = _dialect(like)
+    read, _ = _read(path, {**texts, **_types(lakehouse, plan)}, dialect)
+    return read
+
+
+def from_frame(
+    lakehouse: Lakehouse, plan: FeaturePlan, rows: pa.Table, *, latest: datetime | None = None, keep: Sequence[str] = ()
+) -> InputRows:
+    """Rows in memory.
+
+    Args:
+        lakehouse: the tables.
+        plan: says which columns are needed.
+        rows: with the keys and the other needed columns of the spine; further columns are left out.
+        latest: stands for the moment of every row, which then need not have one.
+        keep: further columns that are kept as they are.
+
+    Raises:
+        DataError: see `rows`.
+    """
+    wanted = [name for name in needed(plan) if not (latest and name == plan.at)]
+    _check_columns("the frame", wanted, rows.column_names)
+    read = _conformed(rows.select(wanted), _types(lakehouse, plan), "the frame")
+    for name in keep:
+        read = read.append_column(rows.schema.field(name), rows.column(name))
+    found = InputRows(decisions=Decisions(relation=GIVEN, arrow={GIVEN: read}), said="the frame", identity={})
+    return _shaped(lakehouse, plan, found, latest, keep)
 
 
 def _table(lakehouse: Lakehouse, name: str) -> InputRows:
@@ -129,8 +205,46 @@ def _table(lakehouse: Lakehouse, name: str) -> InputRows:
     )
 
 
+def _arrived_table(
+    lakehouse: Lakehouse,
+    plan: FeaturePlan,
+    name: str,
+    found: InputRows,
+    texts: Sequence[str],
+    first_moments: FirstMoments | None,
+) -> InputRows:
+    """The rows of a table without the key or the moment that the spine got, with both, as a file's rows get them."""
+    version = found.decisions.tables[name]
+    snapshot = lakehouse.snapshot(name, version)
+    there = snapshot.schema.names
+    _check_columns(name, [each for each in needed(plan) if each not in added(plan, there)], there)
+    read = snapshot.to_arrow([each for each in needed(plan) if each in there])
+    _check_texts(name, read, texts)
+    read = with_arrivals(read, plan, last_write(lakehouse, {name: version}), first_moments)
+    return replace(
+        found,
+        decisions=Decisions(relation=GIVEN, tables={name: version}, arrow={GIVEN: read}),
+        identity={**found.identity, **_moments(read, plan)},
+    )
+
+
+def _moments(rows: pa.Table, plan: FeaturePlan) -> dict[str, Json]:
+    """The part of an identity that says which moments were added, which may change where the rows do not."""
+    return (
+        {"moments": digest([str(each) for each in rows.column(plan.at).to_pylist()])}
+        if plan.at in rows.column_names
+        else {}
+    )
+
+
 def _file(
-    lakehouse: Lakehouse, plan: FeaturePlan, path: Path, latest: datetime | None, like: Sequence[Source]
+    lakehouse: Lakehouse,
+    plan: FeaturePlan,
+    path: Path,
+    latest: datetime | None,
+    like: Sequence[Source],
+    texts: Sequence[str],
+    first_moments: FirstMoments | None,
 ) -> InputRows:
     if not path.is_file():
         tables = [name.name for name in lakehouse.names()]
@@ -141,12 +255,20 @@ def _file(
     types = _types(lakehouse, plan)
     dialect, from_ = _dialect(like)
     read, guesses = _read(path, {name: types[name] for name in wanted}, dialect)
-    _check_columns(str(path), wanted, read.column_names)
-    written: dict[str, Json] = {**asdict(dialect), "nulls": list(dialect.nulls)}  # all of it decides values
+    made = added(plan, read.column_names)
+    _check_columns(str(path), [name for name in wanted if name not in made], read.column_names)
+    read = read.select([name for name in wanted if name in read.column_names])
+    _check_texts(path.name, read, texts)
+    moments: dict[str, Json] = {}
+    if made:
+        written = datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
+        read = with_arrivals(read, plan, written, first_moments).select(wanted)
+        moments = _moments(read, plan)
+    read_as: dict[str, Json] = {**asdict(dialect), "nulls": list(dialect.nulls)}  # all of it decides values
     return InputRows(
         decisions=Decisions(relation=GIVEN, arrow={GIVEN: _conformed(read.select(wanted), types, str(path))}),
         said=path.name,
-        identity={"file": files.content_digest(path), "dialect": written},
+        identity={"file": files.content_digest(path), "dialect": read_as, **moments},
         notes=(
             *([from_] if from_ and files.format_of(path) == "csv" else []),
             *(guess.message + "." for guess in guesses),
@@ -222,8 +344,31 @@ def _check_columns(what: str, wanted: list[str], there: list[str]) -> None:
         )
 
 
-def _shaped(lakehouse: Lakehouse, plan: FeaturePlan, found: InputRows, latest: datetime | None) -> InputRows:
-    """The needed columns, cast; the moment of each row, or `latest` for all; checked once."""
+def _check_texts(what: str, rows: pa.Table, texts: Sequence[str]) -> None:
+    """Names each row that lacks a value of these columns by its number, before a model is asked for any of them.
+
+    Raises:
+        DataError: there is such a row.
+    """
+    empty = [
+        (place, name)
+        for name in texts
+        if name in rows.column_names
+        for place, absent in enumerate(rows.column(name).is_null().to_pylist(), start=1)
+        if absent
+    ]
+    if empty:
+        raise DataError(
+            f"{what}: {counted(len({place for place, _ in empty}), 'row')} without a text that the model takes.",
+            findings=[f"row {place}: the input {name!r} is missing" for place, name in sorted(empty)],
+            hint="Nothing was scored. Write the text into the row, or leave the row out, and score again.",
+        )
+
+
+def _shaped(
+    lakehouse: Lakehouse, plan: FeaturePlan, found: InputRows, latest: datetime | None, keep: Sequence[str] = ()
+) -> InputRows:
+    """The needed columns, cast, and those that are kept; the moment of each row, or `latest` for all; checked once."""
     types = _types(lakehouse, plan)
     given = found.decisions
     with lakehouse.connect(given.tables, arrow=given.arrow) as connection:
@@ -235,6 +380,7 @@ def _shaped(lakehouse: Lakehouse, plan: FeaturePlan, found: InputRows, latest: d
             else f"cast({column(name)} as {duckdb_type(kind)}) as {column(name)}"
             for name, kind in types.items()
         ]
+        listed += [column(name) for name in keep]
         shaped = f"(select {', '.join(listed)} from {given.relation})"
         try:
             _check_rows(connection, plan, shaped, found.said)

@@ -29,9 +29,20 @@ def predict(version: LoadedVersion, rows: pa.Table) -> pa.Table:
     The id is a digest of model, version, key and moment: the same decision scored again by the same version has the
     same id, on every path.
     """
+    inputs = [column.name for column in version.plan.inputs]
+    return record(version, rows, *version.predict_with_features(rows.select(inputs).to_pandas()))
+
+
+def record(version: LoadedVersion, rows: pa.Table, features: pd.DataFrame, outputs: pd.DataFrame) -> pa.Table:
+    """The same, of outputs that there are.
+
+    Args:
+        version: that made them.
+        rows: full rows.
+        features: that these came to, same length.
+        outputs: of the task, same length.
+    """
     plan = version.plan
-    inputs = [column.name for column in plan.inputs]
-    features, outputs = version.predict_with_features(rows.select(inputs).to_pandas())
     keys = [rows.column(name) for name in plan.keys]
     ids = prediction_ids(version.model, version.number, keys, rows.column(plan.at))
     columns = {

@@ -44,6 +44,8 @@ def captured(keep: Sink) -> Generator[None]:
                 _current.append(_Pipe())
         pipe = _current[-1] if _current else None
         if pipe is not None:
+            if pipe.keepers:
+                pipe.settle()  # what the outer job printed before is on its way still
             pipe.keepers.append(lines)
     if pipe is None:
         yield
@@ -101,7 +103,7 @@ class _Pipe:
         self.keepers: list[_Lines] = []
         self.saved = os.dup(OUT), os.dup(ERR)
         self.mark = f"\0{secrets.token_hex(16)}\0".encode()
-        self.seen = threading.Event()
+        self.seen, self.settling = threading.Event(), threading.Lock()
         read, self.write = os.pipe()
         os.dup2(self.write, OUT)
         os.dup2(self.write, ERR)
@@ -119,9 +121,10 @@ class _Pipe:
     def settle(self) -> None:
         """Waits until what was printed so far has come."""
         _flush()
-        self.seen.clear()
-        os.write(self.write, self.mark)
-        self.seen.wait(timeout=30)
+        with self.settling:
+            self.seen.clear()
+            os.write(self.write, self.mark)
+            self.seen.wait(timeout=30)
 
     def close(self) -> None:
         """Gives stdout and stderr back. Processes that were started inside and live on are still read, to stderr."""

@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from headrace.access.audit import AUDIT, record
 from headrace.core.clock import now
@@ -21,7 +21,7 @@ from headrace.jobs.run import UNFINISHED, Run
 from headrace.jobs.tables import LOGS, RUNS, STEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from sqlalchemy import Connection, RowMapping
@@ -175,9 +175,9 @@ class Ledger:
             }
         return {row["write_id"] for row in rows} - alive
 
-    def runs(self, job: str | None = None, *, limit: int = 50) -> list[RunRecord]:
-        """The latest runs, of one job or of all, newest first."""
-        wanted = select(RUNS).order_by(RUNS.c.started.desc(), RUNS.c.id.desc()).limit(limit)
+    def runs(self, job: str | None = None, *, limit: int = 50, offset: int = 0) -> list[RunRecord]:
+        """The latest runs, of one job or of all, newest first, after so many that are left out."""
+        wanted = select(RUNS).order_by(RUNS.c.started.desc(), RUNS.c.id.desc()).limit(limit).offset(offset)
         if job is not None:
             wanted = wanted.where(RUNS.c.job == job)
         with self.state.read() as connection:
@@ -191,7 +191,8 @@ class Ledger:
         """
         wanted = select(RUNS).where(RUNS.c.id.startswith(id, autoescape=True)).order_by(RUNS.c.id.desc()).limit(10)
         with self.state.read() as connection:
-            found = connection.execute(wanted).mappings().all()
+            whole = connection.execute(select(RUNS).where(RUNS.c.id == id)).mappings().all()
+            found = whole or connection.execute(wanted).mappings().all()
         if len(found) == 1:
             return _run(found[0])
         if found:
@@ -217,19 +218,62 @@ class Ledger:
             record(connection, by, "run.acknowledged", found.id, {"job": found.job, "reason": reason})
         return self.run(found.id)
 
-    def steps(self, run_id: str) -> list[StepRecord]:
-        """The steps of a run, in the order in which they were first reached."""
+    def steps(self, run_id: str, *, named: Collection[str] | None = None) -> list[StepRecord]:
+        """The steps of a run, in the order in which they were first reached.
+
+        Args:
+            run_id: of the run.
+            named: only those of these names; None: all.
+        """
         wanted = select(STEPS).where(STEPS.c.run_id == run_id).order_by(STEPS.c.seq)
+        if named is not None:
+            wanted = wanted.where(STEPS.c.name.in_(named))
         with self.state.read() as connection:
             return [_step(row) for row in connection.execute(wanted).mappings()]
 
-    def logs(self, run_id: str) -> list[LogLine]:
-        """What the steps of a run logged, and why they failed, in order."""
-        wanted = select(LOGS).where(LOGS.c.run_id == run_id).order_by(LOGS.c.number)
+    def last_step(self, run_id: str, *, begins: str, ends: str) -> StepRecord | None:
+        """The last step of a run whose name begins and ends so; None: there is none.
+
+        Args:
+            run_id: of the run.
+            begins: how its name begins.
+            ends: how its name ends.
+        """
+        name = STEPS.c.name
+        wanted = (
+            select(STEPS)
+            .where(
+                STEPS.c.run_id == run_id, name.startswith(begins, autoescape=True), name.endswith(ends, autoescape=True)
+            )
+            .order_by(STEPS.c.seq.desc())
+            .limit(1)
+        )
+        with self.state.read() as connection:
+            row = connection.execute(wanted).mappings().first()
+        return None if row is None else _step(row)
+
+    def last_ended(self) -> dict[str, datetime]:
+        """When each step was last done, or found to be up to date, by its name."""
+        wanted = (
+            select(STEPS.c.name, func.max(STEPS.c.ended).label("ended"))
+            .where(STEPS.c.status.in_(("done", "unchanged")))
+            .group_by(STEPS.c.name)
+        )
+        with self.state.read() as connection:
+            return {row["name"]: row["ended"] for row in connection.execute(wanted).mappings() if row["ended"]}
+
+    def count_logs(self, run_id: str) -> int:
+        """How many lines the log of a run has."""
+        with self.state.read() as connection:
+            return connection.execute(select(func.count()).where(LOGS.c.run_id == run_id)).scalar_one()
+
+    def logs(self, run_id: str, *, latest: int | None = None) -> list[LogLine]:
+        """What the steps of a run logged, and why they failed, in order; or only so many of the latest lines."""
+        wanted = select(LOGS).where(LOGS.c.run_id == run_id).order_by(LOGS.c.number.desc()).limit(latest)
         with self.state.read() as connection:
             return [
                 LogLine(at=row["at"], attempt=row["attempt"], step=row["step"], line=row["line"])
-                for row in connection.execute(wanted).mappings()
+                for row in connection.execute(wanted).mappings().all()[::-1]
             ]
 
 

@@ -1,9 +1,9 @@
-"""When a job is due: cron expressions, in UTC, and how late it may still begin."""
+"""When a job is due: cron expressions, in UTC, and how late it may still begin; or a change of a table."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from headrace.core.clock import duration
 from headrace.core.declaration import check_durations
@@ -40,18 +40,28 @@ class Cron:
 def cron(expression: str, *, misfire_grace: str | None = None) -> Cron:
     """A schedule: `"0 4 * * *"` is every day at four, UTC.
 
-    What was missed while no scheduler ran is made up for once, however many times it was missed.
+    If runs were missed because no scheduler was running, one run replaces all of them.
 
     Args:
-        expression: minute, hour, day of month, month, day of week.
-        misfire_grace: how late a run may begin, `"1h"`: what was missed longer ago is left out. From a minute to 366 days;
+        expression: minute, hour, day of month, month, day of week (0 or 7 is Sunday), in UTC.
+        misfire_grace: how late a run may begin, `"1h"`: a run that was missed longer ago is left out. From a minute to 366 days;
             defaults to however late.
 
     Returns:
-        The schedule.
+        The schedule, for `every=` of `hr.Score` and `hr.Retrain`; `.after(moment)` is the next moment after another one.
 
     Raises:
         DeclarationError: not a cron expression of five fields, or no duration of a minute to 366 days.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> schedule = hr.cron("0 4 * * 1", misfire_grace="2h")  # Mondays at four
+        >>> print(schedule.after(datetime(2013, 5, 1, 12, tzinfo=UTC)))
+        2013-05-06 04:00:00+00:00
+        >>> hr.cron("0 4 * *")
+        Traceback (most recent call last):
+        headrace.core.errors.DeclarationError: '0 4 * *' is not a schedule: five fields are needed.
+        minute hour day month weekday, as in '0 4 * * *'.
     """
     from cronsim import CronSim, CronSimError
 
@@ -69,3 +79,50 @@ def cron(expression: str, *, misfire_grace: str | None = None) -> Cron:
     if misfire_grace is not None:
         check_durations("cron", "1m", "366d", misfire_grace=misfire_grace)
     return Cron(expression, misfire_grace)
+
+
+class Named(Protocol):
+    """Something with a name: a declared table."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+
+@dataclass(frozen=True)
+class OnChange:
+    """Due when rows of a table have changed since the last run.
+
+    Attributes:
+        table: its name.
+    """
+
+    table: str
+
+
+def on_change_of(table: Named | str) -> OnChange:
+    """A schedule: whenever the rows of a table have changed.
+
+    Several changes that come before a run begins are one run.
+
+    Args:
+        table: the declared table, or its name.
+
+    Returns:
+        The schedule, for `refresh=` of `hr.VectorIndex`.
+
+    Raises:
+        DeclarationError: neither a table nor its name.
+
+    Example:
+        >>> docs = hr.Table("silver.docs", key="id", sql="SELECT id, body FROM bronze.docs")
+        >>> hr.on_change_of(docs)
+        OnChange(table='silver.docs')
+    """
+    name = table if isinstance(table, str) else getattr(table, "name", None)
+    if not isinstance(name, str) or not all(name.partition(".")):
+        raise DeclarationError(
+            f"on_change_of({table!r}) is no table.", hint="Give the table, or its name: 'silver.docs'."
+        )
+    return OnChange(name)

@@ -27,6 +27,8 @@ RUNS = Table(
     Column("acknowledged_by", String(200)),  # somebody has seen that it failed, and nothing is left to do
     Column("reason", Text),
     Index("job_runs_started", "job", "started"),
+    Index("job_runs_latest", "started", "id"),
+    Index("job_runs_by_status", "status", "started"),
     # one running run a job, also where two transactions run side by side
     Index(
         "job_runs_running",

@@ -9,11 +9,13 @@ a connection.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import platform
 import sys
 import tempfile
 import threading
+import time
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -34,7 +36,12 @@ T = TypeVar("T")
 
 
 def run(
-    work: Callable[[], T], *, stop: Callable[[], None], writable: Sequence[Path] | None, seconds: float | None = None
+    work: Callable[[], T],
+    *,
+    stop: Callable[[], None],
+    writable: Sequence[Path] | None,
+    seconds: float | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> T:
     """Does work in a thread of its own, and gives what it gives, or raises what it raises.
 
@@ -43,9 +50,11 @@ def run(
         stop: makes the work end early; called again until it has.
         writable: folders in which it may write; None: as this process may.
         seconds: how long it may take.
+        cancelled: asked several times a second whether it is to end now; None: nobody ends it.
 
     Raises:
         TimeoutError: it took longer.
+        InterruptedError: it was cancelled.
         UnavailableError: the kernel does not restrict the thread; the work was not begun.
     """
     results: list[T] = []
@@ -65,13 +74,13 @@ def run(
     thread = threading.Thread(target=inside, name="headrace-sql", daemon=True)
     thread.start()
     try:
-        in_time = done.wait(seconds)
+        ended = _wait(done, seconds, cancelled)
     except BaseException:  # Ctrl-C
         _end(thread, done, stop)
         raise
-    if not in_time:
+    if ended is not None:
         _end(thread, done, stop)
-        raise TimeoutError
+        raise ended
     thread.join()
     if errors:
         raise errors[0]
@@ -90,6 +99,22 @@ def possible() -> bool:
         except (OSError, UnavailableError):
             return False
         return False
+
+
+def _wait(
+    done: threading.Event, seconds: float | None, cancelled: Callable[[], bool] | None
+) -> type[TimeoutError | InterruptedError] | None:
+    """Why the work does not go on; None: it is done."""
+    until = math.inf if seconds is None else time.monotonic() + seconds
+    while True:
+        left = max(until - time.monotonic(), 0.0)
+        pause = left if cancelled is None else min(left, AGAIN)
+        if done.wait(None if pause == math.inf else pause):
+            return None
+        if cancelled is not None and cancelled():
+            return InterruptedError
+        if time.monotonic() >= until:
+            return TimeoutError
 
 
 def _end(thread: threading.Thread, done: threading.Event, stop: Callable[[], None]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from headrace.core.declaration import Declaration, caller
 from headrace.core.errors import DeclarationError
 from headrace.core.ids import digest
-from headrace.environments.importing import folder_of
+from headrace.environments.importing import program_file
 from headrace.lakehouse.dialect import NULLS, Dialect
 
 if TYPE_CHECKING:
@@ -102,17 +102,15 @@ def sql_file(path: str) -> Sql:
 
     Raises:
         DeclarationError: there is no such file, or it is no part of the program: SQL is code, and runs as it was committed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("orders.sql").write_text("SELECT order_id, amount FROM bronze.orders")
+        >>> hr.sql_file("orders.sql").text
+        'SELECT order_id, amount FROM bronze.orders'
     """
     here = caller()
-    file = Path(here.file).parent / path
-    inside = folder_of(here.file)  # none in a notebook, which is no version of a program
-    if inside is not None and not file.resolve().is_relative_to(inside.resolve()):
-        raise DeclarationError(
-            f"{here}: the SQL file {str(path)!r} is outside of the program's folder {str(inside)!r}.",
-            hint="SQL is code: put the file beside the module that names it, and commit it.",
-        )
-    if not file.is_file():
-        raise DeclarationError(f"{here}: there is no SQL file {str(file)!r}.", hint=f"Looked beside {here.file}.")
+    file = program_file(here, path, "SQL file")
     try:
         return Sql(file.read_text(encoding="utf-8"), str(file))
     except (OSError, UnicodeDecodeError) as error:
@@ -127,7 +125,7 @@ class ColumnRepair:
 
 
 def repair(**columns: str) -> ColumnRepair:
-    """What a row that breaks an expectation becomes: `hr.expect("visib <= 10", otherwise=hr.repair(visib="least(visib, 10)"))`.
+    """Replaces values of a row that breaks an expectation: `hr.repair(amount="abs(amount)")`.
 
     Args:
         **columns: column → an SQL expression over the columns of the row, which replaces its value.
@@ -137,6 +135,12 @@ def repair(**columns: str) -> ColumnRepair:
 
     Raises:
         DeclarationError: no column.
+
+    Example:
+        A gauge that reports -1 is out of order:
+
+        >>> hr.expect("rain_mm >= 0", otherwise=hr.repair(rain_mm="NULL"))
+        Expectation(predicate='rain_mm >= 0', otherwise=ColumnRepair(columns={'rain_mm': 'NULL'}))
     """
     if not columns:
         raise DeclarationError(
@@ -160,7 +164,8 @@ def expect(predicate: str, *, otherwise: Otherwise = "fail") -> Expectation:
     """Declares an SQL predicate over the columns of a table.
 
     Args:
-        predicate: for example `"distance > 0"`. A row for which it is false *or null* breaks it.
+        predicate: an SQL expression that is true or false, `"distance > 0"`. A row for which it is false *or null* breaks it.
+            It is checked when the table is built.
         otherwise: what becomes of a row that breaks it; defaults to `"fail"`, which writes nothing and stops.
             `"quarantine"` moves the row with the reason to `quarantine.<schema>_<table>`; `"warn"` keeps and counts it;
             `hr.repair(column="expression")` replaces columns.
@@ -170,6 +175,14 @@ def expect(predicate: str, *, otherwise: Otherwise = "fail") -> Expectation:
 
     Raises:
         DeclarationError: an unknown `otherwise`.
+
+    Example:
+        >>> hr.expect("amount > 0", otherwise="quarantine")
+        Expectation(predicate='amount > 0', otherwise='quarantine')
+        >>> hr.expect("amount > 0", otherwise="drop")
+        Traceback (most recent call last):
+        headrace.core.errors.DeclarationError: otherwise='drop' is not known.
+        Use 'fail', 'quarantine', 'warn' or hr.repair(column='expression').
     """
     if not isinstance(otherwise, ColumnRepair) and otherwise not in ("fail", "quarantine", "warn"):
         raise DeclarationError(
@@ -181,24 +194,39 @@ def expect(predicate: str, *, otherwise: Otherwise = "fail") -> Expectation:
 
 @dataclass(frozen=True)
 class Source(Declaration):
-    """Raw data from outside into a bronze table: new files once, or what a function yields.
+    """Raw data from outside, loaded into a bronze table: new files once each, or what a function yields.
+
+    `source["column"]` is a label, and `source.select("column", …)` are features, of a model whose rows have no key and no time.
 
     Args:
-        name: the bronze table, `"bronze.flights"`.
+        name: the bronze table, `schema.table` in lower case: `"bronze.flights"`.
         files: paths or globs, relative to the project folder: `.csv`, `.tsv`, `.parquet`, `.jsonl`, `.json`, also `.gz`,
             `.zst` and `.zip`.
             A file is loaded once; one whose content changed replaces its rows; one that was only moved is recognised by
             its content.
-        read: a function without arguments that yields Arrow record batches; the table becomes what it yields.
-        schema: types for columns that cannot be told from the data.
-        nulls: the texts that mean null in CSV.
-        separator: between two fields of a CSV file; by default it is found from the file.
-        decimal: the decimal mark of CSV, `"."` or `","`; by default it is found from the file.
-        encoding: of text files; defaults to UTF-8, or UTF-16 and UTF-32 with their mark.
-        quote: around fields of a CSV file; `""` where nothing is quoted.
-        skip: lines of a CSV file before the names of its columns.
+        read: a function without arguments that yields Arrow record batches; the table becomes what it yields. Either `files`
+            or `read` is needed.
+        schema: types of columns that are not to be found from the data, as a zip code that is a text; defaults to none.
+        nulls: the texts that mean null in CSV; defaults to the empty text, `NA`, `NULL` and `null`.
+        separator: between two fields of a CSV file; defaults to None, found from the file.
+        decimal: the decimal mark of CSV, `"."` or `","`; defaults to None, found from the file.
+        encoding: of text files, `"cp1252"`; defaults to None: UTF-8, or UTF-16 and UTF-32 with their byte order mark.
+        quote: the character around fields of a CSV file; defaults to `"`. `""` means that nothing is quoted.
+        skip: how many lines of a CSV file are before the names of its columns; defaults to 0.
         description: what it is, for people; defaults to none. `hr.documented()` asks for it.
         owner: who is responsible, for people; defaults to nobody.
+
+    Raises:
+        DeclarationError: no name of a table, neither `files` nor `read` or both, or an option of CSV that is not possible.
+
+    Example:
+        >>> orders = hr.Source("bronze.orders", files=["orders/*.csv", "orders/*.parquet"], schema=hr.Schema(zip="string"))
+        >>> orders.patterns
+        ('orders/*.csv', 'orders/*.parquet')
+        >>> hr.Source("orders", files="orders.csv")
+        Traceback (most recent call last):
+        headrace.core.errors.DeclarationError: 'orders' is not a table name.
+        Write schema.table in lower case letters, digits and underscores: 'silver.orders'.
     """
 
     namespace: ClassVar[str] = "table"
@@ -262,7 +290,11 @@ class Source(Declaration):
         return LabelColumn(self.arrivals, column)
 
     def select(self, *columns: str) -> Selection:
-        """Columns of the rows themselves, as features of a model whose spine this source is."""
+        """Columns of the rows themselves, as features of a model whose spine this source is.
+
+        Args:
+            *columns: names of columns of the source.
+        """
         return self.arrivals.select(*columns)
 
 
@@ -270,17 +302,34 @@ class Source(Declaration):
 class Table(Declaration):
     """A table that a SELECT over other tables defines, kept up to date by `headrace run refresh`.
 
+    `table.at("column")` is a spine, one decision a row at the moment in that column; `table["column"]` is a label, and
+    `table.select("column", …)` are features from the spine.
+
     Args:
-        name: `"silver.orders"`.
+        name: `schema.table` in lower case: `"silver.orders"`.
         key: the column or columns that identify a row (together with `time`, where there is one).
-        time: when the row became *known*, not when the event happened. Needed for labels and features.
-        sql: one SELECT. Tables are named as declared; nothing else can be read.
-        schema: types to cast to at the write; columns that it does not name keep the type that the SELECT gives.
-        expect: promises about each row.
-        change_feed: each version keeps which rows it changed (Delta's change data feed), for `hr.change_feed`. It begins with the
-            version after the one that turns it on, and stays on.
+        time: the column with the moment when the row became *known*, not when the event happened. Needed in a table
+            with a label; defaults to none.
+        sql: one SELECT, as a text or `hr.sql_file(…)`. Tables are named as declared; nothing else can be read. Defaults to
+            None, for a table that something else creates and that is only declared here.
+        schema: types to cast to at the write; columns that it does not name keep the type that the SELECT returns.
+        expect: what must be true of each row, `[hr.expect("amount > 0")]`; defaults to nothing.
+        change_feed: whether each version keeps which rows it changed (Delta's change data feed), for `hr.change_feed`. It begins
+            with the version after the one that turns it on, and stays on. Defaults to no.
         description: what it is, for people; defaults to none. `hr.documented()` asks for it.
         owner: who is responsible, for people; defaults to nobody.
+
+    Raises:
+        DeclarationError: no name of a table, no key, or a column that is named twice in the key.
+
+    Example:
+        >>> orders = hr.Table("silver.orders", key="order_id", sql="SELECT order_id, ordered_at, amount FROM bronze.orders",
+        ...                   expect=[hr.expect("amount > 0", otherwise="quarantine")])
+        >>> returns = hr.Table("gold.returns", key="order_id", time="known_at", sql="SELECT * FROM bronze.returns")
+        >>> returns.identity  # no two rows have the same values in these columns
+        ('order_id', 'known_at')
+        >>> orders.at("ordered_at").at, orders.select("amount").columns, returns["returned"].name  # spine, features, label
+        ('ordered_at', ('amount',), 'returned')
     """
 
     namespace: ClassVar[str] = "table"
@@ -322,7 +371,11 @@ class Table(Declaration):
         return Spine(self, column)
 
     def select(self, *columns: str) -> Selection:
-        """Columns of the spine itself, known when the decision is asked for."""
+        """Columns of the spine itself, known when the decision is asked for.
+
+        Args:
+            *columns: names of columns of this table.
+        """
         return Selection(self, as_columns(columns))
 
 

@@ -13,15 +13,18 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from headrace.core.schema import Schema
 
-def frame(name: str, rows: Any, *, description: str = "", owner: str = "") -> Source:
+
+def frame(name: str, rows: Any, *, schema: Schema | None = None, description: str = "", owner: str = "") -> Source:
     """A data frame that is in memory, as a source: the table becomes its rows.
 
     Args:
         name: the bronze table, `"bronze.rows"`.
-        rows: a data frame of pandas (its index is left out), of polars, or an Arrow table. It is read when the source is
-            loaded.
-        description: what it is, for people; defaults to none.
+        rows: a data frame of pandas (its index is left out), of polars, or an Arrow table. It must not be changed afterwards: it
+            is written when the source is loaded.
+        schema: types of columns that are not to be those of the frame: `hr.Schema(zip="string")`; defaults to none.
+        description: what it is, for people; defaults to none. `hr.documented()` asks for it.
         owner: who is responsible, for people; defaults to nobody.
 
     Returns:
@@ -30,19 +33,35 @@ def frame(name: str, rows: Any, *, description: str = "", owner: str = "") -> So
     Raises:
         DeclarationError: it is no data frame, has no column or no row, two columns of one name, or a column whose values
             are of several kinds.
+
+    Example:
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"radius_mm": [17.9, 13.5], "malignant": [True, False]})
+        >>> tumours = hr.frame("bronze.tumours", frame, owner="pathology")
+        >>> [batch.num_rows for batch in tumours.read()]
+        [2]
     """
-    table = _table(name, rows)
+    table = arrow_table(rows, f"{caller()}: the frame of {name!r}")
 
     def read() -> Iterable[pa.RecordBatch]:
         return table.to_batches()
 
-    return Source(name, read=read, description=description, owner=owner)
+    return Source(name, read=read, schema=schema, description=description, owner=owner)
 
 
-def _table(name: str, rows: Any) -> pa.Table:
+def arrow_table(rows: Any, at: str) -> pa.Table:
+    """A data frame as an Arrow table, its index left out.
+
+    Args:
+        rows: a data frame of pandas or of polars, or an Arrow table.
+        at: how a message begins: what the frame is.
+
+    Raises:
+        DeclarationError: it is no data frame, has no column or no row, two columns of one name, or a column whose values
+            are of several kinds.
+    """
     import pyarrow as pa
 
-    at = f"{caller()}: the frame of {name!r}"
     columns = _columns(rows)
     if columns is None:
         raise DeclarationError(
@@ -56,15 +75,19 @@ def _table(name: str, rows: Any) -> pa.Table:
             f"{at} has a column that is called {strange[0]!r}, which is no text.",
             hint="Name its columns: frame.columns = ['length', 'width'].",
         )
+    if "" in columns:
+        raise DeclarationError(f"{at} has a column without a name.", hint="Name it, or leave it out.")
     if twice := [each for each in columns if columns.count(each) > 1]:
         raise DeclarationError(f"{at} has two columns {twice[0]!r}.", hint="Rename one of them, or leave it out.")
     try:
         if hasattr(rows, "__dataframe__") and hasattr(rows, "iloc"):  # of pandas
             return pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata()
         return cast("pa.Table", pa.table(rows))
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowException, TypeError, OverflowError) as error:
+        said = ": ".join(str(each).rstrip(".") for each in error.args)
         raise DeclarationError(
-            f"{at} cannot be kept as a table: {error}", hint="Make the values of each column of one kind: .astype(str)."
+            f"{at} cannot be kept as a table: {said}.",
+            hint="Make the values of each column of one kind: frame[column].astype(float), or .astype(str) for texts.",
         ) from None
 
 

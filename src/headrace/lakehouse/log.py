@@ -89,6 +89,16 @@ def data_version(place: Place, version: int) -> int:
     return last
 
 
+def changed_at(place: Place, version: int) -> datetime:
+    """When rows or columns last changed, at or before a version; of the oldest entry that is kept where none did."""
+    at = datetime.fromtimestamp(0, UTC)
+    for each in entries(place, version):
+        at = each.at
+        if each.changes_data:
+            break
+    return at
+
+
 def _entry(version: int, actions: Sequence[Mapping[str, Mapping[str, Json]]]) -> LogEntry:
     information = next((each["commitInfo"] for each in actions if "commitInfo" in each), {})
     operation = str(information.get("operation", ""))

@@ -73,6 +73,7 @@ def ask(
     threads: int | None = None,
     memory: str | None = None,
     seconds: float | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> T:
     """What `work` makes of a connection as `connect` gives it, in which no file of a table can be written.
 
@@ -88,10 +89,12 @@ def ask(
         memory: how much DuckDB may take before it spills, as "4GiB" or "50%"; None for most of the machine's. What it
             spills is then limited too.
         seconds: how long it may take; None for as long as it takes.
+        cancelled: asked several times a second whether it is to end now; None: nobody ends it.
 
     Raises:
         DataError: a file of a table is gone, or damaged.
         TimeoutError: it took longer.
+        InterruptedError: it was cancelled.
     """
     views = [_view(snapshot, f"__snapshot_{number}") for number, snapshot in enumerate(snapshots)]
     kept = all(view.files is not None for view in views) and confinement.possible()
@@ -111,7 +114,8 @@ def ask(
                 connection.interrupt()
 
     with _complete(snapshots):
-        return confinement.run(inside, stop=stop, writable=[spill.folder()] if kept else None, seconds=seconds)
+        writable = [spill.folder()] if kept else None
+        return confinement.run(inside, stop=stop, writable=writable, seconds=seconds, cancelled=cancelled)
 
 
 def to_arrow(snapshot: TableVersion, columns: Sequence[str] | None, where: str | None) -> pa.Table:

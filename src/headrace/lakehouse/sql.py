@@ -22,9 +22,10 @@ from headrace.lakehouse.sql_errors import duckdb_error, place, refuse, span, too
 from headrace.lakehouse.sql_functions import CHANCE, SESSION, TABLE_FUNCTIONS, is_among
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from headrace.lakehouse.declarations import Sql
+    from headrace.lakehouse.placeholders import Value
     from headrace.lakehouse.syntax import Found, Statement
 
 FILES = re.compile(r"[/\\*]|\.(csv|tsv|parquet|json|jsonl|ndjson|db|duckdb|txt|gz|zip|zst)$", re.IGNORECASE)
@@ -47,7 +48,7 @@ class Query:
     normalized: str
 
 
-def check(sql: Sql, known: Collection[str], *, deterministic: bool = True) -> Query:
+def check(sql: Sql, known: Collection[str], *, deterministic: bool = True, parameters: Collection[str] = ()) -> Query:
     """Reads one SELECT and refuses everything that it must not do.
 
     Args:
@@ -55,6 +56,7 @@ def check(sql: Sql, known: Collection[str], *, deterministic: bool = True) -> Qu
         known: the tables that it may name, `schema.table`.
         deterministic: whether functions of the clock and of chance are refused, as for the definition of a table: the same
             inputs give the same rows. A query at the terminal may use them. Defaults to True.
+        parameters: the names of `$name` to which a value is bound when it runs. Defaults to none.
 
     Returns:
         The statement, ready to run.
@@ -62,39 +64,50 @@ def check(sql: Sql, known: Collection[str], *, deterministic: bool = True) -> Qu
     Raises:
         SqlError: file, line, the line itself, and what to write instead.
     """
-    return _check(sql, frozenset(known), deterministic)
+    return _check(sql, frozenset(known), deterministic, frozenset(parameters))
 
 
 @lru_cache(maxsize=512)
-def _check(sql: Sql, known: frozenset[str], deterministic: bool) -> Query:
+def _check(sql: Sql, known: frozenset[str], deterministic: bool, parameters: frozenset[str]) -> Query:
     statement = _parse(sql)
     try:
         elements = list(syntax.walk(statement.tree))
         normalized = digest(syntax.without_places(statement.tree))
     except RecursionError:
         raise too_deep(sql) from None
-    _only_reads(sql, elements, deterministic=deterministic)
+    _only_reads(sql, elements, parameters, deterministic=deterministic)
     inputs = _tables(sql, elements, known)
     _functions(sql, elements, deterministic=deterministic)
     return Query(sql=sql, runs=statement.runs, inputs=tuple(sorted(inputs)), normalized=normalized)
 
 
-def relation(connection: duckdb.DuckDBPyConnection, query: Query) -> duckdb.DuckDBPyRelation:
-    """Returns the rows of a checked statement, not yet computed.
+def relation(
+    connection: duckdb.DuckDBPyConnection, query: Query, values: Mapping[str, Value] | None = None
+) -> duckdb.DuckDBPyRelation:
+    """Returns the rows of a checked statement, not yet computed; with values, DuckDB computes them at once.
+
+    Args:
+        connection: in which its tables are.
+        query: the statement.
+        values: name of a parameter → its value. Defaults to none.
 
     Raises:
         SqlError: it names something that is not there, or the types do not fit.
     """
     try:
-        return connection.sql(query.runs)
+        return connection.sql(query.runs, params=dict(values)) if values else connection.sql(query.runs)
+    except (duckdb.InterruptException, duckdb.OutOfMemoryException):
+        raise
     except duckdb.Error as error:
-        raise explain(_placed(connection, query, error), query) from None
+        raise explain(_placed(connection, query, error, values), query) from None
 
 
-def _placed(connection: duckdb.DuckDBPyConnection, query: Query, error: duckdb.Error) -> duckdb.Error:
+def _placed(
+    connection: duckdb.DuckDBPyConnection, query: Query, error: duckdb.Error, values: Mapping[str, Value] | None
+) -> duckdb.Error:
     """The same error as it is when the statement is executed: then DuckDB says where it is."""
     try:
-        connection.execute(query.runs)
+        connection.execute(query.runs, dict(values or {}))
     except duckdb.Error as placed:
         return placed
     return error
@@ -134,14 +147,14 @@ def _parse(sql: Sql) -> Statement:
     return statements[0]
 
 
-def _only_reads(sql: Sql, elements: Sequence[Found], *, deterministic: bool) -> None:
+def _only_reads(sql: Sql, elements: Sequence[Found], parameters: frozenset[str], *, deterministic: bool) -> None:
     """SELECT, set operations and VALUES, and nothing else anywhere inside."""
     for element in elements:
         if element.what == "unknown":
             refuse(
                 sql, f"{element.name} is not a SELECT.", span(sql, element), hint="Write it as a SELECT with GROUP BY."
             )
-        if element.what == "parameter":
+        if element.what == "parameter" and element.name not in parameters:
             refuse(sql, "a parameter has no value here.", span(sql, element), hint="Write the value.")
         if element.what == "version":
             refuse(
@@ -186,7 +199,11 @@ def _unknown(sql: Sql, element: Found, candidates: frozenset[str], aliases: set[
         near = [full for full in sorted(candidates) if full.split(".")[-1] == name][:1]
     proposal = f"did you mean {near[0]!r}?" if near else _some(candidates)
     hint = f"{name!r} is the alias of a table; write its full name again." if name in aliases else ""
-    refuse(sql, f"there is no table {name!r}: {proposal}", at, hint=hint)
+    try:
+        refuse(sql, f"there is no table {name!r}: {proposal}", at, hint=hint)
+    except SqlError as error:
+        error.unknown_table = name
+        raise
 
 
 def _some(known: Iterable[str]) -> str:

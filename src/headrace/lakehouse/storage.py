@@ -24,6 +24,7 @@ from headrace.core.ids import new_id
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+CHUNK = 1 << 16  # bytes that are written at once
 DROPPED = ".dropped-"  # before the name of a table that is on its way out
 # delta-rs panics on the first group, splits at the backslash, and opens another folder than it made for the last.
 UNUSABLE = re.compile(r"[\[\]|^\\\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
@@ -103,6 +104,21 @@ class Place:
                 hint="lakehouse = takes a folder or the URL of an object store, such as s3://bucket/tables.",
             ) from error
 
+    def write(self, name: str, data: bytes) -> None:
+        """Makes or replaces a file of this place. In an object store it is there as a whole or not at all.
+
+        Args:
+            name: of the file.
+            data: all that it is to contain.
+
+        Raises:
+            ConfigError: as `files`.
+            OSError: it cannot be written.
+        """
+        with self.files().open_output_stream(name, buffer_size=2 * CHUNK) as stream:
+            for start in range(0, len(data), CHUNK):  # delta-rs takes bytes, which only a buffer gives it
+                stream.write(data[start : start + CHUNK])
+
     def children(self) -> list[str]:
         """The names of the folders directly below, sorted; none if there is no such place."""
         found = self.files().get_file_info(FileSelector("", allow_not_found=True))
@@ -118,11 +134,8 @@ class Place:
             return ownership.claim(self.folder, mark)
         found = self._mark()
         if found is None:
-            with (
-                suppress(OSError),
-                self.files().open_output_stream(ownership.FILE) as stream,
-            ):  # else: not to be written
-                stream.write(mark.encode())
+            with suppress(OSError):  # else: not to be written
+                self.write(ownership.FILE, mark.encode())
         return found or self._mark()
 
     def owner(self) -> str | None:

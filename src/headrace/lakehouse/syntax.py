@@ -188,7 +188,7 @@ def _here(node: Node, steps: frozenset[str]) -> Iterator[Found]:
 def _expression(node: Node) -> Iterator[Found]:
     kind = node["class"]
     if kind == "PARAMETER":
-        yield Found(node=node, what="parameter")
+        yield Found(node=node, what="parameter", name=str(node["identifier"]))
     elif kind not in EXPRESSIONS:
         yield Found(node=node, what="unknown", name=str(kind))
     elif kind in ("FUNCTION", "WINDOW"):

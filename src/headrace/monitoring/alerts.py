@@ -3,110 +3,40 @@
 The state of a rule depends only on the judged windows of a version, in their order: evaluated one by one, all at once
 or twice, they lead to the same alerts. An alert opens with a broken window when `broken` of the last `windows` are; it
 closes when `windows` in a row are not, and then none opens with a window that begins before the cool-down is over. Late
-labels may change earlier windows: then the existing alert is kept, closed or opened again, and never doubled.
+labels may change earlier windows: then the existing alert is kept, closed or opened again, and never doubled. A rule on
+a saved query has one alert that holds at most.
+
+A person acknowledges an alert, mutes it until a moment (nobody is notified before), or resolves it: it is closed, and
+opens again when its rule is broken in a later window.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, Column, Integer, MetaData, String, Table, Text, UniqueConstraint, insert, select, update
+from sqlalchemy import select, update
 
-from headrace.access.audit import AUDIT, record
-from headrace.core.clock import duration, now
-from headrace.core.errors import NotFoundError, RefusedError
-from headrace.core.events import CHANNELS, EVENTS, publish
+from headrace.access.audit import AUDIT
+from headrace.core.clock import now
+from headrace.core.errors import ConfigError, ConflictError, NotFoundError, RefusedError
+from headrace.core.events import CHANNELS, EVENTS, Event
 from headrace.core.failpoints import reach
-from headrace.core.state import Instant
+from headrace.monitoring.alert_records import ALERTS, Alert, alert_of, close_alert, report_act, row_of, urgency
+from headrace.monitoring.alert_windows import WindowRule
+from headrace.monitoring.query_alerts import QueryRule, retire_undeclared
+from headrace.queries.tables import QUERY_ALERTS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
 
-    from headrace.core.ids import Json
     from headrace.core.state import State
+    from headrace.monitoring.alert_records import Status
+    from headrace.monitoring.alert_windows import Measured
     from headrace.monitoring.declarations import AlertRule
-
-Status = Literal["open", "acknowledged", "closed"]
-metadata = MetaData()
-
-ALERTS = Table(
-    "alerts",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("model", String(200), nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("rule", String(200), nullable=False),
-    Column("window", Instant, nullable=False),  # the one that broke the rule for good
-    Column("status", String(16), nullable=False),
-    Column("evidence", JSON, nullable=False),
-    Column("owner", String(200), nullable=False),
-    Column("opened", Instant, nullable=False),
-    Column("acknowledged", Instant),
-    Column("acknowledged_by", String(200)),
-    Column("reason", Text, nullable=False),
-    Column("closed", Instant),
-    Column("better_since", Instant),  # the window that closed it; null: closed without one
-    UniqueConstraint("model", "version", "rule", "window"),  # one alert for one cause, however often it is looked at
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What a rule looks at in one window.
-
-    Attributes:
-        value: of the metric; None where there is none.
-        low: of its interval, where there is one.
-        high: of its interval.
-        judged: whether the window counts: enough rows, and its labels have had time to come.
-        explanation: for a person.
-    """
-
-    start: datetime
-    end: datetime
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    judged: bool = True
-    explanation: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alert:
-    """A rule of a model version that is or was broken.
-
-    Attributes:
-        window: beginning of the window with which it was broken often enough.
-        evidence: the windows that were looked at.
-        opened: when it was found.
-        reason: of whoever acknowledged it.
-        better_since: beginning of the window with which it was better again.
-    """
-
-    id: int
-    model: str
-    version: int
-    rule: str
-    window: datetime
-    status: Status
-    evidence: Mapping[str, Json]
-    owner: str
-    opened: datetime
-    acknowledged: datetime | None
-    acknowledged_by: str | None
-    reason: str
-    closed: datetime | None
-    better_since: datetime | None
-
-    @property
-    def active(self) -> bool:
-        """Whether it still holds."""
-        return self.status != "closed"
+    from headrace.queries.alert_rules import Outcome, QueryAlertRule
 
 
 class Alerts:
@@ -114,7 +44,7 @@ class Alerts:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        state.create(ALERTS, AUDIT, EVENTS, CHANNELS)
+        state.create(ALERTS, QUERY_ALERTS, AUDIT, EVENTS, CHANNELS)
 
     def evaluate(
         self, model: str, version: int, rule: AlertRule, windows: Sequence[Measured], *, owner: str = ""
@@ -128,11 +58,10 @@ class Alerts:
             windows: all windows of the version so far. Those that are not judged neither break a rule nor mend it.
             owner: who is told.
         """
-        judged = sorted((each for each in windows if each.judged and _has_value(each)), key=_start)
         last = max((each.start for each in windows), default=None)
         with self.state.begin() as connection:
             if last is not None:
-                _Rule(connection, model, version, rule, owner).bring_to(_spans(rule, judged), last)
+                WindowRule(connection, model, version, rule, owner).bring_to(windows)
             reach(f"alerts.evaluated:{rule.name}")
         mine = [each for each in self.active(model) if (each.version, each.rule) == (version, rule.name)]
         return [each for each in mine if last is not None and each.window <= last]
@@ -151,22 +80,66 @@ class Alerts:
             mine = select(ALERTS).where(ALERTS.c.model == model, ALERTS.c.status != "closed")
             gone = [row for row in connection.execute(mine).mappings() if (row["version"], row["rule"]) not in judged]
             for row in gone:
-                _close(connection, row, None, "it is not judged any more")
+                close_alert(connection, row, None, "it is not judged any more")
         return [self.get(row["id"]) for row in gone]
 
-    def list(self, *, status: Status | None = None, model: str | None = None) -> list[Alert]:
-        """Alerts, the latest first."""
-        wanted = select(ALERTS).order_by(ALERTS.c.id.desc())
-        if status is not None:
-            wanted = wanted.where(ALERTS.c.status == status)
-        if model is not None:
-            wanted = wanted.where(ALERTS.c.model == model)
+    def judge(self, rule: QueryAlertRule, outcome: Outcome, at: datetime) -> Sequence[Alert]:
+        """Opens and closes the alerts of a rule on a saved query; gives those that hold.
+
+        Args:
+            rule: as it was read; where it was removed meanwhile, nothing is opened.
+            outcome: what the answer says.
+            at: when the query was answered.
+        """
+        with self.state.begin() as connection:
+            mine = QueryRule(connection, rule.query, rule.rule)
+            there = mine.bring_to(outcome, at)
+        held = (each for each in self.active() if each.query == rule.query and each.rule in mine.names)
+        return list(held) if there else []
+
+    def retire_queries(self) -> None:
+        """Closes the alerts of rules on saved queries that are there no more."""
+        with self.state.begin() as connection:
+            retire_undeclared(connection)
+
+    def list(
+        self,
+        *,
+        status: Status | None = None,
+        model: str | None = None,
+        query: str | None = None,
+        active: bool = False,
+        closed_last: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Alert]:
+        """Alerts, the latest first.
+
+        Args:
+            status: only those in this state.
+            model: only those of this model.
+            query: only those of this saved query.
+            active: only those that hold.
+            closed_last: whether those that nobody takes care of come first, the severest on top, then those that are
+                acknowledged, then those that are muted, then all that are closed.
+            limit: the number of alerts; None: all.
+            offset: how many are left out before them.
+        """
+        wanted = select(ALERTS)
+        if closed_last:
+            wanted = wanted.order_by(*urgency())
+        wanted = wanted.order_by(ALERTS.c.id.desc()).limit(limit).offset(offset)
+        if active:
+            wanted = wanted.where(ALERTS.c.status.in_(("open", "acknowledged")))
+        for column, value in ((ALERTS.c.status, status), (ALERTS.c.model, model), (ALERTS.c.query, query)):
+            if value is not None:
+                wanted = wanted.where(column == value)
         with self.state.read() as connection:
-            return [_alert(row) for row in connection.execute(wanted).mappings()]
+            return [alert_of(row) for row in connection.execute(wanted).mappings()]
 
     def active(self, model: str | None = None) -> list[Alert]:
         """Alerts that hold: open or acknowledged."""
-        return [each for each in self.list(model=model) if each.active]
+        return self.list(model=model, active=True)
 
     def get(self, alert: int) -> Alert:
         """One alert.
@@ -174,12 +147,26 @@ class Alerts:
         Raises:
             NotFoundError: there is none of this number.
         """
-        known = {each.id: each for each in self.list()}
-        if alert not in known:
+        with self.state.read() as connection:
+            row = connection.execute(select(ALERTS).where(ALERTS.c.id == alert)).mappings().first()
+            known = [] if row else connection.execute(select(ALERTS.c.id).order_by(ALERTS.c.id.desc())).scalars().all()
+        if row is None:
             raise NotFoundError(
                 "alert", str(alert), [str(each) for each in known], hint="`headrace alert list` shows them."
             )
-        return known[alert]
+        return alert_of(row)
+
+    def history(self, alert: int) -> list[Event]:
+        """What became of an alert, the latest first: opened, acknowledged, muted, resolved, closed.
+
+        Raises:
+            NotFoundError: there is none of this number.
+        """
+        about = self.get(alert).subject
+        wanted = select(EVENTS).where(EVENTS.c.subject == about, EVENTS.c.name.like("alert.%"))
+        with self.state.read() as connection:
+            rows = connection.execute(wanted.order_by(EVENTS.c.id.desc())).mappings()
+            return [Event(**dict(row)) for row in rows if row["payload"]["alert"] == alert]
 
     def ack(self, alert: int, *, by: str, reason: str = "") -> Alert:
         """Somebody has seen it and takes care. Again changes the reason, where there is another one.
@@ -190,190 +177,81 @@ class Alerts:
         """
         self.get(alert)
         with self.state.begin() as connection:
-            found = _alert(connection.execute(select(ALERTS).where(ALERTS.c.id == alert)).mappings().one())
+            found = alert_of(row_of(connection, alert))
             if not found.active:
                 raise RefusedError(
-                    f"alert {alert} was closed at {found.closed:%Y-%m-%d %H:%M} UTC: it is better again."
+                    f"alert {alert} was closed at {found.closed:%Y-%m-%d %H:%M} UTC{_by(found)}.",
+                    hint="There is nothing to take care of.",
                 )
-            values = {
-                "status": "acknowledged",
-                "acknowledged": now(),
-                "acknowledged_by": by,
-                "reason": reason or found.reason,
-            }
-            connection.execute(update(ALERTS).where(ALERTS.c.id == alert).values(**values))
-            told: dict[str, Json] = {"alert": alert, "rule": found.rule, "reason": reason}
-            subject = f"{found.model}/{found.version}"
-            record(connection, by, "alert.acknowledged", subject, told)
-            publish(connection, "alert.acknowledged", subject, {**told, "by": by})
+            self._change(
+                connection,
+                alert,
+                status="acknowledged",
+                acknowledged=now(),
+                acknowledged_by=by,
+                reason=reason or found.reason,
+            )
+            report_act(connection, "alert.acknowledged", found, by=by, reason=reason)
         return self.get(alert)
 
+    def mute(self, alert: int, *, by: str, until: datetime, reason: str) -> Alert:
+        """Nobody is notified of it before a moment, nor of the next alert of its rule. Again changes the moment.
 
-@dataclass(frozen=True, kw_only=True)
-class Span:
-    """A stretch during which a rule is broken.
-
-    Attributes:
-        seen: the windows that were looked at when it began; the last one broke it.
-        better: the window with which it was better again; None while it holds.
-    """
-
-    seen: Sequence[Measured]
-    better: Measured | None
-
-    @property
-    def start(self) -> datetime:
-        """Beginning of the window with which the rule was broken."""
-        return self.seen[-1].start
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """A rule of a version within one transaction."""
-
-    connection: Connection
-    model: str
-    version: int
-    rule: AlertRule
-    owner: str
-
-    def bring_to(self, spans: Sequence[Span], last: datetime) -> None:
-        """Makes the alerts that stand what the windows say.
-
-        What lies after the last window that was given is left alone: then somebody looks at an earlier moment.
+        Raises:
+            NotFoundError: there is none of this number.
+            ConfigError: the moment has passed, or there is no reason.
+            ConflictError: it does not hold any more.
         """
-        left = {row["window"]: row for row in self._standing()}
-        taken = [left.pop(span.start, None) for span in spans]
-        for place, span in enumerate(spans):
-            overlapping = [row for row in left.values() if taken[place] is None and _overlaps(row, span)]
-            if overlapping:  # labels that came late made the stretch begin with another window
-                taken[place] = left.pop(overlapping[0]["window"])
-        for row in left.values():
-            if row["status"] != "closed" and row["window"] <= last:
-                _close(self.connection, row, last, "labels that came late say otherwise")
-        for row, span in zip(taken, spans, strict=True):
-            self._bring(row, span, last)
-
-    def _standing(self) -> Sequence[Any]:
-        mine = (ALERTS.c.model == self.model, ALERTS.c.version == self.version, ALERTS.c.rule == self.rule.name)
-        return self.connection.execute(select(ALERTS).where(*mine).order_by(ALERTS.c.id)).mappings().all()
-
-    def _bring(self, row: Any, span: Span, last: datetime) -> None:
-        if row is None:
-            row = self._open(span)
-        elif span.better is None and row["status"] == "closed" and _has_come_back(row, last):
-            values = {"status": "open", "closed": None, "better_since": None}
-            self.connection.execute(update(ALERTS).where(ALERTS.c.id == row["id"]).values(**values))
-            told: dict[str, Json] = {"rule": self.rule.name, "owner": self.owner, "again": True}
-            publish(
-                self.connection,
-                "alert.opened",
-                _subject(row),
-                {"alert": row["id"], **told, "evidence": dict(row["evidence"])},
+        self.get(alert)
+        _check_reason(reason, "alert is muted")
+        if until <= now():
+            raise ConfigError(
+                f"an alert cannot be muted until {until:%Y-%m-%d %H:%M:%S} UTC: that has passed.",
+                hint=f"It is {now():%Y-%m-%d %H:%M} UTC now. Write a later moment.",
             )
-        if span.better is not None and row["status"] != "closed":
-            _close(self.connection, row, span.better.start, f"unbroken in the last {self.rule.windows} judged windows")
+        with self.state.begin() as connection:
+            found = _required_active(connection, alert)
+            self._change(connection, alert, muted_until=until, muted_by=by, mute_reason=reason)
+            report_act(connection, "alert.muted", found, by=by, reason=reason, until=until)
+        return self.get(alert)
 
-    def _open(self, span: Span) -> Any:
-        evidence = _evidence(self.rule, span)
-        values = {"model": self.model, "version": self.version, "rule": self.rule.name, "window": span.start}
-        self.connection.execute(
-            insert(ALERTS).values(**values, status="open", evidence=evidence, owner=self.owner, opened=now(), reason="")
+    def resolve(self, alert: int, *, by: str, reason: str) -> Alert:
+        """Closes it by hand. It opens again when its rule is broken in a window after those that were looked at.
+
+        Raises:
+            NotFoundError: there is none of this number.
+            ConfigError: there is no reason.
+            ConflictError: it was closed meanwhile, by whom the message says.
+        """
+        self.get(alert)
+        _check_reason(reason, "alert is resolved")
+        with self.state.begin() as connection:
+            found = _required_active(connection, alert)
+            self._change(connection, alert, status="closed", closed=now(), resolved_by=by, resolution=reason)
+            report_act(connection, "alert.resolved", found, by=by, reason=reason)
+        return self.get(alert)
+
+    def _change(self, connection: Connection, alert: int, **values: Any) -> None:
+        connection.execute(update(ALERTS).where(ALERTS.c.id == alert).values(**values))
+
+
+def _required_active(connection: Connection, alert: int) -> Alert:
+    found = alert_of(row_of(connection, alert))
+    if not found.active:
+        reason = f": {found.resolution}" if found.resolution else ""
+        raise ConflictError(
+            f"alert {alert} was closed at {found.closed:%Y-%m-%d %H:%M:%S} UTC{_by(found)}{reason}",
+            hint="Nothing was changed.",
         )
-        row = next(row for row in self._standing() if row["window"] == span.start)
-        told: dict[str, Json] = {"rule": self.rule.name, "owner": self.owner, "again": False}
-        publish(self.connection, "alert.opened", _subject(row), {"alert": row["id"], **told, "evidence": evidence})
-        return row
+    return found
 
 
-def _overlaps(row: Any, span: Span) -> bool:
-    end = row["better_since"] or (row["window"] if row["status"] == "closed" else None)
-    return (end is None or span.start <= end) and (span.better is None or row["window"] <= span.better.start)
+def _by(alert: Alert) -> str:
+    if alert.resolved_by is not None:
+        return f" by {alert.resolved_by}"
+    return "; it is better again" if alert.better_since is not None else ""
 
 
-def _has_come_back(row: Any, last: datetime) -> bool:
-    """Whether the windows reach what closed an alert: given fewer of them, it is still the past that is looked at."""
-    return row["better_since"] is None or last >= row["better_since"]
-
-
-def _close(connection: Connection, row: Any, since: datetime | None, reason: str) -> None:
-    values = {"status": "closed", "closed": now(), "better_since": since}
-    connection.execute(update(ALERTS).where(ALERTS.c.id == row["id"]).values(**values))
-    told: dict[str, Json] = {
-        "alert": row["id"],
-        "rule": row["rule"],
-        "owner": row["owner"],
-        "better_since": since.isoformat() if since else None,
-        "reason": reason,
-    }
-    publish(connection, "alert.closed", _subject(row), told)
-
-
-def _subject(row: Any) -> str:
-    return f"{row['model']}/{row['version']}"
-
-
-def _spans(rule: AlertRule, windows: Sequence[Measured]) -> list[Span]:
-    """The stretches during which a rule is broken, by judged windows in their order."""
-    spans: list[Span] = []
-    silent_until = None
-    for place, window in enumerate(windows):
-        latest = windows[max(0, place + 1 - rule.windows) : place + 1]
-        broken = sum(_broken(rule, each) for each in latest)
-        if spans and spans[-1].better is None:
-            if not broken:
-                spans[-1] = replace(spans[-1], better=window)
-                silent_until = window.end + duration(rule.cool_down)
-        elif broken >= rule.broken and _broken(rule, window) and (silent_until is None or window.start >= silent_until):
-            spans.append(Span(seen=latest, better=None))
-    return spans
-
-
-def _has_value(window: Measured) -> bool:
-    """NaN is none: it is neither below nor above a limit, so it would look unbroken."""
-    return window.value is not None and not math.isnan(window.value)
-
-
-def _broken(rule: AlertRule, window: Measured) -> bool:
-    assert window.value is not None  # windows without a value are not looked at
-    return window.value < rule.below if rule.below is not None else window.value > (rule.above or 0.0)
-
-
-def _evidence(rule: AlertRule, span: Span) -> dict[str, Json]:
-    """What was seen when an alert opened, and how much of it chance could have done."""
-    windows: list[Json] = [_window(rule, each) for each in span.seen]
-    broken = [each for each in span.seen if _broken(rule, each)]
-    certain = sum(_significant(rule, each) is True for each in broken)
-    unknown = all(_significant(rule, each) is None for each in broken)
-    limit = f"{'below' if rule.below is not None else 'above'} {rule.below if rule.below is not None else rule.above:g}"
-    told = f"{rule.metric} was {limit} in {len(broken)} of the last {len(span.seen)} judged windows"
-    told += "" if unknown else f", in {certain} of them with the whole 95 % interval"
-    return {"metric": rule.metric, "below": rule.below, "above": rule.above, "reason": told, "windows": windows}
-
-
-def _window(rule: AlertRule, window: Measured) -> dict[str, Json]:
-    return {
-        "start": window.start.isoformat(),
-        "end": window.end.isoformat(),
-        "value": window.value,
-        "low": window.low,
-        "high": window.high,
-        "broken": _broken(rule, window),
-        "significant": _significant(rule, window),
-        "explanation": window.explanation,
-    }
-
-
-def _significant(rule: AlertRule, window: Measured) -> bool | None:
-    """Whether the whole interval is beyond the limit; None without an interval."""
-    if window.low is None or window.high is None:
-        return None
-    return window.high < rule.below if rule.below is not None else window.low > (rule.above or 0.0)
-
-
-def _start(window: Measured) -> datetime:
-    return window.start
-
-
-def _alert(row: Any) -> Alert:
-    return Alert(**dict(row))
+def _check_reason(reason: str, what: str) -> None:
+    if not reason.strip():
+        raise ConfigError(f"an {what} for a reason.", hint="Write one: others read it.")

@@ -153,7 +153,7 @@ def _new_p_value(drift: Drift) -> float:
 
 def _too_few(drift: Drift, min_rows: int) -> str:
     of = "" if drift.rows < min_rows else " in the reference"
-    return f"{min(drift.rows, drift.reference_rows)} rows{of}; {min_rows} are needed (hr.Monitor(min_rows=…))"
+    return f"{min(drift.rows, drift.reference_rows)} rows{of}; {min_rows} are needed (min_rows=…)"
 
 
 def _verdict(drift: Drift, moved: bool, missing: bool, new: bool) -> DriftVerdict:

@@ -136,7 +136,7 @@ def labelled(
     known_labels.check_time(model.task)
     of_server = is_log(predictions)
     watched = outputs_of(snapshot.schema, model.task)
-    outputs = [each.name for each in watched]
+    outputs = model.task.read_by_metrics(snapshot.schema.names)
     cuts = slices_of(
         snapshot.schema,
         slices,

@@ -6,7 +6,8 @@ and which add up. Headrace's own columns are at the end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
+    import duckdb
+
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.lakehouse.snapshot import Snapshot
     from headrace.lakehouse.writes import Change
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from headrace.monitoring.drift import Drift
     from headrace.monitoring.histograms import Histograms
     from headrace.monitoring.profile import Profile
+    from headrace.monitoring.text_drift import TextDrift
 
 UTC_US = pa.timestamp("us", "UTC")
 WINDOW = pa.struct([("start", UTC_US), ("end", UTC_US)])
@@ -66,6 +70,7 @@ def keep(
     drifts: Sequence[tuple[str, datetime | None, datetime | None, Sequence[Drift]]],
     *,
     id: str,  # noqa: A002
+    texts: Sequence[TextDrift] = (),
 ) -> None:
     """Writes one window into the three tables; what was written about it before is replaced.
 
@@ -77,6 +82,7 @@ def keep(
         histograms: of this window.
         drifts: (drift type, window compared with, its columns) each.
         id: of the write.
+        texts: the drift of what texts mean, against the reference.
     """
     head = {
         "window": None if start is None else {"start": start, "end": end},
@@ -89,6 +95,7 @@ def keep(
     compared = [
         {**head, **row} for kind, since, until, several in drifts for row in _drift_rows(kind, since, until, several)
     ]
+    compared += [{**head, **_text_row(each)} for each in texts if each.distance is not None]
     made = {
         "histograms": _histogram_rows(head, histograms),
         "profile_metrics": pa.Table.from_pylist([{**head, **row} for row in _profile_rows(histograms)], PROFILE),
@@ -136,6 +143,9 @@ class StoredDrift:
         js_distance: Jensen-Shannon distance over the same groups.
         wasserstein: first Wasserstein distance, in the column's unit; None for texts.
         percent_null_delta: the percentage of missing values, window less reference.
+        energy_distance: of the vectors of texts, from 0 to 1; None for what is no text.
+        new_share: the share of the rows with a text that the reference does not have.
+        new_categories: these texts, the most frequent first.
     """
 
     start: datetime
@@ -146,10 +156,25 @@ class StoredDrift:
     js_distance: float | None
     wasserstein: float | None
     percent_null_delta: float | None
+    energy_distance: float | None
+    new_share: float | None
+    new_categories: tuple[str, ...]
+
+
+STORED = tuple(each.name for each in fields(StoredDrift))
 
 
 def stored_drift(
-    lakehouse: Lakehouse, table: str, *, model: str, version: int, granularity: Granularity
+    lakehouse: Lakehouse,
+    table: str,
+    *,
+    model: str,
+    version: int,
+    granularity: Granularity,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    columns: Sequence[str] | None = None,
+    connection: duckdb.DuckDBPyConnection | None = None,
 ) -> list[StoredDrift]:
     """The drift of each window of a version against the reference, on all rows, in order of time; nothing where none was kept.
 
@@ -159,29 +184,42 @@ def stored_drift(
         model: its name.
         version: of the model.
         granularity: of the windows.
+        since: the beginning of the first window; None: of all.
+        until: the beginning of the last one; None: of all.
+        columns: their names; None: all.
+        connection: in which the table can be read already; None: it is opened.
     """
     name = f"{table}_drift_metrics"
-    if not lakehouse.exists(name, own=True):
+    if connection is None and not lakehouse.exists(name, own=True):
         return []
-    with lakehouse.connect({name: None}) as connection:
-        rows = connection.sql(
+    with nullcontext(connection) if connection is not None else lakehouse.connect({name: None}) as opened:
+        rows = opened.sql(
             f"""
             select
                 "window".start as start, "window"."end" as "end", column_name as "column",
-                population_stability_index as psi, psi_pvalue as p_value, js_distance,
-                wasserstein_distance as wasserstein, percent_null_delta
+                population_stability_index as psi, coalesce(psi_pvalue, energy_test.pvalue) as p_value, js_distance,
+                wasserstein_distance as wasserstein, percent_null_delta, energy_test.statistic as energy_distance,
+                new_share, new_categories
             from {quoted(name)}
             where
                 model = ? and model_version = ? and granularity = ?
                 and drift_type = 'BASELINE' and slice_key is null and "window" is not null
+                and (?::timestamptz is null or "window".start >= ?::timestamptz)
+                and (?::timestamptz is null or "window".start <= ?::timestamptz)
+                and (?::varchar[] is null or list_contains(?::varchar[], column_name))
             order by start, place
             """,
-            params=[model, version, granularity],
+            params=[model, version, granularity, since, since, until, until, *[columns and list(columns)] * 2],
         ).to_arrow_table()
-    return [
-        StoredDrift(**{**row, "start": row["start"].astimezone(UTC), "end": row["end"].astimezone(UTC)})
-        for row in rows.to_pylist()
-    ]
+    moments: dict[datetime, datetime] = {}  # of few windows, in many rows
+    found: list[StoredDrift] = []
+    for each in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+        row: dict[str, Any] = dict(zip(STORED, each, strict=True))
+        for name in ("start", "end"):
+            row[name] = moments.setdefault(row[name], row[name].astimezone(UTC))
+        row["new_categories"] = tuple(row["new_categories"] or ())
+        found.append(StoredDrift(**row))
+    return found
 
 
 # ---------------------------------------------------------------------------------------------- rows
@@ -227,6 +265,16 @@ def _drift_rows(
             "psi_pvalue": drift.p_value,
             "new_categories": list(drift.new_categories),
         }
+
+
+def _text_row(drift: TextDrift) -> dict[str, Any]:
+    return {
+        "drift_type": "BASELINE",
+        "column_name": drift.column,
+        "data_type": "embedding",
+        "count_delta": drift.rows - drift.reference_rows,
+        "energy_test": _test(drift.distance, drift.p_value),
+    }
 
 
 def _test(statistic: float | None, p_value: float | None) -> dict[str, float | None] | None:
@@ -285,7 +333,7 @@ DRIFT = pa.schema(
         *_fields(pa.float64(), "avg_delta", "percent_null_delta", "percent_zeros_delta", "percent_distinct_delta"),
         *_fields(pa.float64(), "population_stability_index", "js_distance", "wasserstein_distance"),
         *_fields(pa.float64(), "tv_distance", "l_infinity_distance"),
-        *_fields(TEST, "ks_test", "chi_squared_test"),
+        *_fields(TEST, "ks_test", "chi_squared_test", "energy_test"),
         *_fields(pa.float64(), "psi_pvalue", "ks_at_most", "new_share", "new_p_value", "null_p_value"),
         *_fields(pa.string(), "frozen"),
         ("new_categories", pa.list_(pa.string())),

@@ -13,6 +13,7 @@ mature, or has too few labels, is shown and not judged.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from headrace.core.ids import digest
 from headrace.lakehouse.identifiers import literal, quoted
 from headrace.lakehouse.writes import Upsert
 from headrace.monitoring import windows
-from headrace.monitoring.alerts import Measured
+from headrace.monitoring.alert_windows import Measured
 from headrace.monitoring.estimated_performance import METRICS, RealizedOutcome, estimate, refusal
 from headrace.monitoring.label_join import LABEL, SLICE, labelled
 from headrace.monitoring.performance import Performance, Quality, Report
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import timedelta
 
+    import duckdb
     import pandas as pd
 
     from headrace.lakehouse.lakehouse import Lakehouse
@@ -139,13 +141,37 @@ def measure(
     return report
 
 
-def stored(lakehouse: Lakehouse, model: str, version: int, granularity: Granularity) -> list[Quality]:
-    """The windows of a version as they were kept last, in order of time."""
-    if not lakehouse.exists(TABLE, own=True):
+def stored(
+    lakehouse: Lakehouse,
+    model: str,
+    version: int,
+    granularity: Granularity,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    sliced: bool = True,
+    connection: duckdb.DuckDBPyConnection | None = None,
+) -> list[Quality]:
+    """The windows of a version as they were kept last, in order of time.
+
+    Args:
+        lakehouse: the tables.
+        model: its name.
+        version: of the model.
+        granularity: of the windows.
+        since: the beginning of the first window; None: of all.
+        until: the beginning of the last one; None: of all.
+        sliced: whether with what is measured on slices.
+        connection: in which the table can be read already; None: it is opened.
+    """
+    if connection is None and not lakehouse.exists(TABLE, own=True):
         return []
     where = f"model = {literal(model)} and version = {int(version)} and granularity = {literal(granularity)}"
-    with lakehouse.connect({TABLE: None}) as connection:
-        rows = connection.sql(f"select * from {quoted(TABLE)} where {where} order by window_start, place")
+    where += "" if since is None else f" and window_start >= timestamptz '{since.isoformat()}'"
+    where += "" if until is None else f" and window_start <= timestamptz '{until.isoformat()}'"
+    where += "" if sliced else " and slice_key is null"
+    with nullcontext(connection) if connection is not None else lakehouse.connect({TABLE: None}) as opened:
+        rows = opened.sql(f"select * from {quoted(TABLE)} where {where} order by window_start, place")
         kept = rows.to_arrow_table().to_pylist()
     grouped: dict[datetime, list[dict[str, Any]]] = {}
     for row in kept:

@@ -56,6 +56,33 @@ def _fraction(a: float, x: float) -> float:
     return h
 
 
+def beta_cdf(x: float, a: float, b: float) -> float:
+    """The probability that a beta variable is at most x: the regularised incomplete beta function, by Lentz's continued fraction (Numerical Recipes, 6.4)."""
+    if x <= 0 or x >= 1:
+        return min(max(x, 0.0), 1.0)
+    scale = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
+    if x < (a + 1) / (a + b + 2):
+        return scale * _beta_fraction(x, a, b) / a
+    return 1 - scale * _beta_fraction(1 - x, b, a) / b
+
+
+def _beta_fraction(x: float, a: float, b: float) -> float:
+    tiny = 1e-300
+    c = 1.0
+    d = 1 / (1 - (a + b) * x / (a + 1) or tiny)
+    h = d
+    for m in range(1, 10_000):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        for an in (even, odd):
+            d = 1 / (1 + an * d or tiny)
+            c = 1 + an / c or tiny
+            h *= d * c
+        if abs(d * c - 1) < 1e-16:
+            break
+    return h
+
+
 def kolmogorov_sf(statistic: float, n: int, m: int) -> float:
     """The asymptotic p-value of the two-sample Kolmogorov-Smirnov statistic (Kolmogorov's distribution)."""
     t = statistic * math.sqrt(n * m / (n + m))

@@ -15,6 +15,7 @@ from headrace.operations.operation import operation
 from headrace.operations.record import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from headrace.workspace.workspace import Workspace
@@ -122,12 +123,15 @@ def list_grants(workspace: Workspace) -> list[GrantReport]:
 
 
 @operation("access bootstrap")
-def bootstrap(workspace: Workspace, *, simulated: bool = False) -> AccessToken:
+def bootstrap(
+    workspace: Workspace, *, simulated: bool = False, keep: Callable[[str], None] | None = None
+) -> AccessToken:
     """Makes the identity that enrols people, once, before anybody was granted a role.
 
     Args:
         workspace: where.
         simulated: whether those whom it enrols stand for people who do not exist, and are labelled so.
+        keep: called with the token before the identity exists: what it keeps is not lost where this process dies.
 
     Returns:
         The token of the new identity.
@@ -136,7 +140,7 @@ def bootstrap(workspace: Workspace, *, simulated: bool = False) -> AccessToken:
         RefusedError: somebody was granted a role here before, or the caller is no admin.
     """
     me = workspace.access.me()
-    text = workspace.access.bootstrap(simulated=simulated)
+    text = workspace.access.bootstrap(simulated=simulated, keep=keep)
     return AccessToken(name=BOOTSTRAP, by=me.name, token=text, bars_approval=False)
 
 

@@ -209,8 +209,7 @@ def _add_file(workspace: Workspace, head: Head) -> None:
         place.folder.mkdir(parents=True, exist_ok=True)
     files = place.files()
     if files.get_file_info(name).type == FileType.NotFound:  # never overwritten
-        with files.open_output_stream(name) as opened:
-            opened.write(_line(workspace, head).encode())
+        place.write(name, _line(workspace, head).encode())
 
 
 def _read_file(workspace: Workspace) -> list[tuple[int, str]]:

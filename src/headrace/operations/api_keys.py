@@ -59,7 +59,7 @@ def create_api_key(
     Args:
         workspace: where.
         name: of the program that is to show it.
-        scopes: what it is good for: `predict`, `metrics` or both.
+        scopes: what it is good for, of `predict`, `metrics`, `feedback` and `gateway`.
         days: after which it expires; None for a key that does not expire.
 
     Raises:

@@ -110,14 +110,18 @@ class AuditVerification(Record):
 
 
 @operation("audit")
-def list_audit_entries(workspace: Workspace, *, limit: int | None = LIMIT) -> list[AuditEntryReport]:
+def list_audit_entries(
+    workspace: Workspace, *, limit: int | None = LIMIT, offset: int = 0, word: str = ""
+) -> list[AuditEntryReport]:
     """What was done, the latest first.
 
     Args:
         workspace: the environment.
         limit: the number of entries; None: all.
+        offset: how many are left out before them.
+        word: only those that have it in who, action, object or details, however it is capitalised.
     """
-    entries = workspace.audit.entries(limit=limit)
+    entries = workspace.audit.entries(limit=limit, offset=offset, word=word)
     simulated = workspace.access.simulated()
     return [_report(entry, simulated) for entry in entries]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from headrace.core.errors import DataError, DeclarationError
+from headrace.operations.answer_comparison import AnswersComparison, compare_answers
 from headrace.operations.models import VersionReport, report_version, slices_of
 from headrace.operations.operation import operation
 from headrace.operations.record import Record
@@ -169,6 +170,7 @@ class VersionComparison(Record):
         same_rows: what gates found when one of the two was compared with the other on the same decisions; nothing where they
             were never compared.
         slices: of the test rows.
+        answers: of a model with `predict=`: prompts, routes, and the answers of both to the same questions; None for others.
     """
 
     model: str
@@ -180,6 +182,7 @@ class VersionComparison(Record):
     metrics: tuple[MetricComparison, ...]
     same_rows: tuple[ComparisonReport, ...]
     slices: tuple[SliceComparison, ...]
+    answers: AnswersComparison | None = None
 
 
 @operation("model comparisons", of="name")
@@ -191,7 +194,7 @@ def list_comparisons(workspace: Workspace, name: str) -> list[ComparisonReport]:
     """
     from headrace.deployment.comparison import TABLE
 
-    workspace.registry.versions(name)  # an unknown model is answered with those that there are
+    workspace.registry.check(name)  # an unknown model is answered with those that there are
     if not workspace.lakehouse.exists(TABLE, own=True):
         return []
     rows = workspace.lakehouse.snapshot(TABLE).to_arrow().drop_columns(["comparison_id"]).to_pylist()
@@ -216,7 +219,7 @@ def compare_versions(workspace: Workspace, name: str, a: int, b: int) -> Version
         DeclarationError: both numbers are the same.
     """
     registry = workspace.registry
-    registry.versions(name)  # an unknown model is answered with those that there are
+    registry.check(name)  # an unknown model is answered with those that there are
     first, second = registry.get(name, a), registry.get(name, b)
     if a == b:
         raise DeclarationError(
@@ -237,6 +240,7 @@ def compare_versions(workspace: Workspace, name: str, a: int, b: int) -> Version
         metrics=_metrics(first.metrics, second.metrics),
         same_rows=tuple(each for each in compared if {each.version, each.champion} == {a, b}),
         slices=_slices(workspace, first, second),
+        answers=compare_answers(workspace, first, second),
     )
 
 

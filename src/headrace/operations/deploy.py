@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.deployment.rollback import before
-from headrace.operations import policies, releases
+from headrace.operations import policies, release_history
+from headrace.operations.deployment_pattern import to_deploy
 from headrace.operations.job import RunReport, announce, as_of_text, moment, one_deployment, open_job, steps
 from headrace.operations.operation import operation
 from headrace.operations.sync import follow, tell_people
@@ -37,7 +38,8 @@ class DeployReport(RunReport):
         ending: where it stands now.
         request: the one for Production, once there is one.
         missing: roles whose approval is missing.
-        findings: of the gates that did not pass; of a rollout, where it is or why it was stopped.
+        findings: of the gates that did not pass; of a rollout, where it is or why it was stopped; in
+            Production, the approvals that nobody could give.
         previous: the version that a rollback would go to; None where there is none.
         advice: how somebody gets to be who can approve; empty where nobody is missing.
     """
@@ -52,7 +54,7 @@ class DeployReport(RunReport):
     advice: str
 
 
-@operation("run deploy", of="name")
+@operation("run deploy", of="name", publishes_catalog=True)
 def deploy(
     workspace: Workspace,
     name: str | None = None,
@@ -73,7 +75,7 @@ def deploy(
         begin: called once before the first step.
     """
     deployment = one_deployment(workspace.project, name)
-    releases.check_newest(workspace, to=f"deploy {deployment.name}")
+    release_history.check_newest(workspace, to=f"deploy {deployment.name}")
     announce(workspace, begin)
     run, result = run_deployment(
         workspace, deployment, version=version, as_of=as_of, revive=version is not None, listen=listen
@@ -123,6 +125,7 @@ def run_deployment(
 ) -> tuple[Run, DeploymentResult]:
     """The same for whoever has the right to what this is a part of."""
     me = workspace.access.me()
+    version = to_deploy(workspace, deployment.name, version)
     choose(workspace.registry, deployment.name, version)  # a version that is not there is no failed run
     params: dict[str, Json] = {"version": version, "as_of": as_of_text(workspace, as_of)}
     with open_job(workspace, f"deploy {deployment.name}", params, listen) as run:

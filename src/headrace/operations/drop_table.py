@@ -74,7 +74,7 @@ def check_dev(environment: Environment, what: str) -> None:
 def _dependents(workspace: Workspace, name: str) -> list[str]:
     """What depends on a table, a line each: tables, models, their versions, the online store."""
     found = [
-        f"version {number} ({stage}) of model {model} cites it" for model, number, stage in _citing(workspace, name)
+        f"version {number} ({stage}) of model {model} cites it" for model, number, stage in citing(workspace, name)
     ]
     with suppress(HeadraceError, SQLAlchemyError):
         published = workspace.online.table(name)
@@ -87,24 +87,31 @@ def _dependents(workspace: Workspace, name: str) -> list[str]:
 
 
 def _declared(workspace: Workspace, name: str) -> Iterator[str]:
+    from headrace.chains.declarations import indexes as chain_indexes
     from headrace.lakehouse import graph
     from headrace.lakehouse.declarations import Source, Table
+    from headrace.llm.index.declarations import VectorIndex
     from headrace.pipelines.model_inputs import tables
     from headrace.training.declarations import Model
 
     declared = [*workspace.project.all(Source), *workspace.project.all(Table)]
+    indexes = workspace.project.all(VectorIndex)
     known = {*(each.name for each in workspace.lakehouse.names()), *(each.name for each in declared)}
-    if name not in {each.name for each in declared}:
-        yield "no source or table of this project is declared by its name, so `headrace run refresh` does not make it anew"
+    if name not in {each.name for each in (*declared, *indexes)}:
+        yield "no source, table or vector index of this project is declared by its name, so `headrace run refresh` does not make it anew"
     for each in declared:
         if name in graph.inputs(each, known):
             yield f"table {each.name} reads it"
+    for index in indexes:
+        if index.table.name == name:
+            yield f"vector index {index.name} is made of it"
     for model in workspace.project.all(Model):
         if name in tables(model):
-            yield f"model {model.name} is trained and scored on it"
+            searched = name in {each.name for each in chain_indexes(model.uses)}
+            yield f"model {model.name} {'searches it' if searched else 'is trained and scored on it'}"
 
 
-def _citing(workspace: Workspace, name: str) -> list[tuple[str, int, str]]:
+def citing(workspace: Workspace, name: str) -> list[tuple[str, int, str]]:
     """Model, number and stage of each version that was made from the table."""
     return [
         (version.model, version.version, version.stage)
@@ -113,7 +120,7 @@ def _citing(workspace: Workspace, name: str) -> list[tuple[str, int, str]]:
     ]
 
 
-@operation("table drop", of="name")
+@operation("table drop", of="name", publishes_catalog=True)
 def drop_table(workspace: Workspace, name: str, *, confirm: Callable[[DropPlan], None] | None = None) -> DropReport:
     """Takes a table away for good, in an environment for development, and the rows that its expectations set apart.
 
@@ -140,12 +147,24 @@ def drop_table(workspace: Workspace, name: str, *, confirm: Callable[[DropPlan],
     if confirm is not None:
         confirm(plan)
     return DropReport(
-        table=name, env=environment.name, dropped=tuple(_drop(workspace, name)), dependents=plan.dependents
+        table=name, env=environment.name, dropped=tuple(_alone(workspace, name)), dependents=plan.dependents
     )
 
 
-def _drop(workspace: Workspace, name: str) -> list[str]:
-    """Takes the tables away; returns their names."""
+def _alone(workspace: Workspace, name: str) -> list[str]:
+    with alone(workspace, "drop a table"):
+        return take_away(workspace, name)
+
+
+def take_away(workspace: Workspace, name: str) -> list[str]:
+    """Takes a table of this environment away, and the rows that its expectations set apart; returns the names of both.
+
+    The caller has the environment alone.
+
+    Raises:
+        RefusedError: the table is another environment's.
+        NotFoundError: there is no such table.
+    """
     from headrace.access.audit import record
     from headrace.lakehouse.declarations import quarantine_name
 
@@ -155,11 +174,10 @@ def _drop(workspace: Workspace, name: str) -> list[str]:
         raise RefusedError(f"{name!r} is a table of {snapshot.env!r} that {env!r} only reads. Nothing was removed.")
     me = workspace.access.me().name
     names = [each for each in (name, quarantine_name(name)) if workspace.lakehouse.exists(each, own=True)]
-    with alone(workspace, "drop a table"):
-        for each in names:
-            there = workspace.lakehouse.snapshot(each)
-            with workspace.state.begin() as connection:
-                record(connection, me, "table.dropped", each, {"version": there.version, "id": there.id})
-            workspace.lakehouse.drop(each)
-            reach(f"table.dropped:{each}")
+    for each in names:
+        there = workspace.lakehouse.snapshot(each)
+        with workspace.state.begin() as connection:
+            record(connection, me, "table.dropped", each, {"version": there.version, "id": there.id})
+        workspace.lakehouse.drop(each)
+        reach(f"table.dropped:{each}")
     return names

@@ -13,8 +13,9 @@ from headrace.workspace import floor
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from headrace.environments.environment_policy import EnvironmentPolicy, Runs
+    from headrace.environments.environment_policy import EnvironmentPolicy, Runs, RuntimeRule
     from headrace.environments.policy import Ruling
+    from headrace.environments.signing_keys import PublicKey
     from headrace.workspace.workspace import Workspace
 
 
@@ -26,6 +27,8 @@ class FloorReport(Record):
         code: what may run: `any`, `commit` or `release`.
         releases: the pattern that the tag of a release matches.
         approvals: roles whose approval Production takes.
+        attested_by: the keys of which one has to have signed the attestation of a release.
+        runtime: what code may run with: `any` or `locked`.
         order: all environments, from the lowest to the highest.
         by: who wrote it; None before it is written, which the first one does who changes something.
         at: when it was written; None before.
@@ -34,6 +37,8 @@ class FloorReport(Record):
     code: Runs
     releases: str
     approvals: tuple[str, ...]
+    attested_by: tuple[PublicKey, ...]
+    runtime: RuntimeRule
     order: tuple[str, ...]
     by: str | None
     at: datetime | None

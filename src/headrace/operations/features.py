@@ -96,16 +96,8 @@ def show_feature_table(workspace: Workspace, name: str) -> FeatureTableDetails:
 
 def _declared(project: Project) -> tuple[list[FeatureTable], dict[str, list[str]]]:
     """The feature tables of a project, and which models select from each."""
-    from headrace.features.declarations import FeatureTable, ReferencedSelection
-    from headrace.lakehouse.declarations import Selection
+    from headrace.features.declarations import FeatureTable
     from headrace.training.declarations import Model
+    from headrace.training.selections import models_by_table
 
-    users: dict[str, list[str]] = {}
-    for model in project.all(Model):
-        selections = [feature for feature in model.features if isinstance(feature, Selection | ReferencedSelection)]
-        names = {
-            selection.table.name if isinstance(selection, Selection) else selection.name for selection in selections
-        }
-        for name in names:
-            users.setdefault(name, []).append(model.name)
-    return project.all(FeatureTable), users
+    return project.all(FeatureTable), models_by_table(project.all(Model))

@@ -57,7 +57,7 @@ class ImportReport(RunReport):
     deployed: bool
 
 
-@operation("model import", of="name")
+@operation("model import", of="name", publishes_catalog=True)
 def import_model(
     workspace: Workspace,
     name: str,
@@ -189,7 +189,7 @@ def _before(workspace: Workspace, model: Model, imported: ImportedModel) -> Vers
         if each.imported is not None
         and each.stage != "Archived"
         and each.imported["digest"] == imported.digest
-        and each.code == (code.commit or code.tree)
+        and each.code == code.identity
     )
     return next(same, None)
 

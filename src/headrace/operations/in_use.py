@@ -53,6 +53,30 @@ def at_work(workspace: Workspace) -> Generator[None]:
 
 
 @contextmanager
+def idle(workspace: Workspace, what: str) -> Generator[None]:
+    """No run, stream or load writes the environment, or begins to. A scheduler may have it: itself, between two jobs.
+
+    Args:
+        workspace: the environment.
+        what: is to be done, after "to".
+
+    Raises:
+        BusyError: says who does.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(hold(work_lock(workspace)))
+        except BlockingIOError:
+            _check_idle(workspace, what)
+            raise BusyError(
+                f"another process is at work in {workspace.environment.name!r}. Nothing was done.",
+                hint=f"Wait for its end, to {what}: `headrace runs list` shows runs.",
+            ) from None
+        _check_idle(workspace, what)  # on other machines, too
+        yield
+
+
+@contextmanager
 def alone(workspace: Workspace, what: str) -> Generator[None]:
     """Nothing else writes the environment, or begins to: no run, no scheduler, no stream, no load.
 
@@ -72,15 +96,7 @@ def alone(workspace: Workspace, what: str) -> Generator[None]:
             raise BusyError(
                 f"`headrace up` runs in {environment.name!r}. Nothing was done.", hint=f"Stop it first, to {what}."
             ) from None
-        try:
-            held.enter_context(hold(work_lock(workspace)))
-        except BlockingIOError:
-            _check_idle(workspace, what)
-            raise BusyError(
-                f"another process is at work in {environment.name!r}. Nothing was done.",
-                hint=f"Wait for its end, to {what}: `headrace runs list` shows runs.",
-            ) from None
-        _check_idle(workspace, what)  # on other machines, too
+        held.enter_context(idle(workspace, what))
         yield
 
 

@@ -9,6 +9,7 @@ from headrace.access.audit import record
 from headrace.operations.job import announce, one_deployment, open_job, report
 from headrace.operations.operation import operation
 from headrace.pipelines import log as pipeline
+from headrace.pipelines.answer_traces import trace_served
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +50,7 @@ def ingest_log(
     announce(workspace, begin)
     with open_job(workspace, f"ingest-log {deployment.name}", asked, listen) as run:
         spool = workspace.environment.root / "spool" / deployment.name
-        pipeline.collect_log(workspace.lakehouse, run, deployment.name, spool)
-        pipeline.import_logs(workspace.lakehouse, run, deployment.name, places, tell=tell)
+        trace = trace_served(workspace.tracking, deployment, workspace.environment.name)
+        pipeline.collect_log(workspace.lakehouse, run, deployment.name, spool, trace=trace)
+        pipeline.import_logs(workspace.lakehouse, run, deployment.name, places, tell=tell, trace=trace)
     return report(workspace, run)

@@ -13,10 +13,11 @@ from headrace.deployment.declarations import Deployment
 from headrace.jobs.run import StepOutcome
 from headrace.jobs.step_output import StepOutput
 from headrace.lakehouse.declarations import Source, Table
-from headrace.operations import releases
+from headrace.operations import release_history
 from headrace.operations.in_use import at_work
 from headrace.operations.record import Record
 from headrace.training.declarations import Model
+from headrace.workspace import runtime
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -39,11 +40,13 @@ class Announcement(Record):
         env: the environment.
         code: that runs.
         uncommitted: whether the working tree has changes that do not run here.
+        steps: how many steps it will have; None where that is not known before.
     """
 
     env: str
     code: str
     uncommitted: bool
+    steps: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +109,16 @@ def report(workspace: Workspace, run: Run) -> RunReport:
     return RunReport(run=run.id, env=workspace.environment.name, steps=steps(workspace, run.id))
 
 
-def announce(workspace: Workspace, to: Announcer | None) -> None:
+def announce(workspace: Workspace, to: Announcer | None, *, steps: int | None = None) -> None:
     """Says what begins, before anything is done."""
     if to is not None:
         code = workspace.code
         to(
             Announcement(
-                env=workspace.environment.name, code=str(code), uncommitted=code.dirty and code.kind != "worktree"
+                env=workspace.environment.name,
+                code=str(code),
+                uncommitted=code.dirty and code.kind != "worktree",
+                steps=steps,
             )
         )
 
@@ -127,7 +133,9 @@ def open_job(workspace: Workspace, job: str, params: dict[str, Json], listen: Li
 def begin_job(workspace: Workspace, job: str, params: dict[str, Json], listen: Listener | None) -> Run:
     """The same for whoever has the environment alone."""
     code = workspace.code
-    releases.check(workspace)
+    workspace.check_runtime()
+    release_history.check(workspace)
+    runtime.remember(workspace.state)
     run = workspace.ledger.open(job, params, code=str(code), by=workspace.access.me().name)
     if listen:
         run.listen(listen)
@@ -145,6 +153,7 @@ def moment(run: Run) -> datetime:
 
 def one_model(project: Project, name: str | None) -> Model:
     """The model of that name, or the only one."""
+    _check_name(name)
     models = project.all(Model)
     if name is None and len(models) == 1:
         return models[0]
@@ -155,6 +164,7 @@ def one_model(project: Project, name: str | None) -> Model:
 
 def one_deployment(project: Project, name: str | None) -> Deployment:
     """The deployment of the model of that name, or the only one."""
+    _check_name(name)
     deployments = {deployment.name: deployment for deployment in project.all(Deployment)}
     if name is None and len(deployments) != 1:
         raise _which("deployment", list(deployments))
@@ -182,6 +192,26 @@ def _which(kind: str, names: list[str]) -> DeclarationError:
     return DeclarationError(
         f"the project has {len(names)} models: which one?", hint=f"Add --model {' or --model '.join(names)}."
     )
+
+
+def _check_name(name: object) -> None:
+    """Whether it is a name at all: in a notebook, a model itself is at hand as well.
+
+    Raises:
+        DeclarationError: it is none.
+    """
+    if name is not None and not isinstance(name, str):
+        known = getattr(name, "name", None)
+        example = known if isinstance(known, str) else "arrival_delay"
+        raise DeclarationError(
+            f"{type(name).__name__} is no name of a model.",
+            hint=f"Write its name, {example!r}: runs take models from the project's code.",
+        )
+
+
+def present(workspace: Workspace, given: datetime | None) -> datetime:
+    """The moment that a question is for: what was asked for, the project's, or the present."""
+    return given or workspace.project.as_of or now()
 
 
 def as_of_text(workspace: Workspace, given: datetime | None) -> str | None:

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.access import people
+from headrace.core.errors import HeadraceError, NotFoundError
 from headrace.operations.operation import operation
 from headrace.operations.record import Record
-from headrace.training.declarations import Model
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from headrace.registry.records import Rejection, Stage, StageChange, Version
+    from headrace.training.declarations import Model
     from headrace.workspace.workspace import Workspace
 
 
@@ -38,6 +39,9 @@ class VersionReport(Record):
         as_of: the training moment, ISO 8601: only decisions and labels up to it were used.
         imported_from: where it came from, when it was fitted elsewhere: `fit_from` and `fit_to` are then those of the rows
             that were not held out, and nothing is known of what it was fitted on. None where the project fitted it.
+        promoted_from: the environment from which it came, and its number there, `staging/2`; None where it was made here. Its
+            metrics are those of the rows here.
+        origin: the environment in which it was trained, and its number there, `dev/3`; None where it was made here.
     """
 
     model: str
@@ -54,6 +58,8 @@ class VersionReport(Record):
     created: datetime
     as_of: str
     imported_from: str | None
+    promoted_from: str | None
+    origin: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +73,25 @@ class VersionList(Record):
 
     env: str
     versions: tuple[VersionReport, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSummary(Record):
+    """A model, and its versions that matter now.
+
+    Attributes:
+        model: its name.
+        versions: how many it has.
+        production: the version in Production; None where none is.
+        staging: the newest version in Staging; None where none is.
+        newest: the version that was registered last.
+    """
+
+    model: str
+    versions: int
+    production: VersionReport | None
+    staging: VersionReport | None
+    newest: VersionReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,11 +161,15 @@ class VersionDetails(VersionReport):
         stages: to which it came, the earliest first.
         rejected: requests for it that were rejected.
         slices: of the test rows, as the model's evaluation declares them.
+        description: of the model, as declared; empty where the project does not declare it.
+        owner: of the model, as declared.
     """
 
     stages: tuple[StageReport, ...]
     rejected: tuple[RejectionReport, ...]
     slices: tuple[SliceReport, ...]
+    description: str
+    owner: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,17 +216,60 @@ class HistoryEntry(Record):
 
 
 @operation("model list")
-def list_versions(workspace: Workspace) -> VersionList:
-    """Every version of every model."""
-    versions = tuple(report_version(version) for version in workspace.registry.versions())
-    return VersionList(env=workspace.environment.name, versions=versions)
+def list_versions(
+    workspace: Workspace, *, model: str | None = None, limit: int | None = None, offset: int = 0
+) -> VersionList:
+    """Every version of every model, or of one.
+
+    Args:
+        workspace: the environment.
+        model: its name; None: every model.
+        limit: only so many of the latest of a model; None: all.
+        offset: how many of the latest are left out before them.
+
+    Raises:
+        NotFoundError: there is no such model.
+    """
+    records = workspace.registry.versions(model, latest=limit, skip=offset)
+    return VersionList(env=workspace.environment.name, versions=tuple(report_version(record) for record in records))
+
+
+@operation("model list")
+def summarize_models(workspace: Workspace) -> list[ModelSummary]:
+    """Every model that has a version, by name: how many it has, and those that matter now."""
+    registry = workspace.registry
+    production, staging = registry.in_stage("Production"), registry.in_stage("Staging")
+    newest = registry.newest()
+    return [
+        ModelSummary(
+            model=model,
+            versions=count,
+            production=report_version(production[model]) if model in production else None,
+            staging=report_version(staging[model]) if model in staging else None,
+            newest=report_version(newest[model]),
+        )
+        for model, count in registry.counts().items()
+        if model in newest
+    ]
 
 
 @operation("model list")
 def list_models(workspace: Workspace) -> tuple[str, ...]:
     """The names of the models that have versions, or that the project declares, sorted."""
+    from headrace.training.declarations import Model
+
     declared = (each.name for each in workspace.project.all(Model))
     return tuple(sorted({*workspace.registry.models(), *declared}))
+
+
+@operation("model show", of="name")
+def show_production(workspace: Workspace, name: str) -> VersionDetails:
+    """The version of a model that is in Production.
+
+    Raises:
+        NotFoundError: there is no such model, or none of its versions is.
+    """
+    return show_version(workspace, name, version=production(workspace, name).version)
 
 
 @operation("model show", of="name")
@@ -213,8 +285,9 @@ def show_version(workspace: Workspace, name: str, *, version: int | None = None)
         NotFoundError: there is no such model or version.
     """
     registry = workspace.registry
-    versions = registry.versions(name)
-    record = registry.get(name, version or versions[-1].version)
+    newest = registry.versions(name, latest=1)[-1]  # an unknown model is answered with those that there are
+    record = registry.get(name, version) if version else newest
+    declared = _declared(workspace, name)
     return VersionDetails(
         **vars(report_version(record)),
         stages=tuple(
@@ -225,22 +298,61 @@ def show_version(workspace: Workspace, name: str, *, version: int | None = None)
             RejectionReport(**vars(rejection)) for rejection in registry.requests.rejections(name, record.version)
         ),
         slices=tuple(slices_of(workspace, record)),
+        description="" if declared is None else declared.description,
+        owner="" if declared is None else declared.owner,
     )
 
 
 @operation("model history", of="name")
-def show_model_history(workspace: Workspace, name: str) -> list[HistoryEntry]:
+def show_model_history(workspace: Workspace, name: str, *, limit: int | None = None) -> list[HistoryEntry]:
     """Every stage to which a version of a model came, and every request that was rejected, the earliest first.
+
+    Args:
+        workspace: the environment.
+        name: of the model.
+        limit: only so many of the latest entries; None: all.
 
     Raises:
         NotFoundError: there is no such model.
     """
     registry = workspace.registry
-    registry.versions(name)  # an unknown model is answered with those that there are
+    registry.check(name)  # an unknown model is answered with those that there are
     simulated = workspace.access.simulated()
-    entries = [_moved(workspace, change, simulated) for change in registry.history(name)]
+    changes = registry.history(name, latest=limit)
+    deciders = registry.requests.deciders([change.decision for change in changes if change.decision is not None])
+    entries = [_moved(change, deciders, simulated) for change in changes]
     entries += [_rejected(rejection, simulated) for rejection in registry.requests.rejections(name)]
-    return sorted(entries, key=lambda entry: entry.at)
+    entries.sort(key=lambda entry: entry.at)
+    return entries if limit is None else entries[-limit:]
+
+
+def production(workspace: Workspace, name: str) -> Version:
+    """The version of a model that is in Production.
+
+    Raises:
+        NotFoundError: there is no such model, or none of its versions is.
+    """
+    known = workspace.registry.versions(name)
+    current = workspace.registry.current(name, "Production")
+    if current is None:
+        there = [f"{each.version}, stage {each.stage}" for each in known]
+        raise NotFoundError(
+            f"version of {name} in",
+            "Production",
+            there,
+            hint=f"Name one of them by its number, or bring one there: headrace run deploy --model {name}",
+        )
+    return current
+
+
+def _declared(workspace: Workspace, name: str) -> Model | None:
+    """A model as the project declares it; None where it does not, or its program is broken: a version shows all the same."""
+    from headrace.training.declarations import Model
+
+    try:
+        return next((each for each in workspace.project.all(Model) if each.name == name), None)
+    except HeadraceError:
+        return None
 
 
 def report_version(version: Version) -> VersionReport:
@@ -260,11 +372,15 @@ def report_version(version: Version) -> VersionReport:
         created=version.created,
         as_of=version.as_of,
         imported_from=None if version.imported is None else version.imported["source"],
+        promoted_from=None
+        if version.promoted is None
+        else f"{version.promoted['environment']}/{version.promoted['version']}",
+        origin=None if version.promoted is None else version.promoted["origin"],
     )
 
 
-def _moved(workspace: Workspace, change: StageChange, simulated: Collection[str]) -> HistoryEntry:
-    decided = () if change.decision is None else workspace.registry.requests.decided(change.decision).by
+def _moved(change: StageChange, deciders: Mapping[int, Collection[str]], simulated: Collection[str]) -> HistoryEntry:
+    decided = () if change.decision is None else deciders[change.decision]
     return HistoryEntry(
         at=change.at,
         version=change.version,
@@ -304,11 +420,13 @@ def slices_of(workspace: Workspace, version: Version) -> list[SliceReport]:
 
     if not workspace.lakehouse.exists(TABLE, own=True):
         return []
-    kept = workspace.lakehouse.snapshot(TABLE).to_arrow().to_pylist()
+    from headrace.lakehouse.identifiers import literal
+
+    kept = workspace.lakehouse.snapshot(TABLE).to_arrow(where=f"run_id = {literal(version.run_id)}").to_pylist()
     rows: dict[tuple[str, str], int] = {}
     metrics: dict[tuple[str, str], dict[str, float | None]] = {}
     for row in kept:
-        if row["run_id"] == version.run_id and row["slice_key"]:
+        if row["slice_key"]:
             name = (row["slice_key"], row["slice_value"])
             rows.setdefault(name, row["rows"])
             metrics.setdefault(name, {})[row["metric"]] = row["value"]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from headrace.core.clock import instant
 from headrace.core.errors import DeclarationError
-from headrace.operations.job import one_deployment
 from headrace.operations.operation import operation
 from headrace.operations.record import Record
+from headrace.operations.stored_monitoring import open_stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from headrace.monitoring.drift import Verdict
     from headrace.monitoring.metric_tables import StoredDrift
     from headrace.monitoring.performance import Quality
-    from headrace.pipelines.outputs.monitor import WindowDrift
-    from headrace.registry.records import Stage, Version
+    from headrace.operations.stored_monitoring import StoredMonitoring
+    from headrace.registry.records import Stage
     from headrace.workspace.workspace import Workspace
 
 WINDOWS = 12
@@ -76,6 +76,10 @@ class ColumnDrift(Record):
         js_distance: Jensen-Shannon distance.
         wasserstein: first Wasserstein distance, in the column's unit; None for texts.
         percent_null_delta: the percentage of missing values, window less reference.
+        energy_distance: of the vectors of texts, from 0 to 1; None for what is no text, which has a PSI.
+        new_share: the share of the rows with a text that the reference does not have, between 0 and 1; None for what is no text
+            by its categories.
+        new_categories: these texts, the most frequent first, five at most.
         verdict: `ok`, `warn`, `alert` or `not judged`; None where the ledger has no verdict any more.
         reasons: of the verdict, in words.
     """
@@ -88,8 +92,28 @@ class ColumnDrift(Record):
     js_distance: float | None
     wasserstein: float | None
     percent_null_delta: float | None
+    energy_distance: float | None
+    new_share: float | None
+    new_categories: tuple[str, ...]
     verdict: Verdict | None
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleReport(Record):
+    """A rule of alerts.
+
+    Attributes:
+        rule: as declared.
+        metric: that it looks at.
+        limit: that is not to be passed, in the unit of the metric.
+        below: whether the rule is broken below the limit, or above it.
+    """
+
+    rule: str
+    metric: str
+    limit: float
+    below: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +125,18 @@ class MonitoringReport(Record):
         model: its name.
         version: the number of the version.
         stage: `None`, `Staging`, `Production` or `Archived`.
-        granularity: the length of the windows, as declared: `1h`, `1d`, `1w` or `1mo`.
+        granularity: the length of the windows, as declared: `1h`, `1d`, `1w` or `1mo`. Without a declaration it is `1d`, and
+            quality is by month.
         predictions: the table of predictions that is monitored.
         windows: the number of windows that are shown.
-        earlier: the number of windows that are stored and not shown, all of them earlier.
+        earlier: the number of windows that are stored and not shown because they are earlier.
+        later: the number of windows that are stored and not shown because they are later.
+        versions: the numbers of all versions of which something is stored.
+        rules: of alerts, as declared.
+        drift_warn: the population stability index over which a column may be a `warn`.
+        drift_alert: the same of an `alert`.
+        embedding_warn: the energy distance of texts over which a column may be a `warn`.
+        embedding_alert: the same of an `alert`.
         quality: by window, then in the order of the metrics of the model.
         drift: by window, then by column.
     """
@@ -117,15 +149,28 @@ class MonitoringReport(Record):
     predictions: str
     windows: int
     earlier: int
+    later: int
+    versions: tuple[int, ...]
+    rules: tuple[RuleReport, ...]
+    drift_warn: float
+    drift_alert: float
+    embedding_warn: float
+    embedding_alert: float
     quality: tuple[WindowQuality, ...]
     drift: tuple[ColumnDrift, ...]
 
 
 @operation("monitor show", of="name")
 def show_monitoring(
-    workspace: Workspace, name: str, *, version: int | None = None, windows: int = WINDOWS
+    workspace: Workspace,
+    name: str,
+    *,
+    version: int | None = None,
+    windows: int = WINDOWS,
+    until: datetime | None = None,
+    drift_windows: int | None = None,
 ) -> MonitoringReport:
-    """The quality and the drift of a version by window, as `headrace run score` and `run monitor` stored them last.
+    """The latest windows of a version as `headrace run score` and `run monitor` stored them last.
 
     Nothing is measured: a window that was never monitored is not there.
 
@@ -134,55 +179,78 @@ def show_monitoring(
         name: of the model.
         version: its number; None: the one in Production, else the newest one of which something is stored, else the newest.
         windows: how many of the latest windows; at least 1.
+        until: the beginning of the last window; None: of all that are stored.
+        drift_windows: of how many of these windows, the latest ones, drift is given; None: of all of them.
 
     Raises:
         NotFoundError: there is no such model or version, or the model has no deployment.
         DeclarationError: fewer than one window is asked for.
     """
-    from headrace.monitoring.declarations import Monitor
+    from headrace.monitoring import drift, quality, text_drift
 
     if windows < 1:
         raise DeclarationError(f"{windows} windows cannot be shown.", hint="Ask for 1 or more; 12 is the default.")
-    workspace.registry.versions(name)  # an unknown model is answered with those that there are
-    deployment = one_deployment(workspace.project, name)
-    granularity = (deployment.monitor or Monitor()).window
-    shown, qualities, drifts = _stored(workspace, deployment, granularity, version)
-    starts = sorted({*(each.start for each in qualities), *(each.start for each in drifts)})
-    kept = frozenset(starts[-windows:])
-    verdicts = _verdicts(workspace, shown, {each.start: each.end for each in drifts if each.start in kept})
+    with open_stored(workspace, name, version) as stored:
+        shown, starts = stored.version, stored.starts
+        there = [each for each in starts if until is None or each <= until]
+        kept = there[-windows:]
+        drifting = kept if drift_windows is None else kept[len(kept) - min(drift_windows, len(kept)) :]
+        qualities: list[Quality] = []
+        if kept and quality.TABLE in stored.tables.names:
+            qualities = quality.stored(
+                workspace.lakehouse,
+                name,
+                shown.version,
+                stored.measured,
+                since=kept[0],
+                until=kept[-1],
+                sliced=False,
+                connection=stored.tables.connection,
+            )
+        drifts = stored.drift(workspace.lakehouse, since=drifting[0], until=drifting[-1]) if drifting else []
     return MonitoringReport(
         env=workspace.environment.name,
         model=name,
         version=shown.version,
         stage=shown.stage,
-        granularity=granularity,
-        predictions=deployment.score.table,
+        granularity=stored.granularity,
+        predictions=stored.deployment.score.table,
         windows=len(kept),
-        earlier=len(starts) - len(kept),
-        quality=tuple(row for each in qualities if each.start in kept for row in _quality(each)),
-        drift=tuple(_drift(each, verdicts.get(each.start, {})) for each in drifts if each.start in kept),
+        earlier=len(there) - len(kept),
+        later=len(starts) - len(there),
+        versions=stored.versions,
+        rules=_rules(stored.deployment),
+        drift_warn=drift.WARN,
+        drift_alert=drift.ALERT,
+        embedding_warn=text_drift.WARN,
+        embedding_alert=text_drift.ALERT,
+        quality=tuple(row for each in qualities for row in _quality(each)),
+        drift=judged_drift(workspace, stored, drifts),
     )
 
 
-def _stored(
-    workspace: Workspace, deployment: Deployment, granularity: Granularity, version: int | None
-) -> tuple[Version, list[Quality], list[StoredDrift]]:
-    """The version that is to be shown, and all that is stored of it."""
-    from headrace.monitoring import metric_tables, quality
+def judged_drift(
+    workspace: Workspace, stored: StoredMonitoring, drifts: Sequence[StoredDrift]
+) -> tuple[ColumnDrift, ...]:
+    """Drift with the verdicts that runs of monitoring left in the ledger.
 
-    registry, model = workspace.registry, deployment.name
-    current = registry.current(model, "Production") if version is None else registry.get(model, version)
-    versions = [current] if current is not None else list(reversed(registry.versions(model)))
-    found = [(versions[0], list[quality.Quality](), list[metric_tables.StoredDrift]())]
-    for each in versions:
-        qualities = quality.stored(workspace.lakehouse, model, each.version, granularity)
-        drifts = metric_tables.stored_drift(
-            workspace.lakehouse, deployment.score.table, model=model, version=each.version, granularity=granularity
-        )
-        if qualities or drifts:
-            found = [(each, qualities, drifts)]
-            break
-    return found[0]
+    Args:
+        workspace: the environment.
+        stored: the version.
+        drifts: that is stored of it.
+    """
+    verdicts = _verdicts(workspace, stored, {each.start: each.end for each in drifts})
+    return tuple(_drift(each, verdicts.get(each.start, {})) for each in drifts)
+
+
+def _rules(deployment: Deployment) -> tuple[RuleReport, ...]:
+    rules = deployment.monitor.alerts if deployment.monitor else ()
+    found: list[RuleReport] = []
+    for each in rules:
+        limit = each.below if each.below is not None else each.above
+        if limit is not None:
+            found.append(RuleReport(rule=each.name, metric=each.metric, limit=limit, below=each.below is not None))
+    return tuple(found)
 
 
 def _quality(window: Quality) -> Iterator[WindowQuality]:
@@ -212,35 +280,30 @@ def _drift(stored: StoredDrift, verdicts: Mapping[str, tuple[Verdict, Sequence[s
 
 
 def _verdicts(
-    workspace: Workspace, version: Version, ends: Mapping[datetime, datetime]
+    workspace: Workspace, stored: StoredMonitoring, ends: Mapping[datetime, datetime]
 ) -> dict[datetime, dict[str, tuple[Verdict, Sequence[str]]]]:
     """Window → column → the latest verdict and its reasons, as runs of monitoring left them in the ledger.
 
     Args:
         workspace: the environment.
-        version: that was monitored.
+        stored: the version that was monitored.
         ends: the beginning of each window → its end.
     """
-    found: dict[datetime, dict[str, tuple[Verdict, Sequence[str]]]] = {}
-    for run in workspace.ledger.runs(f"monitor {version.model}", limit=RUNS):
-        if found.keys() >= ends.keys():
-            break
-        for window in _windows(workspace, run.id, version):
-            start = instant(window.start)
-            if ends.get(start) == instant(window.end):
-                found.setdefault(start, {each["column"]: (each["verdict"], each["reasons"]) for each in window.columns})
-    return found
-
-
-def _windows(workspace: Workspace, run: str, version: Version) -> Iterator[WindowDrift]:
-    """The windows that a run of monitoring judged for a version, or found judged."""
+    from headrace.pipelines.monitor import FORMATS
     from headrace.pipelines.outputs.monitor import WindowDrift
 
-    for step in workspace.ledger.steps(run):
-        if step.output is None or not (
-            step.name.startswith("window ") and step.name.endswith(f" of version {version.version}")
-        ):
-            continue
-        window = WindowDrift.from_json(step.output)
-        if window is not None:
-            yield window
+    version = stored.version
+    left = {f"window {start:{FORMATS[stored.granularity]}} of version {version.version}": start for start in ends}
+    found: dict[datetime, dict[str, tuple[Verdict, Sequence[str]]]] = {}
+    for run in workspace.ledger.runs(f"monitor {version.model}", limit=RUNS) if left else ():
+        for step in workspace.ledger.steps(run.id, named=list(left)):
+            window = None if step.output is None else WindowDrift.from_json(step.output)
+            if window is None:
+                continue
+            start = instant(window.start)
+            if ends.get(start) == instant(window.end):
+                found[start] = {each["column"]: (each["verdict"], each["reasons"]) for each in window.columns}
+                left.pop(step.name, None)
+        if not left:
+            break
+    return found

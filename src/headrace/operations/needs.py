@@ -107,31 +107,30 @@ def open_requests(workspace: Workspace, model: str | None = None) -> list[Need]:
             reason=f"{request.by} asks; it takes the approval of {', '.join(request.missing)}",
             next=f"headrace request show {request.id} --env {env}",
         )
-        for request in workspace.registry.requests.list(status="open")
-        if request.missing and model in (None, request.model)
+        for request in workspace.registry.requests.list(status="open", model=model)
+        if request.missing
     ]
 
 
 def _alerts(workspace: Workspace) -> list[Need]:
+    """Alerts that nobody takes care of, but for those that somebody has muted."""
     env = workspace.environment.name
     return [
         Need(
-            what=f"{alert.model} version {alert.version}: {alert.rule}",
-            since=alert.window,
+            what=f"{alert.about}: {alert.rule}",
+            since=alert.opened,
             reason=f"owner {alert.owner or 'nobody'}, seen by nobody yet",
             next=f"headrace alert show {alert.id} --env {env}",
         )
         for alert in workspace.alerts.list(status="open")
+        if not alert.muted
     ]
 
 
 def _approved(workspace: Workspace) -> list[Need]:
     """Approved for Production, and neither there nor on the way: the move was refused, or its process died."""
     env, needs = workspace.environment.name, list[Need]()
-    for request in workspace.registry.requests.list(status="approved"):
-        decision = workspace.registry.requests.decision(request.id)
-        if decision is None or not decision.approved or decision.spent is not None or decision.expires <= now():
-            continue
+    for request, decision in workspace.registry.requests.unspent():
         if workspace.registry.rollouts.of(decision) is not None:  # told by itself
             continue
         move = f"headrace run deploy --model {request.model} --version {request.version} --env {env}"
@@ -188,14 +187,15 @@ def _held(workspace: Workspace) -> list[Need]:
 def _serving(workspace: Workspace) -> list[Need]:
     """Versions that servers would not load, or not as they should: in Production, or with a share beside it."""
     from headrace.core.errors import DataError
+    from headrace.operations.served_copies import check_copy
     from headrace.operations.serving import troubles
-    from headrace.serving.manifest import FILE, read_manifest, version_folder
+    from headrace.serving.manifest import FILE, read_manifest
 
     env, needs = workspace.environment.name, list[Need]()
-    for model in workspace.registry.models():
-        split, file = workspace.registry.traffic.current(model), workspace.home(model) / FILE
-        if split.primary is None:
-            continue
+    divided = set(workspace.registry.traffic.models())
+    for model, champion in workspace.registry.in_stage("Production").items():
+        split = workspace.registry.traffic.current(model) if model in divided else None
+        file = workspace.home(model) / FILE
         for trouble in troubles(workspace.home(model)):
             if trouble.what == "log_dropped":
                 what, again = f"a server of {model} cannot log what it answers", f"headrace run monitor --env {env}"
@@ -206,17 +206,20 @@ def _serving(workspace: Workspace) -> list[Need]:
                 )
             else:
                 what = f"a server of {model} goes on with what it had before"
-                again = f"headrace run deploy --model {model} --version {split.primary} --env {env}"
+                again = f"headrace run deploy --model {model} --version {champion.version} --env {env}"
             needs.append(Need(what=what, since=trouble.since, reason=trouble.reason, next=again))
-        roles = [(split.primary, "primary"), *((each.version, "candidate") for each in split.candidates)]
-        for number, role in (*roles, *((each.version, "shadow") for each in split.shadows)):
+        roles = [(champion.version, "primary")]
+        if split is not None:
+            roles += [(each.version, "candidate") for each in split.candidates]
+            roles += [(each.version, "shadow") for each in split.shadows]
+        for number, role in roles:
             try:
                 manifest = read_manifest(file)
                 served = next((each for each in manifest.versions if (each.version, each.role) == (number, role)), None)
                 named = ", ".join(f"version {each.version} as {each.role}" for each in manifest.versions)
                 reason = "" if served else f"serving.json names {named}"
                 if served is not None:
-                    version_folder(file, manifest, served)
+                    check_copy(file, manifest, served)
             except DataError as error:
                 reason = error.what
             if reason:
@@ -233,10 +236,11 @@ def _skewed(workspace: Workspace) -> list[Need]:
     from headrace.monitoring import skew
 
     env, needs = workspace.environment.name, list[Need]()
-    for model in workspace.registry.models():
-        version = workspace.registry.current(model, "Production")
-        last = None if version is None else skew.last(workspace.lakehouse, model, version.version)
-        if version is None or last is None or not last.skewed:
+    if not workspace.lakehouse.exists(skew.TABLE, own=True):
+        return []
+    for model, version in workspace.registry.in_stage("Production").items():
+        last = skew.last(workspace.lakehouse, model, version.version)
+        if last is None or not last.skewed:
             continue
         worst = last.skewed[0]
         needs.append(

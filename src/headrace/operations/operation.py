@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
 from headrace.access.rights import OPERATIONS
 from headrace.core import credentials
+from headrace.core.declaration import Declaration
 from headrace.core.errors import BusyError, HeadraceError, RefusedError
 from headrace.core.ownership import only_reading
 from headrace.core.text import visible
@@ -23,6 +24,7 @@ from headrace.workspace.workspace import open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
 
@@ -69,8 +71,37 @@ class At:
         return At(env=environment.name, folder=project.folder, release=self.release)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Visit(At):
+    """A place that is open already, for several operations that only read: each is permitted and recorded as ever.
+
+    Attributes:
+        opened: the environment.
+    """
+
+    opened: Workspace
+
+
+@contextmanager
+def visit(at: At) -> Generator[Visit]:
+    """Opens an environment once for several operations that only read. What changes something opens it anew.
+
+    Raises:
+        ConfigError: there is no project, or its `headrace.toml` is malformed.
+        NotFoundError: the project has no such environment.
+    """
+    with only_reading(), open_workspace(at.env, folder=at.folder, release=at.release) as workspace:
+        yield Visit(env=at.env, folder=at.folder, release=at.release, opened=workspace)
+
+
+def _opened(at: At, *, reads: bool, anew: bool = False) -> AbstractContextManager[Workspace]:
+    if reads and isinstance(at, Visit):
+        return nullcontext(at.opened)
+    return open_workspace(at.env, folder=at.folder, release=at.release, anew=anew)
+
+
 def operation(
-    name: str, *, of: str | None = None, reads: bool = False
+    name: str, *, of: str | None = None, reads: bool = False, publishes_catalog: bool = False
 ) -> Callable[[Callable[Concatenate[Workspace, P], R]], Callable[Concatenate[At | Workspace, P], R]]:
     """Makes an operation of a function that takes an open environment.
 
@@ -82,6 +113,7 @@ def operation(
             dataclass of options counts as each of its attributes.
         of: the parameter that says what it is done to; None: the environment.
         reads: it only shows what the operation of this name would do.
+        publishes_catalog: it changes tables or models: the catalog that projects share is told at its end.
     """
 
     def make(act: Callable[Concatenate[Workspace, P], R]) -> Callable[Concatenate[At | Workspace, P], R]:
@@ -90,12 +122,12 @@ def operation(
             _check_parameters(name, signature)
 
         @wraps(act)
-        def run(at: At | Workspace, *args: P.args, **kwargs: P.kwargs) -> R:
+        def run(at: At | Workspace, /, *args: P.args, **kwargs: P.kwargs) -> R:
             if not isinstance(at, At):
                 return act(at, *args, **kwargs)
             bound = signature.bind(at, *args, **kwargs)
             values = _values(list(bound.arguments.items())[1:])
-            with _permitted(_Attempt(name, at, values, of, reads)) as workspace:
+            with _permitted(_Attempt(name, at, values, of, reads, publishes_catalog)) as workspace:
                 return act(workspace, *args, **kwargs)
 
         vars(run)["operation"] = name
@@ -105,11 +137,15 @@ def operation(
 
 
 def _values(arguments: Iterable[tuple[str, object]]) -> dict[str, object]:
-    """Parameter → value; a dataclass of options stands for parameters of its own, which are recorded one by one."""
+    """Parameter → value: a declaration is its name; a dataclass of options stands for parameters of its own."""
     values: dict[str, object] = {}
     for name, value in arguments:
-        options = vars(value) if is_dataclass(value) and not isinstance(value, type) else {name: value}
-        values |= options
+        if isinstance(value, Declaration):
+            values[name] = value.name
+        elif is_dataclass(value) and not isinstance(value, type):
+            values |= vars(value)
+        else:
+            values[name] = value
     return values
 
 
@@ -139,6 +175,7 @@ class _Attempt:
     values: Mapping[str, object]
     of: str | None
     reads: bool
+    publishes_catalog: bool = False
 
     @property
     def rights(self) -> dict[str, Right]:
@@ -184,13 +221,13 @@ def _permitted(attempt: _Attempt) -> Generator[Workspace]:
     rights, at = attempt.rights, attempt.at
     right = rights[attempt.name]
     if right.does == "local":  # nobody need be known
-        with only_reading(), open_workspace(at.env, folder=at.folder, release=at.release) as workspace:
+        with only_reading(), _opened(at, reads=True) as workspace:
             yield workspace
         return
     reads = attempt.reads or all(each.does == "reads" for each in rights.values())
     with (
         only_reading() if reads else nullcontext(),
-        open_workspace(at.env, folder=at.folder, release=at.release, anew=right.anew) as workspace,
+        _opened(at, reads=reads, anew=right.anew) as workspace,
     ):
         me = _known(workspace, right, attempt)
         if me is None:
@@ -214,8 +251,11 @@ def _permitted(attempt: _Attempt) -> Generator[Workspace]:
                 _refused(workspace, me.name, attempt.name, error, attempt)
             elif right.entry:
                 _failed(workspace, me, attempt, error)
+            if not isinstance(error, BusyError | KeyboardInterrupt):  # a part of it may have been done
+                _catalogue(workspace, attempt, failed=True)
             raise
         else:
+            _catalogue(workspace, attempt, failed=False)
             if right.entry and right.anew:
                 _again(workspace, me, right.entry, attempt)
         finally:
@@ -341,6 +381,13 @@ def _unrecorded(what: str, error: Exception) -> None:
 
 def _line(error: Exception) -> str:
     return error.what if isinstance(error, HeadraceError) else str(error).splitlines()[0]
+
+
+def _catalogue(workspace: Workspace, attempt: _Attempt, *, failed: bool) -> None:
+    if attempt.publishes_catalog:
+        from headrace.operations.catalog_sync import write_catalog
+
+        write_catalog(workspace, quiet=failed)
 
 
 def _anchor(workspace: Workspace) -> None:

@@ -409,9 +409,12 @@ def _plain(value: object) -> str | float:
 
 def _collect(workspace: Workspace, model: str) -> int:
     from headrace.inference.ingest import ingest
+    from headrace.pipelines.answer_traces import trace_served
     from headrace.scoring.columns import log_table
 
-    return ingest(workspace.lakehouse, workspace.environment.root / "spool" / model, log_table(model)).rows
+    spool = workspace.environment.root / "spool" / model
+    trace = trace_served(workspace.tracking, one_deployment(workspace.project, model), workspace.environment.name)
+    return ingest(workspace.lakehouse, spool, log_table(model), trace=trace).rows
 
 
 def _logged(workspace: Workspace, model: str, ids: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from headrace.deployment import policy
 from headrace.deployment.declarations import Deployment
-from headrace.operations import releases
+from headrace.operations import release_history
 from headrace.registry.records import policy_hash
 
 if TYPE_CHECKING:
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 def needed(workspace: Workspace, deployment: Deployment) -> tuple[str, ...]:
     """Whose approval Production takes: of the roles that gates name, and of those that the environment asks for.
 
-    Nobody's in the lowest environment while one person alone is there and any code runs: there is nobody else to see it.
+    Nobody's in the lowest environment while one person alone is there and any code runs: there is nobody else to see it. Nobody's
+    in the temporary environment of a test, which decides nothing.
     """
+    if workspace.configured.temporary:
+        return ()
     asked = policy.roles(deployment, workspace.environment.approvals)
     alone = workspace.is_lowest and workspace.environment.code == "any" and len(workspace.access.people()) == 1
     return () if alone else asked
@@ -30,7 +33,7 @@ def declare(workspace: Workspace, deployment: Deployment, *, by: str) -> Promoti
     Raises:
         RefusedError: an older release says so, or one of another repository.
     """
-    releases.check_newest(workspace, to=f"decide on {deployment.name}")
+    release_history.check_newest(workspace, to=f"decide on {deployment.name}")
     roles = needed(workspace, deployment)
     return policy.declare(workspace.registry, deployment, roles=roles, code=str(workspace.code), by=by)
 

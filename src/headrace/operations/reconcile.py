@@ -12,11 +12,13 @@ from headrace.deployment import rollouts
 from headrace.deployment.declarations import Deployment
 from headrace.inference.ingest import ingest
 from headrace.operations.anchoring import anchor
+from headrace.operations.catalog_sync import update_catalog
 from headrace.operations.policies import declare
 from headrace.operations.record import Record
-from headrace.operations.releases import newer_than_ours
+from headrace.operations.release_history import newer_than_ours
 from headrace.operations.serving import alarm
 from headrace.operations.sync import follow
+from headrace.pipelines.answer_traces import trace_served
 from headrace.scoring.columns import log_table
 
 if TYPE_CHECKING:
@@ -52,7 +54,13 @@ def _bring_along(workspace: Workspace) -> list[str]:
     for deployment in workspace.project.all(Deployment):
         name = log_table(deployment.name)
         try:
-            ingest(workspace.lakehouse, workspace.environment.root / "spool" / deployment.name, name)
+            done = ingest(
+                workspace.lakehouse,
+                workspace.environment.root / "spool" / deployment.name,
+                name,
+                trace=trace_served(workspace.tracking, deployment, workspace.environment.name),
+            )
+            troubles += [f"{name}: {done.waiting}"] if done.waiting else []
         except Exception as error:  # noqa: BLE001  # a lakehouse that is down is no reason to end servers
             troubles.append(f"{name}: {_text(error)}")
         with suppress(Exception):  # told in the next round
@@ -87,6 +95,7 @@ def _take_steps(workspace: Workspace) -> tuple[list[str], list[str]]:
                 workspace.lakehouse,
                 rollout.model,
                 deployment.model if deployment else None,
+                feedback=deployment.feedback if deployment else None,
                 at=at,
                 as_of=workspace.project.as_of or at,
             )
@@ -98,6 +107,7 @@ def _take_steps(workspace: Workspace) -> tuple[list[str], list[str]]:
             troubles += [f"{failure.channel}: {failure.error}" for failure in follow(workspace, patient=True)]
         except Exception as error:  # noqa: BLE001  # told again in the next round
             troubles.append(f"following: {_text(error)}")
+        update_catalog(workspace)
     return done, troubles
 
 

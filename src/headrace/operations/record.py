@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -15,8 +15,25 @@ if TYPE_CHECKING:
     from headrace.core.ids import Json
 
 
+LONGEST = 60  # characters of a value in a repr
+_html: list[Callable[[Record], str]] = []
+
+
 class Record:
     """A frozen dataclass that says itself as JSON. Its attributes are the keys of its JSON document."""
+
+    def __init_subclass__(cls) -> None:
+        cls.__repr__ = cls.__repr__  # its own, as `@dataclass` sees it, which would make another one
+
+    def __repr__(self) -> str:
+        """On one line: long values are cut, and sequences are counted."""
+        shown = (each for each in fields(cast("type", self)) if each.repr)
+        values = ", ".join(f"{each.name}={_brief(getattr(self, each.name))}" for each in shown)
+        return f"{type(self).__name__}({values})"
+
+    def _repr_html_(self) -> str | None:
+        """As a notebook shows it, where an interface has said how; None elsewhere."""
+        return _html[-1](self) if _html else None
 
     def to_json(self) -> dict[str, Json]:
         """The record as a JSON object.
@@ -26,6 +43,29 @@ class Record:
             not finite is null.
         """
         return {each.name: plain(getattr(self, each.name)) for each in fields(cast("type", self))}
+
+
+def show_as_html(render: Callable[[Record], str]) -> None:
+    """Says how records are shown in a notebook.
+
+    Args:
+        render: gives the HTML of a record.
+    """
+    _html[:] = [render]
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, list | tuple | set | frozenset | Mapping):
+        several = cast("Sequence[object]", value)
+        kinds = {type(each).__name__ for each in several}
+        text = repr(value) if not any(isinstance(each, Record) for each in several) else ""
+        if text and len(text) <= LONGEST:
+            return text
+        return f"<{len(several)} {kinds.pop()}>" if len(kinds) == 1 else f"<{len(several)}>"
+    text = value.isoformat(timespec="seconds") if isinstance(value, datetime) else repr(value)
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST - 1]}…" if isinstance(value, str) else f"<{type(value).__name__}>"
 
 
 def rows_as_json(rows: Sequence[Mapping[str, object]]) -> Json:

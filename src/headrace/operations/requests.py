@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.access.people import label
 from headrace.access.rights import roles
-from headrace.deployment.promotion import promote
+from headrace.core.errors import ConfigError
 from headrace.operations.operation import operation
-from headrace.operations.policies import declare_for
 from headrace.operations.record import Record
 from headrace.operations.sync import bring_along, tell_people
 
@@ -159,15 +158,20 @@ class ReopenedReport(Record):
 
 
 @operation("request list")
-def list_requests(workspace: Workspace, *, decided: bool = False) -> list[RequestReport]:
+def list_requests(
+    workspace: Workspace, *, decided: bool = False, model: str | None = None, version: int | None = None
+) -> list[RequestReport]:
     """Open requests, the latest first.
 
     Args:
         workspace: where.
         decided: those that were decided, too.
+        model: only those for versions of this model.
+        version: only those for versions of this number.
     """
     simulated = workspace.access.simulated()
-    requests = workspace.registry.requests.list(status=None if decided else "open")
+    status = None if decided else "open"
+    requests = workspace.registry.requests.list(status=status, model=model, version=version)
     return [RequestReport(**_values(each, simulated)) for each in requests]
 
 
@@ -202,7 +206,7 @@ def show_request(workspace: Workspace, request: int) -> RequestDetails:
     )
 
 
-@operation("request approve", of="request")
+@operation("request approve", of="request", publishes_catalog=True)
 def approve_request(workspace: Workspace, request: int, *, reason: str = "") -> SignedReport:
     """Signs a request that somebody else made. With the last signature the version moves, or begins its rollout.
 
@@ -214,6 +218,9 @@ def approve_request(workspace: Workspace, request: int, *, reason: str = "") -> 
     Raises:
         RefusedError: it came through the hands of whoever signs, the role is missing, or it was decided.
     """
+    from headrace.deployment.promotion import promote  # with what judges a rollout, which takes half a second to import
+    from headrace.operations.policies import declare_for
+
     requests, me = workspace.registry.requests, workspace.access.me()
     made = requests.check(request, me)
     if made.status == "open":
@@ -236,7 +243,12 @@ def reject_request(workspace: Workspace, request: int, *, reason: str) -> Reques
         workspace: where.
         request: its id.
         reason: for whoever asked.
+
+    Raises:
+        ConfigError: there is no reason.
     """
+    if not reason.strip():
+        raise ConfigError("a rejection has no reason.", hint=f"headrace request reject {request} --reason '…'")
     requests = workspace.registry.requests
     requests.reject(request, workspace.access.me(), reason=reason)
     bring_along(workspace)

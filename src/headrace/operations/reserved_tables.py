@@ -9,7 +9,9 @@ from headrace.core.errors import RefusedError
 from headrace.deployment.declarations import Deployment
 from headrace.features.declarations import FeatureTable
 from headrace.lakehouse.declarations import Source, Table
+from headrace.llm.index.declarations import VectorIndex
 from headrace.monitoring import metric_tables
+from headrace.training.declarations import Model
 
 if TYPE_CHECKING:
     from headrace.environments.config import Environment
@@ -29,7 +31,7 @@ def predictions(deployment: Deployment) -> tuple[Into, ...]:
 
 def declared_tables(project: Project) -> dict[str, str]:
     """Table that a program declares → where."""
-    declared = (*project.all(Source), *project.all(Table), *project.all(FeatureTable))
+    declared = (*project.all(Source), *project.all(Table), *project.all(FeatureTable), *project.all(VectorIndex))
     return {each.name: str(each.where) for each in declared}
 
 
@@ -44,8 +46,21 @@ def derived_tables(project: Project) -> dict[str, str]:
     return found
 
 
-def check_load(workspace: Workspace, table: str) -> None:
+def datasets(project: Project) -> set[str]:
+    """Tables that models are evaluated or tuned on by name alone: nothing in the project makes them."""
+    models = project.all(Model)
+    found = [each.evaluate.dataset for each in models]
+    found += [each.prompt_tuning.dataset for each in models if each.prompt_tuning is not None]
+    return {each for each in found if isinstance(each, str)}
+
+
+def check_load(workspace: Workspace, table: str, *, dataset: bool = False) -> None:
     """A file that is loaded by hand takes no table that the project makes itself.
+
+    Args:
+        workspace: the environment.
+        table: its name.
+        dataset: whether a data set is written, which may be one that a model names.
 
     Raises:
         RefusedError: it does.
@@ -58,10 +73,13 @@ def check_load(workspace: Workspace, table: str) -> None:
         if isinstance(into, str)
     }
     found = {**made, **derived_tables(project), **declared_tables(project)}
-    if table in found:
+    if table in found and not (dataset and table in datasets(project)):
+        what, elsewhere = (
+            ("feedback is not written", "") if dataset else ("a file is not loaded by hand", " with --into")
+        )
         raise RefusedError(
-            f"a file is not loaded by hand into {table!r}, which the project makes itself: {found[table]}.",
-            hint="Choose another table with --into; what a source declares, headrace run refresh loads.",
+            f"{what} into {table!r}, which the project makes itself: {found[table]}.",
+            hint=f"Choose another table{elsewhere}; what a source declares, headrace run refresh loads.",
         )
 
 

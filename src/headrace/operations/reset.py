@@ -18,6 +18,7 @@ from headrace.core.state import State
 from headrace.environments.secret import Secret
 from headrace.features.online.opening import open_store
 from headrace.lakehouse.storage import Place
+from headrace.operations.catalog_sync import remove_from_catalog
 from headrace.operations.drop_table import check_dev
 from headrace.operations.in_use import alone, unless_unreadable, without_servers
 from headrace.operations.operation import operation
@@ -122,6 +123,7 @@ def reset(
         workspace.access.me().require(*roles("env reset"), to=f"reset {environment.name}")
     _check_owners(workspace, lost_state)
     with alone(workspace, "reset the environment"), without_servers(workspace):
+        states = {_owner(workspace).state, lost_state or ""} - {""}
         workspace.close()
         kept = {each.where for each in left}
         _unmark(workspace)
@@ -130,6 +132,7 @@ def reset(
             if str(place) not in kept and _remove(what, place):
                 removed.append(f"{what}: {place}")
             reach(f"reset.removed:{what}")
+        remove_from_catalog(workspace.configured, workspace.config.name, states)
     return ResetReport(env=environment.name, removed=tuple(removed), left=left)
 
 

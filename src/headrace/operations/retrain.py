@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from headrace.deployment.declarations import Retrain
 from headrace.deployment.retraining import may_retrain
 from headrace.monitoring import quality
 from headrace.monitoring.declarations import Monitor
-from headrace.operations import releases
+from headrace.operations import release_history
 from headrace.operations.deploy import DeployReport, report_deployment, run_deployment
+from headrace.operations.deployment_pattern import trains_here
 from headrace.operations.job import announce, as_of_text, moment, one_deployment, open_job
 from headrace.operations.operation import operation
 from headrace.operations.record import Record
@@ -51,7 +52,7 @@ class RetrainReport(Record):
     delivered: DeployReport | None
 
 
-@operation("run retrain", of="name")
+@operation("run retrain", of="name", publishes_catalog=True)
 def retrain(
     workspace: Workspace,
     name: str | None = None,
@@ -72,7 +73,7 @@ def retrain(
         begin: called once before the first step.
     """
     deployment = one_deployment(workspace.project, name)
-    releases.check_newest(workspace, to=f"train {deployment.name} again")
+    release_history.check_newest(workspace, to=f"train {deployment.name} again")
     registry, model = workspace.registry, deployment.model
     settings: dict[str, Json] = {"as_of": as_of_text(workspace, as_of), "force": force}
     declared, deployments = deployment.retrain or Retrain(), list[str]()
@@ -118,7 +119,7 @@ def decide_retraining(
 ) -> RetrainDecision:
     """What the guards of a training say now; nothing is done."""
     registry, model = workspace.registry, deployment.name
-    return may_retrain(
+    decision = may_retrain(
         deployment.retrain or Retrain(),
         alerts=workspace.alerts.active(model),
         versions=registry.versions(model) if model in registry.models() else [],
@@ -127,6 +128,12 @@ def decide_retraining(
         coverage=_coverage(workspace, deployment),
         as_of=as_of,
         force=force,
+    )
+    if trains_here(workspace, model):
+        return decision
+    lowest = workspace.ruling.policy.order[0]
+    return replace(
+        decision, against=(f"pattern='models': {lowest} trains it, and a version comes up", *decision.against)
     )
 
 

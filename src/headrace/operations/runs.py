@@ -126,22 +126,25 @@ class RunLog(Record):
     Attributes:
         run: whose log it is.
         lines: in the order in which they were written.
+        count: how many the whole log has.
     """
 
     run: RunSummary
     lines: tuple[LogLineReport, ...]
+    count: int
 
 
 @operation("runs list")
-def list_runs(workspace: Workspace, *, limit: int = LIMIT) -> RunList:
+def list_runs(workspace: Workspace, *, limit: int = LIMIT, offset: int = 0) -> RunList:
     """The latest runs, the latest first.
 
     Args:
         workspace: the environment.
         limit: the number of runs.
+        offset: how many of the latest are left out before them.
     """
     workspace.ledger.sweep()
-    runs = workspace.ledger.runs(limit=limit)
+    runs = workspace.ledger.runs(limit=limit, offset=offset)
     return RunList(env=workspace.environment.name, runs=tuple(_summary(run) for run in runs))
 
 
@@ -162,21 +165,23 @@ def show_run(workspace: Workspace, run: str) -> RunDetails:
 
 
 @operation("runs logs", of="run")
-def show_run_log(workspace: Workspace, run: str) -> RunLog:
+def show_run_log(workspace: Workspace, run: str, *, latest: int | None = None) -> RunLog:
     """All that the steps of a run logged, and what was printed meanwhile.
 
     Args:
         workspace: the environment.
         run: its id, or the beginning of it.
+        latest: only so many of the latest lines; None: all.
 
     Raises:
         NotFoundError: there is no such run, or more than one.
     """
     record = workspace.ledger.run(run)
-    lines = workspace.ledger.logs(record.id)
+    lines = workspace.ledger.logs(record.id, latest=latest)
     return RunLog(
         run=_summary(record),
         lines=tuple(LogLineReport(at=line.at, step=line.step, line=line.line) for line in lines),
+        count=len(lines) if latest is None else workspace.ledger.count_logs(record.id),
     )
 
 

@@ -1,4 +1,4 @@
-"""Jobs that are due: scoring and retraining by their schedules, and retraining for an alert."""
+"""Jobs that are due: vector indexes, scoring and retraining by their schedules, what a change or an alert starts, and rules on queries."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.core.clock import now
+from headrace.core.text import counted
 from headrace.deployment.declarations import Deployment
+from headrace.llm.index.declarations import VectorIndex
+from headrace.operations.deployment_pattern import trains_here
+from headrace.operations.index_schedule import command, indexing_of, table_change
+from headrace.operations.query_alerts import due_rules
 from headrace.operations.retrain import decide_retraining
+from headrace.operations.schedule_rules import JobSchedule, last_run, settled_until
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from headrace.deployment.retraining import RetrainDecision
-    from headrace.jobs.records import RunRecord
-    from headrace.jobs.schedule import Cron
     from headrace.workspace.workspace import Workspace
 
-ATTEMPTS = 3  # of a run that is interrupted each time
 BEFORE = ("refresh", "publish")  # what a scoring is prepared with
 
 
@@ -32,27 +35,6 @@ class DueJob:
 
     arguments: tuple[str, ...]
     reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobSchedule:
-    """A declared schedule of a model.
-
-    Attributes:
-        model: its name.
-        job: in the ledger; its last run is that of the schedule.
-        cron: as declared.
-        since: before the first run of the job, moments after this one are due.
-        prepared: jobs that come first; one that failed keeps the job from being tried again and again.
-        commands: the words after `headrace run`, of each command that is run when the schedule is due.
-    """
-
-    model: str
-    job: str
-    cron: Cron
-    since: datetime
-    prepared: tuple[str, ...]
-    commands: tuple[tuple[str, ...], ...]
 
 
 def scoring_of(workspace: Workspace, deployment: Deployment, *, since: datetime) -> JobSchedule | None:
@@ -80,11 +62,15 @@ def scoring_of(workspace: Workspace, deployment: Deployment, *, since: datetime)
 
 
 def retraining_of(workspace: Workspace, deployment: Deployment, *, since: datetime) -> JobSchedule | None:
-    """The schedule of retraining; None where the model is retrained on an alert or by hand. Parameters as of `scoring_of`."""
+    """The schedule of retraining; None where the model is retrained on an alert or by hand, or is trained in a lower environment.
+
+    Parameters as of `scoring_of`.
+    """
     declared = deployment.retrain
-    if declared is None or declared.every is None:
+    if declared is None or declared.every is None or not trains_here(workspace, deployment.name):
         return None
-    created = [version.created for version in workspace.registry.versions() if version.model == deployment.name]
+    registry, name = workspace.registry, deployment.name
+    created = [version.created for version in registry.versions(name)] if name in registry.counts() else []
     return JobSchedule(
         model=deployment.name,
         job=f"retrain {deployment.name}",
@@ -103,14 +89,28 @@ def due(workspace: Workspace, *, since: datetime) -> list[DueJob]:
         since: when the scheduler began: what has never been run and never been in Production is due the first time after it.
     """
     workspace.ledger.sweep()
-    jobs: list[DueJob] = []
+    jobs = [job for index in workspace.project.all(VectorIndex) for job in _indexing(workspace, index, since)]
     for deployment in workspace.project.all(Deployment):
         scoring = scoring_of(workspace, deployment, since=since)
         if scoring is not None and _is_due(workspace, scoring):
             reason = f"scoring of {deployment.name} is due: {scoring.cron.expression}"
             jobs += [DueJob(arguments=arguments, reason=reason) for arguments in scoring.commands]
         jobs += _retraining(workspace, deployment, since)
+    rules = len(due_rules(workspace))
+    if rules:
+        reason = f"{counted(rules, 'rule')} on saved queries to be evaluated"
+        jobs.append(DueJob(arguments=("monitor", "--queries", "--due"), reason=reason))
     return jobs
+
+
+def _indexing(workspace: Workspace, index: VectorIndex, since: datetime) -> list[DueJob]:
+    scheduled = indexing_of(index, since=since)
+    if scheduled is not None:
+        late = _is_due(workspace, scheduled)
+        reason = f"{index.name} is due: {scheduled.cron.expression}"
+        return [DueJob(arguments=arguments, reason=reason) for arguments in scheduled.commands] if late else []
+    change = table_change(workspace, index)
+    return [DueJob(arguments=command(index), reason=change.reason)] if change is not None and change.is_due else []
 
 
 def _retraining(workspace: Workspace, deployment: Deployment, since: datetime) -> list[DueJob]:
@@ -145,8 +145,9 @@ class AlertRetraining:
 
 
 def retraining_on_alert(workspace: Workspace, deployment: Deployment) -> AlertRetraining | None:
-    """Where retraining on an alert stands now; None where the model is retrained by a schedule or by hand."""
-    if deployment.retrain is None or deployment.retrain.on != "alert":
+    """Where retraining on an alert stands now; None where a schedule or a person starts it, or a lower environment trains."""
+    on_alert = deployment.retrain is not None and deployment.retrain.on == "alert"
+    if not on_alert or not trains_here(workspace, deployment.name):
         return None
     decision = decide_retraining(workspace, deployment, as_of=workspace.project.as_of or now())
     answered = "" if decision.alert is None else _answered(workspace, deployment.name, decision.alert)
@@ -176,37 +177,3 @@ def _promoted(workspace: Workspace, model: str) -> datetime | None:
 def _is_due(workspace: Workspace, schedule: JobSchedule) -> bool:
     """Whether a moment of the schedule has come after those that are settled, and a run may still begin."""
     return schedule.cron.due(settled_until(workspace, schedule), now())
-
-
-def settled_until(workspace: Workspace, schedule: JobSchedule) -> datetime:
-    """The moment up to which nothing of a schedule is due any more: `run_until`, or when a preparation failed.
-
-    A preparation that failed needs somebody, or the next moment.
-    """
-    failed = (each.started for each in failed_preparations(workspace, schedule))
-    return max((run_until(workspace, schedule), *failed))
-
-
-def run_until(workspace: Workspace, schedule: JobSchedule) -> datetime:
-    """When the last run of a schedule began, or, before the first one, `since`.
-
-    A run that was interrupted does not count: what it was for is due still. It does when each attempt ends so, or when a
-    person saw that nothing is left to do.
-    """
-    attempts = 0
-    for run in workspace.ledger.runs(schedule.job, limit=ATTEMPTS):
-        attempts += run.attempt
-        if run.status != "interrupted" or run.acknowledged_by or attempts >= ATTEMPTS:
-            return run.started
-    return schedule.since
-
-
-def failed_preparations(workspace: Workspace, schedule: JobSchedule) -> list[RunRecord]:
-    """The last runs of the jobs that come first, where they failed and nobody has acknowledged it."""
-    last = [last_run(workspace, each) for each in schedule.prepared]
-    return [each for each in last if each is not None and each.status == "failed" and not each.acknowledged_by]
-
-
-def last_run(workspace: Workspace, job: str) -> RunRecord | None:
-    """The latest run of a job; None before the first one."""
-    return next(iter(workspace.ledger.runs(job, limit=1)), None)

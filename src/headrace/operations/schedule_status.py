@@ -7,19 +7,15 @@ from typing import TYPE_CHECKING, Literal
 
 from headrace.core.clock import now
 from headrace.deployment.declarations import Deployment
+from headrace.llm.index.declarations import VectorIndex
+from headrace.operations.index_schedule import command, indexing_of, table_change
 from headrace.operations.needs import Need, failed_runs, open_requests
 from headrace.operations.operation import operation
 from headrace.operations.record import Record
 from headrace.operations.retrain import decide_retraining
-from headrace.operations.schedule import (
-    failed_preparations,
-    last_run,
-    retraining_of,
-    retraining_on_alert,
-    run_until,
-    scoring_of,
-    settled_until,
-)
+from headrace.operations.schedule import retraining_of, retraining_on_alert, scoring_of
+from headrace.operations.schedule_rules import failed_preparations, last_run, run_until, settled_until
+from headrace.pipelines.refresh import step_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,25 +23,27 @@ if TYPE_CHECKING:
 
     from headrace.jobs.records import RunRecord, RunStatus
     from headrace.jobs.schedule import Cron
-    from headrace.operations.schedule import AlertRetraining, JobSchedule
+    from headrace.operations.index_schedule import TableChange
+    from headrace.operations.schedule import AlertRetraining
+    from headrace.operations.schedule_rules import JobSchedule
     from headrace.workspace.workspace import Workspace
 
-Activity = Literal["scoring", "retraining"]
+Activity = Literal["scoring", "retraining", "indexing"]
 MOST = 1000  # missed moments that are counted
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleReport(Record):
-    """A declared schedule of a model.
+    """A declared schedule of a model, or of a vector index.
 
     Attributes:
-        model: its name.
-        activity: `scoring` or `retraining`.
-        trigger: the cron expression, in UTC; or `alert`, where an open alert is what starts it.
+        model: its name, or that of the index.
+        activity: `scoring`, `retraining`, or `indexing` of an index.
+        trigger: the cron expression, in UTC; `alert`, where an open alert is what starts it; or `change of <table>`.
         misfire_grace: how late a run may begin, as declared; None: however late.
         commands: that `headrace up` runs when it is due, in this order.
         due: whether the next round of `headrace up` runs it.
-        next: the next moment of the schedule; None where an alert starts it.
+        next: the next moment of the schedule; None where an alert or a change of a table starts it.
         last_run: the id of the last run; None before the first one.
         last_started: when that run began; None before the first one.
         last_status: `running`, `done`, `failed` or `interrupted`; None before the first one.
@@ -80,7 +78,7 @@ class ScheduleList(Record):
     Attributes:
         env: the environment.
         at: the moment of this list.
-        schedules: what is due first, then by the next moment, then what an alert starts.
+        schedules: what is due first, then by the next moment, then what an alert or a change of a table starts.
     """
 
     env: str
@@ -110,6 +108,13 @@ def list_schedules(workspace: Workspace) -> ScheduleList:
         on_alert = retraining_on_alert(workspace, deployment)
         if on_alert is not None:
             schedules.append(_on_alert(workspace, deployment.name, on_alert))
+    for index in workspace.project.all(VectorIndex):
+        indexing = indexing_of(index, since=at)
+        if indexing is not None:
+            schedules.append(_scheduled(workspace, indexing, "indexing", at))
+        change = table_change(workspace, index)
+        if change is not None:
+            schedules.append(_on_change(workspace, index, change))
     schedules.sort(key=lambda each: (not each.due, each.next is None, each.next or at, each.model, each.activity))
     return ScheduleList(env=workspace.environment.name, at=at, schedules=tuple(schedules))
 
@@ -167,6 +172,28 @@ def _on_alert(workspace: Workspace, model: str, state: AlertRetraining) -> Sched
         because=state.decision.because,
         held_back=state.decision.against if state.decision.because else (),
         waits_for=tuple(waiting),
+    )
+
+
+def _on_change(workspace: Workspace, index: VectorIndex, change: TableChange) -> ScheduleReport:
+    """An index that is brought up to date when its table has changed: it has no moments."""
+    last = last_run(workspace, step_of(index))
+    return ScheduleReport(
+        model=index.name,
+        activity="indexing",
+        trigger=f"change of {index.table.name}",
+        misfire_grace=None,
+        commands=_commands([command(index)]),
+        due=change.is_due,
+        next=None,
+        last_run=last.id if last else None,
+        last_started=last.started if last else None,
+        last_status=last.status if last else None,
+        missed=0,
+        missed_since=None,
+        because=change.reason,
+        held_back=(),
+        waits_for=tuple(_failed(workspace, [last] if last else [])),
     )
 
 

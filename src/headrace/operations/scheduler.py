@@ -14,6 +14,8 @@ from headrace.core.errors import BusyError
 from headrace.core.locks import hold
 from headrace.core.shutdown import stop_all
 from headrace.operations import run_process, schedule
+from headrace.operations.dashboard_schedule import DashboardSchedule
+from headrace.operations.expiration import ExpirationSchedule
 from headrace.operations.operation import operation
 from headrace.operations.reconcile import reconcile
 from headrace.operations.record import Record
@@ -98,7 +100,7 @@ def run_scheduler(
     warn: Callable[[str], None],
     begin: Callable[[SchedulerStart], None] | None = None,
 ) -> SchedulerReport:
-    """Runs what is due, serves what is in Production, takes over the log, and tells people, until it is stopped.
+    """Runs what is due, serves what is in Production, takes over the log, renews dashboards, and tells people, until it is stopped.
 
     When it is stopped, the job that runs is interrupted, as Ctrl-C does it, and none is begun: each continues next time. A
     server that ends is started again; one that cannot start ends the scheduler.
@@ -121,11 +123,14 @@ def run_scheduler(
         if begin is not None:
             begin(SchedulerStart(project=workspace.config.name, env=workspace.environment.name, once=once))
         fleet, result = ServerFleet(workspace, port=port, logs=logs, warn=warn), _RoundResult()
+        expiration, dashboards = ExpirationSchedule(workspace), DashboardSchedule(workspace)
         try:
             if not once:
                 fleet.start()
             while not stopping(0):
                 result = _run_round(workspace, fleet, began, callbacks)
+                _expire(expiration, callbacks)
+                _refresh_dashboards(dashboards, callbacks)
                 if not result.serves or once or stopping(ROUND):
                     break
         finally:
@@ -201,6 +206,28 @@ def _run_round(workspace: Workspace, fleet: ServerFleet, began: datetime, callba
         return _RoundResult()
     _reconcile(workspace, callbacks)
     return _RoundResult(serves=fleet.reconcile(), failed=unknown or code != 0)
+
+
+def _expire(expiration: ExpirationSchedule, callbacks: _Callbacks) -> None:
+    """Between two rounds, when no job runs: tables that have lived as long as they may are removed."""
+    if callbacks.stopping(0):
+        return
+    try:
+        for line in expiration.run_due():
+            callbacks.say(line)
+    except Exception as error:  # noqa: BLE001  # what is left expires another time
+        callbacks.warn(f"tables do not expire: {error}")
+
+
+def _refresh_dashboards(dashboards: DashboardSchedule, callbacks: _Callbacks) -> None:
+    """Between two rounds: answers of dashboards that are as old as they may be are renewed."""
+    if callbacks.stopping(0):
+        return
+    try:
+        for line in dashboards.run_due(lambda: callbacks.stopping(0)):
+            callbacks.say(line)
+    except Exception as error:  # noqa: BLE001  # what is due stays due
+        callbacks.warn(f"dashboards are not refreshed: {error}")
 
 
 def _run_job(workspace: Workspace, fleet: ServerFleet, arguments: tuple[str, ...], callbacks: _Callbacks) -> int:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal
 from headrace.core import credentials
 from headrace.core.errors import ConfigError, DeclarationError
 from headrace.inference.declarations import Database, Files
-from headrace.lakehouse import graph
-from headrace.lakehouse.declarations import Source, Table, check_name
+from headrace.lakehouse.declarations import check_name
 from headrace.operations import scoring_rules
 from headrace.operations.job import RunReport, announce, as_of_text, moment, one_deployment, open_job, steps
 from headrace.operations.operation import operation
+from headrace.operations.relation import sources_of
 from headrace.pipelines import score as pipeline
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from headrace.core.ids import Json
-    from headrace.deployment.declarations import Deployment
     from headrace.inference.declarations import Into
     from headrace.inference.progress import Progress
     from headrace.operations.job import Announcer, Listener
@@ -102,7 +101,7 @@ def score(
         into=into,
         processes=processes,
         engine=engine,
-        like=_spine_sources(workspace, deployment) if source is not None else (),
+        like=sources_of(workspace, deployment.model.decisions.table.name) if source is not None else (),
     )
     params: dict[str, Json] = {
         "version": version,
@@ -172,12 +171,3 @@ def destination(text: str) -> Into:
         local = rest and "://" not in rest
         return Files(os.path.abspath(rest) if local else rest, format=kind)  # noqa: PTH100  # without ..
     return Database(kind, table=rest)
-
-
-def _spine_sources(workspace: Workspace, deployment: Deployment) -> tuple[Source, ...]:
-    """The sources of files that a model's spine comes from, as they are declared now."""
-    project = workspace.project
-    spine = deployment.model.decisions.table.name
-    elsewhere = [name.name for name in workspace.lakehouse.names()]
-    found = graph.sources([*project.all(Source), *project.all(Table)], spine, elsewhere=elsewhere)
-    return tuple(each for each in found if each.files)

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace.core.errors import BusyError, ConfigError
+from sqlalchemy.exc import SQLAlchemyError
+
+from headrace.core.errors import BusyError, ConfigError, HeadraceError
 from headrace.core.locks import share
 from headrace.deployment.declarations import Deployment
 from headrace.environments import config
 from headrace.operations import serving
 from headrace.operations.operation import At, operation
 from headrace.operations.record import Record
+from headrace.workspace.locked_runtime import compare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +41,7 @@ class ServerOptions:
         traces: whether spans go to a collector of OpenTelemetry.
         log_format: of the lines on stderr: `text` or `json`.
         log_level: the least level that is logged.
+        parent: the process with which the server ends: the one that started it. None: it runs until it is stopped.
     """
 
     host: str = "127.0.0.1"
@@ -50,6 +54,7 @@ class ServerOptions:
     traces: bool = False
     log_format: Format = "text"
     log_level: Level = "info"
+    parent: int | None = None
 
     @property
     def arguments(self) -> list[str]:
@@ -58,6 +63,7 @@ class ServerOptions:
         words += ["--log-format", self.log_format, "--log-level", self.log_level]
         for name, file in (("--tls-certificate", self.tls_certificate), ("--tls-key", self.tls_key)):
             words += [] if file is None else [name, str(file.absolute())]
+        words += [] if self.parent is None else ["--parent", str(self.parent)]
         flags = (("--anonymous", self.anonymous), ("--access-log", self.access_log), ("--traces", self.traces))
         return words + [name for name, wanted in flags if wanted]
 
@@ -95,15 +101,38 @@ def serve(workspace: Workspace, model: str | None = None, *, options: ServerOpti
 
     Raises:
         NotFoundError: there is no such model here.
+        RefusedError: the environment asks for the locked runtime, and another one is installed.
         DeclarationError: no model is named, and there are several.
         BusyError: the environment is being reset.
     """
     environment, options = workspace.configured, options or ServerOptions()
+    _check_runtime(workspace)
     home = serving.home(environment, model, declared=lambda: _deployed(workspace))
     command = serving.command(environment, home, port=options.port, arguments=options.arguments)
     environment.root.mkdir(parents=True, exist_ok=True)
-    _hold(environment)
+    hold_environment(environment)
     return ServerProcess(command=tuple(command), folder=environment.root, secrets=serving.secrets(environment))
+
+
+def _check_runtime(workspace: Workspace) -> None:
+    """Compares with the code that runs or, in an image without a repository, with the project's folder.
+
+    A server starts while the state database is away: then what the folder says holds.
+
+    Raises:
+        RefusedError: the environment asks for the locked runtime, and another one is installed.
+    """
+    try:
+        environment = workspace.environment
+    except (HeadraceError, SQLAlchemyError):
+        environment = workspace.configured
+    if environment.runtime != "locked":
+        return
+    try:
+        found, code = workspace.runtime, str(workspace.code)
+    except (HeadraceError, SQLAlchemyError):
+        found, code = compare(workspace.config.folder), f"the folder {workspace.config.folder}"
+    found.check(environment.name, code)
 
 
 def serve_mlflow_model(at: At, mlflow: str, *, options: ServerOptions | None = None) -> ServerProcess:
@@ -143,7 +172,7 @@ def _mlflow_server(environment: Environment | None, mlflow: str, options: Server
     return ServerProcess(command=tuple(command), folder=environment.root, secrets=secrets)
 
 
-def _hold(environment: Environment) -> None:
+def hold_environment(environment: Environment) -> None:
     """Holds, for as long as this process and the server that it becomes run, the lock of servers of an environment.
 
     Raises:

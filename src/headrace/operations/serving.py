@@ -13,6 +13,7 @@ from headrace.core.errors import DeclarationError, NotFoundError
 from headrace.core.events import publish
 from headrace.core.processes import module
 from headrace.environments.secret import Secret
+from headrace.serving import llm_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +42,7 @@ def command(
 ) -> list[str]:
     """A server in a process of its own, with nothing imported that who starts it needed.
 
-    Where API keys were made, callers need one.
+    Once an API key was made, also while it runs, callers need one.
 
     Args:
         environment: where it is served; None outside of a project.
@@ -50,20 +51,30 @@ def command(
         arguments: more words of its command line.
     """
     keys = None if environment is None or "--anonymous" in arguments else api_keys_file(environment)
-    callers = ["--api-keys", str(keys)] if keys is not None and keys.exists() else []
+    callers = [] if keys is None else ["--api-keys", str(keys), "--open-without-keys"]
     model = ["--mlflow", what] if isinstance(what, str) else ["--home", str(what)]
     return module("headrace.serving", *model, "--port", str(port), *callers, *arguments)
 
 
 def secrets(environment: Environment | None) -> dict[str, str]:
-    """What a server must have beside its command: the address of the online store, where that is a secret, and what says where
-    traces go, of which headers may be one.
+    """What a server must have beside its command: the address of the online store, where that is a secret; what says where
+    traces go, of which headers may be one; routes to language models with their keys, and where budgets are counted.
     """
     known = vault.starting("OTEL_")
-    if environment is None or not isinstance(environment.online, Secret):
+    if environment is None:
+        return known
+    if environment.llm.routes:
+        known |= _language_models(environment)
+    if not isinstance(environment.online, Secret):
         return known
     value = vault.read(environment.online.variable)
     return known if value is None else {**known, environment.online.variable: value}
+
+
+def _language_models(environment: Environment) -> dict[str, str]:
+    keys = [route.key.variable for route in environment.llm.routes.values() if route.key is not None]
+    values = {name: value for name in keys if (value := vault.read(name)) is not None}
+    return {**values, llm_gateway.HANDED: llm_gateway.handed(environment.llm, environment.state_url)}
 
 
 def reaching(environment: Environment | None) -> dict[str, str]:

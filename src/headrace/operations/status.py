@@ -13,15 +13,14 @@ from headrace.operations.record import Record
 from headrace.operations.stream_status import stream_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import date, datetime
 
     from headrace.jobs.records import RunStatus
     from headrace.lakehouse.lakehouse import Lakehouse
-    from headrace.lakehouse.snapshot import Snapshot
     from headrace.operations.needs import Need
     from headrace.operations.stream_status import StreamStatus
-    from headrace.registry.records import RolloutState, Share, Stage
+    from headrace.registry.records import RolloutState, Share, Stage, Version
     from headrace.workspace.workspace import Workspace
 
 LATEST = 200  # runs looked at for the last one of each job
@@ -146,10 +145,15 @@ class StatusReport(Record):
 
 
 @operation("status")
-def show_status(workspace: Workspace) -> StatusReport:
+def show_status(workspace: Workspace, *, tables: int | None = None, every_version: bool = True) -> StatusReport:
     """What needs a person, what was set right lately, and where tables, jobs, streams and models stand.
 
     Code that cannot be loaded is one of the needs; everything else is reported all the same.
+
+    Args:
+        workspace: the environment.
+        tables: only so many, those that were written to the longest time ago; None: all.
+        every_version: whether every version of a model is reported, or only its newest and those in Staging and Production.
     """
     workspace.ledger.sweep()
     last = list({run.job: run for run in reversed(workspace.ledger.runs(limit=LATEST))}.values())
@@ -161,7 +165,7 @@ def show_status(workspace: Workspace) -> StatusReport:
         needs_a_person=needs(workspace, streams=streams, runs=last),
         lately=tuple(_repairs(workspace)),
         traffic=tuple(_traffic(workspace)),
-        tables=tuple(_table(workspace.lakehouse, name.name) for name in workspace.lakehouse.names()),
+        tables=tuple(_tables(workspace.lakehouse, tables)),
         jobs=tuple(JobStatus(job=run.job, status=run.status, started=run.started, code=run.code) for run in last),
         streams=tuple(streams),
         models=tuple(
@@ -172,15 +176,23 @@ def show_status(workspace: Workspace) -> StatusReport:
                 created=version.created,
                 metrics=version.metrics,
             )
-            for version in workspace.registry.versions()
+            for version in (workspace.registry.versions() if every_version else _that_matter(workspace))
         ),
     )
+
+
+def _that_matter(workspace: Workspace) -> list[Version]:
+    """The newest version of each model, and those in Staging and Production, as `Registry.versions` sorts them."""
+    registry = workspace.registry
+    found = [registry.newest(), registry.in_stage("Staging"), registry.in_stage("Production")]
+    versions = {(each.model, each.version): each for of_all in found for each in of_all.values()}
+    return [versions[key] for key in sorted(versions)]
 
 
 def _traffic(workspace: Workspace) -> list[TrafficShare]:
     """Who answers beside the version in Production, and what a rollout waits for."""
     shares: list[TrafficShare] = []
-    for model in workspace.registry.models():
+    for model in workspace.registry.traffic.models():
         split, rollout = workspace.registry.traffic.current(model), workspace.registry.rollouts.running(model)
         beside: dict[Role, tuple[Share, ...]] = {"candidate": split.candidates, "shadow": split.shadows}
         for role, of_role in beside.items():
@@ -216,27 +228,7 @@ def _repairs(workspace: Workspace) -> list[Repair]:
     return repairs
 
 
-def _table(lakehouse: Lakehouse, name: str) -> TableStatus:
-    from headrace.lakehouse import log
-
-    snapshot = lakehouse.snapshot(name)
-    entry = log.entry(snapshot.place, snapshot.data_version)
-    return TableStatus(
-        table=name,
-        env=snapshot.env,
-        rows=snapshot.rows(),
-        changed=entry.at if entry else None,
-        newest=_newest(lakehouse, snapshot),
-    )
-
-
-def _newest(lakehouse: Lakehouse, snapshot: Snapshot) -> datetime | date | None:
-    """The latest moment that its rows tell of, where the table has a time."""
-    from headrace.lakehouse.identifiers import column, quoted
-
-    time = snapshot.properties.get("headrace.time")
-    if time is None or time not in snapshot.schema.names:
-        return None
-    with lakehouse.connect({snapshot.name: snapshot.version}) as connection:
-        latest = connection.sql(f"select max({column(time)}) as newest from {quoted(snapshot.name)}")
-        return latest.to_arrow_table().column("newest")[0].as_py()
+def _tables(lakehouse: Lakehouse, count: int | None) -> Iterator[TableStatus]:
+    for name in lakehouse.names() if count is None else lakehouse.written_longest_ago(count):
+        table = lakehouse.summary(name.name, newest=True)
+        yield TableStatus(table=table.name, env=table.env, rows=table.rows, changed=table.changed, newest=table.newest)

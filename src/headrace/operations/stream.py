@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from headrace.environments.kafka import Topic
     from headrace.environments.project import Project
     from headrace.inference.streaming.declarations import Stream
     from headrace.inference.streaming.requests import AtWork
@@ -145,6 +146,21 @@ def one_stream(project: Project, name: str | None) -> Deployment:
     return found
 
 
+def topic_of(workspace: Workspace, declared: Kafka) -> Topic:
+    """The topic that stands for a declared one in an environment.
+
+    Raises:
+        NotFoundError: the environment has no such cluster.
+        ConfigError: a secret's environment variable is not set.
+    """
+    return workspace.environment.cluster(declared.cluster).topic(declared.topic)
+
+
+def group_of(workspace: Workspace, model: str, stream: Stream) -> str:
+    """The consumer group of a stream, as declared; its cluster says what it is called there."""
+    return stream.group or f"headrace.{workspace.config.name}.{workspace.environment.name}.{model}"
+
+
 class Following:
     """The version that `serving.json` names, loaded when the file changes; what does not load leaves the last one at work."""
 
@@ -250,18 +266,17 @@ class _Opened:
             )
         from headrace.inference.streaming import clients
 
-        cluster, properties = self.workspace.environment.cluster(declared.cluster)
-        consumer = clients.consumer(cluster, properties, self.group)
-        count = clients.check_topic(consumer, cluster, declared.topic)
+        topic = topic_of(self.workspace, declared)
+        consumer = clients.consumer(topic.cluster, self.group)
+        count = clients.check_topic(consumer, topic)
         for each in self.partitions or ():
             if not 0 <= each < count:
-                raise NotFoundError(f"partition of {declared},", str(each), map(str, range(count)))
+                raise NotFoundError(f"partition of {topic},", str(each), map(str, range(count)))
         from headrace.inference.streaming.sources.kafka import KafkaSource
 
         return KafkaSource(
             consumer,
-            cluster=cluster,
-            topic=declared.topic,
+            topic=topic,
             positions=positions,
             max_messages=self.stream.max_messages,
             max_bytes=self.stream.max_bytes,
@@ -275,21 +290,20 @@ class _Opened:
         if isinstance(where, Kafka):
             from headrace.inference.streaming import clients
 
-            cluster, properties = self.workspace.environment.cluster(where.cluster)
-            producer = clients.producer(cluster, properties)
-            clients.check_topic(producer, cluster, where.topic)
+            topic = topic_of(self.workspace, where)
+            producer = clients.producer(topic.cluster)
+            clients.check_topic(producer, topic)
             from headrace.inference.streaming.sinks.kafka import KafkaSink
 
-            return KafkaSink(producer, where.topic, key=key)
+            return KafkaSink(producer, topic, key=key)
         from headrace.inference.streaming.sinks.delta import DeltaSink
 
         return DeltaSink(self.workspace.lakehouse, where, stream=self.identity, key=key, within=within)
 
     @property
     def group(self) -> str:
-        """The consumer group."""
-        workspace = self.workspace
-        return self.stream.group or f"headrace.{workspace.config.name}.{workspace.environment.name}.{self.model}"
+        """The consumer group, as declared."""
+        return group_of(self.workspace, self.model, self.stream)
 
     @property
     def identity(self) -> str:
@@ -299,5 +313,5 @@ class _Opened:
             return (
                 f"stream {self.model} changes {declared.table}/{self.workspace.lakehouse.snapshot(declared.table).id}"
             )
-        cluster, _ = self.workspace.environment.cluster(declared.cluster)
-        return f"stream {self.model} kafka {cluster}/{declared.topic}"
+        topic = topic_of(self.workspace, declared)
+        return f"stream {self.model} kafka {topic.cluster.name}/{topic.name}"

@@ -51,7 +51,18 @@ def tell(workspace: Workspace) -> Sequence[DeliveryFailure]:
     def imported(module: str) -> ModuleType:  # the project is looked for only where a channel is a class of it
         return workspace.project.imported(module)
 
-    return workspace.outbox.deliver(workspace.environment.channels(imported), patient=True)
+    channels = workspace.environment.channels(imported)
+    return workspace.outbox.deliver({name: _unmuted(send) for name, send in channels.items()}, patient=True)
+
+
+def _unmuted(send: Callable[[Event], None]) -> Callable[[Event], None]:
+    """A channel that takes events of muted alerts without sending them."""
+
+    def take(event: Event) -> None:
+        if not (event.name.startswith("alert.") and event.payload.get("muted")):
+            send(event)
+
+    return take
 
 
 def bring_along(workspace: Workspace) -> None:

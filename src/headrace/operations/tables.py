@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from headrace.core.errors import ConfigError
 from headrace.operations.in_use import at_work
 from headrace.operations.operation import operation
 from headrace.operations.record import Record, rows_as_json
-from headrace.operations.reserved_tables import check_load
 from headrace.operations.sql import QueryResult
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ class TableReport(Record):
 
     Attributes:
         table: its name.
-        env: the environment whose table it is.
+        env: the environment whose table it is: this one, or another one that it reads.
+        instead_of: other environments that have a table of this name, which this one hides here.
         kind: `source`, `table`, `feature table` and so on, as Headrace keeps it with the table; None where it was made by others.
         rows: the number of its rows.
         columns: the number of its columns.
@@ -40,6 +41,7 @@ class TableReport(Record):
 
     table: str
     env: str
+    instead_of: tuple[str, ...]
     kind: str | None
     rows: int
     columns: int
@@ -142,19 +144,26 @@ class LoadReport(Record):
 
 
 @operation("table list")
-def list_tables(workspace: Workspace) -> TableList:
-    """The tables that can be read from an environment, those of environments below it among them."""
+def list_tables(workspace: Workspace, *, limit: int | None = None, offset: int = 0) -> TableList:
+    """The tables that can be read from an environment, those of other environments among them.
+
+    Args:
+        workspace: the environment.
+        limit: the number of tables; None: all.
+        offset: how many are left out before them.
+    """
     tables: list[TableReport] = []
-    for name in workspace.lakehouse.names():
-        snapshot = workspace.lakehouse.snapshot(name.name)
+    for name in islice(workspace.lakehouse.each_name(), offset, None if limit is None else offset + limit):
+        table = workspace.lakehouse.summary(name.name, newest=False)
         tables.append(
             TableReport(
                 table=name.name,
-                env=name.env,
-                kind=snapshot.properties.get("headrace.kind"),
-                rows=snapshot.rows(),
-                columns=len(snapshot.schema),
-                version=snapshot.version,
+                env=table.env,
+                instead_of=workspace.lakehouse.hidden(name.name),
+                kind=table.kind,
+                rows=table.rows,
+                columns=table.columns,
+                version=table.version,
             )
         )
     return TableList(env=workspace.environment.name, tables=tuple(tables))
@@ -208,8 +217,13 @@ def read_table(workspace: Workspace, name: str, *, version: int | None = None) -
 
 
 @operation("table history", of="name")
-def list_table_versions(workspace: Workspace, name: str) -> list[TableVersion]:
+def list_table_versions(workspace: Workspace, name: str, *, limit: int | None = None) -> list[TableVersion]:
     """The versions of a table, the latest first.
+
+    Args:
+        workspace: the environment.
+        name: of the table.
+        limit: only so many of the latest; None: all.
 
     Raises:
         NotFoundError: there is no such table.
@@ -223,7 +237,7 @@ def list_table_versions(workspace: Workspace, name: str) -> list[TableVersion]:
             user=entry.user,
             id=entry.id,
         )
-        for entry in workspace.lakehouse.history(name)
+        for entry in islice(workspace.lakehouse.each_entry(name), limit)
     ]
 
 
@@ -244,6 +258,7 @@ def load_table(workspace: Workspace, file: Path, *, into: str | None = None) -> 
         BusyError: something is being taken away from the environment.
     """
     from headrace.lakehouse.source import load_file
+    from headrace.operations.reserved_tables import check_load
 
     name = into or f"bronze.{_named_after(file)}"
     with at_work(workspace):

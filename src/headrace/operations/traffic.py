@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from headrace.deployment.experiment import Verdict
+    from headrace.deployment.outcome import Outcome
     from headrace.deployment.ratio import Ratio
     from headrace.operations.reconcile import Reconciliation
     from headrace.registry.records import RolloutState, TrafficSplit
-    from headrace.training.declarations import Model
     from headrace.workspace.workspace import Workspace
 
 
@@ -135,10 +135,12 @@ class ComparedReport(Record):
         value: of the version, in the metric's unit; None while it is not known.
         low: of its interval.
         high: of its interval.
-        labelled: rows whose label is known; requests, for an error rate.
+        labelled: rows whose label is known; requests, for an error rate; what people said, for feedback.
         difference: to the version in Production, in the metric's unit.
         difference_low: of the interval around it.
         difference_high: of the interval around it.
+        p_value: of the difference, valid however often one looks; None while too little is known.
+        p_value_once: of the difference, for one look that was fixed beforehand; None while too little is known.
         verdict: `better`, `worse` or `undecided`.
     """
 
@@ -152,6 +154,8 @@ class ComparedReport(Record):
     difference: float | None
     difference_low: float | None
     difference_high: float | None
+    p_value: float | None
+    p_value_once: float | None
     verdict: Verdict
 
 
@@ -200,6 +204,39 @@ class RatioReport(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OutcomeReport(Record):
+    """Which of two versions is better by the main metric.
+
+    Attributes:
+        metric: its name, `feedback.thumbs` for example.
+        candidate: the number of the version that has, or had, a share.
+        primary: the number of the version that was in Production.
+        winner: the number of the better version; None while that is undecided.
+        requests: the number of those that either answered.
+        known: the number of values that the comparison rests on.
+        candidate_value: the metric of the candidate; None while too little is known.
+        primary_value: the metric of the version in Production; None while too little is known.
+        difference: candidate less Production, within each split; None while too little is known.
+        p_value: valid however often one looks; None while too little is known.
+        p_value_once: for one look that was fixed beforehand; None while too little is known.
+        explanation: one sentence for a person.
+    """
+
+    metric: str
+    candidate: int
+    primary: int
+    winner: int | None
+    requests: int
+    known: int
+    candidate_value: float | None
+    primary_value: float | None
+    difference: float | None
+    p_value: float | None
+    p_value_once: float | None
+    explanation: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrafficReport(SplitReport):
     """Who answers, how they do, and how they compare.
 
@@ -209,6 +246,7 @@ class TrafficReport(SplitReport):
         compared: figures beside those of Production.
         sample_ratio: whether entities are divided as asked, in each split that divided any.
         rollout: that runs; None where none does.
+        outcome: of the candidates of now by the main metric, or of the last rollout; None where there is nothing to compare.
         without_metrics: why metrics are left out; empty where they are not.
     """
 
@@ -217,6 +255,7 @@ class TrafficReport(SplitReport):
     compared: tuple[ComparedReport, ...]
     sample_ratio: tuple[RatioReport, ...]
     rollout: RolloutReport | None
+    outcome: OutcomeReport | None
     without_metrics: str
 
 
@@ -260,12 +299,24 @@ def show_traffic(workspace: Workspace, model: str, *, since: datetime | None = N
         since: from when requests count; None: since the split of now began.
     """
     registry, at = workspace.registry, now()
-    declared, as_of, without = _declared(workspace, model)
-    shown = experiment(registry, workspace.lakehouse, model, declared, at=at, as_of=as_of or at, since=since)
+    deployment, as_of, without = _declared(workspace, model)
+    declared = None if deployment is None else deployment.model
+    feedback = None if deployment is None else deployment.feedback
+    shown = experiment(
+        registry,
+        workspace.lakehouse,
+        model,
+        declared,
+        feedback=feedback,
+        metric=None if deployment is None or deployment.rollout is None else deployment.rollout.plan.metric,
+        at=at,
+        as_of=as_of or at,
+        since=since,
+    )
     running = registry.rollouts.running(model)
     waits = None
     if running is not None:
-        judgement = judge(registry, workspace.lakehouse, running, declared, as_of=as_of or at)
+        judgement = judge(registry, workspace.lakehouse, running, declared, feedback=feedback, at=at, as_of=as_of or at)
         waits = outlook(registry, workspace.lakehouse, running, at, judgement=judgement)
     return TrafficReport(
         **vars(_split(shown.split)),
@@ -274,6 +325,7 @@ def show_traffic(workspace: Workspace, model: str, *, since: datetime | None = N
         compared=tuple(ComparedReport(**vars(figure)) for figure in shown.compared),
         sample_ratio=tuple(_ratio(each) for each in shown.ratios),
         rollout=None if running is None else _rollout(running, waits),
+        outcome=None if shown.outcome is None else _outcome(shown.outcome),
         without_metrics=without,
     )
 
@@ -428,13 +480,13 @@ def _changed(workspace: Workspace, split: TrafficSplit) -> SplitReport:
     return _split(split)
 
 
-def _declared(workspace: Workspace, model: str) -> tuple[Model | None, datetime | None, str]:
-    """The model as the project declares it, the project's moment, and why there is neither where the project is broken."""
+def _declared(workspace: Workspace, model: str) -> tuple[Deployment | None, datetime | None, str]:
+    """The deployment as the project declares it, the project's moment, and why there is neither where the project is broken."""
     try:
-        models = {deployment.name: deployment.model for deployment in workspace.project.all(Deployment)}
+        found = {deployment.name: deployment for deployment in workspace.project.all(Deployment)}
     except HeadraceError as error:
         return None, None, error.what
-    return models.get(model), workspace.project.as_of, ""
+    return found.get(model), workspace.project.as_of, ""
 
 
 def _split(split: TrafficSplit) -> SplitReport:
@@ -470,6 +522,10 @@ def _rollout(rollout: RolloutState, waits: str | None) -> RolloutReport:
         waived={rule: dict(waiver) for rule, waiver in rollout.waived.items()},
         waits=waits,
     )
+
+
+def _outcome(outcome: Outcome) -> OutcomeReport:
+    return OutcomeReport(**vars(outcome), explanation=outcome.explanation)
 
 
 def _ratio(ratio: Ratio) -> RatioReport:

@@ -6,20 +6,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.deployment.declarations import Deployment
+from headrace.operations.deployment_pattern import check_trains_here
 from headrace.operations.job import RunReport, announce, as_of_text, moment, one_model, open_job, steps
 from headrace.operations.left_running import close_left_running
 from headrace.operations.operation import operation
 from headrace.pipelines import train as pipeline
+from headrace.pipelines import train_chain as chain_pipeline
 from headrace.pipelines.outputs.train import RegisteredVersion, TrainingSetTable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from headrace.core.ids import Json
     from headrace.jobs.run import Run
+    from headrace.llm.prompts.version import PromptVersion
     from headrace.operations.job import Announcer, Listener
     from headrace.pipelines.planned_step import PlannedStep
-    from headrace.training.declarations import Params
+    from headrace.pipelines.promoted_version import PromotedVersion
+    from headrace.training.declarations import Model, Params
     from headrace.workspace.workspace import Workspace
 
 
@@ -42,7 +47,7 @@ class TrainReport(RunReport):
     deployed: bool
 
 
-@operation("run train", of="name")
+@operation("run train", of="name", publishes_catalog=True)
 def train(
     workspace: Workspace,
     name: str | None = None,
@@ -63,8 +68,9 @@ def train(
         begin: called once before the first step.
     """
     model = one_model(workspace.project, name)
-    _ = model.fitting  # nothing begins for a model that can only be imported
-    announce(workspace, begin)
+    _check_trainable(model)  # nothing begins for a model that can only be imported
+    check_trains_here(workspace, model.name)
+    announce(workspace, begin, steps=len(_outline(model)))
     run = run_training(workspace, model.name, as_of=as_of, params=params, listen=listen)
     return TrainReport(
         run=run.id,
@@ -82,8 +88,23 @@ def train(
 def plan_train(workspace: Workspace, name: str | None = None) -> list[PlannedStep]:
     """What a training would do, a row a step."""
     model = one_model(workspace.project, name)
-    _ = model.fitting
-    return pipeline.outline(model)
+    _check_trainable(model)
+    check_trains_here(workspace, model.name)
+    return _outline(model)
+
+
+def _outline(model: Model) -> list[PlannedStep]:
+    return pipeline.outline(model) if model.predict is None else chain_pipeline.outline(model)
+
+
+def _check_trainable(model: Model) -> None:
+    """Refuses a model that has nothing to train.
+
+    Raises:
+        DeclarationError: it can only be imported.
+    """
+    if model.predict is None:
+        _ = model.fitting
 
 
 def run_training(
@@ -106,7 +127,7 @@ def run_training(
         listen: called with each step that ends.
     """
     model = one_model(workspace.project, name)
-    _ = model.fitting
+    _check_trainable(model)
     asked: dict[str, Json] = {"as_of": as_of_text(workspace, as_of)}
     if params is not None:
         asked["params"] = dict(params)
@@ -114,6 +135,9 @@ def run_training(
         asked["alert"] = alert
     with open_job(workspace, f"train {model.name}", asked, listen) as run:
         close_left_running(workspace)
+        if model.predict is not None:
+            train_chain(workspace, run, model)
+            return run
         pipeline.train(
             workspace.project,
             workspace.lakehouse,
@@ -126,5 +150,63 @@ def run_training(
             params=params,
             alert=alert,
             sample=workspace.environment.sample,
+            trials=workspace.environment.trials,
         )
     return run
+
+
+def train_chain(
+    workspace: Workspace,
+    run: Run,
+    model: Model,
+    *,
+    prompts: Mapping[str, PromptVersion] | None = None,
+    notes: Mapping[str, Json] | None = None,
+) -> int:
+    """Packages, evaluates and registers a version of a model that answers by itself, in a run; gives its number.
+
+    Args:
+        workspace: the environment.
+        run: of the ledger.
+        model: with `predict=`.
+        prompts: prompt → the version to take in place of the declared one.
+        notes: more that is kept with the MLflow run, by name.
+    """
+    return chain_training(workspace, run, model, prompts=prompts, notes=notes).train()
+
+
+def chain_training(
+    workspace: Workspace,
+    run: Run,
+    model: Model,
+    *,
+    prompts: Mapping[str, PromptVersion] | None = None,
+    notes: Mapping[str, Json] | None = None,
+    promoted: PromotedVersion | None = None,
+) -> chain_pipeline.ChainTraining:
+    """The steps of such a run; see `train_chain`.
+
+    Args:
+        workspace: the environment.
+        run: of the ledger.
+        model: with `predict=`.
+        prompts: prompt → the version to take in place of the declared one.
+        notes: more that is kept with the MLflow run, by name.
+        promoted: the version of another environment that is registered, in place of one that is packaged.
+    """
+    return chain_pipeline.ChainTraining(
+        workspace.project,
+        workspace.lakehouse,
+        workspace.tracking,
+        workspace.registry,
+        run,
+        model,
+        moment(run),
+        workspace.access.me().name,
+        sample=workspace.environment.sample,
+        cache=workspace.index_cache,
+        paid=workspace.configured.root / "evaluation" / model.name,
+        prompts=prompts or {},
+        notes=notes or {},
+        promoted=promoted,
+    )

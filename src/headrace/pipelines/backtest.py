@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from headrace.core.clock import months
 from headrace.features.plan import on_demand_functions
 from headrace.features.rows import full_rows
@@ -25,6 +27,16 @@ if TYPE_CHECKING:
     from headrace.training.declarations import Model, Params
 
 TABLE = "metrics.backtests"
+SCHEMA = pa.schema(
+    [
+        ("model", pa.string()),
+        ("window_start", pa.timestamp("us", "UTC")),
+        ("window_end", pa.timestamp("us", "UTC")),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("labelled", pa.int64()),
+    ]
+)
 
 
 class _Rows:
@@ -87,18 +99,6 @@ def _keep(
     *,
     id: str,  # noqa: A002
 ) -> None:
-    import pyarrow as pa
-
-    schema = pa.schema(
-        [
-            ("model", pa.string()),
-            ("window_start", pa.timestamp("us", "UTC")),
-            ("window_end", pa.timestamp("us", "UTC")),
-            ("metric", pa.string()),
-            ("value", pa.float64()),
-            ("labelled", pa.int64()),
-        ]
-    )
     rows = [
         {
             "model": model,
@@ -110,5 +110,5 @@ def _keep(
         }
         for metric, value in metrics.items()
     ]
-    made = pa.Table.from_pylist(rows, schema=schema)
+    made = pa.Table.from_pylist(rows, schema=SCHEMA)
     lakehouse.commit(TABLE, id, lambda _: Upsert(made, key=("model", "window_start", "metric")))

@@ -11,6 +11,7 @@ from headrace.deployment import rollouts
 from headrace.deployment.findings import together
 from headrace.pipelines.candidate import Candidate, choose
 from headrace.pipelines.gate_steps import GateSteps
+from headrace.pipelines.route_check import check_routes
 from headrace.pipelines.stage_steps import StageSteps, standing_request
 from headrace.registry.authorization import PLAN
 
@@ -119,6 +120,7 @@ class Delivery:
     def bring(self, *, revive: bool) -> DeploymentResult:
         """As far as it may come; see `deploy`."""
         version, registry, policy = self.candidate.version, self.candidate.registry, self.candidate.policy
+        check_routes(version)
         if version.stage == "Production":
             self.gates.copy()
             return self._ended("in production")
@@ -191,6 +193,7 @@ class Delivery:
             "code": version.code,
             "inputs": dict(version.inputs),
             "fit": [version.fit_from, version.fit_to],
+            **({"promoted": dict(version.promoted)} if version.promoted else {}),
         }
         waived = [role for gate in candidate.deployment.gates for role in gate.roles]
         if waived and not candidate.policy.roles:
@@ -219,7 +222,8 @@ class Delivery:
         if plan is not None:
             return self._on_rollout(request, decision, plan, again=again)
         self.stages.move("Production", request)
-        return self._ended("in production", request)
+        waived = request.evidence.get("waived")
+        return self._ended("in production", request, findings=() if waived is None else (str(waived),))
 
     def _on_rollout(
         self, request: TransitionRequest, decision: Decision, plan: RolloutPlan, *, again: bool

@@ -14,13 +14,14 @@ from headrace.pipelines.outputs.deploy import EvaluatedGates, StagedCopy
 from headrace.training.training_set import LABEL, PART, table_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
 
     from headrace.deployment.findings import GateFinding
     from headrace.jobs.run import StepContext
     from headrace.pipelines.candidate import Candidate
+    from headrace.training.chain_estimator import ChainEstimator
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class GateSteps:
                 candidate.home,
                 samples=samples,
                 serve=candidate.deployment.serve,
+                feedback=candidate.deployment.feedback,
                 origin=candidate.origin,
             )
             candidate.registry.seal_copy(candidate.version, staged.copy_hash, by=candidate.by)
@@ -55,6 +57,8 @@ class GateSteps:
             return serving_bundle.is_whole(folder, candidate.current)
 
         key = {**candidate.key, "serve": repr(candidate.deployment.serve)}
+        if candidate.deployment.feedback is not None:
+            key["feedback"] = repr(candidate.deployment.feedback)
         candidate.run.step(f"copy {candidate.name}", key, do, output=StagedCopy, holds=is_whole)
         return made.get("copy") or stage()
 
@@ -65,16 +69,20 @@ class GateSteps:
         gates = of_phase(candidate.deployment.gates, "check")
 
         def do(step: StepContext) -> EvaluatedGates:
-            evidence = Evidence(
-                model=candidate.deployment.model,
-                version=candidate.version,
-                plan=staged.plan,
-                descriptions=described,
-                champion=candidate.champion,
-                staged=staged,
-                load_held_out=self._held_out,
-            )
-            return _logged(step, [gate.evaluate(evidence) for gate in gates])
+            with ExitStack() as loaded:
+                chain = self._chain(loaded)
+                evidence = Evidence(
+                    model=candidate.deployment.model,
+                    version=candidate.version,
+                    plan=staged.plan,
+                    descriptions=described,
+                    champion=candidate.champion,
+                    staged=staged,
+                    answer=None if chain is None else _answers(chain),
+                    instructions=() if chain is None else _instructions(chain),
+                    load_held_out=self._held_out,
+                )
+                return _logged(step, [gate.evaluate(evidence) for gate in gates])
 
         key = {**candidate.key, "gates": repr(tuple(gates)), "described": described}
         return candidate.run.step(f"check {candidate.name}", key, do, output=EvaluatedGates).output.of_gates()
@@ -120,6 +128,15 @@ class GateSteps:
         }
         return candidate.run.step(f"compare {candidate.name}", key, do, output=EvaluatedGates).output.of_gates()
 
+    def _chain(self, loaded: ExitStack) -> ChainEstimator | None:
+        """How the version answers, for as long as it is loaded; None where it has no chain."""
+        candidate = self.candidate
+        if candidate.deployment.model.predict is None:
+            return None
+        chain = loaded.enter_context(candidate.load(candidate.version)).chain
+        assert chain is not None, "of such a model"
+        return chain
+
     def _held_out(self) -> HeldOutRows:
         """The test rows of the version's training set, with what it answers to them."""
         rows = self._test_rows()
@@ -138,3 +155,19 @@ def _logged(step: StepContext, findings: Sequence[GateFinding]) -> EvaluatedGate
     for finding in findings:
         step.log(f"{finding.gate}: {finding.result}: {finding.reason}")
     return EvaluatedGates(findings=[finding.to_json() for finding in findings])
+
+
+def _answers(chain: ChainEstimator) -> Callable[[str, Sequence[str]], str]:
+    """A question and documents → the answer."""
+    first, *others = chain.chain.inputs
+
+    def answer(question: str, documents: Sequence[str]) -> str:
+        return chain.answer({first: question, **dict.fromkeys(others, "")}, planted=documents).text
+
+    return answer
+
+
+def _instructions(chain: ChainEstimator) -> tuple[str, ...]:
+    """The sentences of what the system sections of its prompts say, each once."""
+    prompts = chain.chain.prompts.values()
+    return tuple(dict.fromkeys(sentence for each in prompts for sentence in each.system_sentences))

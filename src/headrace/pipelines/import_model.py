@@ -48,6 +48,4 @@ def import_model(
     """
     given = replace(model, fit=lambda _data, _params: imported.fitted, params={}, tune=None)
     training = Training(project, lakehouse, tracking, registry, run, given, as_of, by, sample=sample, imported=imported)
-    logged = training.fit(None)
-    metrics = training.evaluate(logged)
-    return training.register(logged, metrics)
+    return training.finish(training.fit(None))

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headrace.chains.declarations import indexes
 from headrace.core.errors import HeadraceError, NotFoundError
 from headrace.environments.code import names
 from headrace.features.declarations import FeatureTable, ReferencedSelection
@@ -26,16 +27,18 @@ if TYPE_CHECKING:
 
 
 def tables(model: Model) -> list[str]:
-    """The spine, the label's table, and every table that features are selected from; each once."""
+    """The spine, the label's table, every table that features are selected from, and every index; each once."""
     selected = [each for each in model.inputs if isinstance(each, Selection | ReferencedSelection)]
     looked_up = [each.table.name if isinstance(each, Selection) else each.name for each in selected]
-    return list(dict.fromkeys((model.decisions.table.name, model.task.label.table.name, *looked_up)))
+    searched = [index.name for index in indexes(model.uses)]
+    return list(dict.fromkeys((model.decisions.table.name, model.task.label.table.name, *looked_up, *searched)))
 
 
 def descriptions(model: Model, lakehouse: Lakehouse) -> dict[str, str]:
     """Table → what it says it is, for the tables of `tables`: as declared; as built, where only its name is known."""
     declared = [each.table for each in model.inputs if isinstance(each, Selection)]
-    said = {table.name: table.description for table in (model.decisions.table, model.task.label.table, *declared)}
+    known = (model.decisions.table, model.task.label.table, *declared, *indexes(model.uses))
+    said = {table.name: table.description for table in known}
     return {
         name: said[name] if name in said else lakehouse.snapshot(name).properties.get("headrace.description", "")
         for name in tables(model)
@@ -58,7 +61,7 @@ def feature_plan(project: Project, lakehouse: Lakehouse, model: Model) -> Featur
 def _feature_plan(project: Project, lakehouse: Lakehouse, model: Model) -> FeaturePlan:
     schemas = {name: lakehouse.snapshot(name).schema for name in tables(model)}
     label = model.task.label
-    _check_columns(label.table.name, [label.name], schemas, f"label= of model {model.name!r}")
+    _check_columns(label.table.name, model.task.label_columns, schemas, f"label= of model {model.name!r}")
     _check_columns(model.decisions.table.name, model.evaluate.slices, schemas, f"slices= of model {model.name!r}")
     for name in model.evaluate.slices:
         check_free(name, f"slices= of model {model.name!r}")

@@ -12,7 +12,7 @@ from headrace.core.failpoints import reach
 from headrace.deployment.serving_bundle import plan_of
 from headrace.lakehouse.identifiers import column, quoted
 from headrace.monitoring import binning, columns, drift, histograms, metric_tables, quality, skew, windows
-from headrace.monitoring.alerts import Measured
+from headrace.monitoring.alert_windows import Measured
 from headrace.monitoring.declarations import Monitor
 from headrace.pipelines.log import collect_log
 from headrace.pipelines.outputs.monitor import Baseline, CheckedSkew, JudgedRules, WindowDrift
@@ -23,25 +23,31 @@ from headrace.training.training_set import PART
 from headrace.training.training_set import table_name as training_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
 
+    import duckdb
     import pyarrow as pa
 
     from headrace.core.ids import Json
     from headrace.core.state import State
     from headrace.deployment.declarations import Deployment
+    from headrace.inference.ingest import Trace
     from headrace.jobs.run import Run, StepContext
     from headrace.lakehouse.lakehouse import Lakehouse
-    from headrace.monitoring.alerts import Alert, Alerts
+    from headrace.monitoring.alert_records import Alert
+    from headrace.monitoring.alerts import Alerts
     from headrace.monitoring.binning import Grid
     from headrace.monitoring.blocks import MonitoredColumn
     from headrace.monitoring.declarations import AlertRule
     from headrace.monitoring.histograms import Histograms
+    from headrace.monitoring.text_drift import TextDrift
     from headrace.registry.records import Version
 
 BASELINE = "BASELINE"
+ORDER = {"alert": 0, "warn": 1, "ok": 2, "not judged": 3}  # of verdicts: the worst first
 FORMATS = {"1h": "%Y-%m-%d %H:00", "1d": "%Y-%m-%d", "1w": "%Y-%m-%d", "1mo": "%Y-%m"}
 
 
@@ -64,11 +70,13 @@ def monitor(
     alerts: Alerts,
     run: Run,
     deployment: Deployment,
-    versions: Sequence[Version],
+    versions: Callable[[], Sequence[Version]],
     *,
     spool: Path,
     home: Path,
     as_of: datetime,
+    watch: type[VersionMonitoring],
+    trace: Trace | None = None,
 ) -> list[Alert]:
     """Watches what versions have predicted up to a moment; gives the alerts that hold.
 
@@ -80,23 +88,26 @@ def monitor(
         alerts: of the environment.
         run: of the ledger.
         deployment: what to watch.
-        versions: which have predicted, the one in Production last.
+        versions: which have predicted, the one in Production last; asked once the log is there.
         spool: of the servers of this model.
         home: of the model, with the copies of its versions.
         as_of: nothing later exists.
+        watch: what watches a version.
+        trace: what makes traces of answers; None for none. See `inference.ingest`.
     """
-    collect_log(lakehouse, run, deployment.name, spool)
-    for version in versions:
+    collect_log(lakehouse, run, deployment.name, spool, trace=trace)
+    predicted = versions()
+    for version in predicted:
         check_skew(lakehouse, alerts.state, run, version, home)
-    current = [version for version in versions if version.stage == "Production"]
-    judged = current or [version for version in versions if version.stage != "Archived"][-1:]
+    current = [version for version in predicted if version.stage == "Production"]
+    judged = current or [version for version in predicted if version.stage != "Archived"][-1:]
     holding: list[Alert] = []
-    for version in versions:
-        watch = VersionMonitoring(lakehouse, run, deployment, version, as_of)
-        watch.profile_windows()
-        watch.measure()
+    for version in predicted:
+        watched = watch(lakehouse, run, deployment, version, as_of)
+        watched.profile_windows()
+        watched.measure()
         if version in judged:
-            holding += watch.judge(alerts)
+            holding += watched.judge(alerts)
     rules = (deployment.monitor or Monitor()).alerts
     alerts.retire(deployment.name, {(version.version, rule.name) for version in judged for rule in rules})
     return holding
@@ -164,6 +175,16 @@ class VersionMonitoring:
     as_of: datetime
     _counted: dict[datetime | Literal["reference"], Histograms] = field(default_factory=dict, init=False, repr=False)
 
+    @property
+    def source(self) -> str:
+        """The table of predictions that is read."""
+        return self.deployment.score.table
+
+    @property
+    def stamp(self) -> str:
+        """Its column that says when a row was made."""
+        return "scored_at"
+
     @cached_property
     def declared(self) -> Monitor:
         """How it is to be watched."""
@@ -172,7 +193,7 @@ class VersionMonitoring:
     @cached_property
     def _schema(self) -> pa.Schema:
         """Of the predictions."""
-        return self.lakehouse.snapshot(self.deployment.score.table).schema
+        return self.lakehouse.snapshot(self.source).schema
 
     @cached_property
     def inputs(self) -> list[MonitoredColumn]:
@@ -191,8 +212,8 @@ class VersionMonitoring:
         Raises:
             NotFoundError: no such feature or column.
         """
-        keys, table = self.deployment.model.decisions.table.keys, self.deployment.score.table
-        return columns.slices_of(self._schema, self.declared.slices, self.inputs, keys=keys, table=table)
+        keys = self.deployment.model.decisions.table.keys
+        return columns.slices_of(self._schema, self.declared.slices, self.inputs, keys=keys, table=self.source)
 
     @cached_property
     def about(self) -> metric_tables.ProfiledModel:
@@ -209,7 +230,7 @@ class VersionMonitoring:
         marks = self._marks
         if not marks:
             return
-        grids = self.baseline(min(marks))
+        grids = self.baseline(self._first())
         for start in sorted(marks):
             self.window(start, marks[start], grids)
 
@@ -251,15 +272,19 @@ class VersionMonitoring:
             earlier = self._kept_window(grids, before)
             if earlier.rows.num_rows:
                 beside.append(("CONSECUTIVE", before, start, drift.compare(earlier, current)))
-            metric_tables.keep(self.lakehouse, self.about, start, end, current, beside, id=step.key)
+            texts = self.text_drift(start)
+            metric_tables.keep(self.lakehouse, self.about, start, end, current, beside, id=step.key, texts=texts)
             whole = [each for each in drifts if each.slice_key is None]
             judged = drift.judge(whole, min_rows=self.declared.min_rows)
             for each in judged:
                 if each.reasons and each.verdict != "not judged":
                     step.log(f"{each.verdict}: {each.drift.column}: {'; '.join(each.reasons)}")
-            return WindowDrift(
-                start=start.isoformat(), end=end.isoformat(), columns=[each.to_json() for each in judged]
-            )
+            for each in texts:
+                if each.reasons:
+                    step.log(f"{each.verdict}: {each.column}: {'; '.join(each.reasons)}")
+            found = [each.to_json() for each in (*texts, *judged)]
+            found.sort(key=lambda each: ORDER[str(each["verdict"])])
+            return WindowDrift(start=start.isoformat(), end=end.isoformat(), columns=found)
 
         key: dict[str, Json] = {
             "artifact": self.version.artifact_hash,
@@ -268,8 +293,14 @@ class VersionMonitoring:
             "grids": {name: each.to_json() for name, each in grids.items()},
             "min_rows": self.declared.min_rows,
             "slices": list(self.declared.slices),
+            "reference": self._first().isoformat(),
         }
         self.run.step(f"window {self._when(start)} of {self._name}", key, do, output=WindowDrift)
+
+    def text_drift(self, start: datetime) -> list[TextDrift]:
+        """How far texts have moved in a window; of a model without texts none."""
+        del start
+        return []
 
     def measure(self) -> None:
         """Realised quality of the windows whose predictions or labels are new."""
@@ -309,7 +340,9 @@ class VersionMonitoring:
         """`psi` or `null_share` of the worst judged column of each window."""
         found: list[Measured] = []
         for step in self.run.outputs(WindowDrift, prefix="window ", suffix=f" of {self._name}"):
-            columns = [each for each in step.columns if each["verdict"] != "not judged"]
+            columns = [
+                each for each in step.columns if each["verdict"] != "not judged" and each.get(metric) is not None
+            ]
             worst = max(columns, key=lambda each: each[metric], default=None)
             found.append(
                 Measured(
@@ -325,14 +358,13 @@ class VersionMonitoring:
     @cached_property
     def _marks(self) -> dict[datetime, str]:
         """Window → what its predictions are, for the windows that have ended."""
-        into = self.deployment.score.table
-        with self.lakehouse.connect({into: None}) as connection:
+        with self._connected() as connection:
             rows = connection.sql(
                 f"""
                 select
                     {windows.sql("decision_time", self.declared.window)} as start, count(*) as predicted,
-                    max(scored_at) as latest
-                from {quoted(into)}
+                    max({self.stamp}) as latest
+                from {quoted(self.source)}
                 where model = '{self.version.model}' and model_version = {self.version.version}
                     and decision_time < timestamptz '{self.as_of.isoformat()}'
                 group by start
@@ -345,14 +377,18 @@ class VersionMonitoring:
         }
 
     def _first(self) -> datetime:
+        """The window that is the reference of what was not fitted on."""
         return min(self._marks)
+
+    def _connected(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """A connection in which the predictions can be read."""
+        return self.lakehouse.connect({self.source: None})
 
     def _grids(self, first: datetime) -> dict[str, Grid]:
         table, plain = training_table(self.deployment.model), self._plain()
         with self.lakehouse.connect({table: self.version.training_set}) as connection:
             found = binning.make_grids(connection, f"(from {quoted(table)} where {PART} = 'fit')", plain)
-        into = self.deployment.score.table
-        with self.lakehouse.connect({into: None}) as connection:
+        with self._connected() as connection:
             found |= binning.make_grids(connection, self._rows_of(first), self.outputs)
         return found
 
@@ -378,7 +414,7 @@ class VersionMonitoring:
         with self.lakehouse.connect({table: self.version.training_set}) as connection:
             relation = f"(from {quoted(table)} where {PART} = 'fit')"
             features = histograms.collect(connection, relation, grids, plain, slices=self._cuts())
-        with self.lakehouse.connect({self.deployment.score.table: None}) as connection:
+        with self._connected() as connection:
             outputs = histograms.collect(connection, self._rows_of(first), grids, self.outputs, slices=self.slices)
         return histograms.merge([features, outputs])
 
@@ -399,13 +435,13 @@ class VersionMonitoring:
 
     def _collect(self, grids: Mapping[str, Grid], start: datetime) -> Histograms:
         watched = [each for each in (*self.inputs, *self.outputs) if each.kind == "string" or each.name in grids]
-        with self.lakehouse.connect({self.deployment.score.table: None}) as connection:
+        with self._connected() as connection:
             return histograms.collect(connection, self._rows_of(start), grids, watched, slices=self.slices)
 
     def _rows_of(self, start: datetime) -> str:
         end = windows.end_of(start, self.declared.window)
         return (
-            f"(from {quoted(self.deployment.score.table)} where model = '{self.version.model}' and model_version = {self.version.version} "
+            f"(from {quoted(self.source)} where model = '{self.version.model}' and model_version = {self.version.version} "
             f"and decision_time >= timestamptz '{start.isoformat()}' and decision_time < timestamptz '{end.isoformat()}')"
         )
 

@@ -1,15 +1,23 @@
-"""Refresh: data preparation and featurization. Sources into bronze, then every table after what it reads."""
+"""Refresh: data preparation and featurization. Sources into bronze, every table after what it reads, then vector indexes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from headrace.chains.opening import embedder
+from headrace.chains.route_embedder import Caller, for_caller
 from headrace.core.clock import now
 from headrace.features.declarations import FeatureTable
 from headrace.lakehouse import arrivals, graph, source
 from headrace.lakehouse.declarations import ArrivalTable, Source, Table
 from headrace.lakehouse.materialize import materialize
-from headrace.pipelines.outputs.refresh import BuiltTable, LoadedSource
+from headrace.llm.gateway.requests import CallTags
+from headrace.llm.index.declarations import VectorIndex
+from headrace.llm.index.opening import open_index, prune
+from headrace.llm.index.recall import recall
+from headrace.llm.index.update import update
+from headrace.pipelines import sample_rows
+from headrace.pipelines.outputs.refresh import BuiltTable, LoadedSource, UpdatedIndex
 from headrace.pipelines.planned_step import PlannedStep
 
 if TYPE_CHECKING:
@@ -27,8 +35,27 @@ if TYPE_CHECKING:
 def plan(project: Project, lakehouse: Lakehouse) -> list[Source | Table]:
     """What a refresh makes, in order."""
     known = [name.name for name in lakehouse.names()]
-    declared = graph.order([*project.all(Source), *project.all(Table)], elsewhere=known)
-    return [each for each in declared if isinstance(each, Source | ArrivalTable) or each.sql is not None]
+    declared, samples = _declared(project), sample_rows.of(project.config.folder)
+    if samples is not None:
+        declared = samples.buildable(declared, known)
+    with lakehouse.hinting():
+        return [each for each in graph.order(declared, elsewhere=known) if _is_made(each)]
+
+
+def steps(project: Project) -> int:
+    """How many steps a refresh has; no SQL is looked at."""
+    return sum(map(_is_made, _declared(project))) + len(project.all(VectorIndex))
+
+
+def _declared(project: Project) -> list[Source | Table]:
+    """The tables as the project declares them; in a test, over the sample rows that it was given."""
+    declared, samples = [*project.all(Source), *project.all(Table)], sample_rows.of(project.config.folder)
+    return declared if samples is None else samples.instead_of(declared)
+
+
+def _is_made(declared: Source | Table) -> bool:
+    """Whether a refresh makes it: a table without a SELECT is only read."""
+    return isinstance(declared, Source | ArrivalTable) or declared.sql is not None
 
 
 def outline(project: Project, lakehouse: Lakehouse) -> list[PlannedStep]:
@@ -40,14 +67,25 @@ def outline(project: Project, lakehouse: Lakehouse) -> list[PlannedStep]:
         if isinstance(each, Source)
         else PlannedStep(step=f"build {each.name}", reads=", ".join(graph.inputs(each, known)), writes=each.name)
         for each in declared
-    ]
+    ] + [outline_index(each) for each in project.all(VectorIndex)]
 
 
-def refresh(project: Project, lakehouse: Lakehouse, run: Run, *, folder: Path) -> None:
-    """Brings every declared table up to date.
+def outline_index(declared: VectorIndex) -> PlannedStep:
+    """What bringing one index up to date does, for a dry run."""
+    return PlannedStep(step=step_of(declared), reads=declared.table.name, writes=declared.name)
+
+
+def step_of(declared: VectorIndex) -> str:
+    """The name of the step that brings an index up to date; a run that does nothing else has it, too."""
+    return f"index {declared.name}"
+
+
+def refresh(project: Project, lakehouse: Lakehouse, run: Run, *, folder: Path, indexes: Path) -> None:
+    """Brings every declared table and vector index up to date.
 
     Args:
         folder: the project's folder, where relative paths of sources start.
+        indexes: the folder of opened indexes.
     """
     known = [name.name for name in lakehouse.names()]
     declared = plan(project, lakehouse)
@@ -60,6 +98,10 @@ def refresh(project: Project, lakehouse: Lakehouse, run: Run, *, folder: Path) -
             query = graph.query(each, {*known, *(other.name for other in declared)})
             assert query is not None  # plan() leaves out tables without a SELECT
             build(lakehouse, each, query, run)
+    samples = sample_rows.of(project.config.folder)
+    for index in project.all(VectorIndex):
+        if samples is None or index.table.name not in samples.lacking:
+            bring_up(lakehouse, index, run, cache=indexes)
 
 
 def load(lakehouse: Lakehouse, declared: Source, run: Run, folder: Path) -> None:
@@ -124,6 +166,37 @@ def build(lakehouse: Lakehouse, declared: Table, query: Query, run: Run) -> None
         "inputs": {name: snapshot.content for name, snapshot in inputs.items()},
     }
     run.step(f"build {declared.name}", key, do, output=BuiltTable, holds=lambda was: _stands(lakehouse, was))
+
+
+def bring_up(lakehouse: Lakehouse, declared: VectorIndex, run: Run, *, cache: Path) -> None:
+    """One vector index: what is new or changed in its table is embedded. The update itself finds that, so it always runs.
+
+    Of the folders that searches are derived into, the two that were built last stay, and those that somebody has open.
+    """
+
+    def do(step: StepContext) -> UpdatedIndex:
+        embeds = for_caller(embedder(declared), Caller(tags=CallTags(application=declared.name)))
+        made = update(lakehouse, declared, embeds, id=step.key, cache=cache)
+        for name in made.named:
+            step.log(f"skipped {name}")
+        opened = open_index(lakehouse, declared, cache=cache, embedder=embeds)
+        prune(declared, cache=cache)
+        return UpdatedIndex(
+            index=declared.name,
+            version=made.version,
+            id=lakehouse.snapshot(declared.name).id,
+            source_id=made.source_id,
+            source_version=made.source_version,
+            rows=made.rows,
+            added=made.added,
+            changed=made.changed,
+            removed=made.removed,
+            embedded=made.embedded,
+            skipped=sum(made.skipped.values()),
+            recall=recall(opened, k=10) if made.rows else None,
+        )
+
+    run.step(step_of(declared), {"run": run.id}, do, output=UpdatedIndex)
 
 
 def _built(lakehouse: Lakehouse, made: Materialized) -> BuiltTable:

@@ -8,14 +8,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from headrace.core.clock import instant
-from headrace.core.errors import NotFoundError, RefusedError
+from headrace.core.errors import DeclarationError, NotFoundError, RefusedError, UnavailableError
 from headrace.inference import batch, input_rows, partitions
+from headrace.inference.destinations.delta import DeltaTable
 from headrace.inference.destinations.opening import destination
+from headrace.inference.engines.chained import Chained
 from headrace.inference.engines.local import Local
 from headrace.inference.production_intervals import ProductionInterval, in_production
 from headrace.inference.progress import Meter
+from headrace.inference.row_arrivals import FirstMoments
 from headrace.monitoring import quality
-from headrace.monitoring.declarations import Monitor
+from headrace.monitoring.declarations import UNDECLARED, Monitor
+from headrace.pipelines.answer_traces import keeps_texts, trace_scored
 from headrace.pipelines.outputs.score import DecisionsWithoutVersion, MeasuredQuality, NothingToScore, ScoredPartition
 from headrace.pipelines.planned_step import PlannedStep
 from headrace.scoring.columns import check_predictions
@@ -24,6 +28,8 @@ from headrace.scoring.version import load
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
+
+    import pyarrow as pa
 
     from headrace.core.ids import Json
     from headrace.deployment.declarations import Deployment
@@ -43,6 +49,7 @@ if TYPE_CHECKING:
     from headrace.tracking.tracking import Tracking
 
 THEN = "then"
+ANSWERS = 100  # rows of a partition of a model that is paid by the answer: a run that is killed asks for no more again
 LOGGED = 10.0  # seconds between two lines of progress in the log
 
 
@@ -140,11 +147,21 @@ def score(
         into = [destination(each, lakehouse, environment) for each in declared]
         for each in into:
             held.callback(each.close)
-        engine = _engine(asked, deployment, environment)
+        engine, trace = _engine(asked, deployment, environment), trace_scored(tracking, deployment, environment.name)
         held.callback(engine.close)
         for work in works:
             for partition in work.partitions:
-                _step(lakehouse, run, work, partition, engine=engine, into=into, meter=meter, sample=planner.sample)
+                _step(
+                    lakehouse,
+                    run,
+                    work,
+                    partition,
+                    engine=engine,
+                    into=into,
+                    meter=meter,
+                    sample=planner.sample,
+                    trace=trace,
+                )
     if (
         deployment.monitor is None and asked.of_spine and asked.into is None and deployment.score.tables
     ):  # otherwise monitoring measures
@@ -162,9 +179,13 @@ def _step(
     into: Sequence[Destination],
     meter: Meter,
     sample: float,
+    trace: Callable[[pa.Table, int], int] | None,
 ) -> None:
+    again = any(isinstance(each, DeltaTable) for each in into)  # such a table has the answers, which cost nothing again
+
     def do(step: StepContext) -> ScoredPartition:
         began = logged = time.monotonic()
+        traces, untraced = 0, ""
 
         def scored(rows: int) -> None:
             nonlocal logged
@@ -172,6 +193,14 @@ def _step(
             if time.monotonic() - logged > LOGGED:
                 logged = time.monotonic()
                 step.log(str(meter.now()))
+
+        def made(records: pa.Table) -> None:
+            nonlocal traces, untraced
+            if trace is not None:
+                try:
+                    traces = trace(records, work.version.version)
+                except UnavailableError as error:
+                    untraced = f"the answers have no traces: {error.what}"
 
         rows, written = batch.score(
             lakehouse,
@@ -185,6 +214,7 @@ def _step(
             id=step.key,
             sample=sample,
             scored=scored,
+            made=made,
         )
         speed = rows / max(time.monotonic() - began, 1e-3)
         return ScoredPartition(
@@ -194,7 +224,9 @@ def _step(
             identity=[each.identity() for each in into],
             written=[each.rows for each in written],
             rows_per_second=round(speed),
-            notes=work.rows.notes,
+            notes=[*work.rows.notes, *([untraced] if untraced else [])],
+            traces=traces,
+            untraced=bool(untraced),
         )
 
     outcome = run.step(
@@ -208,13 +240,22 @@ def _step(
         },
         do,
         output=ScoredPartition,
-        holds=lambda was: was.rows == 0 or was.identity == [each.identity() for each in into],
+        holds=lambda was: (
+            (was.rows == 0 or was.identity == [each.identity() for each in into]) and not (was.untraced and again)
+        ),
     )
     if outcome.state == "unchanged":
         meter.skip(partition.rows)
 
 
 def _engine(asked: ScoringRequest, deployment: Deployment, environment: Environment) -> ScoringEngine:
+    if deployment.model.predict is not None:
+        if asked.engine == "spark":
+            raise DeclarationError(
+                f"model {deployment.name!r} answers over routes of this environment, which executors of Spark do not have.",
+                hint="Leave out --engine spark: its answers take little of this machine.",
+            )
+        return Chained(asked.processes or deployment.score.processes)
     if asked.engine == "spark":
         from headrace.inference.engines.spark import Spark
 
@@ -282,6 +323,8 @@ class _Planner:
             self.tracking, chosen.model_uri, model=model, number=chosen.version, artifact_hash=chosen.artifact_hash
         )
         loaded = self.held.enter_context(opened)
+        if loaded.chain is not None:
+            loaded.chain.texts = keeps_texts(self.deployment)
         rows = self._rows(loaded)
         snapshots = {each.table: self.lakehouse.snapshot(each.table) for each in loaded.plan.lookups}
         basis: dict[str, Json] = {
@@ -302,11 +345,27 @@ class _Planner:
 
     def _rows(self, loaded: LoadedVersion) -> InputRows:
         plan, latest = loaded.plan, self.as_of if self.asked.latest else None
+        texts = [] if loaded.chain is None else [each.name for each in plan.inputs]
+        declared = self.asked.into or self.deployment.score.destinations
+        first_moments = FirstMoments(
+            lakehouse=self.lakehouse,
+            tables=tuple(each for each in declared if isinstance(each, str)),
+            model=loaded.model,
+        )
         if self.asked.query is not None:
-            return input_rows.query(self.lakehouse, plan, self.asked.query, latest=latest)
+            return input_rows.query(
+                self.lakehouse, plan, self.asked.query, latest=latest, texts=texts, first_moments=first_moments
+            )
         if self.asked.source is not None or latest is not None:
-            source = self.asked.source or plan.spine
-            return input_rows.rows(self.lakehouse, plan, source, latest=latest, like=self.asked.like)
+            return input_rows.rows(
+                self.lakehouse,
+                plan,
+                self.asked.source or plan.spine,
+                latest=latest,
+                like=self.asked.like,
+                texts=texts,
+                first_moments=first_moments,
+            )
         return input_rows.spine(self.lakehouse, plan)
 
     def _span(self, chosen: Version, work: Work) -> tuple[datetime, datetime]:
@@ -330,7 +389,8 @@ class _Planner:
     def _cut(self, work: Work, since: datetime, until: datetime) -> Work:
         declared = self.deployment.score
         found = self._hours(work, since, until)
-        cut = partitions.cut(found, since=since, until=until, every=declared.partition, most=declared.rows)
+        most = declared.rows if work.loaded.chain is None else min(declared.rows, ANSWERS)
+        cut = partitions.cut(found, since=since, until=until, every=declared.partition, most=most)
         return replace(work, partitions=tuple(cut))
 
     def _leave_out(self, work: Work, stretch: ProductionInterval) -> None:
@@ -340,7 +400,7 @@ class _Planner:
 def measure(lakehouse: Lakehouse, run: Run, deployment: Deployment, chosen: Version, *, as_of: datetime) -> None:
     """The last step: realised quality by window, where predictions or labels are new."""
     model, into = deployment.model, deployment.score.table
-    monitor = deployment.monitor or Monitor(window="1mo")
+    monitor = deployment.monitor or Monitor(window=UNDECLARED)
 
     def do(step: StepContext) -> MeasuredQuality:
         found = quality.measure(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from headrace.jobs.run import Run, StepContext
     from headrace.lakehouse.lakehouse import Lakehouse
     from headrace.lakehouse.snapshot import Snapshot
+    from headrace.pipelines.promoted_version import PromotedVersion
     from headrace.registry.registry import Registry
     from headrace.tracking.tracking import Tracking
     from headrace.training.declarations import Model, Params, TrainingData
@@ -47,7 +48,7 @@ TOLD = 5  # files that were left out
 def outline(model: Model) -> list[PlannedStep]:
     """What a training run does, for a dry run."""
     made = training_set.table_name(model)
-    trials = range(model.tune.trials) if model.tune else ()
+    trials = range(model.parameter_search.trials) if model.parameter_search else ()
     return [
         PlannedStep(step="training set", reads=", ".join(tables(model)), writes=made),
         *(PlannedStep(step=f"trial {number}", reads=made) for number in trials),
@@ -70,6 +71,7 @@ def train(
     params: Params | None = None,
     alert: int | None = None,
     sample: float = 1.0,
+    trials: int | None = None,
 ) -> int:
     """Trains one version of a model on what was known at a moment; gives its number.
 
@@ -85,19 +87,19 @@ def train(
         params: to fit with; searched for unless given.
         alert: that asks for it.
         sample: the share of the decisions, by key.
+        trials: the most sets of parameters that are tried; None: as many as declared.
     """
-    training = Training(project, lakehouse, tracking, registry, run, model, as_of, by, alert, sample)
+    training = Training(project, lakehouse, tracking, registry, run, model, as_of, by, alert, sample, trials=trials)
     found = training.tune() if params is None else None
-    logged = training.fit(found, params)
-    metrics = training.evaluate(logged)
-    return training.register(logged, metrics)
+    return training.finish(training.fit(found, params))
 
 
 @dataclass(frozen=True)
 class Training:
     """The steps of one training run. Each gives its output, which the ledger keeps; `made` is the first of them.
 
-    With `imported`, the model's function hands that on instead of fitting; the rest is the same.
+    With `imported`, the model's function hands that on instead of fitting; the rest is the same. With `promoted`, nothing is
+    fitted: the version keeps what is known of its training (`headrace.pipelines.promote_model`).
     """
 
     project: Project
@@ -111,6 +113,8 @@ class Training:
     alert: int | None = None
     sample: float = 1.0
     imported: ImportedModel | None = None
+    trials: int | None = None
+    promoted: PromotedVersion | None = None
 
     @cached_property
     def inputs(self) -> dict[str, Snapshot]:
@@ -135,10 +139,18 @@ class Training:
     @cached_property
     def made(self) -> TrainingSetTable:
         """Decisions with features and labels as of the training moment, into `training.<model>`."""
+        fitted = self.promoted.fitted if self.promoted else None
 
         def do(step: StepContext) -> TrainingSetTable:
             made = training_set.build(
-                self.lakehouse, self.model, self.plan, self.versions, as_of=self.as_of, id=step.key, sample=self.sample
+                self.lakehouse,
+                self.model,
+                self.plan,
+                self.versions,
+                as_of=self.as_of,
+                id=step.key,
+                sample=self.sample,
+                fitted=fitted,
             )
             counts = made.counts
             for name, number in counts.to_json().items():
@@ -160,14 +172,17 @@ class Training:
             "as_of": self.as_of.isoformat(),
             "test": repr(self.model.split),
             "sample": self.sample,
+            **({"promoted": {**self.promoted.origin}} if self.promoted else {}),
         }
         return self.run.step("training set", key, do, output=TrainingSetTable, holds=self._is_there).output
 
     def tune(self) -> Search | None:
         """Trials, each a step, on the latest part of the fitting rows."""
-        tune = self.model.tune
+        tune = self.model.parameter_search
         if tune is None:
             return None
+        if self.trials is not None:
+            tune = replace(tune, trials=min(tune.trials, self.trials))
 
         def trial(number: int, params: Values) -> float:
             given = {**self.model.params, **params}
@@ -196,8 +211,8 @@ class Training:
                 self.model.name,
                 step.key,
                 name=name,
-                tags=self._tags(),
-                holds=lambda run: self._stands(run.model_uri or "", run.summary.tags[HASH]),
+                tags=self.tags(),
+                holds=lambda run: self.stands(run.model_uri or "", run.summary.tags[HASH]),
             ) as tracked:
                 tracked.log_inputs(self._datasets())
                 logged = fit_and_log(
@@ -223,7 +238,7 @@ class Training:
             )
 
         key = {**self._on_set, "params": params, **(self.imported.origin if self.imported else {})}
-        return self.run.step("fit", key, do, output=LoggedModel, holds=self._is_logged).output
+        return self.run.step("fit", key, do, output=LoggedModel, holds=self.is_logged).output
 
     def evaluate(self, logged: LoggedModel) -> Mapping[str, float | None]:
         """What was logged, loaded back and measured on the test rows."""
@@ -244,8 +259,13 @@ class Training:
         key = {**self._on_set, "run": logged.run_id, "metrics": list(self.model.metrics)}
         return self.run.step("evaluate", key, do, output=HeldOutMetrics).output.metrics
 
+    def finish(self, logged: LoggedModel) -> int:
+        """Evaluates and registers what was logged; gives the number of the version."""
+        return self.register(logged, self.evaluate(logged))
+
     def register(self, logged: LoggedModel, metrics: Mapping[str, float | None]) -> int:
         """A version with stage None; gives its number."""
+        source = self.promoted.version if self.promoted else None
 
         def do(step: StepContext) -> RegisteredVersion:
             version = self.registry.register(
@@ -255,17 +275,19 @@ class Training:
                 model_uri=logged.model_uri,
                 artifact_hash=logged.artifact_hash,
                 logged_hash=self.tracking.digest(logged.model_uri),
-                code=self.project.code.commit or self.project.code.tree,
+                code=source.code if source else self.project.code.identity,
                 inputs=self.made.inputs,
                 training_set=self.made.version,
                 params=logged.params,
-                fit_from=self.made.fit_from,
-                fit_to=self.made.fit_to,
-                as_of=self.as_of.isoformat(),
+                fit_from=source.fit_from if source else self.made.fit_from,
+                fit_to=source.fit_to if source else self.made.fit_to,
+                as_of=source.as_of if source else self.as_of.isoformat(),
                 metrics=metrics,
                 by=self.by,
                 alert=self.alert,
-                imported=self.imported.origin if self.imported else None,
+                imported=source.imported if source else self.imported.origin if self.imported else None,
+                promoted=self.promoted.origin if self.promoted else None,
+                routes=self.routes,
                 description=self.model.description,
             )
             return RegisteredVersion(version=version.version, stage=version.stage)
@@ -273,11 +295,16 @@ class Training:
         key: dict[str, Json] = {"run": logged.run_id, "artifact": logged.artifact_hash}
         return self.run.step("register", key, do, output=RegisteredVersion).output.version
 
+    @property
+    def routes(self) -> Mapping[str, Mapping[str, str]]:
+        """The language models that answers depend on: none of a model that is fitted."""
+        return {}
+
     @cached_property
     def data(self) -> TrainingSet:
         """The training set, read back once."""
         functions = on_demand_functions(self.model.inputs)
-        return training_set.TrainingSet(self.lakehouse, self.model, self.plan, functions, self.made.version)
+        return training_set.TrainingSet.stored(self.lakehouse, self.model, self.plan, functions, self.made.version)
 
     @cached_property
     def fitting(self) -> TrainingData:
@@ -291,11 +318,11 @@ class Training:
     def _is_there(self, was: TrainingSetTable) -> bool:
         return self.lakehouse.exists(was.table, own=True) and self.lakehouse.snapshot(was.table).id == was.id
 
-    def _is_logged(self, was: LoggedModel) -> bool:
+    def is_logged(self, was: LoggedModel) -> bool:
         """Whether what was logged is there, as it was: a version of anything else could never be deployed."""
-        return self._stands(was.model_uri, was.artifact_hash, was.logged_hash)
+        return self.stands(was.model_uri, was.artifact_hash, was.logged_hash)
 
-    def _stands(self, uri: str, artifact_hash: str, logged_hash: str | None = None) -> bool:
+    def stands(self, uri: str, artifact_hash: str, logged_hash: str | None = None) -> bool:
         """Whether a logged model is there with the same package, and, where it is known, with the same files of MLflow's.
 
         Raises:
@@ -319,7 +346,8 @@ class Training:
             for each in tables
         ]
 
-    def _tags(self) -> dict[str, str]:
+    def tags(self) -> dict[str, str]:
+        """The tags of the MLflow run: which code, and which tables at which versions."""
         code = self.project.code
         return {
             "code.commit": code.commit or "",

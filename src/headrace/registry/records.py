@@ -44,6 +44,11 @@ class Version:
         alert: that it was trained to answer; such a version must do better than the one in Production.
         imported: for a version that was fitted elsewhere: `source`, where it came from, and `digest`, of what was read
             there. Nothing is known of the rows that it was fitted on. None where the project's function fitted it.
+        promoted: for a version that was made in another environment: `environment` and `version`, from which it was copied;
+            `origin`, the environment and number of the one that was trained (`dev/3`); `run`, its MLflow run there. `params`,
+            `fit_from`, `fit_to`, `as_of`, `code` and the hashes are those of the origin; `inputs`, `training_set` and
+            `metrics` are of the rows that evaluated it here. None where it was made here.
+        routes: route → protocol, url and model behind it when the version was evaluated: its metrics hold for these.
     """
 
     model: str
@@ -65,6 +70,8 @@ class Version:
     metrics: Mapping[str, float | None]
     alert: int | None
     imported: Mapping[str, str] | None = None
+    promoted: Mapping[str, str] | None = None
+    routes: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, "Mapping[str, str]"])
     created: datetime
 
     @property
@@ -293,6 +300,7 @@ class RolloutPlan:
         guardrails: what ends it, as declared: `metric`, and `above`, `below` or `worse_by`.
         alpha: the probability that a candidate which breaks no rule is stopped, over all looks and rules together.
         by: columns of a request that name the entity.
+        metric: by which the candidate must be better than Production before it comes there; None for none.
     """
 
     steps: tuple[float, ...]
@@ -301,6 +309,7 @@ class RolloutPlan:
     guardrails: tuple[Mapping[str, Json], ...]
     alpha: float
     by: tuple[str, ...]
+    metric: str | None = None
 
     def to_json(self) -> dict[str, Json]:
         """As evidence of a request."""
@@ -311,6 +320,7 @@ class RolloutPlan:
             "guardrails": [dict(each) for each in self.guardrails],
             "alpha": self.alpha,
             "by": list(self.by),
+            **({} if self.metric is None else {"metric": self.metric}),
         }
 
     @classmethod
@@ -323,6 +333,7 @@ class RolloutPlan:
             guardrails=tuple(kept["guardrails"]),
             alpha=kept["alpha"],
             by=tuple(kept["by"]),
+            metric=kept.get("metric"),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import and_, func, insert, select, update
 
 from headrace.access.audit import AUDIT, record
 from headrace.core.clock import now
@@ -79,6 +79,8 @@ class Registry:
         by: str,
         alert: int | None = None,
         imported: Mapping[str, str] | None = None,
+        promoted: Mapping[str, str] | None = None,
+        routes: Mapping[str, Mapping[str, str]] | None = None,
         description: str = "",
     ) -> Version:
         """Makes a version with stage None; called again with the same `step_key` it gives the same one.
@@ -117,6 +119,8 @@ class Registry:
                     metrics=dict(metrics),
                     alert=alert,
                     imported=None if imported is None else dict(imported),
+                    promoted=None if promoted is None else dict(promoted),
+                    routes={name: dict(each) for name, each in (routes or {}).items()},
                     created=at,
                 )
             )
@@ -124,8 +128,16 @@ class Registry:
             reason = "registered by training" if alert is None else f"registered by training, on alert {alert}"
             if imported is not None:
                 reason = f"imported from {imported['source']}"
+            if promoted is not None:
+                reason = f"promoted from {promoted['environment']}/{promoted['version']}"
             connection.execute(insert(STAGES).values(**first, by=by, reason=reason))
-            record(connection, by, "version.registered", f"{model}/{logged.version}", {"artifact": artifact_hash})
+            record(
+                connection,
+                by,
+                "version.registered",
+                f"{model}/{logged.version}",
+                {"artifact": artifact_hash, **(promoted or {})},
+            )
             publish(connection, "version.registered", f"{model}/{logged.version}", {"by": by})
         return self.get(model, logged.version)
 
@@ -143,18 +155,25 @@ class Registry:
         with self.state.read() as connection:
             return list(connection.execute(select(VERSIONS.c.model).distinct().order_by(VERSIONS.c.model)).scalars())
 
-    def versions(self, model: str | None = None) -> list[Version]:
+    def versions(self, model: str | None = None, *, latest: int | None = None, skip: int = 0) -> list[Version]:
         """The versions of a model, or of all, oldest first.
+
+        Args:
+            model: its name; None: all models.
+            latest: only so many of the latest ones of a model; None: all.
+            skip: how many of the latest are left out before them.
 
         Raises:
             NotFoundError: the model has none; suggests the nearest that has.
         """
-        wanted = select(VERSIONS).order_by(VERSIONS.c.model, VERSIONS.c.version)
+        wanted = (
+            select(VERSIONS).order_by(VERSIONS.c.model.desc(), VERSIONS.c.version.desc()).limit(latest).offset(skip)
+        )
         if model is not None:
             wanted = wanted.where(VERSIONS.c.model == model)
         with self.state.read() as connection:
-            found = [_version(row) for row in connection.execute(wanted).mappings()]
-        if model is not None and not found:
+            found = [_version(row) for row in connection.execute(wanted).mappings()][::-1]
+        if model is not None and not skip and not found:
             raise NotFoundError(
                 "version of a model called", model, self.models(), hint="`headrace run train` makes one."
             )
@@ -166,13 +185,15 @@ class Registry:
         Raises:
             NotFoundError: no such model or version.
         """
-        versions = {each.version: each for each in self.versions(model)}
-        if version not in versions:
-            known = [str(number) for number in versions]
+        wanted = select(VERSIONS).where(VERSIONS.c.model == model, VERSIONS.c.version == version)
+        with self.state.read() as connection:
+            row = connection.execute(wanted).mappings().first()
+        if row is None:
+            known = [str(each.version) for each in self.versions(model)]
             raise NotFoundError(
                 f"version of {model}", str(version), known, hint="`headrace model list` shows them all."
             )
-        return versions[version]
+        return _version(row)
 
     def current(self, model: str, stage: Stage) -> Version | None:
         """The newest version of a model in a stage; None when there is none."""
@@ -186,13 +207,51 @@ class Registry:
             found = row.first()
         return None if found is None else _version(found)
 
-    def history(self, model: str, version: int | None = None) -> list[StageChange]:
-        """The stages that a version, or every version of a model, has come to, oldest first."""
-        wanted = select(STAGES).where(STAGES.c.model == model).order_by(STAGES.c.id)
+    def in_stage(self, stage: Stage) -> dict[str, Version]:
+        """The newest version in a stage of every model that has one there, by the model's name."""
+        wanted = select(VERSIONS).where(VERSIONS.c.stage == stage).order_by(VERSIONS.c.model, VERSIONS.c.version)
+        with self.state.read() as connection:
+            return {row["model"]: _version(row) for row in connection.execute(wanted).mappings()}
+
+    def newest(self) -> dict[str, Version]:
+        """The newest version of every model, by the model's name."""
+        last = select(VERSIONS.c.model, func.max(VERSIONS.c.version).label("version")).group_by(VERSIONS.c.model)
+        newest = last.subquery()
+        of = (VERSIONS.c.model == newest.c.model, VERSIONS.c.version == newest.c.version)
+        wanted = select(VERSIONS).join(newest, and_(*of)).order_by(VERSIONS.c.model)
+        with self.state.read() as connection:
+            return {row["model"]: _version(row) for row in connection.execute(wanted).mappings()}
+
+    def counts(self) -> dict[str, int]:
+        """How many versions every model has, by the model's name."""
+        wanted = select(VERSIONS.c.model, func.count()).group_by(VERSIONS.c.model).order_by(VERSIONS.c.model)
+        with self.state.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(wanted)}
+
+    def check(self, model: str) -> None:
+        """Refuses a model that has no version.
+
+        Raises:
+            NotFoundError: suggests the nearest that has.
+        """
+        with self.state.read() as connection:
+            if connection.execute(select(VERSIONS.c.version).where(VERSIONS.c.model == model).limit(1)).first():
+                return
+        self.versions(model)
+
+    def history(self, model: str, version: int | None = None, *, latest: int | None = None) -> list[StageChange]:
+        """The stages that a version, or every version of a model, has come to, oldest first.
+
+        Args:
+            model: its name.
+            version: of it; None: all.
+            latest: only so many of the latest; None: all.
+        """
+        wanted = select(STAGES).where(STAGES.c.model == model).order_by(STAGES.c.id.desc()).limit(latest)
         if version is not None:
             wanted = wanted.where(STAGES.c.version == version)
         with self.state.read() as connection:
-            return [_change(row) for row in connection.execute(wanted).mappings()]
+            return [_change(row) for row in connection.execute(wanted).mappings()][::-1]
 
     def move(self, version: Version, to: Stage, *, expect: Stage, decision: Decision, by: str) -> StageChange:
         """Brings a version to a stage: the only way there is.

@@ -21,10 +21,10 @@ from headrace.registry.records import VALID, Approval, Decision, Rejection, Reop
 from headrace.registry.tables import APPROVALS, DECISIONS, POLICIES, REOPENINGS, REQUESTS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, RowMapping, Select
 
     from headrace.access.identity import Identity
     from headrace.core.ids import Json
@@ -122,21 +122,44 @@ class Requests:
         with self.state.read() as connection:
             return _request(connection, request)
 
-    def list(self, *, status: Status | None = None, model: str | None = None) -> list[TransitionRequest]:
+    def list(
+        self, *, status: Status | None = None, model: str | None = None, version: int | None = None
+    ) -> list[TransitionRequest]:
         """Requests, the latest first."""
         self._expire()
-        wanted = select(REQUESTS.c.id).order_by(REQUESTS.c.id.desc())
+        wanted = select(REQUESTS).order_by(REQUESTS.c.id.desc())
         if status is not None:
             wanted = wanted.where(REQUESTS.c.status == status)
         if model is not None:
             wanted = wanted.where(REQUESTS.c.model == model)
+        if version is not None:
+            wanted = wanted.where(REQUESTS.c.version == version)
         with self.state.read() as connection:
-            return [_request(connection, number) for number in connection.execute(wanted).scalars().all()]
+            return _requests(connection, wanted)
+
+    def unspent(self) -> list[tuple[TransitionRequest, Decision]]:
+        """Approved requests whose decision may still move their version, and has not, the latest first."""
+        of = (DECISIONS.c.approved.is_(True), DECISIONS.c.spent.is_(None), DECISIONS.c.expires > now())
+        decided = select(DECISIONS.c.request).where(*of)
+        wanted = select(REQUESTS).where(REQUESTS.c.status == "approved", REQUESTS.c.id.in_(decided))
+        found: list[tuple[TransitionRequest, Decision]] = []
+        with self.state.read() as connection:
+            for request in _requests(connection, wanted.order_by(REQUESTS.c.id.desc())):
+                decision = _decision(connection, request.id)
+                assert decision is not None  # by the condition
+                found.append((request, decision))
+        return found
 
     def decision(self, request: int) -> Decision | None:
         """What was decided on a request; None while it is open."""
         with self.state.read() as connection:
             return _decision(connection, request)
+
+    def deciders(self, decisions: Collection[int]) -> dict[int, tuple[str, ...]]:
+        """Who made each of these decisions, by its number."""
+        wanted = select(DECISIONS.c.id, DECISIONS.c.by).where(DECISIONS.c.id.in_(decisions))
+        with self.state.read() as connection:
+            return {number: tuple(by) for number, by in connection.execute(wanted)}
 
     def decided(self, decision: int) -> Decision:
         """The decision of a number that somebody kept."""
@@ -430,9 +453,21 @@ def _request(connection: Connection, number: int, *, lock: bool = False) -> Tran
         raise NotFoundError(
             "request", str(number), [str(each) for each in known], hint="`headrace request list` shows them."
         )
-    signed = connection.execute(
-        select(APPROVALS).where(APPROVALS.c.request == number).order_by(APPROVALS.c.at)
-    ).mappings()
+    signed = select(APPROVALS).where(APPROVALS.c.request == number).order_by(APPROVALS.c.at)
+    return _with(row, connection.execute(signed).mappings())
+
+
+def _requests(connection: Connection, wanted: Select[Any]) -> list[TransitionRequest]:
+    """Requests with their approvals, in two statements however many there are."""
+    rows = connection.execute(wanted).mappings().all()
+    of = APPROVALS.c.request.in_(wanted.with_only_columns(REQUESTS.c.id).order_by(None))
+    signed: dict[int, list[RowMapping]] = {}
+    for one in connection.execute(select(APPROVALS).where(of).order_by(APPROVALS.c.at)).mappings():
+        signed.setdefault(one["request"], []).append(one)
+    return [_with(row, signed.get(row["id"], ())) for row in rows]
+
+
+def _with(row: RowMapping, signed: Iterable[RowMapping]) -> TransitionRequest:
     approvals = tuple(
         Approval(role=one["role"], by=one["by"], hands=tuple(one["hands"]), at=one["at"], reason=one["reason"])
         for one in signed

@@ -30,7 +30,10 @@ VERSIONS = sa.Table(
     sa.Column("metrics", sa.JSON, nullable=False),
     sa.Column("alert", sa.Integer),
     sa.Column("imported", sa.JSON(none_as_null=True)),  # null: it was fitted by the project
+    sa.Column("promoted", sa.JSON(none_as_null=True)),  # null: it was made in this environment
+    sa.Column("routes", sa.JSON, nullable=False),  # empty for a model that calls no language model
     sa.Column("created", Instant, nullable=False),
+    sa.Index("model_versions_by_stage", "stage", "model"),
     sa.Index(
         "model_versions_production",
         "model",
@@ -77,6 +80,7 @@ REQUESTS = sa.Table(
     sa.Column("at", Instant, nullable=False),
     sa.Column("expires", Instant, nullable=False),
     sa.Index("transition_requests_by_status", "status", "id"),
+    sa.Index("transition_requests_by_version", "model", "version"),
 )
 
 APPROVALS = sa.Table(
@@ -110,6 +114,13 @@ DECISIONS = sa.Table(
     sa.Column("at", Instant, nullable=False),
     sa.Column("expires", Instant, nullable=False),
     sa.Column("spent", Instant),
+    sa.Index("transition_decisions_by_version", "model", "version"),
+    sa.Index(
+        "transition_decisions_unspent",
+        "expires",
+        sqlite_where=sa.text("spent is null"),
+        postgresql_where=sa.text("spent is null"),
+    ),
 )
 
 REOPENINGS = sa.Table(

@@ -18,7 +18,7 @@ from headrace.core.text import percent
 from headrace.registry import split
 from headrace.registry.authorization import check_unmoved, check_unspent
 from headrace.registry.records import Share, TrafficSplit
-from headrace.registry.tables import ROLLOUTS
+from headrace.registry.tables import ROLLOUTS, TRAFFIC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,13 +43,18 @@ class TrafficSplits:
         self.registry = registry
         self.authorization = authorization
 
+    def models(self) -> list[str]:
+        """Returns the models whose traffic was ever divided, by name; the version in Production has all of any other one's."""
+        with self.registry.state.read() as connection:
+            return list(connection.execute(select(TRAFFIC.c.model).distinct().order_by(TRAFFIC.c.model)).scalars())
+
     def current(self, model: str) -> TrafficSplit:
         """Returns how the traffic of a model is divided now.
 
         Raises:
             NotFoundError: there is no such model.
         """
-        self.registry.versions(model)
+        self.registry.check(model)
         with self.registry.state.read() as connection:
             return split.current(connection, model)
 
@@ -59,7 +64,7 @@ class TrafficSplits:
         Raises:
             NotFoundError: there is no such model.
         """
-        self.registry.versions(model)
+        self.registry.check(model)
         with self.registry.state.read() as connection:
             return split.history(connection, model)
 

@@ -35,8 +35,16 @@ class Versions(Protocol):
         """What Production takes, as it is declared."""
         ...
 
-    def versions(self, model: str | None = None) -> list[Version]:
+    def versions(self, model: str | None = None, *, latest: int | None = None, skip: int = 0) -> list[Version]:
         """Returns the versions of a model, by default of all models.
+
+        Raises:
+            NotFoundError: there is no such model.
+        """
+        ...
+
+    def check(self, model: str) -> None:
+        """Refuses a model that has no version.
 
         Raises:
             NotFoundError: there is no such model.
@@ -55,6 +63,6 @@ class Versions(Protocol):
         """Returns the version of a model that is in a stage; None if there is none."""
         ...
 
-    def history(self, model: str, version: int | None = None) -> list[StageChange]:
+    def history(self, model: str, version: int | None = None, *, latest: int | None = None) -> list[StageChange]:
         """Returns the changes of stage of a version, by default of all versions of the model, oldest first."""
         ...

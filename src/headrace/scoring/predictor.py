@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from headrace.chains import opening
+from headrace.chains.gateways import current
+from headrace.chains.routes import changes
 from headrace.core.errors import DataError
 from headrace.environments.importing import load_tree
 from headrace.environments.scan import scan
 from headrace.features.matrix import compute, encode, read
 from headrace.features.plan import on_demand_functions
+from headrace.training.chain_estimator import ChainEstimator
 from headrace.training.declarations import Model
 from headrace.training.output import columns, output
 from headrace.training.package import read_estimator, read_spec
@@ -17,13 +22,16 @@ from headrace.training.tasks.base import Task
 from headrace.training.tasks.known import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import pandas as pd
 
     from headrace.features.plan import FeaturePlan
     from headrace.training.package import CodeSpec, PackageSpec
+
+
+LOG = logging.getLogger(__name__)
 
 
 class PackagePredictor:
@@ -45,7 +53,9 @@ class PackagePredictor:
         self.spec = read_spec(folder)
         self._functions = on_demand(folder, self.spec)
         self._task = read_task(folder, self.spec)
-        self._estimator = read_estimator(folder, self.spec)
+        self._estimator = (
+            _read_chain(folder, self.spec) if self.spec.estimator == "chain" else read_estimator(folder, self.spec)
+        )
         self.columns = tuple(columns(self._task, self.spec.classes))
 
     @property
@@ -60,6 +70,21 @@ class PackagePredictor:
             DataError: a column is missing, or holds something that cannot be read as declared.
         """
         return self.predict_with_features(rows)[1]
+
+    @property
+    def task(self) -> Task:
+        """The task, without its label."""
+        return self._task
+
+    @property
+    def chain(self) -> ChainEstimator | None:
+        """What answers by itself; None where an estimator predicts."""
+        return self._estimator if isinstance(self._estimator, ChainEstimator) else None
+
+    @property
+    def functions(self) -> Mapping[str, Callable[..., object]]:
+        """The on-demand functions, by name."""
+        return self._functions
 
     def predict_with_features(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The features that full rows come to (texts as they were given, learned or not), and the output, same index.
@@ -103,13 +128,28 @@ def read_task(folder: Path, spec: PackageSpec) -> Task:
 
 def on_demand(folder: Path, spec: PackageSpec) -> dict[str, Callable[..., object]]:
     """The on-demand functions of a package, by name."""
-    if not spec.needs_code or spec.code is None:
+    if not spec.plan.calls or spec.code is None:
         return {}
     if spec.code.functions is not None:
         return {name: _function(folder, spec.code, place) for name, place in spec.code.functions.items()}
-    module = load_tree(folder / "code", spec.code.module, version=spec.code.content)
-    model = next(each for each in scan(module) if isinstance(each, Model) and each.name == spec.model)
-    return on_demand_functions(model.inputs)
+    return on_demand_functions(_declared(folder, spec, spec.code).inputs)
+
+
+def _declared(folder: Path, spec: PackageSpec, code: CodeSpec) -> Model:
+    """The model as the code of its package declares it."""
+    module = load_tree(folder / "code", code.module, version=code.content)
+    return next(each for each in scan(module) if isinstance(each, Model) and each.name == spec.model)
+
+
+def _read_chain(folder: Path, spec: PackageSpec) -> ChainEstimator:
+    if spec.code is None:
+        raise DataError(f"the package of model {spec.model!r} has no code, and its answers are made by a function.")
+    model = _declared(folder, spec, spec.code)
+    assert model.predict is not None, "it was packaged"
+    chain = opening.read(folder / "estimator", model.predict, model.uses)
+    if chain.routes and (changed := changes(chain.routes, current())):
+        LOG.warning("model %s was evaluated with other language models: %s", spec.model, "; ".join(changed))
+    return ChainEstimator(chain, model.uses)
 
 
 def _function(folder: Path, code: CodeSpec, place: str) -> Callable[..., object]:

@@ -10,13 +10,15 @@ from headrace.core.folders import folder_digest
 from headrace.scoring.predictor import PackagePredictor
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
     import pandas as pd
 
     from headrace.features.plan import FeaturePlan
     from headrace.tracking.tracking import Tracking
+    from headrace.training.chain_estimator import ChainEstimator
+    from headrace.training.tasks.base import Task
 
 
 class LoadedVersion:
@@ -31,11 +33,28 @@ class LoadedVersion:
     def __init__(self, model: str, number: int, predictor: PackagePredictor, *, folder: Path | None = None) -> None:
         self.model, self.number, self.folder = model, number, folder
         self._predictor = predictor
+        if predictor.chain is not None and number > 0:
+            predictor.chain.version = number  # for the record of usage; 0 is none yet
 
     @property
     def plan(self) -> FeaturePlan:
         """Where the columns of a full row come from."""
         return self._predictor.plan
+
+    @property
+    def task(self) -> Task:
+        """What it predicts, without the label's column."""
+        return self._predictor.task
+
+    @property
+    def chain(self) -> ChainEstimator | None:
+        """What answers by itself; None where an estimator predicts."""
+        return self._predictor.chain
+
+    @property
+    def functions(self) -> Mapping[str, Callable[..., object]]:
+        """Its on-demand functions, by name."""
+        return self._predictor.functions
 
     def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Full rows → the task's output."""

@@ -26,6 +26,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=PORT)
     parser.add_argument("--processes", type=int, default=1, help="that share the port")
     parser.add_argument("--api-keys", type=Path, help="the file with the API keys of callers")
+    parser.add_argument(
+        "--open-without-keys", action="store_true", help="while there is no such file nobody needs a key"
+    )
     parser.add_argument("--open-metrics", action="store_true", help="/metrics needs no API key")
     parser.add_argument("--anonymous", action="store_true", help="everybody who reaches the address may ask")
     parser.add_argument("--must-load", action="store_true", help="end where nothing can be loaded, instead of waiting")

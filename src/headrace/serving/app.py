@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
@@ -14,18 +15,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.core.clock import duration
-from headrace.core.errors import ConflictError, DataError, UnavailableError
+from headrace.core.errors import ConflictError, DataError, HeadraceError, UnavailableError
 from headrace.core.ids import new_id
-from headrace.serving.caller import said
+from headrace.serving.answer_errors import refused
+from headrace.serving.answer_pieces import AnswerPieces
+from headrace.serving.answer_threads import AnswerThreads
 from headrace.serving.codec import BadRequestError
-from headrace.serving.content_type import content_type
 from headrace.serving.engine import MicroBatcher
-from headrace.serving.inflate import CODED, inflated
+from headrace.serving.feedback import check_feedback, take_feedback
 from headrace.serving.info_routes import about
 from headrace.serving.log import Log
 from headrace.serving.log_writer import Writing
 from headrace.serving.messages import Answer, RefusedRequestError
 from headrace.serving.metrics import Counters
+from headrace.serving.prediction_call import PredictionCall
+from headrace.serving.predictors import ChainPredictor
 from headrace.serving.routes import KNOWN, METHODS, OTHER
 from headrace.serving.streaming import StreamedAnswer
 
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from headrace.serving.api_keys import ApiKeys
     from headrace.serving.messages import Event, PendingResponse, Request
     from headrace.serving.observation import Observation
+    from headrace.serving.predictors.chain import TimedAnswer
     from headrace.serving.protocols.base import ServingProtocol
     from headrace.serving.protocols.prediction_request import RequestPart
     from headrace.serving.routes import RouteTable
@@ -46,6 +51,7 @@ LOG = logging.getLogger(__name__)
 
 Status = Literal["ready", "waiting", "withdrawn", "stuck", "log full", "no features", "draining"]
 NOTHING = "nothing is in Production yet. Next: headrace run deploy"
+SECRET = 6  # random bytes
 LOOKING_UP = 8  # requests at the same time, where the online store is not on this machine
 
 
@@ -81,6 +87,7 @@ class App:
         self.writing = Writing(self.log, self.counters)
         self._count = 0
         self._engine = MicroBatcher()
+        self._answers = AnswerThreads()
         self._io = ThreadPoolExecutor(LOOKING_UP, thread_name_prefix="look-up")
         self._by_key: dict[str, int] = {}
         self.siblings: Callable[[], list[dict[str, Any]]] = list
@@ -116,8 +123,9 @@ class App:
         return traffic.published() if traffic.primary.features.is_local else self.published
 
     def stuck(self, traffic: ServedTraffic) -> bool:
-        """Whether the model has not come back from a call within the time that a request may take."""
-        return self._engine.lasts() > duration(traffic.manifest.serve.timeout).total_seconds()
+        """Whether the model has not come back from a call within the time that a request may take; all of its calls, for a chain."""
+        seconds = duration(traffic.manifest.serve.timeout).total_seconds()
+        return self._engine.lasts() > seconds or self._answers.are_stuck(seconds)
 
     def admit(self, request: Request) -> Answer | None:
         """See messages.Answering."""
@@ -125,8 +133,11 @@ class App:
         request.match = match = self.routes.find(path)
         try:
             request.predicts = match is not None and match.route.predicts
+            request.receives = match is not None and match.route.receives
             if self.api_keys is not None:
                 request.api_key = self.api_keys.check(request, predicts=request.predicts)
+            if match is not None and request.receives:
+                check_feedback(self, request, match)
         except RefusedRequestError as refused:
             return self._failed(refused, path)
         if match is None or not request.predicts:
@@ -143,6 +154,8 @@ class App:
         """See messages.Answering."""
         try:
             match = request.match
+            if match is not None and request.receives:
+                return take_feedback(self, request, match)
             protocol = self.routes.by_name.get(match.owner) if request.predicts and match is not None else None
             if protocol is None or match is None:
                 return about(self, self.routes, request)
@@ -173,7 +186,7 @@ class App:
         parts: list[RequestPart] = []
         try:
             traffic = self._admit(request)
-            asked = _Asked(self, traffic, request, protocol, pattern, began)
+            asked = PredictionCall(self, traffic, request, protocol, pattern, began)
             parts, seen = asked.parts, request.seen
             if seen is not None:
                 asked.note(seen)
@@ -226,19 +239,23 @@ class App:
                     return f"row {row} has no value for {', '.join(map(repr, names))}"
         return ""
 
-    async def _later(self, asked: _Asked, key: str | None) -> Answer:
+    async def _later(self, asked: PredictionCall, key: str | None) -> Answer:
         limits = asked.traffic.manifest.serve
         try:
             with self._under_way(key, limits.concurrency):
                 async with asyncio.timeout(duration(limits.timeout).total_seconds()):
-                    await asyncio.gather(*(self._run(part, asked.traffic, asked.request.seen) for part in asked.parts))
+                    await asyncio.gather(*(self._run(asked, part) for part in asked.parts))
                     answer = asked.answered()
                     required = limits.log == "required"
-                    if (required or answer.events is None) and (records := asked.records()):
+                    if (required or answer.events is None) and not asked.streams() and (records := asked.records()):
                         (self.writing.now if required else self.writing.behind)(records)
             if answer.events is not None:
                 return answer._replace(events=self._streamed(asked, answer.events))
+        except asyncio.CancelledError:
+            asked.cancel()
+            raise
         except TimeoutError:
+            asked.cancel()
             answer = self.refusal(asked.request.path, 503, f"there was no answer within {limits.timeout}.")
         except Exception as error:  # noqa: BLE001  # whatever a model does, the server stays
             answer = self._failed(error, asked.request.path, await self._without(error, asked.parts))
@@ -261,7 +278,8 @@ class App:
             if key is not None:
                 self._by_key[key] -= 1
 
-    async def _run(self, part: RequestPart, traffic: ServedTraffic, seen: Observation | None) -> None:
+    async def _run(self, asked: PredictionCall, part: RequestPart) -> None:
+        seen = asked.request.seen
         if part.asked is not None:
             if part.serving.features.is_local:
                 part.complete()
@@ -270,10 +288,38 @@ class App:
         with nullcontext() if seen is None else _call(seen, part):
             if part.at_once():
                 part.answers = part.serving.predict(part.rows)
-            elif self.stuck(traffic):
+            elif isinstance(part.serving.predictor, ChainPredictor):
+                await self._answer(asked, part, part.serving.predictor)
+            elif self.stuck(asked.traffic):
                 raise RefusedRequestError(503, f"the model has been at one call for {self._engine.lasts():.0f} s.")
             else:
                 part.answers = await self._engine.run(part.serving, part.rows)
+
+    async def _answer(self, asked: PredictionCall, part: RequestPart, predictor: ChainPredictor) -> None:
+        """The answers of a chain; of a stream, until its first piece has come, so that what fails before has a status."""
+        threads, user = self._answers, part.user or asked.request.api_key or ""
+        threads.size = asked.traffic.manifest.serve.threads
+        if self.stuck(asked.traffic):
+            raise RefusedRequestError(503, f"{threads.size} answers that nobody waits for any more do not end.")
+        try:
+            if part.work is not None:
+                part.result = await threads.call(part.work, user)
+            elif part.streams:
+                pieces = threads.stream(predictor, part.rows[0], user)
+                required = asked.traffic.manifest.serve.log == "required"
+                part.pieces = AnswerPieces(pieces, partial(self._keep, asked, part, predictor), required=required)
+                await pieces.begin()
+            else:
+                asked.fill(part, predictor, await threads.many(predictor, part.rows, user))
+        except HeadraceError as error:
+            raise refused(error) from error
+
+    def _keep(self, asked: PredictionCall, part: RequestPart, predictor: ChainPredictor, answer: TimedAnswer) -> None:
+        """An answer that streamed, for its part and the log."""
+        asked.fill(part, predictor, [answer])
+        if records := asked.records():
+            required = asked.traffic.manifest.serve.log == "required"
+            (self.writing.now if required else self.writing.behind)(records)
 
     def _admit(self, request: Request) -> ServedTraffic:
         if request.method != "POST":
@@ -303,7 +349,7 @@ class App:
 
     # ------------------------------------------------------------------------------------------ answers that stream
 
-    def _stream_at_once(self, asked: _Asked, answer: Answer) -> Answer | PendingResponse:
+    def _stream_at_once(self, asked: PredictionCall, answer: Answer) -> Answer | PendingResponse:
         """A log that is required has the answers before the first event leaves; another one after the last event."""
         limits, key = asked.traffic.manifest.serve, asked.request.api_key
         if key is not None and self._by_key.get(key, 0) >= limits.concurrency:
@@ -316,7 +362,7 @@ class App:
             return answer
         return self.writing.before(answer, records, events.settled, partial(self.refusal, asked.request.path))
 
-    def _streamed(self, asked: _Asked, events: AsyncGenerator[Event, None]) -> StreamedAnswer:
+    def _streamed(self, asked: PredictionCall, events: AsyncGenerator[Event, None]) -> StreamedAnswer:
         """The events of a protocol, which count as under way, the first in the time that is left, and are counted at their end."""
         limits, key = asked.traffic.manifest.serve, asked.request.api_key
 
@@ -324,8 +370,9 @@ class App:
             self.in_flight -= 1
             if key is not None:
                 self._by_key[key] -= 1
+            asked.cancel()
             self._counted(asked.parts, status, asked.began, asked.pattern)
-            if limits.log != "required" and (records := asked.records()):
+            if limits.log != "required" and not asked.streams() and (records := asked.records()):
                 self.writing.behind(records)
 
         self.in_flight += 1
@@ -341,7 +388,7 @@ class App:
             ended=ended,
         )
 
-    def _failed_event(self, asked: _Asked, timeout: str, error: Exception) -> Answer:
+    def _failed_event(self, asked: PredictionCall, timeout: str, error: Exception) -> Answer:
         if isinstance(error, TimeoutError):
             return self.refusal(asked.request.path, 503, f"there was no event within {timeout}.")
         return self._failed(error, asked.request.path)
@@ -350,10 +397,14 @@ class App:
         """What all processes at this port have counted."""
         return self.counters.plus(self.siblings())
 
-    def number(self) -> str:
-        """The id of a request."""
+    def number(self, *, secret: bool = False) -> str:
+        """The id of a request.
+
+        Args:
+            secret: whether nobody can tell it from the ids of other requests, as where whoever knows it may give feedback.
+        """
         self._count += 1
-        return f"{self.name}{self._count:x}"
+        return f"{self.name}{self._count:x}{secrets.token_hex(SECRET) if secret else ''}"
 
     def _counted(self, parts: list[RequestPart], status: int, began: float, path: str) -> None:
         seconds = time.perf_counter() - began
@@ -367,73 +418,6 @@ class App:
             rows = len(part.rows) if status == 200 else 0
             self.counters.answered((served.version, served.role, status), seconds, rows, path)
             path = ""  # one request, however many versions answered it
-
-
-class _Asked:
-    """A request for predictions, from its body to its answer."""
-
-    __slots__ = ("app", "began", "caller", "id", "parts", "pattern", "protocol", "request", "traffic")
-
-    def __init__(
-        self, app: App, traffic: ServedTraffic, request: Request, protocol: ServingProtocol, pattern: str, began: float
-    ) -> None:
-        self.app, self.traffic, self.request, self.began = app, traffic, request, began
-        self.protocol, self.pattern = protocol, pattern
-        self.id = app.number()
-        self.caller = said(request.headers)
-        if request.api_key is not None:
-            self.caller["api_key"] = request.api_key
-        if CODED in request.headers:
-            request = inflated(request, traffic.manifest.serve.max_body)
-        if traffic.primary.shape == "whole" and not protocol.whole:
-            places = [each.pattern for one in app.routes.protocols if one.whole for each in one.routes if each.predicts]
-            raise RefusedRequestError(
-                400, f"this model takes no rows that are known here: ask it at {', '.join(places)}."
-            )
-        if traffic.primary.shape != "whole":  # such a model reads the body itself
-            content_type(request.headers, protocol.consumes)
-        self.parts = protocol.read(traffic, request, self.id)
-        most = traffic.manifest.serve.max_rows
-        if sum([part.count for part in self.parts]) > most:
-            raise RefusedRequestError(413, f"a request may have {most} rows.")
-
-    def note(self, seen: Observation) -> None:
-        """What is asked of which model, for those who watch."""
-        seen.id, seen.model = self.id, self.traffic.manifest.model
-        seen.versions = [part.serving.served.version for part in self.parts]
-
-    def answered(self) -> Answer:
-        """What the parts answer, as the protocol writes it."""
-        if self.app.shadows is not None:
-            self.app.shadows.ask(self.id, self.request)
-        versions = ",".join([part.serving.number for part in self.parts])
-        headers = f"x-headrace-version: {versions}\r\nx-headrace-request: {self.id}\r\n"
-        headers = (headers if "request" in self.caller else f"{headers}x-request-id: {self.id}\r\n").encode()
-        status, body, kind, own, events = self.protocol.write(self.traffic, self.parts, self.id)
-        return Answer(status, body, kind, headers + own if own else headers, events)
-
-    def records(self) -> list[bytes]:
-        """What the log says of the request, a record for each part; none where it is not logged."""
-        if self.traffic.manifest.serve.log == "none":
-            return []
-        seconds = time.perf_counter() - self.began
-        log, split = self.app.log, self.traffic.split
-        match = self.request.match
-        path = match.route.logged if match is not None and match.route.logged else self.pattern
-        records: list[bytes] = []
-        for part in self.parts:
-            record = log.answered(
-                part,
-                split,
-                request_id=self.id,
-                path=path,
-                ids=part.ids(self.id),
-                seconds=seconds,
-                caller=self.caller,
-            )
-            if record is not None:
-                records.append(record)
-        return records
 
 
 def _call(seen: Observation, part: RequestPart) -> AbstractContextManager[None]:

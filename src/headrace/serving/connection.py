@@ -266,7 +266,12 @@ class Connection(asyncio.Protocol):
         listener, request = self._listener, self._request
         if self._body > listener.limits.body:
             self._refused = self._refused or self._too_large()
-        elif self._refused is None and self._away is None and request is not None and request.predicts:
+        elif (
+            self._refused is None
+            and self._away is None
+            and request is not None
+            and (request.predicts or request.receives)
+        ):
             if self._body > SMALL and listener.held + len(part) > listener.limits.bodies:
                 self._refused = self._refusal(
                     503, "the bodies of requests that are under way fill what there is for them."

@@ -27,37 +27,55 @@ MissingPolicy = Literal["null", "refuse"]
 
 @dataclass(frozen=True)
 class Serve:
-    """Serving over HTTP.
+    """How a model answers over HTTP.
 
     Args:
-        p95: the latency that 95 % of the requests should stay under, `"20ms"`, at most a second; where they do not for a
-            minute, people are told (`serving.slow`).
-        timeout: the longest that a request may take, `"10s"`; then it is answered with 503. Of an answer that streams it is the
-            longest that the first event may take, and each further one after the event before it, while a stream may last as
-            long as its events come; one whose event is late ends with an `event: error`.
-        log: `"required"`: no answer that is not in the inference log first (503 when the log cannot take it);
-            `"best_effort"`: a log that cannot take an answer is counted and told, never waited for; `"none"`.
-        missing: what becomes of a row by key for which a look-up finds nothing, or nothing that is young enough: `"null"`:
-            its features are missing, as in training; `"refuse"`: the request is answered with 422.
-        max_rows: rows of one request; more are refused with 413.
-        max_body: bytes of one request; more are refused with 413.
-        queue: requests that may wait at the same time; more are refused with 503.
-        concurrency: requests of one API key at the same time; more are refused with 429.
-        max_log: bytes of the log that may wait for the lakehouse; beyond, `log` says what happens.
-        fsync: waits until the disk has what is logged: it is then safe from loss of power, too, and not only from the death
-            of the process.
-        sample: the share of the requests that is logged, by their id; a shadow's too.
-        redact: inputs, key columns and outputs whose values are left out of the log; what is told of quality and drift by
-            the log then knows nothing of them.
-        cors: origins whose pages a browser lets read answers, `["https://app.example"]`; `["*"]` for every page. A page shows
-            an API key like any other caller.
-        access_log: a line of JSON on stdout for each request.
-        traces: a span of OpenTelemetry for each request for predictions, to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT`
-            names; needs `headrace[otel]`.
+        p95: the latency, in milliseconds, that 95 % of the requests should stay under, at most `"1000ms"`; defaults to
+            `"50ms"`. If they do not for a minute, the event `serving.slow` is sent to the channels of the environment; not for
+            a model with `predict=`, whose answers take as long as language models do.
+        timeout: the longest that a request may take; then it is answered with 503. Defaults to `"10s"`. For an answer that
+            streams it is the longest wait for the first event and for each further one: a stream may last as long as its events
+            come, and one whose event is late ends with an `event: error`.
+        log: whether answers are in the inference log. `"required"`: an answer is sent only after it is logged (503 if the log
+            cannot take it); `"best_effort"`: an answer that the log cannot take is sent, counted and reported; `"none"`: no
+            log. Defaults to `"required"`.
+        missing: what happens to a row by key for which a feature table has no row, or none that is recent enough: `"null"`:
+            its features are missing, as in training; `"refuse"`: the request is answered with 422. Defaults to `"null"`.
+        max_rows: the most rows of one request; more are refused with 413. Defaults to 10,000.
+        max_body: the most bytes of one request; more are refused with 413. Defaults to 16 MiB.
+        queue: how many requests may wait at the same time; more are refused with 503. Defaults to 1,000.
+        concurrency: how many requests of one API key may be answered at the same time; more are refused with 429. Defaults to
+            1,000.
+        threads: how many answers of a model with `predict=` one server process makes at the same time; others wait in the
+            order in which they came. It is ignored for other models. Defaults to 64.
+        max_log: how many bytes of the log may wait for the lakehouse; beyond, `log` says what happens. Defaults to 1 GiB.
+        fsync: whether an answer waits until its log record is on the disk, which makes the record safe from a loss of power,
+            and not only from the death of the process. Defaults to no.
+        sample: the share of the requests that is logged, above 0 and at most 1, chosen by their id; defaults to 1. It holds
+            for shadows, too.
+        redact: inputs, key columns and outputs whose values are left out of the log, `["date_of_birth"]`; quality and drift
+            that are computed from the log do not cover them. Defaults to none.
+        cors: origins whose pages may read answers in a browser, `["https://app.example"]`; `["*"]` for every page. A page
+            sends an API key like any other caller. Defaults to none.
+        access_log: whether each request writes a line of JSON on stdout; defaults to no.
+        traces: whether each request for predictions sends a span of OpenTelemetry to the collector that
+            `OTEL_EXPORTER_OTLP_ENDPOINT` names; needs `headrace[otel]`. Defaults to no.
         protocols: serving protocols of your own beside those that every server has, each `"package.module:NAME"` of an
             module of the project or of an installed package; NAME is an object of a subclass of
             `hr.protocols.ServingProtocol`. A deployment loads them as a server will, before it makes the copy that servers
-            start from, and puts the project's code that they need into it.
+            start from, and puts the project's code that they need into it. Defaults to none.
+
+    Raises:
+        DeclarationError: a value that is not possible, an origin that no browser sends, or a protocol that is named twice.
+
+    Example:
+        >>> serve = hr.Serve(p95="20ms", log="best_effort", missing="refuse")
+        >>> serve.max_body  # bytes
+        16777216
+        >>> hr.Serve(p95="2s")
+        Traceback (most recent call last):
+        headrace.core.errors.DeclarationError: Serve(p95='2s') is not a latency.
+        Write milliseconds: '20ms'.
     """
 
     _: KW_ONLY
@@ -69,6 +87,7 @@ class Serve:
     queue: int = 1_000
     concurrency: int = 1_000
     timeout: str = "10s"
+    threads: int = 64
     max_log: int = 2**30
     fsync: bool = False
     sample: float = 1.0
@@ -106,7 +125,56 @@ class Serve:
         _check_origins(self.cors)
         check_flags("Serve", fsync=self.fsync, access_log=self.access_log, traces=self.traces)
         check_whole("Serve", max_rows=self.max_rows, max_body=self.max_body, max_log=self.max_log)
-        check_whole("Serve", queue=self.queue, concurrency=self.concurrency)
+        check_whole("Serve", queue=self.queue, concurrency=self.concurrency, threads=self.threads)
+
+
+@dataclass(frozen=True)
+class LoadTest:
+    """The load that a server of the model has to bear in the integration test of a commit.
+
+    A few requests show that it answers; the full load of production shows that it keeps its promise, on a machine like
+    production's.
+
+    Args:
+        requests: how many requests are sent, up to a million; defaults to 200.
+        concurrency: how many are under way at the same time, up to 1,000; defaults to 4.
+        rows: how many rows each request has; defaults to 1.
+        p95: the latency, in milliseconds, that 95 % of the requests must stay under; defaults to none, because the machine of a
+            test is seldom the one that serves.
+        errors: the share of the requests that may be answered with an error, at least 0 and below 1; defaults to 0.
+
+    Raises:
+        DeclarationError: a value that is not possible.
+
+    Example:
+        >>> load = hr.LoadTest(requests=2_000, concurrency=16, p95="50ms")
+        >>> load.errors
+        0.0
+    """
+
+    _: KW_ONLY
+    requests: int = 200
+    concurrency: int = 4
+    rows: int = 1
+    p95: str | None = None
+    errors: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_whole("LoadTest", requests=self.requests, concurrency=self.concurrency, rows=self.rows)
+        for name, most in (("requests", 1_000_000), ("concurrency", 1_000), ("rows", 10_000)):
+            if getattr(self, name) > most:
+                raise DeclarationError(f"LoadTest({name}={getattr(self, name)}) is more than {most:,}.")
+        if self.p95 is not None:
+            check_texts("LoadTest", "Write milliseconds: '20ms'.", p95=self.p95)
+            if not LATENCY.fullmatch(self.p95):
+                raise DeclarationError(
+                    f"LoadTest(p95={self.p95!r}) is not a latency.", hint="Write milliseconds: '20ms'."
+                )
+        check_numbers("LoadTest", errors=self.errors)
+        if not 0 <= self.errors < 1:
+            raise DeclarationError(
+                f"LoadTest(errors={self.errors}) is no share.", hint="0 for none; 0.001 for one in a thousand."
+            )
 
 
 def _check_protocols(protocols: tuple[str, ...]) -> None:

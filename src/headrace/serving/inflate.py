@@ -19,7 +19,7 @@ def inflated(request: Request, most: int) -> Request:
     """
     body = inflate(request.body, request.headers[CODED], most)
     copy = Request(request.method, request.path, request.query, request.headers, body)
-    copy.match = request.match
+    copy.match, copy.seen = request.match, request.seen
     return copy
 
 

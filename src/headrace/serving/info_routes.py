@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from headrace.serving import openapi
+from headrace.serving.feedback import widget
 from headrace.serving.messages import Answer, RefusedRequestError
+from headrace.serving.route import WIDGET
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +50,8 @@ def about(app: Server, routes: RouteTable, request: Request) -> Answer:
         return _ready(app)
     if traffic is None:
         raise RefusedRequestError(503, app.trouble)
+    if match.route is WIDGET:
+        return widget(traffic.manifest)
     if path == "/version":
         return _json(_version(traffic))
     if path == "/openapi.json":

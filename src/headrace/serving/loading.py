@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,10 +23,11 @@ from headrace.serving.manifest import (
     read_parity,
     version_folder,
 )
-from headrace.serving.predictors import choose, cost
+from headrace.serving.predictors import ChainPredictor, choose, cost
 from headrace.serving.protocols.from_outside import CODE
-from headrace.serving.traffic import ServedTraffic
+from headrace.serving.traffic import USER, ServedTraffic
 from headrace.serving.version import Serving
+from headrace.training.generated import TEXTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,8 +87,13 @@ def load_served(file: Path, manifest: Manifest, served: Served) -> Serving:
     parity = read_parity(folder / PARITY)
     plan = FeaturePlan.from_json(json.loads((folder / PACKAGE / "spec.json").read_text(encoding="utf-8"))["plan"])
     predictor, slower = choose(folder, parity)
-    sample = list(parity.rows[0]) if parity.rows else [None] * len(plan.inputs)
-    call, row = cost(predictor, sample)
+    if isinstance(predictor, ChainPredictor):  # an answer costs money, and always takes too long for the event loop
+        predictor.version = served.version
+        call, row = math.inf, 0.0
+        answer = tuple("" if name in TEXTS else 0.0 for name in predictor.columns)
+    else:
+        call, row = cost(predictor, list(parity.rows[0]) if parity.rows else [None] * len(plan.inputs))
+        answer = tuple(parity.outputs[0]) if parity.outputs else ()
     features = OnlineFeatures(store, plan)
     full = frozenset(column.name for column in plan.inputs)
     return Serving(
@@ -98,8 +105,8 @@ def load_served(file: Path, manifest: Manifest, served: Served) -> Serving:
         features=features,
         columns=predictor.columns,
         full=full,
-        takes=full | {*features.needed, plan.at},
-        sample=tuple(parity.outputs[0]) if parity.outputs else (),
+        takes=full | {*features.needed, plan.at} | ({USER} if isinstance(predictor, ChainPredictor) else set()),
+        sample=answer,
         call=call,
         row=row,
         slower=tuple(slower),

@@ -57,7 +57,7 @@ class Log:
             "rows": part.rows,
             "keys": part.known,
             "ids": ids,
-            "answers": part.answers,
+            "answers": part.answers if part.logged is None else part.logged,
         }
         if caller:
             record["caller"] = caller

@@ -4,6 +4,7 @@
 <home>/<folder>/                     the logged model; `data/package` inside is the package
 <home>/<folder>/parity.json          full rows, and the predictions of MLflow's pyfunc for them
 <home>/<folder>/serve.json           serving options
+<home>/<folder>/feedback.json        the feedback that is taken; not there where none is
 <home>/<folder>/protocols/           the project's code of the protocols that these options name, where it is the project's
 
 The whole folder of a version is sealed: `logged_hash` covers the registered files, `copy_hash` everything beside
@@ -24,11 +25,13 @@ from headrace.core.errors import ConfigError, DataError, DeclarationError
 from headrace.core.folders import folder_digest, is_inside
 from headrace.core.ids import digest
 from headrace.core.text import visible
+from headrace.llm.feedback.declarations import Feedback
 from headrace.serving.declarations import Serve
 
 FILE = "serving.json"
 PARITY = "parity.json"
 SERVE = "serve.json"
+FEEDBACK = "feedback.json"
 PROTOCOLS = "protocols"
 PACKAGE = Path("data") / "package"
 FORMAT = 1
@@ -88,6 +91,7 @@ class Manifest:
         split: None while the primary alone answers.
         online: the address of the online store; `env:NAME` where it is a secret.
         spool: the folder of the inference log.
+        feedback: that is taken; None for none.
     """
 
     model: str
@@ -96,6 +100,7 @@ class Manifest:
     serve: Serve
     online: str
     spool: str
+    feedback: Feedback | None = None
     format: int = FORMAT
 
     @property
@@ -138,6 +143,7 @@ def read_manifest(file: Path) -> Manifest:
             serve=Serve(**stored["serve"]),
             online=stored["online"],
             spool=stored["spool"],
+            feedback=_feedback(stored.get("feedback")),
             format=stored["format"],
         )
         _check(file, manifest)
@@ -249,7 +255,7 @@ def copy_digest(folder: Path) -> str:
         DataError: the folder holds what cannot be sealed, such as a link.
         OSError: it is not there, or cannot be read.
     """
-    return folder_digest(folder, without=(PARITY, SERVE, f"{PROTOCOLS}/"))
+    return folder_digest(folder, without=(PARITY, SERVE, FEEDBACK, f"{PROTOCOLS}/"))
 
 
 def beside_digest(folder: Path) -> str:
@@ -259,7 +265,8 @@ def beside_digest(folder: Path) -> str:
         OSError: samples, or how it is to be served, are not there.
         DataError: the code holds what cannot be sealed, such as a link.
     """
-    digests = [digest((folder / name).read_bytes()) for name in (PARITY, SERVE)]
+    beside = (PARITY, SERVE, *((FEEDBACK,) if os.path.lexists(folder / FEEDBACK) else ()))
+    digests = [digest((folder / name).read_bytes()) for name in beside]
     code = folder / PROTOCOLS
     return digest([*digests, folder_digest(code)] if os.path.lexists(code) else digests)
 
@@ -277,6 +284,25 @@ def read_serve(folder: Path) -> Serve:
     except BROKEN as error:
         raise _broken(folder / SERVE, error) from error
     return serve
+
+
+def read_feedback(folder: Path) -> Feedback | None:
+    """The feedback that a version takes, as its copy says; None for none.
+
+    Raises:
+        DataError: the file is broken.
+    """
+    file = folder / FEEDBACK
+    if not os.path.lexists(file):
+        return None
+    try:
+        return _feedback(_object(file, "headrace run deploy makes it"))
+    except BROKEN as error:
+        raise _broken(file, error) from error
+
+
+def _feedback(stored: dict[str, Any] | None) -> Feedback | None:
+    return None if stored is None else Feedback.from_json(stored)
 
 
 def version_folder(file: Path, manifest: Manifest, served: Served | None = None) -> Path:
@@ -305,7 +331,7 @@ def version_folder(file: Path, manifest: Manifest, served: Served | None = None)
         )
     if beside != served.copy_hash:
         raise DataError(
-            f"{PARITY}, {SERVE} or {PROTOCOLS} of {manifest.model} version {served.version} in {str(folder)!r} changed after it was "
+            f"{PARITY}, {SERVE}, {FEEDBACK} or {PROTOCOLS} of {manifest.model} version {served.version} in {str(folder)!r} changed after it was "
             "copied.",
             hint=again,
         )
@@ -321,7 +347,11 @@ def check_serve(file: Path, manifest: Manifest) -> None:
     served = manifest.primary
     folder = file.parent / served.folder
     try:
-        kept = beside_digest(folder) == served.copy_hash and read_serve(folder) == manifest.serve
+        kept = (
+            beside_digest(folder) == served.copy_hash
+            and read_serve(folder) == manifest.serve
+            and read_feedback(folder) == manifest.feedback
+        )
     except OSError:
         kept = False
     if not kept:

@@ -27,28 +27,51 @@ CODES = {
     429: "TOO_MANY_REQUESTS",
     431: "TOO_LARGE",
     500: "INTERNAL_ERROR",
+    502: "UPSTREAM_FAILED",
     503: "TEMPORARILY_UNAVAILABLE",
     504: "TIMED_OUT",
 }
 
 
 class Request:
-    """A request. Names of headers are in small letters.
+    """A request over HTTP.
 
     Attributes:
-        body: empty until all of it is there.
-        predicts: it asks for predictions; the body of another one is not kept. Said when it is let in.
-        seen: what is kept of it for those who watch; None while nobody does.
-        api_key: the name of its caller's API key; None where none is needed. Said when it is let in.
+        method: `GET`, `POST`…
+        path: without the query, `/rows/late`; percent-encoded as it was sent.
+        query: after the `?`; empty without one.
+        headers: name in small letters → value, both bytes.
+        body: the whole body, inflated; empty until all of it is there.
+        predicts: whether it asks for predictions; the body of another one is not kept. Set when it is admitted.
+        receives: whether it brings something that is kept without an answer of the model. Set when it is admitted.
+        seen: what is kept of it for the access log and traces; None without them.
+        api_key: the name of its caller's API key; None where none is needed. Set when it is admitted.
         version: of HTTP, `1.1` or `1.0`.
-        match: the route that its path is one of; None where no server has such a path. Set when it is let in.
+        match: the route that its path matches; None where no route does. Set when it is admitted.
+
+    Example:
+        >>> request = hr.protocols.Request("POST", "/rows", "trace=1", {b"x-headrace-entity": b"customer 7"}, b"[[1400.0]]")
+        >>> request.method, request.headers[b"x-headrace-entity"]
+        ('POST', b'customer 7')
     """
 
-    __slots__ = ("api_key", "body", "headers", "match", "method", "path", "predicts", "query", "seen", "version")
+    __slots__ = (
+        "api_key",
+        "body",
+        "headers",
+        "match",
+        "method",
+        "path",
+        "predicts",
+        "query",
+        "receives",
+        "seen",
+        "version",
+    )
 
     def __init__(self, method: str, path: str, query: str, headers: Mapping[bytes, bytes], body: bytes = b"") -> None:
         self.method, self.path, self.query, self.headers, self.body = method, path, query, headers, body
-        self.predicts = False
+        self.predicts = self.receives = False
         self.api_key: str | None = None
         self.seen: Observation | None = None
         self.match: Match | None = None
@@ -56,10 +79,20 @@ class Request:
 
 
 class RefusedRequestError(Exception):
-    """A request that is not answered with a prediction.
+    r"""A request that is not answered with a prediction.
 
     Attributes:
-        headers: of the answer; whole lines, each with its line end.
+        status: of HTTP, from 400 on.
+        message: for the caller; it holds no value of another caller and nothing of the machine.
+        headers: of the answer; whole lines, each with its line end. Defaults to none.
+
+    Example:
+        >>> def quota(used, most):
+        ...     if used >= most:
+        ...         raise hr.protocols.RefusedRequestError(429, f"{most} rows are asked for already.", b"retry-after: 60\r\n")
+        >>> quota(100, 100)
+        Traceback (most recent call last):
+        headrace.serving.messages.RefusedRequestError: 100 rows are asked for already.
     """
 
     def __init__(self, status: int, message: str, headers: bytes = b"") -> None:
@@ -68,11 +101,17 @@ class RefusedRequestError(Exception):
 
 
 class Event(NamedTuple):
-    """One server-sent event (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+    r"""One server-sent event (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 
     Attributes:
         data: UTF-8 text, mostly a JSON document; line breaks in it are kept.
         name: the type of the event; empty for the default, which browsers call `message`. It holds no line break.
+
+    Example:
+        >>> hr.protocols.Event(b'{"probability": 0.83}').encoded()
+        b'data: {"probability": 0.83}\n\n'
+        >>> hr.protocols.Event(b"2 rows", name="done").encoded()
+        b'event: done\ndata: 2 rows\n\n'
     """
 
     data: bytes
@@ -85,12 +124,24 @@ class Event(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What is sent back.
+    """An answer over HTTP.
 
     Attributes:
-        headers: whole lines, each with its line end.
-        events: an answer that streams: what is sent after the head, one event at a time, instead of `body` and `kind`. The
-            connection iterates it once, and closes it when the caller leaves.
+        status: of HTTP.
+        body: the whole body; empty for an answer that streams.
+        kind: the content type; defaults to `application/json`.
+        headers: further headers; whole lines, each with its line end. Defaults to none.
+        events: for an answer that streams: what is sent after the head, one event at a time, instead of `body` and `kind`. The
+            connection iterates it once, and closes it when the caller leaves. Defaults to None.
+
+    Example:
+        >>> hr.protocols.Answer(200, b"0.83", kind=b"text/plain").kind
+        b'text/plain'
+        >>> async def scores():
+        ...     for probability in (b"0.83", b"0.12"):
+        ...         yield hr.protocols.Event(probability)
+        >>> hr.protocols.Answer(200, b"", events=scores()).events is None  # it streams
+        False
     """
 
     status: int
@@ -157,7 +208,8 @@ def refusal(
     Args:
         status: of HTTP.
         message: for people.
-        headers: whole lines, each with its line end.
+        headers: whole lines, each with its line end; 429 and 503 get a `retry-after` where they have none.
         body: writes the body from status and message; the protocol of the path has its own.
     """
-    return Answer(status, body(status, message), JSON, headers + AGAIN if status in (429, 503) else headers)
+    later = status in (429, 503) and b"retry-after:" not in headers.lower()
+    return Answer(status, body(status, message), JSON, headers + AGAIN if later else headers)

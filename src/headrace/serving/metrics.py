@@ -12,7 +12,14 @@ from headrace.core.exposition import Sample, metric
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-NUMBERS = ("log_dropped", "shadow_dropped", "model_reloads", "model_reload_failures", "access_log_dropped")
+NUMBERS = (
+    "log_dropped",
+    "shadow_dropped",
+    "model_reloads",
+    "model_reload_failures",
+    "access_log_dropped",
+    "llm_calls_unrecorded",
+)
 K = TypeVar("K", bound="Kind | str")
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)  # seconds
 
@@ -73,6 +80,7 @@ class Counters:
         model_reloads: versions that took over.
         model_reload_failures: versions that did not load.
         access_log_dropped: requests whose line in the access log could not be written.
+        llm_calls_unrecorded: calls of language models whose usage the state database could not take.
         http: requests of all kinds by the pattern of their path, their method, and the status of their answer.
     """
 
@@ -83,6 +91,7 @@ class Counters:
     model_reloads: int = 0
     model_reload_failures: int = 0
     access_log_dropped: int = 0
+    llm_calls_unrecorded: int = 0
     _told: dict[Kind, Tally] = field(default_factory=dict[Kind, Tally])
 
     @property
@@ -152,6 +161,11 @@ class Counters:
             ("model_reloads", "Versions that took over.", self.model_reloads),
             ("model_reload_failures", "Versions that did not load.", self.model_reload_failures),
             ("access_log_dropped", "Requests whose line in the access log was lost.", self.access_log_dropped),
+            (
+                "llm_calls_unrecorded",
+                "Calls of language models that the record of usage lacks.",
+                self.llm_calls_unrecorded,
+            ),
         )
         http = [
             Sample({**here, "path": path, "method": method, "status": status}, count)

@@ -21,6 +21,7 @@ from headrace.serving.latency import Latency
 from headrace.serving.loading import load, routes_of
 from headrace.serving.manifest import FILE
 from headrace.serving.observers import Observers
+from headrace.serving.predictors import ChainPredictor
 from headrace.serving.shadow import Shadows
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Follower:
         if app.log.trouble and not last:
             return
         interval = app.counters.interval()
-        if app.traffic is not None:
+        if app.traffic is not None and not isinstance(app.traffic.primary.predictor, ChainPredictor):
             self._slow_told(self._latency.add(interval, milliseconds(app.traffic.manifest.serve.p95)))
         if app.traffic is not None and app.log.spool is not None:
             model = app.traffic.manifest.model

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headrace.core.system import release
+from headrace.serving.openapi_feedback import feedback_paths
 from headrace.serving.openapi_parts import Schema, failure, gets, object_of
 
 if TYPE_CHECKING:
@@ -37,9 +38,10 @@ def document(traffic: ServedTraffic, routes: RouteTable, *, secured: bool) -> Sc
         mine = protocol.openapi(traffic)
         paths |= mine
         errors |= dict.fromkeys(mine, protocol.error)
-        schemas[protocol.error] = _error(protocol.error_fields)
+        schemas[protocol.error] = protocol.error_schema()
     paths |= {path: {"get": gets(summary)} for path, summary in TOLD.items()}
     paths["/metrics"]["get"]["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
+    paths |= feedback_paths(traffic.manifest)
     for path in ("/ready", "/ping"):
         paths[path]["get"]["responses"]["503"] = {"description": "Not now."}
     told: Schema = {

@@ -26,6 +26,7 @@ class Options:
         siblings: the folder in which they leave their counters; None for a process that is alone.
         certificate: for HTTPS, a PEM file; with `key`.
         api_keys: the file with the API keys of callers.
+        open_without_keys: whether nobody needs a key while there is no such file, as before the first key is made.
         open_metrics: `/metrics` needs no API key.
         anonymous: everybody who can reach the address may ask, also where other machines can.
         must_load: ends with an error where what is to be served cannot be loaded at the start, instead of waiting for
@@ -50,6 +51,7 @@ class Options:
     certificate: Path | None = None
     key: Path | None = None
     api_keys: Path | None = None
+    open_without_keys: bool = False
     open_metrics: bool = False
     anonymous: bool = False
     must_load: bool = False

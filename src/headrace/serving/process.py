@@ -70,11 +70,15 @@ def serve(options: Options) -> None:
 
 
 def _check_open(options: Options) -> None:
-    if options.api_keys is None and not options.anonymous and not _is_loopback(options.host):
+    if not _keys_needed(options) and not options.anonymous and not _is_loopback(options.host):
         raise ConfigError(
             f"at {options.host} other machines could ask, and no API key would be needed.",
             hint="headrace api-key create NAME makes one; --anonymous lets everybody ask.",
         )
+
+
+def _keys_needed(options: Options) -> bool:
+    return options.api_keys is not None and (options.api_keys.exists() or not options.open_without_keys)
 
 
 def _is_loopback(host: str) -> bool:
@@ -132,6 +136,7 @@ async def _serve(options: Options, tls: Certificate | None) -> None:
 
 async def _until(ended: asyncio.Event, options: Options, tls: Certificate | None) -> None:
     """Serves until `ended` is set, or the process that started this one is gone; then drains."""
+    from headrace.serving import llm_gateway
     from headrace.serving.api_keys import ApiKeys
     from headrace.serving.app import App
     from headrace.serving.limits import ConnectionLimits
@@ -139,7 +144,10 @@ async def _until(ended: asyncio.Event, options: Options, tls: Certificate | None
     from headrace.serving.observers import Observers
     from headrace.serving.worker_metrics import Siblings
 
-    app = App(api_keys=None if options.api_keys is None else ApiKeys(options.api_keys, metrics=options.open_metrics))
+    keys = options.api_keys
+    open_without, metrics = options.open_without_keys, options.open_metrics
+    app = App(api_keys=None if keys is None else ApiKeys(keys, metrics=metrics, open_without=open_without))
+    llm_gateway.prepare(app.counters)
     follower = _follower(app, options)
     follower.observers = Observers(
         app.counters, app.name, access_log=options.access_log, traces=options.traces, secure=tls is not None

@@ -16,14 +16,22 @@ class Route:
     Attributes:
         pattern: `/v2/models/{model}/infer`; a name in braces stands for one segment, which is not empty. It is the label of
             metrics and traces, so that there are few of them whatever callers ask.
-        predicts: it takes POST and answers with predictions; otherwise it takes GET and HEAD and tells of the server.
-        open: it needs no API key, and is answered also when all connections are taken: a probe.
-        logged: what the inference log calls the path; the pattern where it is empty.
+        predicts: whether it takes POST and answers with predictions; otherwise it takes GET and HEAD and informs about the
+            server. Defaults to no.
+        open: whether it is a probe: it needs no API key, and is answered also when all connections are taken. Defaults to no.
+        receives: whether it takes POST and keeps what it is sent, without an answer of the model. Defaults to no.
+        logged: what the inference log calls the path; defaults to the pattern.
+
+    Example:
+        >>> route = hr.protocols.Route(pattern="/rows/{model}", predicts=True)
+        >>> route.segments
+        ('rows', '{model}')
     """
 
     pattern: str
     predicts: bool = False
     open: bool = False
+    receives: bool = False
     logged: str = ""
 
     @property
@@ -43,3 +51,7 @@ class Match(NamedTuple):
     owner: str
     route: Route
     values: Mapping[str, str]
+
+
+FEEDBACK = Route(pattern="/models/{model}/feedback", receives=True)
+WIDGET = Route(pattern="/feedback.js")

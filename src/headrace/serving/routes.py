@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from headrace.core.errors import ConfigError
 from headrace.serving.messages import Answer, plain_refusal, refusal
 from headrace.serving.protocols.known import PROTOCOLS
-from headrace.serving.route import Match, Route
+from headrace.serving.route import FEEDBACK, WIDGET, Match, Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,6 +25,8 @@ OWN = (
     Route(pattern="/version"),
     Route(pattern="/metrics"),
     Route(pattern="/openapi.json"),
+    FEEDBACK,
+    WIDGET,
 )
 
 
@@ -105,8 +107,8 @@ class RouteTable:
     def listed(self) -> str:
         """All paths by their methods, for people."""
         routes = [*(route for each in self.protocols for route in each.routes), *OWN]
-        posts = ", ".join(each.pattern for each in routes if each.predicts)
-        return f"POST {posts}; GET {', '.join(each.pattern for each in routes if not each.predicts)}"
+        posts = ", ".join(each.pattern for each in routes if each.predicts or each.receives)
+        return f"POST {posts}; GET {', '.join(each.pattern for each in routes if not (each.predicts or each.receives))}"
 
 
 def _check(protocols: tuple[ServingProtocol, ...], matches: list[Match]) -> None:

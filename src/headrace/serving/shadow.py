@@ -98,6 +98,7 @@ def _asked(request_id: str, served: Served) -> bool:
 def main(home: Path, version: int) -> None:
     """Answers what comes on the standard input, into the log, until it is closed."""
     from headrace.scoring.spool import Spool
+    from headrace.serving import llm_gateway
     from headrace.serving.loading import load_served, routes_of
     from headrace.serving.log import Log
     from headrace.serving.manifest import FILE, read_manifest
@@ -107,10 +108,12 @@ def main(home: Path, version: int) -> None:
     os.nice(10)
     file = home / FILE
     manifest = read_manifest(file)
+    counters = Counters()
+    llm_gateway.prepare(counters)
     served = next(each for each in manifest.versions if each.version == version and each.role == "shadow")
     serving = load_served(file, manifest, served)
     routes = routes_of(file, manifest)
-    traffic, counters = ServedTraffic(manifest=manifest, primary=serving), Counters()
+    traffic = ServedTraffic(manifest=manifest, primary=serving)
     log = Log(f"shadow-{os.getpid()}")
     serve = manifest.serve
     with Spool((home / manifest.spool).resolve(), limit_bytes=serve.max_log, fsync=serve.fsync) as spool:
@@ -153,8 +156,10 @@ def _answer(
     body: bytes,
     began: float,
 ) -> int:
+    from headrace.serving.chain_answers import fill
     from headrace.serving.inflate import CODED, inflated
     from headrace.serving.messages import Request
+    from headrace.serving.predictors import ChainPredictor
 
     headers = {name.encode(): value.encode("latin-1") for name, value in head["headers"].items() if value}
     request = Request("POST", head["path"], "", headers, body)
@@ -167,7 +172,12 @@ def _answer(
     (part,) = protocol.read(traffic, request, head["id"])
     if part.asked is not None:
         part.complete()
-    part.answers = serving.predictor.many(part.rows)
+    if part.work is not None:
+        return 0
+    if isinstance(serving.predictor, ChainPredictor):
+        fill(part, serving.predictor, serving.predictor.answers(part.rows))
+    else:
+        part.answers = serving.predictor.many(part.rows)
     if serving.manifest.serve.log == "none":
         return len(part.rows)
     record = log.answered(

@@ -1,4 +1,5 @@
-"""Traces of OpenTelemetry: a span for each request for predictions, and one for each call of the model below it.
+"""Traces of OpenTelemetry: a span for each request for predictions, and one for each call of the model below it; of a model that
+answers by itself, one for each search and each call of a language model.
 
 Spans are created after the answer was sent, with the recorded moments, and a thread of the SDK sends them: a slow or
 unreachable collector delays no request, and spans that it does not accept are dropped. The caller's `traceparent`
@@ -17,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from headrace.core import vault
+from headrace.core.clock import NANOSECONDS_PER_MILLISECOND
 from headrace.core.errors import ConfigError, MissingExtraError
 from headrace.core.system import release
 from headrace.serving.access_log import plain
 from headrace.serving.caller import TRACE, said
+from headrace.serving.generation_spans import embedding_span, spans_of
 from headrace.serving.routes import METHODS, OTHER
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ LOG = logging.getLogger(__name__)
 PREFIX = "OTEL_"
 LOCAL = "http://localhost:4318"  # where OpenTelemetry looks for a collector unless said
 STATE = b"tracestate"
+CONTENTS = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"  # `true`: spans hold messages, answers and queries
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")  # the first counts
 HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
 HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*=[^=,;]?[^,;]*")
@@ -65,6 +69,7 @@ class Tracing:
         self._propagator = TraceContextTextMapPropagator()
         _told_by_us()
         variables = vault.starting(PREFIX)
+        self._contents = variables.get(CONTENTS, "").lower() == "true"
         with _shown(variables):
             who = {SERVICE_INSTANCE_ID: name, SERVICE_VERSION: release()}
             declared = Resource.create()  # by the variables
@@ -107,6 +112,13 @@ class Tracing:
                     f"predict {seen.model}", below, SpanKind.INTERNAL, told, start_time=offset + call.began
                 )
                 child.end(offset + call.ended)
+            contents = self._contents and not seen.redacted
+            made = [(began, each) for began, made in seen.answers for each in spans_of(made, contents=contents)]
+            made += [(call.began, embedding_span(call)) for call in seen.embeddings]
+            for began, each in made:
+                start = offset + began + int(each.began_ms * NANOSECONDS_PER_MILLISECOND)
+                child = self._tracer.start_span(each.name, below, SpanKind.CLIENT, each.attributes, start_time=start)
+                child.end(start + int(each.latency_ms * NANOSECONDS_PER_MILLISECOND))
         span.end(ended)
 
     def end(self) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 WHOLE = 2.0**64
 ENTITY = b"x-headrace-entity"
+USER = "user"  # names the person where a model is called as OpenAI's are: a field of its requests that is no input
 MISSING = frozenset({"", "nan", "nat", "none", "null", "<na>", "undefined"})  # how callers write that there is nothing
 
 By = Literal["entity", "decision", "request"]
@@ -159,12 +160,23 @@ def _value(value: object) -> object:
 
 
 def assigned(traffic: ServedTraffic, request: Request, number: str) -> tuple[Serving, list[Assigned] | None]:
-    """The version that answers a request as a whole, by the header `x-headrace-entity` or else by its id; and what is logged of that.
+    """The version that answers all rows of a request, by the entity in its header `x-headrace-entity`, or else by its id.
 
     Args:
-        traffic: the versions at work.
+        traffic: the versions at work, as `ServingProtocol.read` gets them.
         request: with its headers.
-        number: its id.
+        number: the id of the request.
+
+    Returns:
+        The version, and what the log keeps of the assignment, for `RequestPart(serving, rows, divided=…)`: None while traffic is
+        not divided.
+
+    Example:
+        `traffic` is divided between version 1 and a candidate, version 2. A customer stays with a version, whatever the request:
+
+        >>> request = hr.protocols.Request("POST", "/rows", "", {b"x-headrace-entity": b"customer 7"})
+        >>> [hr.protocols.assigned(traffic, request, number)[0].number for number in ("r-1", "r-2", "r-3")]
+        ['2', '2', '2']
     """
     serving, divided = traffic.of(named(request.headers.get(ENTITY), number))
     return serving, None if divided is None else [divided]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from headrace.core.clock import instant
 from headrace.operations import deploy, monitor, publish, refresh, score, train
-from headrace.session import progress
+from headrace.session.moment import instant
+from headrace.session.progress import ProgressReporter
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Generator
 
-    Moment = datetime | str
     from headrace.operations.job import RunReport
     from headrace.operations.operation import At
+    from headrace.session.moment import Moment
 
 
 class Pipelines:
@@ -27,8 +28,19 @@ class Pipelines:
     """
 
     def __init__(self, at: At, *, quiet: bool) -> None:
-        self._at = at
-        self._told: dict[str, Any] = {} if quiet else {"listen": progress.step, "begin": progress.begin}
+        self._at, self._quiet = at, quiet
+
+    @contextmanager
+    def _reported(self) -> Generator[dict[str, Any]]:
+        """What an operation is given so that its steps are told."""
+        if self._quiet:
+            yield {}
+            return
+        reporter = ProgressReporter()
+        try:
+            yield {"listen": reporter.step, "begin": reporter.begin, "progress": reporter.progress}
+        finally:
+            reporter.end()
 
     def refresh(self) -> RunReport:
         """Loads sources and brings every table and feature table up to date.
@@ -39,7 +51,8 @@ class Pipelines:
         Raises:
             DataError: a file cannot be read, or rows break an expectation; nothing of that table was written.
         """
-        return refresh.refresh(self._at, **self._told)
+        with self._reported() as report:
+            return refresh.refresh(self._at, **_steps(report))
 
     def train(
         self, model: str | None = None, *, as_of: Moment | None = None, params: train.Params | None = None
@@ -58,7 +71,8 @@ class Pipelines:
             DataError: there is nothing to fit or to test on.
             UserCodeError: the fit function raised.
         """
-        return train.train(self._at, model, as_of=_instant(as_of), params=params, **self._told)
+        with self._reported() as report:
+            return train.train(self._at, model, as_of=instant(as_of), params=params, **_steps(report))
 
     def deploy(
         self, model: str | None = None, *, version: int | None = None, as_of: Moment | None = None
@@ -74,7 +88,8 @@ class Pipelines:
         Returns:
             How it ended: `.ending`, `.findings`, `.missing` approvals.
         """
-        return deploy.deploy(self._at, model, version=version, as_of=_instant(as_of), **self._told)
+        with self._reported() as report:
+            return deploy.deploy(self._at, model, version=version, as_of=instant(as_of), **_steps(report))
 
     def score(
         self,
@@ -95,9 +110,10 @@ class Pipelines:
         Returns:
             What each step did.
         """
-        return score.score(
-            self._at, model, since=_instant(since), until=_instant(until), as_of=_instant(as_of), **self._told
-        )
+        with self._reported() as report:
+            return score.score(
+                self._at, model, since=instant(since), until=instant(until), as_of=instant(as_of), **report
+            )
 
     def publish(self, *, as_of: Moment | None = None) -> RunReport:
         """Publishes feature tables that are declared online.
@@ -108,7 +124,8 @@ class Pipelines:
         Returns:
             What each step did.
         """
-        return publish.publish(self._at, as_of=_instant(as_of), **self._told)
+        with self._reported() as report:
+            return publish.publish(self._at, as_of=instant(as_of), **_steps(report))
 
     def monitor(self, model: str | None = None, *, as_of: Moment | None = None) -> monitor.MonitorReport:
         """Takes over the log, measures drift and quality of each window that has ended, and judges alerts.
@@ -120,8 +137,10 @@ class Pipelines:
         Returns:
             The alerts that hold, and what each step did.
         """
-        return monitor.monitor(self._at, model, as_of=_instant(as_of), **self._told)
+        with self._reported() as report:
+            return monitor.monitor(self._at, model, as_of=instant(as_of), **_steps(report))
 
 
-def _instant(moment: Moment | None) -> datetime | None:
-    return instant(moment) if isinstance(moment, str) else moment
+def _steps(report: dict[str, Any]) -> dict[str, Any]:
+    """The same for an operation that tells its steps only."""
+    return {name: each for name, each in report.items() if name != "progress"}

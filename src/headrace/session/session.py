@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.core.errors import NotFoundError
-from headrace.operations import comparison, import_model, models, monitoring, runs, schedule_status, sql, tables
+from headrace.operations import profile, schedule_status, search, sql, table_drift, training_rows
 from headrace.operations.operation import At
+from headrace.operations.record import show_as_html
+from headrace.operations.relation import in_memory
+from headrace.session import html
+from headrace.session.models import Models
+from headrace.session.moment import instant
 from headrace.session.pipelines import Pipelines
+from headrace.session.runs import Runs
+from headrace.session.tables import Table, Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
-    import pandas as pd
-    import pyarrow as pa
+    from headrace.operations.relation import Frame, Relation
+    from headrace.session.moment import Moment
+
+show_as_html(html.render)
 
 
 def open_session(
-    env: str | None = None, *, folder: Path | None = None, release: str | None = None, quiet: bool = False
+    env: str | None = None, *, folder: Path | str | None = None, release: str | None = None, quiet: bool = False
 ) -> Session:
     """Opens an environment of a project: `hr.open("prod").sql("select 1")`.
 
@@ -38,8 +46,18 @@ def open_session(
     Raises:
         ConfigError: there is no project, or its `headrace.toml` is malformed.
         NotFoundError: the project has no such environment.
+
+    Example:
+        In the folder of a project:
+
+        >>> dev = hr.open("dev")
+        >>> dev.sql("SELECT 6 * 7 AS answer").rows()
+        [{'answer': 42}]
     """
-    return Session(At(env=env, folder=folder, release=release).settled(), quiet=quiet)
+    from pathlib import Path
+
+    place = None if folder is None else Path(folder)
+    return Session(At(env=env, folder=place, release=release).settled(), quiet=quiet)
 
 
 class Session(Pipelines):
@@ -81,14 +99,165 @@ class Session(Pipelines):
         """
         return sql.query(self._at, text, timeout=timeout, max_rows=max_rows)
 
+    def profile(
+        self, rows: str | Table | Frame, *, columns: Sequence[str] | None = None, version: int | None = None
+    ) -> profile.TableProfile:
+        """What each column holds: missing and different values, quantiles, the distribution, and what to look at.
+
+        Args:
+            rows: the name of a table, a SELECT, a data frame of pandas or polars, an Arrow table, or an answer of `.sql(…)`.
+            columns: their names; defaults to all.
+            version: of a table; defaults to the latest one.
+
+        Returns:
+            The profile: `.columns`, in the order of the table. A notebook draws the distributions.
+
+        Raises:
+            NotFoundError: there is no such table, version or column.
+            DataError: there is no row or no column.
+        """
+        return profile.profile_table(self._at, self._relation(rows), columns=columns, version=version)
+
+    def drift(
+        self,
+        reference: str | Table | Frame,
+        current: str | Table | Frame,
+        *,
+        reference_version: int | None = None,
+        version: int | None = None,
+        columns: Sequence[str] | None = None,
+        min_rows: int = table_drift.MIN_ROWS,
+    ) -> table_drift.TableDrift:
+        """Compares rows with a reference, column by column, by the figures and verdicts of monitoring.
+
+        Args:
+            reference: the name of a table, a SELECT, a data frame of pandas or polars, an Arrow table, or an answer of
+                `.sql(…)`.
+            current: the same; what is compared with the reference.
+            reference_version: of a table; defaults to the latest one.
+            version: of a table; defaults to the latest one.
+            columns: their names; defaults to all that both have.
+            min_rows: with fewer rows on either side, columns are measured and not judged; defaults to 500.
+
+        Returns:
+            The comparison: `.columns`, the worst first; `.drifted` names those with a warning or an alert.
+
+        Raises:
+            NotFoundError: there is no such table or column.
+            DataError: there is no row, or no column that both have.
+        """
+        return table_drift.compare_tables(
+            self._at,
+            self._relation(reference),
+            self._relation(current),
+            reference_version=reference_version,
+            version=version,
+            columns=columns,
+            min_rows=min_rows,
+        )
+
+    def features(
+        self,
+        model: training_rows.ModelOrName | None = None,
+        rows: Frame | None = None,
+        *,
+        at: Moment | None = None,
+        since: Moment | None = None,
+    ) -> sql.QueryResult:
+        """The features of decisions, each as of its moment, as training and scoring compute them. Nothing is written.
+
+        Args:
+            model: its name, or an `hr.Model` that is declared in a notebook over the project's tables; defaults to the only one.
+            rows: decisions, with the keys, the moment and the columns of the spine that the model takes; defaults to the
+                decisions of the spine.
+            at: the last moment of a decision; defaults to the present. With `rows` it is the moment of every one of them,
+                which then need not have one.
+            since: the first moment of a decision of the spine; defaults to all.
+
+        Returns:
+            The keys, the moment and the features: `.to_pandas()`. A row a given row, in their order; of the spine's own
+            decisions, in the order of keys.
+
+        Raises:
+            NotFoundError: there is no such model, or a table that it reads is not there yet.
+            DataError: given rows cannot be read in the types of the spine.
+            UserCodeError: an on-demand function failed.
+        """
+        given = None if rows is None else in_memory(rows)
+        return training_rows.read_features(self._at, model, at=instant(at), since=instant(since), rows=given)
+
+    def training_set(
+        self, model: training_rows.ModelOrName | None = None, *, as_of: Moment | None = None
+    ) -> training_rows.TrainingRows:
+        """The training set of a model, assembled as `.train(…)` would. Nothing is written.
+
+        Args:
+            model: its name, or an `hr.Model` that is declared in a notebook over the project's tables; defaults to the only one.
+            as_of: the training moment: only decisions and labels up to it exist; defaults to the present.
+
+        Returns:
+            The rows: `.to_pandas()`; `.fit` and `.test` are what a fit function is given, with `.X`, `.y` and `.at`.
+
+        Raises:
+            NotFoundError: there is no such model, or a table that it reads is not there yet.
+            DataError: there is nothing to fit or test on.
+            UserCodeError: an on-demand function failed.
+        """
+        return training_rows.read_training_set(self._at, model, as_of=instant(as_of))
+
+    def search_features(
+        self, text: str = "", *, owner: str = "", project: str = "", column: str = ""
+    ) -> search.FeatureSearch:
+        """Feature tables of all projects that share the catalog; without a catalog, those of this environment.
+
+        Letter case does not matter.
+
+        Args:
+            text: words, each of which must occur in the name, the description, the owner, a column or the project.
+            owner: a part of the owner.
+            project: the name of a project.
+            column: a part of the name of a column.
+
+        Returns:
+            What was found: `.hits`, the best match first, each with the line that declares it in another project.
+        """
+        return search.search_feature_tables(self._at, text, owner=owner, project=project, column=column)
+
+    def search_models(
+        self, text: str = "", *, owner: str = "", project: str = "", stage: str = ""
+    ) -> search.ModelSearch:
+        """Models of all projects that share the catalog; without a catalog, those of this environment.
+
+        Letter case does not matter.
+
+        Args:
+            text: words, each of which must occur in the name, the description, the owner, a feature, the label or the project.
+            owner: a part of the owner.
+            project: the name of a project.
+            stage: in which a version is.
+
+        Returns:
+            What was found: `.hits`, the best match first.
+        """
+        return search.search_models(self._at, text, owner=owner, project=project, stage=stage)
+
     @property
     def schedule(self) -> schedule_status.ScheduleList:
         """Every declared schedule as it is now: `.schedules`, what is due first."""
         return schedule_status.list_schedules(self._at)
 
+    def _relation(self, rows: str | Table | Frame) -> Relation:
+        """What an operation takes; a table of another environment is read there."""
+        if isinstance(rows, Table):
+            return rows.in_environment(self._at)
+        return rows if isinstance(rows, str) else in_memory(rows)
+
     def __repr__(self) -> str:
         """The environment, and where to begin."""
-        return f"<headrace {self.env}: .sql(…), .tables, .runs, .models, .schedule, .refresh(), .train(), .deploy(), .score(), .monitor()>"
+        return (
+            f"<headrace {self.env}: .sql(…), .tables, .models, .runs, .schedule, .profile(…), .drift(…), .features(…), "
+            ".training_set(…), .refresh(), .train(), .deploy(), .score(), .monitor()>"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -97,205 +266,3 @@ class Session(Pipelines):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Nothing is open."""
-
-
-class Table:
-    """One table: `session.tables["silver.departures"]`.
-
-    Attributes:
-        name: `schema.table`.
-    """
-
-    def __init__(self, at: At, name: str) -> None:
-        self._at, self.name = at, name
-
-    def to_arrow(self, version: int | None = None) -> pa.Table:
-        """All rows of a version, as an Arrow table; defaults to the latest version.
-
-        Raises:
-            NotFoundError: there is no such table or version.
-        """
-        return tables.read_table(self._at, self.name, version=version).to_arrow()
-
-    def to_pandas(self, version: int | None = None) -> pd.DataFrame:
-        """All rows of a version, as a data frame with the index 0, 1, 2 and so on; defaults to the latest version."""
-        return self.to_arrow(version).to_pandas()
-
-    def show(self, *, rows: int = tables.SAMPLE, version: int | None = None) -> tables.TableDetails:
-        """Its columns, properties and first rows.
-
-        Args:
-            rows: how many rows.
-            version: defaults to the latest one.
-        """
-        return tables.show_table(self._at, self.name, rows=rows, version=version)
-
-    def history(self) -> list[tables.TableVersion]:
-        """Its versions, the latest first: when, by whom, how many rows."""
-        return tables.list_table_versions(self._at, self.name)
-
-    def __repr__(self) -> str:
-        """The name, and where to begin."""
-        return f"<table {self.name}: .to_pandas(), .to_arrow(), .show(), .history()>"
-
-
-class Tables:
-    """The tables that can be read, by name."""
-
-    def __init__(self, at: At) -> None:
-        self._at = at
-
-    def __getitem__(self, name: str) -> Table:
-        """The table of that name; NotFoundError names similar ones."""
-        tables.show_table(self._at, name, rows=0)
-        return Table(self._at, name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([each.table for each in tables.list_tables(self._at).tables])
-
-    def __len__(self) -> int:
-        return len(tables.list_tables(self._at).tables)
-
-    def __contains__(self, name: object) -> bool:
-        """Whether a table of that name can be read."""
-        return any(each == name for each in self)
-
-    def __repr__(self) -> str:
-        """The names."""
-        return f"<tables: {', '.join(self)}>"
-
-
-class Runs:
-    """Runs of pipelines."""
-
-    def __init__(self, at: At) -> None:
-        self._at = at
-
-    def list(self, *, limit: int = runs.LIMIT) -> tuple[runs.RunSummary, ...]:
-        """The latest runs, the latest first.
-
-        Args:
-            limit: how many.
-        """
-        return runs.list_runs(self._at, limit=limit).runs
-
-    def __getitem__(self, run: str) -> runs.RunDetails:
-        """A run with its steps, by its id or the beginning of it; NotFoundError names the latest ones."""
-        return runs.show_run(self._at, run)
-
-
-class Model:
-    """One model: `session.models["arrival_delay"]`.
-
-    Attributes:
-        name: of the model.
-    """
-
-    def __init__(self, at: At, name: str) -> None:
-        self._at, self.name = at, name
-
-    @property
-    def versions(self) -> tuple[models.VersionReport, ...]:
-        """Its versions, the earliest first."""
-        return tuple(each for each in models.list_versions(self._at).versions if each.model == self.name)
-
-    @property
-    def newest(self) -> models.VersionDetails:
-        """Its newest version, with its stages and slices."""
-        return models.show_version(self._at, self.name)
-
-    def version(self, version: int) -> models.VersionDetails:
-        """One version, with its stages and slices; NotFoundError names those that there are.
-
-        Args:
-            version: its number.
-        """
-        return models.show_version(self._at, self.name, version=version)
-
-    def history(self) -> list[models.HistoryEntry]:
-        """Every change of its stages: when, by whom, by which decision."""
-        return models.show_model_history(self._at, self.name)
-
-    def compare(self, a: int, b: int) -> comparison.VersionComparison:
-        """Two versions side by side: stages, parameters, features, tables, metrics and slices.
-
-        Args:
-            a: the number of version A, usually the earlier one.
-            b: the number of version B.
-
-        Returns:
-            The comparison. What gates found on the same rows is in `.same_rows`; nothing is predicted again.
-
-        Raises:
-            NotFoundError: there is no such version.
-            DeclarationError: both numbers are the same.
-        """
-        return comparison.compare_versions(self._at, self.name, a, b)
-
-    def comparisons(self) -> list[comparison.ComparisonReport]:
-        """What each version was compared with by its gates, on which decisions, and the results."""
-        return comparison.list_comparisons(self._at, self.name)
-
-    def monitoring(
-        self, version: int | None = None, *, windows: int = monitoring.WINDOWS
-    ) -> monitoring.MonitoringReport:
-        """Quality and drift by window, as they were stored last.
-
-        Args:
-            version: its number; defaults to the version in Production.
-            windows: how many of the latest windows; defaults to 12.
-
-        Returns:
-            The report: `.quality` and `.drift`, the earliest window first.
-
-        Raises:
-            NotFoundError: there is no such version, or the model has no deployment.
-            DeclarationError: fewer than one window is asked for.
-        """
-        return monitoring.show_monitoring(self._at, self.name, version=version, windows=windows)
-
-    def import_(
-        self, source: str | Path | object, *, tracking_uri: str | None = None, force: bool = False
-    ) -> import_model.ImportReport:
-        """Makes a version, with stage None, of a model that was fitted elsewhere, as `headrace model import` does.
-
-        A pickle, and an MLflow model of most flavours, is code: reading it runs it in this process.
-
-        Args:
-            source: a fitted estimator; or `models:/NAME/VERSION`, `models:/NAME@ALIAS` or `runs:/ID/PATH` of MLflow; or the
-                path of a folder with an `MLmodel` file, of a `.joblib` or `.pkl` file, or of an `.onnx` file.
-            tracking_uri: the MLflow store that knows a `models:/` or `runs:/` source; defaults to the environment's own.
-            force: whether an estimator is taken that another version of scikit-learn pickled; defaults to no.
-
-        Returns:
-            The number of the version, and where it came from. What was imported before is not registered again: `.known`.
-
-        Raises:
-            NotFoundError: there is no such file, folder or store.
-            DataError: what is there is no model, cannot be read, or needs what is not installed here.
-            DeclarationError: it takes other features than the model has, in another order, or predicts something else.
-            UserCodeError: it has no `predict`, is not fitted, or would not predict elsewhere.
-        """
-        return import_model.import_model(self._at, self.name, source, tracking_uri=tracking_uri, force=force)
-
-    def __repr__(self) -> str:
-        """The name, and where to begin."""
-        return f"<model {self.name}: .versions, .newest, .history(), .compare(a, b), .monitoring(), .import_(…)>"
-
-
-class Models:
-    """Models and their versions, by name."""
-
-    def __init__(self, at: At) -> None:
-        self._at = at
-
-    def list(self) -> tuple[models.VersionReport, ...]:
-        """Every version of every model."""
-        return models.list_versions(self._at).versions
-
-    def __getitem__(self, name: str) -> Model:
-        """The model of that name, which has versions or is declared; NotFoundError names similar ones."""
-        known = models.list_models(self._at)
-        if name not in known:
-            raise NotFoundError("model", name, known, hint="Declare it: hr.Model(…).")
-        return Model(self._at, name)

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from headrace.core import credentials
-from headrace.core.errors import DataError, NotFoundError
+from headrace.core.errors import DataError, NotFoundError, UnavailableError
 from headrace.tracking import store_relocation
 from headrace.tracking.tracking import Tracking
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+
+PATIENCE = 10.0  # seconds that a server may take to accept a connection
+
+
+def _check_server(url: str) -> None:
+    """Whether anybody listens: MLflow itself would try for minutes.
+
+    Raises:
+        UnavailableError: nobody does.
+    """
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=PATIENCE).close()
+    except OSError as error:
+        raise UnavailableError(
+            f"the MLflow server {credentials.shown(url)} cannot be reached: {error.strerror or error}.",
+            hint="Check the address after --tracking-uri, and whether the server runs.",
+        ) from error
 
 
 @contextmanager
@@ -27,6 +49,7 @@ def foreign(url: str) -> Generator[Tracking]:
     Raises:
         NotFoundError: there is no such file or folder.
         DataError: the file is no SQLite database; it is a database of another kind.
+        UnavailableError: there is no server at the address.
     """
     database = store_relocation.file_of(url)
     if "://" in url and database is None and not url.startswith(("http://", "https://", "file:")):
@@ -44,6 +67,8 @@ def foreign(url: str) -> Generator[Tracking]:
             raise NotFoundError(
                 "MLflow store at", url, None, hint="--tracking-uri is http://…, sqlite:///… or a folder."
             )
+        if url.startswith(("http://", "https://")):
+            _check_server(url)
         yield Tracking(url, "")
         return
     if not database.is_file():

@@ -20,6 +20,7 @@ from headrace.core.errors import ConfigError
 from headrace.core.ids import new_id
 from headrace.core.system import let_spark_be_imported
 from headrace.tracking import store_relocation
+from headrace.tracking.empty_store import keep_empty, read_empty
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -49,10 +50,30 @@ def load(module: str = "mlflow") -> Any:
     warnings.filterwarnings("ignore", message="PySpark does not yet")  # MLflow imports it, early or late, where it is
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        with suppress(ImportError):  # in a notebook it warns of what it lacks for bars, which are switched off
+            import_module("tqdm.auto")
         loaded = import_module(module)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     return loaded
+
+
+@contextmanager
+def requirements_uncompared() -> Generator[None]:
+    """MLflow does not compare requirements with what is installed, meanwhile.
+
+    It reads the files of every installed package for that, which takes a second, and logs a warning that is not shown: what
+    was just installed is what is logged.
+    """
+    places = [load(name) for name in ("mlflow.pyfunc", "mlflow.utils.environment")]
+    before = [place.warn_dependency_requirement_mismatches for place in places]
+    for place in places:
+        place.warn_dependency_requirement_mismatches = lambda _: None
+    try:
+        yield
+    finally:
+        for place, compare in zip(places, before, strict=True):
+            place.warn_dependency_requirement_mismatches = compare
 
 
 def is_database(url: str) -> bool:
@@ -92,15 +113,21 @@ def _make(url: str) -> None:
     """Makes an embedded store that is not there yet, under another name until it is whole.
 
     MLflow makes its tables and migrates them one after the other, and never opens a store again in which that was cut off.
-    What a process that was killed left under the other name is removed; the caller has the lock.
+    What a process that was killed left under the other name is removed; the caller has the lock. The migrations take
+    seconds, so the second store that a user makes is a copy of the first one as it was when it was new.
     """
     path = store_relocation.file_of(url)
     if path is None or path.exists():
         return
-    utils = load("mlflow.store.db.utils")
     whole, question, options = url.partition("?")
     unfinished = path.with_name(f"{path.name}.{UNFINISHED}")
     _remove(unfinished)
+    if (empty := read_empty()) is not None:
+        unfinished.write_bytes(empty)
+        _remove(path)
+        unfinished.replace(path)
+        return
+    utils = load("mlflow.store.db.utils")
     engine = utils.create_sqlalchemy_engine_with_retry(f"{whole}.{UNFINISHED}{question}{options}")
     try:
         with warnings.catch_warnings():
@@ -108,6 +135,7 @@ def _make(url: str) -> None:
             utils._initialize_tables(engine)  # noqa: SLF001
     finally:
         engine.dispose()
+    keep_empty(unfinished.read_bytes())
     _remove(path)  # a journal of a store that was there once would be taken for one of this
     unfinished.replace(path)
 

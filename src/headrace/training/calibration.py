@@ -37,7 +37,7 @@ def isotonic(probability: Floats, y: pd.Series) -> Calibration:
     Raises:
         MissingExtraError: scikit-learn is not installed.
     """
-    from headrace.training.extras import need
+    from headrace.core.extras import need
 
     regression = need("sklearn.isotonic", "train", "calibration").IsotonicRegression(
         out_of_bounds="clip", y_min=LOWEST, y_max=HIGHEST

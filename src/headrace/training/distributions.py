@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
+from inspect import getmodulename
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +18,34 @@ if TYPE_CHECKING:
 @cache
 def owners(project: Path | None = None) -> dict[str, list[str]]:
     """Top-level module → the distributions that hold it; not those that are installed from the project's own folder."""
-    found = {module: sorted(set(names)) for module, names in metadata.packages_distributions().items()}
-    found["headrace"] = ["headrace"]
-    if project is None:
-        return found
-    own = {name for name, folder in _folders().items() if folder == project.resolve()} - {"headrace"}
-    return {module: [name for name in names if name not in own] for module, names in found.items()}
+    if project is not None:
+        own = {name for name, folder in _folders().items() if folder == project.resolve()} - {"headrace"}
+        return {module: [name for name in names if name not in own] for module, names in owners().items()}
+    found: dict[str, set[str]] = {}
+    for each in metadata.distributions():
+        for module in _modules(each):
+            found.setdefault(module, set()).add(each.metadata["Name"])
+    return {**{module: sorted(names) for module, names in found.items()}, "headrace": ["headrace"]}
+
+
+def _modules(distribution: metadata.Distribution) -> set[str]:
+    """The top-level modules of a distribution: as it declares them, else by the paths of its files.
+
+    As `importlib.metadata.packages_distributions` finds them, which also looks whether each file is there, and so takes
+    seconds where much is installed.
+    """
+    declared = (distribution.read_text("top_level.txt") or "").split()
+    if declared:
+        return set(declared)
+    listed = distribution.read_text("RECORD")
+    paths = (
+        map(str, distribution.files or ()) if listed is None else (row[0] for row in csv.reader(listed.splitlines()))
+    )
+    found: set[str | None] = set()
+    for path in paths:
+        first, _, rest = path.partition("/")
+        found.add(first if rest else getmodulename(first))
+    return {name for name in found if name and name.isidentifier() and name != "__pycache__"}
 
 
 @cache

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast
 import numpy as np
 
 from headrace.core.errors import UserCodeError
+from headrace.core.extras import need
 from headrace.features.matrix import user_frames
 from headrace.training.difference import told_difference
-from headrace.training.extras import need
+from headrace.training.missing_values import refused_value
 from headrace.training.mlflow_files import MlflowFiles
 from headrace.training.onnx import FILE as GRAPH
 from headrace.training.onnx import Graph
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from headrace.training.difference import Numbers
     from headrace.training.tasks.base import Class, Task
 
-Format = Literal["lightgbm", "xgboost", "onnx", "mlflow", "pickle"]
+Format = Literal["lightgbm", "xgboost", "onnx", "mlflow", "pickle", "chain"]
 COMPARED = 500  # fitting rows
 BOOSTERS = ("lightgbm.Booster", "xgboost.Booster")
 FACES = ("lightgbm.LGBMClassifier", "lightgbm.LGBMRegressor", "xgboost.XGBClassifier", "xgboost.XGBRegressor")
@@ -228,6 +229,15 @@ class Pickled:
         try:
             return ask(X)
         except Exception as error:
+            numbers = X.select_dtypes("number")
+            refused = refused_value(error, numbers.to_numpy(), list(numbers.columns))
+            if refused is not None:
+                raise refused from error
+            if isinstance(error, ModuleNotFoundError):
+                raise UserCodeError(
+                    f"{type(self.fitted).__name__}.{method}() needs {error.name!r}, which is not installed.",
+                    hint=f"pip install {error.name}",
+                ) from error
             raise UserCodeError(
                 f"{type(self.fitted).__name__}.{method}() raised {type(error).__name__}: {error}",
                 findings=user_frames(error),
@@ -469,7 +479,7 @@ def _check_guess(probability: Numbers, y: pd.Series, known: Sequence[object] | N
     Raises:
         UserCodeError: they are others.
     """
-    from headrace.training.extras import need
+    from headrace.core.extras import need
 
     places = {name: place for place, name in enumerate(classes)}
     count = np.zeros((len(classes), len(classes)), dtype="int64")

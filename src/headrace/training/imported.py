@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import yaml
 
 from headrace.core.errors import DataError, DeclarationError, NotFoundError, UserCodeError
+from headrace.core.extras import need
 from headrace.core.folders import folder_digest
 from headrace.tracking import store
 from headrace.training.estimator import BOOSTERS, FACES, type_name
-from headrace.training.extras import need
 from headrace.training.mlflow_files import MlflowFiles, input_types
 
 if TYPE_CHECKING:

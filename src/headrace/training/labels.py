@@ -139,7 +139,7 @@ def known_sql(task: Task, schema: pa.Schema, as_of: datetime) -> str:
     """
     label = task.label
     keys = ", ".join(f"{column(key)} as {key_name(place)}" for place, key in enumerate(label.table.keys))
-    value, time = column(label.name), _time(task)
+    value, time = task.label_sql, _time(task)
     if pa.types.is_floating(schema.field(label.name).type):
         value = f"case when not isnan({value}) then {value} end"
     written = f"coalesce({column(WRITTEN)}, timestamptz '-infinity')" if WRITTEN in schema.names else "null"

@@ -5,7 +5,7 @@ The task (`training.tasks`) defines the columns, and how they are computed from 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from headrace.training.calibration import Calibration
+    from headrace.training.chain_estimator import ChainEstimator
     from headrace.training.estimator import Estimator
     from headrace.training.tasks.base import Class, Task
 
@@ -71,6 +72,9 @@ def output(
     known = resolve(task)
     if X.empty:
         return known.empty(classes)
+    if known.method == "generate":
+        texts = {name: np.asarray(values) for name, values in cast("ChainEstimator", estimator).generate(X).items()}
+        return _framed(known, texts, columns(known, classes), X.index)
     numbers = finite(raw(estimator, X, known, classes))
     if known.method == "predict_proba":
         numbers = probabilities(numbers)

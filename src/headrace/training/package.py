@@ -117,7 +117,7 @@ class PackageSpec:
     @property
     def needs_code(self) -> bool:
         """Whether predicting imports the project."""
-        return bool(self.plan.calls)
+        return bool(self.plan.calls) or self.estimator == "chain"
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> PackageSpec:
@@ -246,7 +246,9 @@ def write(
     declared = resolve(task)
     task_code = None if is_built_in(declared) else _task_code(declared, tuple(by_value))
     if origin is not None:
-        copied, imported, left_out = _copy_code(origin, folder / "code", plan, functions, task_code, tuple(by_value))
+        copied, imported, left_out = _copy_code(
+            origin, folder / "code", plan, functions, task_code, tuple(by_value), whole=estimator.format == "chain"
+        )
     if task_code is not None and not task_code.in_project:
         imported.add(task_code.place.partition(":")[0].partition(".")[0])
     spec = PackageSpec(
@@ -308,12 +310,14 @@ def _copy_code(
     functions: Mapping[str, Callable[..., object]] | None,
     task: TaskCode | None,
     modules: Sequence[str],
+    *,
+    whole: bool = False,
 ) -> tuple[CodeSpec, set[str], tuple[str, ...]]:
     """Writes what predicting needs of the project; gives what it is, the top-level modules that it imports, and the files
     that did not come along.
     """
     own_task = [_place(task)] if task is not None and task.in_project else []
-    if not plan.calls and not own_task:
+    if not plan.calls and not own_task and not whole:
         return CodeSpec(module=origin.module, commit=origin.commit, tree=origin.tree, content=""), set(), ()
     places = None if functions is None else code.places(functions, modules)
     part = None if places is None else code_slice.needed(origin.folder, [*places.values(), *own_task])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.training.extras import need
+from headrace.core.extras import need
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -84,6 +84,8 @@ def split(
     test: Split,
     calibrate: bool,
     columns: pd.DataFrame | None = None,
+    fits: bool = True,
+    seen: pd.Series | None = None,
 ) -> RowSplit:
     """Splits labelled decisions.
 
@@ -95,6 +97,8 @@ def split(
         test: which of them are held out.
         calibrate: whether half of those is set aside to calibrate.
         columns: of the spine, that the split reads; same index.
+        fits: whether something is fitted; otherwise there may be no row to fit on.
+        seen: which of them a version was fitted on that is only to be tested: none of these tests it. Same index.
 
     Raises:
         DataError: nothing to fit on, to calibrate with or to test on; the message says what there is.
@@ -111,6 +115,13 @@ def split(
             at=moments[usable], keys=keys[usable], labels=labels.y[usable], columns=beside[usable], as_of=as_of
         )
         held_out[usable] = test.held_out(rows)
+    if seen is not None:
+        if held_out.any() and not (held_out & ~seen).any():
+            raise DataError(
+                f"the version was fitted on all of the {int(held_out.sum()):,} decisions that would test it here.",
+                hint="Promote it when labels of later decisions are known here.",
+            )
+        held_out &= ~seen
     to_calibrate = pd.Series(data=False, index=at.index)
     if calibrate:
         to_calibrate[held_out] = halves((beside[list(test.units)] if test.units else keys)[held_out])
@@ -132,7 +143,7 @@ def split(
         not_yet=labels.not_yet,
         **{name: len(places) for name, places in parts.items()},
     )
-    for name in ("fit", "test", *(("calibrate",) if calibrate else ())):
+    for name in (*(("fit",) if fits else ()), "test", *(("calibrate",) if calibrate else ())):
         if not len(parts[name]):
             raise _empty(name, moments[usable], counts, as_of, test)
     return RowSplit(fit=parts["fit"], calibrate=parts["calibrate"], test=parts["test"], counts=counts)

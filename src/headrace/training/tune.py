@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headrace.core.errors import DataError
+from headrace.core.extras import need
 from headrace.training.declarations import Choice
-from headrace.training.extras import need
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -16,6 +16,7 @@ from headrace.core.errors import ConfigError
 from headrace.core.state import Instant
 from headrace.environments.keys import FILE
 from headrace.environments.policy import Floor
+from headrace.environments.signing_keys import PublicKey
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
@@ -31,6 +32,8 @@ POLICY = Table(
     Column("code", String(10), nullable=False),
     Column("releases", String(200), nullable=False),
     Column("approvals", JSON, nullable=False),
+    Column("attested_by", JSON, nullable=False),
+    Column("runtime", String(10), nullable=False),
     Column("order", JSON, nullable=False),
     Column("by", String(200), nullable=False),
     Column("at", Instant, nullable=False),
@@ -90,7 +93,14 @@ def _read(connection: Connection) -> Floor | None:
 def _floor(row: Row[Any] | None) -> Floor | None:
     if row is None:
         return None
-    return Floor(code=row.code, releases=row.releases, approvals=tuple(row.approvals), order=tuple(row.order))
+    return Floor(
+        code=row.code,
+        releases=row.releases,
+        approvals=tuple(row.approvals),
+        attested_by=tuple(PublicKey(**key) for key in row.attested_by),
+        runtime=row.runtime,
+        order=tuple(row.order),
+    )
 
 
 def _write(connection: Connection, floor: Floor, who: str, action: str, name: str, details: dict[str, Json]) -> None:
@@ -100,7 +110,12 @@ def _write(connection: Connection, floor: Floor, who: str, action: str, name: st
 
 
 def _columns(floor: Floor) -> dict[str, Any]:
-    return {**vars(floor), "approvals": list(floor.approvals), "order": list(floor.order)}
+    return {
+        **vars(floor),
+        "approvals": list(floor.approvals),
+        "attested_by": [dict(vars(key)) for key in floor.attested_by],
+        "order": list(floor.order),
+    }
 
 
 def _said(floor: Floor | None) -> Json:

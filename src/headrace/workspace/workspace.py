@@ -6,8 +6,10 @@ import os
 import stat
 from contextlib import suppress
 from functools import cached_property, partial
+from threading import Lock
 from typing import TYPE_CHECKING
 
+from headrace.chains import gateways
 from headrace.core import ownership
 from headrace.core.errors import BusyError, HeadraceError, RefusedError
 from headrace.environments import code, config, policy
@@ -26,12 +28,16 @@ if TYPE_CHECKING:
     from headrace.environments.config import Config, Environment
     from headrace.environments.policy import Ruling
     from headrace.environments.project import Project
+    from headrace.environments.signing_keys import PublicKey
     from headrace.features.online.base import OnlineStore
     from headrace.jobs.ledger import Ledger
     from headrace.lakehouse.lakehouse import Lakehouse
+    from headrace.llm.gateway.gateway import Gateway
     from headrace.monitoring.alerts import Alerts
     from headrace.registry.registry import Registry
     from headrace.tracking.tracking import Tracking
+    from headrace.workspace.attested_releases import AttestedReleases
+    from headrace.workspace.locked_runtime import LockComparison
     from headrace.workspace.stores import Kind
 
 HOME = ".headrace"  # holds the folders of environments, unless headrace.toml gives them others
@@ -74,6 +80,22 @@ class Workspace:
         self.configured = configured
         self.release = release
         self._anew = anew
+        self._gateways = Lock()
+        self._gateway: Gateway | None = None
+        gateways.use(self._opened_gateway)
+
+    @property
+    def gateway(self) -> Gateway:
+        """The gateway to language models, with the budgets and the record of usage that all workers share."""
+        with self._gateways:
+            if self._gateway is None:
+                from headrace.llm.gateway.opening import open_gateway
+
+                self._gateway = open_gateway(self.environment.llm, self.state)
+            return self._gateway
+
+    def _opened_gateway(self) -> Gateway | None:
+        return self.gateway if self.environment.llm.routes else None
 
     @cached_property
     def environment(self) -> Environment:
@@ -128,7 +150,31 @@ class Workspace:
         return self.ruling.policy.order[:1] == (self.configured.name,)
 
     def _rule(self, before: policy.Floor | None) -> Ruling:
-        return policy.rule(self.config.folder, self.configured, before, release=self.release)
+        return policy.rule(self.config.folder, self.configured, before, release=self._wanted, unproven=self._unproven)
+
+    @cached_property
+    def _wanted(self) -> str | None:
+        """The release that was named or, where none was, the one that was applied; None where none was applied."""
+        if self.release is not None or self._anew:
+            return self.release
+        from headrace.releases import applied
+
+        found = applied.current(self.state)
+        return None if found is None else found.release
+
+    @cached_property
+    def attested(self) -> AttestedReleases:
+        """Which releases have evidence of a test, or may run without."""
+        from headrace.workspace.attested_releases import AttestedReleases
+
+        return AttestedReleases(self.config, self.state)
+
+    def unproven(self, commit: str) -> str | None:
+        """Why a commit may not run here as a release for want of evidence; None where it may."""
+        return self._unproven(commit, self.environment.attested_by)
+
+    def _unproven(self, commit: str, trusted: tuple[PublicKey, ...]) -> str | None:
+        return self.attested.unproven(commit, trusted) if trusted else None
 
     @cached_property
     def code(self) -> Code:
@@ -138,13 +184,35 @@ class Workspace:
             RefusedError: there is none, or what may run was changed and no admin has taken it over.
         """
         self.ruling.check(self.configured.name)
-        return code.resolve(self.config, self.environment, release=self.release)
+        release = self._wanted if self.environment.code == "release" else self.release
+        return code.resolve(self.config, self.environment, release=release, unproven=self.unproven)
+
+    def check_runtime(self) -> None:
+        """Refuses to run code with other versions than those that its lock file names, where the environment asks for these.
+
+        Raises:
+            RefusedError: they differ, or there is no lock file; as `code`.
+        """
+        if self.environment.runtime == "locked":
+            self.runtime.check(self.configured.name, str(self.code))
+
+    @cached_property
+    def runtime(self) -> LockComparison:
+        """What is installed, against the lock file of the code that runs here."""
+        from headrace.workspace.locked_runtime import compare
+
+        return compare(self.code.folder)
 
     @cached_property
     def project(self) -> Project:
-        """What that code declares."""
+        """What that code declares.
+
+        Raises:
+            RefusedError: this environment asks for the locked runtime, and another one is installed.
+        """
         from headrace.environments.project import Project
 
+        self.check_runtime()
         return Project(self.config, self.code)
 
     @cached_property
@@ -208,6 +276,7 @@ class Workspace:
             self.environment.name,
             self.environment.lakehouse_root,
             reads=readable,
+            tables=self.environment.reads,
             storage_options=self.environment.storage_options,
         )
 
@@ -299,6 +368,11 @@ class Workspace:
         return "state" in self.__dict__ and self.state.is_gone()
 
     @property
+    def index_cache(self) -> Path:
+        """The folder of opened vector indexes, each of which is made again when it is gone."""
+        return self.configured.root / "indexes"
+
+    @property
     def up_lock(self) -> Path:
         """Held by the scheduler of this environment on this machine."""
         return self.configured.root / "up.lock"
@@ -319,6 +393,9 @@ class Workspace:
 
     def close(self) -> None:
         """Closes what was opened."""
+        gateways.forget(self._opened_gateway)
+        if self._gateway is not None:
+            self._gateway.close()
         if "state" in self.__dict__:
             self.state.close()
 

@@ -92,7 +92,7 @@ def test_another_version_gets_workers_of_its_own(version, linear):
 
 def test_a_worker_that_is_killed_is_told_and_its_rows_can_be_asked_for_again(version):
     with closing(Local(2)) as engine:
-        given = engine.predict(version, full_rows(20_000))
+        given = engine.predict(version, full_rows(200_000))
         next(given)
         os.kill((children(os.getpid()) & python_workers()).pop(), signal.SIGKILL)
         with pytest.raises(DataError, match="killed by signal 9"):

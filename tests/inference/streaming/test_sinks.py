@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from headrace.core.errors import ConfigError, MovedError, UnavailableError
+from headrace.environments.kafka import Cluster
 from headrace.inference.streaming import clients
 from headrace.inference.streaming.requests import DeadLetter, letters_table
 from headrace.inference.streaming.sinks.base import LETTER, PREDICTION
@@ -18,6 +19,7 @@ from headrace.inference.streaming.sources.base import Message
 from headrace.lakehouse.lakehouse import Lakehouse
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
+T = Cluster(name="main", properties={}).topic("t")
 
 
 def predictions(*numbers, value=0.5, features=None):
@@ -39,6 +41,11 @@ def letters(*offsets, partition=0):
     return letters_table("m", "t", found)
 
 
+def to_topic(properties, topic, *, key=PREDICTION):
+    cluster = Cluster(name="main", properties=properties)
+    return KafkaSink(clients.producer(cluster), cluster.topic(topic), key=key)
+
+
 class Table:
     def __init__(self, broker, tmp_path):
         del broker
@@ -58,7 +65,7 @@ class Topic:
         self.broker, self.topic = broker, broker.topic()
 
     def open(self, key):
-        return KafkaSink(clients.producer("main", {"bootstrap.servers": self.broker.at}), self.topic, key=key)
+        return to_topic({"bootstrap.servers": self.broker.at}, self.topic, key=key)
 
     def keys(self, key):
         """A reader tells repeats by the key."""
@@ -211,14 +218,14 @@ def test_a_dead_letter_is_the_message_as_it_came(broker, tmp_path):
 def test_more_rows_than_the_buffer_holds(broker, tmp_path):
     topic = Topic(broker, tmp_path)
     properties = {"bootstrap.servers": broker.at, "queue.buffering.max.messages": "10"}
-    sink = KafkaSink(clients.producer("main", properties), topic.topic, key=PREDICTION)
+    sink = to_topic(properties, topic.topic)
     sink.write(predictions(*range(500)), {})
     assert len(broker.read(topic.topic)) == 500
 
 
 def test_a_broker_that_does_not_answer_is_told(monkeypatch):
     monkeypatch.setattr("headrace.inference.streaming.sinks.kafka.PATIENCE", 0.2)
-    sink = KafkaSink(clients.producer("main", {"bootstrap.servers": "127.0.0.1:1"}), "t", key=PREDICTION)
+    sink = to_topic({"bootstrap.servers": "127.0.0.1:1"}, "t")
     with pytest.raises(UnavailableError, match="not acknowledged"):
         sink.write(predictions(1), {})
 
@@ -275,7 +282,7 @@ def test_what_a_broker_refuses_together_is_sent_one_by_one():
 
     producer = Batching()
     rows = predictions(*range(20)).append_column("note", pa.array(["a" * 2000 * (each == 7) for each in range(20)]))
-    assert list(KafkaSink(producer, "t", key=PREDICTION).write(rows, {})) == [7]
+    assert list(KafkaSink(producer, T, key=PREDICTION).write(rows, {})) == [7]
     assert producer.written == [f"p{each}".encode() for each in range(20) if each != 7]
 
 
@@ -306,4 +313,4 @@ def test_what_refuses_everything_is_no_matter_of_time(code, fatal):
             return 0
 
     with pytest.raises(ConfigError, match="takes nothing from this worker"):
-        KafkaSink(Refusing(), "t", key=PREDICTION).write(predictions(1), {})
+        KafkaSink(Refusing(), T, key=PREDICTION).write(predictions(1), {})

@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from headrace.core.errors import DataError, MovedError, RefusedError
+from headrace.environments.kafka import Cluster
 from headrace.inference.streaming import clients
 from headrace.inference.streaming.sources.change_feed import ChangeFeedSource
 from headrace.inference.streaming.sources.kafka import KafkaSource
@@ -33,9 +34,10 @@ class Topic:
         """All partitions at once, unless the group shares them out, which takes seconds."""
         options.setdefault("partitions", None if share else [0, 1])
         properties = {"bootstrap.servers": self.broker.at, "session.timeout.ms": "2000", "heartbeat.interval.ms": "300"}
-        consumer = clients.consumer("main", properties, self.group)
+        cluster = Cluster(name="main", properties=properties)
+        consumer = clients.consumer(cluster, self.group)
         given = {"max_messages": 3, "max_bytes": 2**20, "max_wait": 0.1, **options}
-        return KafkaSource(consumer, cluster="main", topic=self.topic, positions=positions, **given)
+        return KafkaSource(consumer, topic=cluster.topic(self.topic), positions=positions, **given)
 
 
 class Feed:
@@ -202,7 +204,8 @@ def test_the_group_is_told_too_late(broker, tmp_path):
     while batch is None:
         batch = source.poll()
     member = source._consumer
-    source._consumer = clients.consumer("main", {"bootstrap.servers": broker.at}, topic.group)  # of no generation
+    cluster = Cluster(name="main", properties={"bootstrap.servers": broker.at})
+    source._consumer = clients.consumer(cluster, topic.group)  # of no generation
     with pytest.raises(MovedError, match="taken over"):
         source.done(batch)
     source.close()

@@ -116,7 +116,7 @@ def test_what_an_estimator_refuses_is_refused(line, forest, row):
             try:
                 said.append(tier.one(row))
             except (ValueError, HeadraceError) as error:
-                said.append([kind for kind in ("contains NaN", "contains infinity") if kind in str(error)])
+                said.append([kind for kind in ("is missing", "is infinite", "contains infinity") if kind in str(error)])
         assert said[0] == said[1]
         assert said[0]
 

@@ -1,5 +1,7 @@
 """What every metric keeps to: those that Headrace brings, and one from outside for each task."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,6 +49,15 @@ def rows(task, seed=0, count=120):
             pd.DataFrame({"probability": 1 / (1 + np.exp(-(draw.normal(0, 1, count) + gap * (y - 0.5))))})
             for gap in (5.0, 0.2)
         )
+    if task == "Generation":
+        said = [list(draw.choice(["red", "green", "blue", "grey"], 3)) for _ in range(count)]
+        y = pd.Series([json.dumps({"reference": " ".join(words)}) for words in said], dtype=object)
+        return y, *(
+            pd.DataFrame(
+                {"prediction": [" ".join(w if draw.random() < share else "pink" for w in words) for words in said]}
+            )
+            for share in (0.9, 0.3)
+        )
     names = np.array(["a", "b", "c"])
     y = pd.Series(draw.choice(names, count), dtype=object)
     outputs = []
@@ -62,7 +73,14 @@ def declared(task):
     return TASKS[task](label=LABELS["y"])
 
 
+def answer(question, ctx):
+    return question
+
+
 def model(task, *metrics):
+    if task == "Generation":
+        asked = hr.Evaluate(dataset=LABELS, metrics=list(metrics))
+        return hr.Model("m", predict=answer, task=hr.Generation(), evaluate=asked)
     return hr.Model(
         "m",
         fit=print,
@@ -98,6 +116,8 @@ def perfect(task, y):
         return pd.DataFrame({"probability": y})
     if task == "Regression":
         return pd.DataFrame({"prediction": y})
+    if task == "Generation":
+        return pd.DataFrame({"prediction": [json.loads(label)["reference"] for label in y]})
     shares = {f"probability_{name}": (y == name).astype(float) for name in ("a", "b", "c")}
     return pd.DataFrame({**shares, "prediction": y})
 
@@ -108,6 +128,8 @@ def hopeless(task, y):
         return pd.DataFrame({"probability": 1 - y})
     if task == "Regression":
         return pd.DataFrame({"prediction": -1000 * y})
+    if task == "Generation":
+        return pd.DataFrame({"prediction": ["pink"] * len(y)})
     return perfect(task, y.map({"a": "b", "b": "c", "c": "a"}))
 
 

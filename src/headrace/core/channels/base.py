@@ -22,12 +22,25 @@ class ChannelSetting:
 
     Attributes:
         name: the key, and the keyword of the channel's constructor.
-        secret: it is written as `{secret = "NAME"}`, the name of an environment variable, and never in clear.
-        by_reference: it may be written in either way, as a URL that holds a token.
-        required: there is no channel without it.
-        possible: whether a value is possible; of a secret it is not asked.
-        wrong: the end of the sentence about a value that is not: "is not a port."
-        hint: what to write instead.
+        secret: whether it is a secret: it is then written as `{secret = "NAME"}`, the name of an environment variable, and
+            never as it is. Defaults to no.
+        by_reference: whether it may be written as it is or as `{secret = "NAME"}`, as a URL that may hold a token. Defaults
+            to no.
+        required: whether a channel without it is refused; defaults to no.
+        possible: a function of a value that returns whether the value is possible; it is not called for a secret. Defaults
+            to any value.
+        wrong: the end of the sentence that refuses a value: `"is not a port."`; defaults to `"is not possible."`.
+        hint: what to write instead; defaults to nothing.
+
+    Example:
+        >>> port = hr.ChannelSetting(
+        ...     name="port",
+        ...     possible=lambda value: isinstance(value, int) and 0 < value < 65536,
+        ...     wrong="is not a port.",
+        ...     hint="For example 587.",
+        ... )
+        >>> port.possible(99999)
+        False
     """
 
     name: str
@@ -40,12 +53,29 @@ class ChannelSetting:
 
 
 class Channel(ABC):
-    """Where events are told. A kind is a class whose constructor takes its settings by keyword.
+    """A way to send events to people, such as a webhook or e-mail.
+
+    A kind is a subclass, whose constructor takes the settings by keyword. `headrace.toml` names a kind of a project by its
+    class: `kind = "package.module:Class"`.
 
     Attributes:
-        kind: what `headrace.toml` calls it.
+        kind: the name of a built-in kind in `headrace.toml`, `webhook` or `email`.
         settings: the keys that it takes there; others are refused.
-        main: the setting that a plain text, or a reference to a secret, in place of the table stands for; "" for none.
+        main: the setting that may be written alone in place of the table, as `url` of a webhook: `webhook = "https://…"` is
+            `webhook = {url = "https://…"}`. Defaults to none, `""`.
+
+    Example:
+        In the module `shop.channels`, for `desk = {kind = "shop.channels:Desk", prefix = "[shop]"}` in `[env.prod.notify]`;
+        `event` is an alert of the model `late_arrival`:
+
+        >>> class Desk(hr.Channel):
+        ...     kind, settings = "desk", (hr.ChannelSetting(name="prefix"),)
+        ...     def __init__(self, prefix=""):
+        ...         self.prefix = prefix
+        ...     def send(self, event):
+        ...         print(self.prefix, event.id, event.name, event.subject)
+        >>> Desk(prefix="[shop]").send(event)
+        [shop] 7 alert.opened late_arrival/1
     """
 
     kind: ClassVar[str]

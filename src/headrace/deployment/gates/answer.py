@@ -30,10 +30,14 @@ def passed(reason: str, *, evidence: Mapping[str, object] | None = None) -> Gate
     Args:
         reason: one sentence, kept with the finding.
         evidence: name → a finite number, a DataFrame or a list of dictionaries, or the bytes of a PNG; defaults to none.
-            `gates.evidence.kept` says how much of it is kept.
+            At most 200 numbers, 10 tables of 50 rows and 20 columns, and 4 pictures of 256 KiB are kept.
 
     Returns:
         The answer of the gate.
+
+    Example:
+        >>> hr.passed("the airlines differ by 0.01", evidence={"gap": 0.01})
+        GateAnswer(result='passed', reason='the airlines differ by 0.01', evidence={'gap': 0.01})
     """
     return GateAnswer(result="passed", reason=reason, evidence=evidence or {})
 
@@ -47,6 +51,11 @@ def failed(reason: str, *, evidence: Mapping[str, object] | None = None) -> Gate
 
     Returns:
         The answer of the gate.
+
+    Example:
+        >>> by_airline = [{"airline": "AA", "late": 0.31}, {"airline": "UA", "late": 0.12}]
+        >>> hr.failed("the airlines differ by 0.19", evidence={"by airline": by_airline}).result
+        'failed'
     """
     return GateAnswer(result="failed", reason=reason, evidence=evidence or {})
 
@@ -60,5 +69,15 @@ def needs_review(reason: str, *, evidence: Mapping[str, object] | None = None) -
 
     Returns:
         The answer of the gate.
+
+    Example:
+        `evidence` is what is known of a version that was tested on 600 flights:
+
+        >>> def enough(evidence):
+        ...     tested = len(evidence.held_out.labels)
+        ...     return hr.passed("enough") if tested > 5_000 else hr.needs_review(f"tested on {tested} flights only")
+        >>> finding = hr.gate(enough).evaluate(evidence)
+        >>> finding.result, finding.reason
+        ('needs review', 'tested on 600 flights only')
     """
     return GateAnswer(result="needs review", reason=reason, evidence=evidence or {})

@@ -57,6 +57,13 @@ def approval(role: str) -> Approval:
 
     Raises:
         DeclarationError: the role is no text.
+
+    Example:
+        `evidence` is what is known of a version, whose request nobody has approved yet:
+
+        >>> finding = hr.approval("governance").evaluate(evidence)
+        >>> finding.result, finding.reason
+        ('no decision', 'the approval of governance is missing')
     """
     check_texts("approval", 'Write the name of a role: hr.approval("risk").', role=role)
     return Approval(role)

@@ -62,7 +62,15 @@ def at_least(metric: str | Metric, limit: float) -> AtLeast:
         The gate, for `hr.Deployment(gates=[…])`.
 
     Raises:
-        DeclarationError: the limit is no finite number.
+        DeclarationError: the limit is no finite number, or the metric is neither a name nor what `hr.metric(…)` returned.
+
+    Example:
+        `evidence` is what is known of a version; its Brier score, where low is good, is 0.168:
+
+        >>> hr.at_least("roc_auc", 0.7).evaluate(evidence).reason
+        'roc_auc on the test rows is 0.7350, at least 0.7 is asked for'
+        >>> hr.at_least("brier", 0.15).evaluate(evidence).result
+        'failed'
     """
     check_numbers("at_least", limit=limit)
     return AtLeast(metric_name("at_least", metric), limit)

@@ -41,5 +41,12 @@ def documented() -> Documented:
 
     Returns:
         The gate, for `hr.Deployment(gates=[…])`.
+
+    Example:
+        `evidence` is what is known of a version, one of whose tables has no description:
+
+        >>> finding = hr.documented().evaluate(evidence)
+        >>> finding.result, finding.reason
+        ('failed', 'no description: gold.arrivals')
     """
     return Documented()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from headrace.core.errors import DataError, DeclarationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
 
@@ -59,6 +59,9 @@ class Evidence:
         compared: see `comparison`; in the phase `compare` only.
         must_help: it was trained on an alert, and must do better than the champion.
         signed: roles that have approved; in the phase `approve` only.
+        answer: question and documents that its searches find first → the version's answer; in the phase `check` of a model with
+            `predict=` only.
+        instructions: the sentences of the system sections of its prompts; none where `answer` is None.
         load_held_out: reads the test rows and predicts them.
     """
 
@@ -71,6 +74,8 @@ class Evidence:
     compared: ComparedRows | None = None
     must_help: bool = False
     signed: tuple[str, ...] = ()
+    answer: Callable[[str, Sequence[str]], str] | None = field(default=None, repr=False)
+    instructions: tuple[str, ...] = field(default=(), repr=False)
     load_held_out: Callable[[], HeldOutRows] = field(repr=False)
 
     @property

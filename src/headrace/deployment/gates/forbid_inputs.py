@@ -55,6 +55,12 @@ def forbid_inputs(*columns: str) -> ForbidInputs:
 
     Raises:
         DeclarationError: no column, or something that is no name.
+
+    Example:
+        `evidence` is what is known of a version whose features are `distance` and `airline`:
+
+        >>> hr.forbid_inputs("pilot_age", "airline").evaluate(evidence).reason
+        'features are made from airline'
     """
     if not columns:
         raise DeclarationError("forbid_inputs() names no column.")

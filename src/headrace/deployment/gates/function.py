@@ -92,9 +92,10 @@ def gate(
 ) -> FunctionGate:
     """A gate of one's own: `hr.gate(fair, phase="compare")`.
 
-    The function runs where the project's code runs, with what `deployment.gates.evidence.Evidence` describes: the version's
-    metrics and inputs, its test rows with labels and outputs, and, in the phase `compare`, the outputs of the version in
-    Production and of this one on the same labelled rows.
+    The function is called with the evidence on one version. `evidence.metrics` and `.inputs` are its metrics and input
+    columns; `.held_out` has `.rows`, `.labels` and `.outputs` of its test rows. In the phase `compare`, `.comparison` has
+    `.rows`, `.labels`, and the outputs `.champion` of the version in Production and `.challenger` of this one. A function
+    that raises, or returns something else than an answer, fails the version.
 
     Args:
         function: takes the evidence and returns `hr.passed(…)`, `hr.failed(…)` or `hr.needs_review(…)`. It is written with
@@ -107,6 +108,17 @@ def gate(
 
     Raises:
         DeclarationError: something that is no plain function, whose text cannot be read, or an unknown phase.
+
+    Example:
+        `evidence` is what is known of a version of `late_arrival`:
+
+        >>> def same_for_all(evidence):
+        ...     tested = evidence.held_out
+        ...     late = tested.outputs["probability"].groupby(tested.rows["airline"]).mean()
+        ...     gap = float(late.max() - late.min())
+        ...     return (hr.passed if gap < 0.1 else hr.failed)(f"the airlines differ by {gap:.2f}", evidence={"gap": gap})
+        >>> hr.gate(same_for_all, name="fair").evaluate(evidence).reason
+        'the airlines differ by 0.02'
     """
     if not isinstance(function, FunctionType):
         raise DeclarationError(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from headrace.training.intervals import MetricDifference
     from headrace.training.metrics.base import Metric
 
+FEWEST, FEWEST_ANSWERS = 500, 30
+
 
 @dataclass(frozen=True)
 class NotWorse(Gate):
@@ -26,13 +28,13 @@ class NotWorse(Gate):
         metric: of the model.
         margin: how much worse is still accepted, in the metric's unit.
         alpha: the one-sided level at which "worse by more than the margin" must be ruled out.
-        min_rows: with fewer labelled rows there is no decision, which is not a pass.
+        min_rows: with fewer labelled rows there is no decision, which is not a pass; None for the default of the task.
     """
 
     metric: str
     margin: float
     alpha: float = 0.05
-    min_rows: int = 500
+    min_rows: int | None = None
 
     @property
     def name(self) -> str:
@@ -59,9 +61,10 @@ class NotWorse(Gate):
 
         compared = evidence.comparison
         rows = len(compared.labels)
-        if rows < self.min_rows:
+        least = self.min_rows or (FEWEST_ANSWERS if evidence.model.predict is not None else FEWEST)
+        if rows < least:
             return self._undecided(
-                f"{rows:,} labelled decisions that neither has seen; {self.min_rows:,} are needed (hr.not_worse(min_rows=…))"
+                f"{rows:,} labelled decisions that neither has seen; {least:,} are needed (hr.not_worse(min_rows=…))"
             )
         metric = evidence.model.known_metrics[self.metric]
         measured = difference(evidence.model.task, metric, compared.labels, compared.champion, compared.challenger)
@@ -103,7 +106,9 @@ class NotWorse(Gate):
         )
 
 
-def not_worse(metric: str | Metric, *, margin: float = 0.0, alpha: float = 0.05, min_rows: int = 500) -> NotWorse:
+def not_worse(
+    metric: str | Metric, *, margin: float = 0.0, alpha: float = 0.05, min_rows: int | None = None
+) -> NotWorse:
     """A gate: the version is not worse than the one in Production by more than a margin.
 
     Both predict the same labelled rows, which neither has seen; the first version is compared with a constant prediction.
@@ -112,17 +117,26 @@ def not_worse(metric: str | Metric, *, margin: float = 0.0, alpha: float = 0.05,
         metric: the name of a metric of the model, or one that `hr.metric(…)` returns.
         margin: how much worse is accepted, in the metric's own unit; defaults to nothing.
         alpha: the one-sided level at which "worse by more than the margin" must be ruled out; defaults to 0.05.
-        min_rows: with fewer labelled rows there is no decision, which is no pass; defaults to 500.
+        min_rows: with fewer labelled rows there is no decision, which is no pass; defaults to 500, and to 30 answers of a model with
+            `predict=`, whose evaluation data people write.
 
     Returns:
         The gate, for `hr.Deployment(gates=[…])`.
 
     Raises:
-        DeclarationError: a negative margin, or a level outside 0 to 0.5.
+        DeclarationError: a negative margin, a level that is not between 0 and 0.5, or fewer than 2 rows.
+
+    Example:
+        `evidence` is what is known of version 2, beside version 1, which is in Production:
+
+        >>> finding = hr.not_worse("roc_auc", margin=0.005).evaluate(evidence)
+        >>> finding.result, finding.reason
+        ('passed', 'roc_auc 0.7295 against 0.6979 of version 1 on 600 decisions: +0.0316 (+0.0279 to +0.0353)')
     """
     name = metric_name("not_worse", metric)
     check_numbers("not_worse", margin=margin, alpha=alpha)
-    check_whole("not_worse", 2, min_rows=min_rows)
+    if min_rows is not None:
+        check_whole("not_worse", 2, min_rows=min_rows)
     if margin < 0 or not 0 < alpha < 0.5:
         raise DeclarationError(
             f"not_worse({name!r}, margin={margin}, alpha={alpha}, min_rows={min_rows}) is not possible."

@@ -17,7 +17,7 @@ from headrace.core.folders import copy_folder
 from headrace.core.ids import digest
 from headrace.core.system import release
 from headrace.deployment.serving_bundle import folder_name, is_whole
-from headrace.serving.manifest import FILE, PROTOCOLS, Manifest, Served, read_serve, write_manifest
+from headrace.serving.manifest import FILE, PROTOCOLS, Manifest, Served, read_feedback, read_serve, write_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -119,6 +119,7 @@ def _write(into: Path, version: Version, copy: Path, *, online: str, said: Mappi
             serve=read_serve(copy),
             online="online.db" if local else online,
             spool="../spool",
+            feedback=read_feedback(copy),
         ),
     )
     (into / REQUIREMENTS).write_text(_requirements(copy, online), encoding="utf-8")

@@ -146,7 +146,7 @@ def _session(url: str) -> Any:
         from pyspark.sql.connect.session import SparkSession
     except ImportError:
         raise MissingExtraError("pyspark", "spark", "Scoring on Spark") from None
-    _check_listens(url)
+    check_listens(url)
     try:
         session = SparkSession.builder.remote(url).create()
         session.range(1).collect()
@@ -156,8 +156,12 @@ def _session(url: str) -> Any:
     return session
 
 
-def _check_listens(url: str) -> None:
-    """The client itself would try again for ten minutes."""
+def check_listens(url: str) -> None:
+    """Whether something listens where a Spark Connect server should; the client itself would try again for ten minutes.
+
+    Raises:
+        ConfigError: nothing does, or it is no URL.
+    """
     try:
         where = urlsplit(url)
         host, port = where.hostname or "", where.port or PORT

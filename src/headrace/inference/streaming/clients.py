@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from confluent_kafka import Consumer, KafkaError, Producer
+    from confluent_kafka.admin import AdminClient
+
+    from headrace.environments.kafka import Cluster, Topic
 
 LOG = logging.getLogger(__name__)
 
@@ -26,8 +29,12 @@ PRODUCER = {"enable.idempotence": "true", "linger.ms": "5", "queue.buffering.max
 OURS = ("group.id", *CONSUMER, "enable.idempotence", "enable.auto.offset.store")  # what a user must not set otherwise
 
 
-def consumer(cluster: str, properties: Mapping[str, str], group: str) -> Consumer:
+def consumer(cluster: Cluster, group: str) -> Consumer:
     """A consumer that reads ahead by a bounded amount and commits nothing by itself.
+
+    Args:
+        cluster: says what the group is called there.
+        group: the consumer group, as declared.
 
     Raises:
         MissingExtraError: the client is not installed.
@@ -36,10 +43,10 @@ def consumer(cluster: str, properties: Mapping[str, str], group: str) -> Consume
     _installed()
     from confluent_kafka import Consumer
 
-    return _made(Consumer, cluster, properties, {**CONSUMER, "group.id": group})
+    return _made(Consumer, cluster, {**CONSUMER, "group.id": cluster.name_of(group)})
 
 
-def producer(cluster: str, properties: Mapping[str, str]) -> Producer:
+def producer(cluster: Cluster) -> Producer:
     """A producer that repeats nothing by itself, with a bounded buffer.
 
     Raises:
@@ -48,10 +55,22 @@ def producer(cluster: str, properties: Mapping[str, str]) -> Producer:
     _installed()
     from confluent_kafka import Producer
 
-    return _made(Producer, cluster, properties, PRODUCER)
+    return _made(Producer, cluster, PRODUCER)
 
 
-def check_topic(client: Consumer | Producer, cluster: str, topic: str) -> int:
+def admin(cluster: Cluster) -> AdminClient:
+    """A client that creates and deletes.
+
+    Raises:
+        MissingExtraError, ConfigError: as `consumer`.
+    """
+    _installed()
+    from confluent_kafka.admin import AdminClient
+
+    return _made(AdminClient, cluster, {"error_cb": lambda _: None})  # the exception says it
+
+
+def check_topic(client: Consumer | Producer, topic: Topic) -> int:
     """How many partitions a topic has.
 
     Raises:
@@ -63,21 +82,45 @@ def check_topic(client: Consumer | Producer, cluster: str, topic: str) -> int:
     try:
         topics = client.list_topics(timeout=PATIENCE).topics
     except KafkaException as error:
-        raise UnavailableError(
-            f"no broker of the Kafka cluster {cluster!r} answers: {error.args[0].str()}.",
-            hint=f"See kafka.{cluster} in headrace.toml.",
-        ) from None
-    if topic not in topics:
-        raise NotFoundError(f"topic of the Kafka cluster {cluster!r},", topic, topics, hint="Headrace makes no topics.")
-    return len(topics[topic].partitions)
+        raise unanswered(topic.cluster, error.args[0]) from None
+    if topic.name not in topics:
+        kind = f"topic of the Kafka cluster {topic.cluster.name!r},"
+        raise NotFoundError(kind, topic.name, topics, hint="Headrace makes no topics.")
+    return len(topics[topic.name].partitions)
 
 
-def _made(kind: Any, cluster: str, properties: Mapping[str, str], ours: Mapping[str, str]) -> Any:
+def check_cluster(cluster: Cluster) -> int:
+    """How many brokers a cluster has.
+
+    Raises:
+        MissingExtraError: the client is not installed.
+        ConfigError: a property that it does not know, or that Headrace sets.
+        UnavailableError: no broker answers.
+    """
+    client = admin(cluster)
     from confluent_kafka import KafkaException
 
+    try:
+        return len(client.list_topics(timeout=PATIENCE).brokers)
+    except KafkaException as error:
+        raise unanswered(cluster, error.args[0]) from None
+
+
+def unanswered(cluster: Cluster, error: KafkaError) -> UnavailableError:
+    """The error of a cluster that says nothing."""
+    return UnavailableError(
+        f"no broker of the Kafka cluster {cluster.name!r} answers: {error.str()}.",
+        hint=f"See kafka.{cluster.name} in headrace.toml.",
+    )
+
+
+def _made(kind: Any, cluster: Cluster, ours: Mapping[str, object]) -> Any:
+    from confluent_kafka import KafkaException
+
+    properties = cluster.properties
     for name in properties:
         if name in OURS:
-            raise ConfigError(f"kafka.{cluster}: {name} is set by Headrace.", hint="Leave it out.")
+            raise ConfigError(f"kafka.{cluster.name}: {name} is set by Headrace.", hint="Leave it out.")
     try:
         return kind({**LEAST_SAID, "error_cb": _say, **ours, **properties})
     except KafkaException as error:
@@ -85,7 +128,7 @@ def _made(kind: Any, cluster: str, properties: Mapping[str, str], ours: Mapping[
         for value in properties.values():
             said = said.replace(value, "…") if value else said
         raise ConfigError(
-            f"kafka.{cluster}: {said}.", hint="The names are those of librdkafka's configuration properties."
+            f"kafka.{cluster.name}: {said}.", hint="The names are those of librdkafka's configuration properties."
         ) from None
 
 

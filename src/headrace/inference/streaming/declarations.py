@@ -39,10 +39,10 @@ class ChangeFeed:
 
 
 def kafka(topic: str, *, cluster: str | None = None) -> Kafka:
-    """A topic, as a source or a destination of a stream.
+    """A topic of a Kafka cluster, as a source or a destination of a stream.
 
     Args:
-        topic: its name. Headrace does not create it.
+        topic: its name: letters, digits, `.`, `_` and `-`, up to 249 characters. Headrace does not create it.
         cluster: the name of `[env.<env>.kafka.<name>]` in headrace.toml; defaults to the only one.
 
     Returns:
@@ -50,6 +50,14 @@ def kafka(topic: str, *, cluster: str | None = None) -> Kafka:
 
     Raises:
         DeclarationError: no name that a topic can have.
+
+    Example:
+        >>> hr.kafka("flights", cluster="airport")
+        Kafka(topic='flights', cluster='airport')
+        >>> hr.kafka("flights late")
+        Traceback (most recent call last):
+        headrace.core.errors.DeclarationError: 'flights late' is not the name of a topic.
+        Letters, digits, '.', '_' and '-', up to 249.
     """
     if not isinstance(topic, str) or not TOPIC.fullmatch(topic) or topic in (".", ".."):
         raise DeclarationError(
@@ -69,26 +77,44 @@ def change_feed(table: Table | str) -> ChangeFeed:
 
     Raises:
         DeclarationError: no name of a table.
+
+    Example:
+        >>> orders = hr.Table("silver.orders", key="order_id", sql="SELECT * FROM bronze.orders", change_feed=True)
+        >>> hr.change_feed(orders)
+        ChangeFeed(table='silver.orders')
     """
     return ChangeFeed(check_name(table if isinstance(table, str) else table.name, declared=False))
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Scoring of decisions as they come in, by the version in Production.
+    """Scoring of decisions as they arrive, by the version in Production.
 
-    A message is one decision: a JSON object with the key of the model's spine, the columns of the spine that are features or
-    that look-ups go by, and, unless it is that of the message, the moment. Other columns are passed over.
+    A message is one decision: a JSON object with the key of the model's spine, and those of its columns that are features or
+    the keys of feature tables. The moment of the decision is in its column of the spine; without it, it is the time of the
+    message. Other columns are ignored.
 
     Args:
         source: `hr.kafka("topic")` or `hr.change_feed("silver.orders")`.
-        into: the table of predictions, made when it is not there; or `hr.kafka("topic")`.
+        into: the table of predictions, which is created if there is none (each message exactly once), or `hr.kafka("topic")`
+            (each message at least once).
         dead_letters: where messages go that cannot be scored, each with the reason: a table or a topic. Defaults to
             `into` with `_dead_letters` (a topic: `-dead-letters`) after it.
         group: the consumer group; defaults to `headrace.<project>.<env>.<model>`.
-        max_messages: of one micro-batch.
-        max_bytes: of the messages of one micro-batch.
-        max_wait: how long a micro-batch that is not full waits for more.
+        max_messages: the most messages of one micro-batch; defaults to 2,000.
+        max_bytes: the most bytes of the messages of one micro-batch; defaults to 8 MiB.
+        max_wait: how long a micro-batch that is not full waits for more messages, in milliseconds; defaults to `"100ms"`.
+
+    Raises:
+        DeclarationError: no source or destination, a destination that is also the source, or a value that is not possible.
+
+    Example:
+        >>> stream = hr.Stream(source=hr.kafka("flights"), into="gold.late_predictions", max_wait="50ms")
+        >>> stream.letters  # where messages go that cannot be scored
+        'gold.late_predictions_dead_letters'
+        >>> hr.Stream(source=hr.kafka("flights"), into=hr.kafka("flights"))
+        Traceback (most recent call last):
+        headrace.core.errors.DeclarationError: a stream would read what it writes: topic flights.
     """
 
     _: KW_ONLY

@@ -74,7 +74,9 @@ def run(
     batch: Batch | None = None
     while not stop():
         at_work = follow() or at_work
-        batch = batch or (source.poll() if at_work else None)
+        if at_work is not None and batch is None:
+            batch = source.poll()
+            at_work = follow() or at_work  # a version that came while messages were waited for
         try:
             if at_work is None:
                 _nobody(model)

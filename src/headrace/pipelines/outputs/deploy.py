@@ -27,6 +27,8 @@ class StagedCopy(StepOutput):
     mismatches: int
 
     def summary(self) -> str:
+        if not self.samples:
+            return "no answers compared with MLflow's pyfunc"
         return f"{counted(self.samples, 'sample')}, {self.mismatches} unlike MLflow's pyfunc"
 
 

@@ -16,15 +16,18 @@ class CollectedLog(StepOutput):
         rows: answers.
         segments: files of the spool that they were in.
         requests_counted: requests that were counted without being logged.
+        traces: answers that are traces in MLflow now.
     """
 
     rows: int
     segments: int
     requests_counted: int
+    traces: int
 
     def summary(self) -> str:
         counts = f", {counted(self.requests_counted, 'request')} counted" if self.requests_counted else ""
-        return counted(self.rows, "answer") + counts
+        traces = f", {counted(self.traces, 'trace')}" if self.traces else ""
+        return counted(self.rows, "answer") + counts + traces
 
 
 @dataclass(frozen=True, kw_only=True)

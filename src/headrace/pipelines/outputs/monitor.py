@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LOUD = ("warn", "alert")
+SHOWN = ("prediction_refused", "empty_retrieval", "feedback.thumbs")  # of the latest window, in a line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,30 @@ class WindowDrift(StepOutput):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MeasuredAnswers(StepOutput):
+    """What the answers of a version count, and what people say of them, by window.
+
+    Attributes:
+        windows: how many there are.
+        changed: how many were measured now.
+        rows: answers.
+        metrics: of the latest window, those that have a value.
+    """
+
+    windows: int
+    changed: int
+    rows: int
+    metrics: Mapping[str, float]
+
+    def summary(self) -> str:
+        shown = [
+            f"{name.removeprefix('prediction_')} {self.metrics[name]:.4g}" for name in SHOWN if name in self.metrics
+        ]
+        told = f"{counted(self.rows, 'answer')} in {counted(self.windows, 'window')}, no labels"
+        return "; last ".join((told, ", ".join(shown))) if shown else told
+
+
+@dataclass(frozen=True, kw_only=True)
 class JudgedRules(StepOutput):
     """The rules of a version's alerts, on all windows so far.
 
@@ -95,3 +120,32 @@ class JudgedRules(StepOutput):
     def summary(self) -> str:
         told = ", ".join(f"{rule} is broken" for rule in self.broken)
         return told or f"{counted(self.rules, 'rule')}, none broken"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredKpi(StepOutput):
+    """A business figure of all versions.
+
+    Attributes:
+        values: version → its mean over all time; None where there is no value yet.
+        windows: how many windows there are.
+        rows: observations that have a value.
+        unit: of the values.
+        reason: why nothing could be computed; else empty.
+    """
+
+    values: Mapping[str, float | None]
+    windows: int
+    rows: int
+    unit: str
+    reason: str
+
+    def summary(self) -> str:
+        if self.reason:
+            return self.reason
+        unit = f" {self.unit}" if self.unit else ""
+        told = ", ".join(
+            f"version {version} {'has no value yet' if value is None else f'{value:.4g}{unit}'}"
+            for version, value in self.values.items()
+        )
+        return f"{told}, of {counted(self.rows, 'row')}"

@@ -44,6 +44,45 @@ class LoadedSource(StepOutput):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UpdatedIndex(StepOutput):
+    """A vector index that was brought up to date with its table.
+
+    Attributes:
+        index: its name.
+        version: its version in the lakehouse.
+        id: of its table, which another one of the same name does not have.
+        source_id: of the table of the documents.
+        source_version: the version of that table that the index holds.
+        rows: documents or chunks that it holds.
+        added: documents that are new.
+        changed: documents whose text changed.
+        removed: documents that are gone.
+        embedded: texts that were embedded for it.
+        skipped: documents without a text.
+        recall: of the nearest ten, against a comparison with all; None of an empty index.
+    """
+
+    index: str
+    version: int
+    id: str
+    source_id: str
+    source_version: int
+    rows: int
+    added: int
+    changed: int
+    removed: int
+    embedded: int
+    skipped: int
+    recall: float | None
+
+    def summary(self) -> str:
+        told = {"new": self.added, "changed": self.changed, "removed": self.removed, "skipped": self.skipped}
+        counts = [f"{number:,} {name}" for name, number in told.items() if number]
+        recall = [] if self.recall is None else [f"recall@10 {self.recall:.3f}"]
+        return ", ".join([counted(self.rows, "row"), *counts, *recall])
+
+
+@dataclass(frozen=True, kw_only=True)
 class BuiltTable(StepOutput):
     """A table that was built from the versions that its inputs had.
 

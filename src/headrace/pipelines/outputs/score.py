@@ -27,6 +27,8 @@ class ScoredPartition(StepOutput):
         written: rows in each destination.
         rows_per_second: while it was scored.
         notes: what a person should know of how rows were read.
+        traces: answers that are traces in MLflow.
+        untraced: whether MLflow took none.
     """
 
     table: str
@@ -36,9 +38,12 @@ class ScoredPartition(StepOutput):
     written: Sequence[int]
     rows_per_second: int
     notes: Sequence[str]
+    traces: int = 0
+    untraced: bool = False
 
     def summary(self) -> str:
-        return f"{counted(self.rows, 'decision')}, {self.rows_per_second:,} a second"
+        traces = f", {counted(self.traces, 'trace')}" if self.traces else ""
+        return f"{counted(self.rows, 'decision')}, {self.rows_per_second:,} a second{traces}"
 
     def remarks(self) -> Sequence[str]:
         return self.notes
@@ -62,6 +67,14 @@ class NothingToScore(StepOutput):
         if self.since is None or self.until is None:
             return "no rows"
         return f"nothing from {instant(self.since):%Y-%m-%d} to {instant(self.until):%Y-%m-%d}"
+
+    def remarks(self) -> Sequence[str]:
+        known = self.since is not None
+        return (
+            ["Decisions that the version was trained on are scored from an earlier moment on: --since."]
+            if known
+            else []
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from headrace.core.errors import DataError
 from headrace.serving.predictors.base import UnfitError
+from headrace.serving.predictors.chain import ChainPredictor, holds_chain
 from headrace.serving.predictors.generic import Generic
 from headrace.serving.predictors.native import Native
 from headrace.serving.predictors.pyfunc import Pyfunc
@@ -32,7 +33,7 @@ def choose(folder: Path, parity: Parity) -> tuple[BlockPredictor, list[str]]:
         DataError: none does.
     """
     reasons: list[str] = []
-    for tier in TIERS:
+    for tier in (ChainPredictor,) if holds_chain(folder) else TIERS:
         try:
             predictor = tier(folder)
             compare(predictor, parity)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from headrace.serving.predictors.base import UnfitError
+from headrace.training.missing_values import refused_value
 from headrace.training.parts import one_thread, parts
 from headrace.training.tasks.known import TASKS
 
@@ -50,6 +51,7 @@ class Sklearn:
         self._ask = getattr(estimator, ask)
         self.outputs = len(classes) or 1
         self._alone = alone
+        self._names = [feature["name"] for feature in spec["plan"]["features"]]
 
     def one(self) -> list[float]:
         """See Scorer."""
@@ -66,7 +68,10 @@ class Sklearn:
     def _quick(self, block: Numbers) -> Any:
         """Without the checks that this block would pass."""
         if not (np.abs(block) <= LARGEST).all():  # a missing value, or one that is too large: the estimator has its say
-            return self._ask(block)
+            try:
+                return self._ask(block)
+            except ValueError as error:
+                raise refused_value(error, block, self._names) or error from error
         with self._context(assume_finite=True, skip_parameter_validation=True):
             return self._ask(block)
 

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from headrace.serving.messages import JSON, plain_refusal
-from headrace.serving.openapi_parts import asks, gets
+from headrace.serving.openapi_parts import asks, gets, object_of
 
 if TYPE_CHECKING:
     from headrace.serving.messages import Answer, Request
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ServingProtocol(ABC):
-    """How requests ask and how answers say it.
+    """How requests at some paths are read, and how their answers are written. Subclass it for a protocol of your own.
 
     Attributes:
         name: small letters; unique in a server.
@@ -34,6 +34,21 @@ class ServingProtocol(ABC):
         kind: the content type of its answers, `application/json` or `text/event-stream`, as the OpenAPI document says it.
         consumes: the content types of the bodies that it reads; the server refuses others with 415 before `read`. A body
             whose request does not say what it is, is JSON. Defaults to `application/json` alone.
+
+    Example:
+        `traffic` are the versions at work, and `request` is a POST of two flights:
+
+        >>> import json
+        >>> class Rows(hr.protocols.ServingProtocol):
+        ...     name, routes = "rows", (hr.protocols.Route(pattern="/rows", predicts=True),)
+        ...     def read(self, traffic, request, number):
+        ...         serving, divided = hr.protocols.assigned(traffic, request, number)
+        ...         rows = serving.codec.check(json.loads(request.body))
+        ...         return [hr.protocols.RequestPart(serving, rows, divided=divided)]
+        ...     def write(self, traffic, parts, number):
+        ...         return hr.protocols.Answer(200, json.dumps(parts[0].answers).encode())
+        >>> Rows().read(traffic, request, "r-1")[0].rows
+        [[1400.0, 'AA'], [230.0, 'UA']]
     """
 
     name: ClassVar[str]
@@ -92,11 +107,24 @@ class ServingProtocol(ABC):
         """
 
     def refusal(self, status: int, message: str) -> bytes:
-        """The body, in JSON, of an answer that is none."""
+        """The body, in JSON, of an answer that is none.
+
+        Args:
+            status: of HTTP, 400 or above.
+            message: for people.
+        """
         return plain_refusal(status, message)
+
+    def error_schema(self) -> dict[str, Any]:
+        """The schema of refusals in the OpenAPI document; it defaults to an object of texts, `error_fields`."""
+        return object_of({name: {"type": "string"} for name in self.error_fields})
 
     def info(self, server: Server, match: Match) -> Answer:
         """The answer at a route that does not predict. `check` was called before, if something is in Production.
+
+        Args:
+            server: what is served and counted.
+            match: the route, with the values of its names.
 
         Raises:
             RefusedRequestError: there is nothing to tell yet.
@@ -109,6 +137,9 @@ class ServingProtocol(ABC):
 
         Schemas of refusals and what is said of API keys are added by the document. A name in braces that is left in a path
         needs a `parameters` entry; `{model}` and `{version}` are best replaced.
+
+        Args:
+            traffic: the versions at work.
         """
         paths: dict[str, Any] = {}
         for route in self.routes:

@@ -28,6 +28,7 @@ from headrace.serving.openapi_parts import (
     object_of,
     outputs_of,
 )
+from headrace.serving.predictors import ChainPredictor
 from headrace.serving.protocols.base import ServingProtocol
 from headrace.serving.protocols.prediction_request import RequestPart, decision
 from headrace.serving.route import Route
@@ -92,12 +93,12 @@ class Native(ServingProtocol):
     def openapi(self, traffic: ServedTraffic) -> dict[str, Any]:
         """See ServingProtocol."""
         serving, model = traffic.primary, traffic.manifest.model
-        kinds = kinds_of(serving)
+        kinds, chain = kinds_of(serving), isinstance(serving.predictor, ChainPredictor)
         asked = object_of(
             {name: KINDS.get(kinds.get(name, ""), {}) for name in sorted(serving.takes)}
             | {name: key_schema(kind) for name, kind in serving.plan.key_columns}
             | {serving.plan.at: TIME},
-            required=list(serving.features.needed),
+            required=sorted(serving.full) if chain else list(serving.features.needed),
         )
         prediction = object_of(
             {
@@ -166,11 +167,13 @@ def _part(serving: Serving, rows: list[Mapping[str, Any]], keys: list[Keys], pla
     if not all(serving.full.issubset(row) for row in rows):
         return RequestPart(serving, [], places, asked=rows, keys=keys)
     codec, plan = serving.codec, serving.plan
-    known: list[Known] = []
+    known: list[Known] | None = [] if _decides(serving, keys) else None
     for place, row in enumerate(rows):
         for name in row:
             if name not in serving.takes:
                 raise BadRequestError(f"row {place}: {named(name)} is not an input of this model.")
+        if known is None:
+            continue
         try:
             given = row.get(plan.at)
             at = now() if given is None else moment(given, plan.at)
@@ -178,6 +181,12 @@ def _part(serving: Serving, rows: list[Mapping[str, Any]], keys: list[Keys], pla
         except DataError as error:
             raise BadRequestError(f"row {place}: {error.what}") from None
     return RequestPart(serving, codec.check([[row[name] for name in codec.names] for row in rows]), places, known=known)
+
+
+def _decides(serving: Serving, keys: list[Keys]) -> bool:
+    """Whether rows are decisions by their key. A question to a model with `predict=` has none, unless it says one."""
+    asks = isinstance(serving.predictor, ChainPredictor)
+    return not asks or any(value is not None for key in keys for value in key.values())
 
 
 NATIVE = Native()

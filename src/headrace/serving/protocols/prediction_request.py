@@ -12,11 +12,12 @@ from headrace.serving.codec import BadRequestError, named
 from headrace.serving.messages import RefusedRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from datetime import datetime
 
     from headrace.features.keys import KeyValue
     from headrace.features.online.rows import Seen
+    from headrace.llm.gateway.gateway import Gateway
     from headrace.serving.predictors import Answer, Row
     from headrace.serving.traffic import Assigned
     from headrace.serving.version import Serving
@@ -35,18 +36,38 @@ Known = dict[str, Any]  # a decision: its keys, at which moment, and by what els
 class RequestPart:
     """Rows of a request that one version answers.
 
+    A protocol that reads full rows sets `serving`, `rows`, `divided` and, if it needs it, `context`; the server sets `answers`.
+
     Attributes:
-        rows: in the order of the version's inputs.
+        serving: the version that answers, as `assigned` returns it.
+        rows: each a list of values, in the order of the version's inputs (`serving.codec.names`).
         places: which rows of the request they are; None for all of them.
-        divided: what each row was divided by, or all of them together where there is one; None while nothing is divided.
-        known: the decision of each row; None where requests give full rows without a key.
-        asked: what the request says, where features have to be looked up first; `rows` is empty until then.
-        keys: of what is asked, row by row.
-        tells: the features of each row are asked for, and when they had become available.
-        fresh: for each row, when what each look-up found had become available; only where that was asked for.
+        divided: by what each row was assigned to its version, or all of them together where there is one entry; None while
+            traffic is not divided.
+        known: the decision of each row; None where requests have full rows without a key.
+        asked: the rows of the request by key, whose features have to be looked up first; `rows` is empty until then.
+        keys: the key of each row in `asked`.
+        tells: whether the caller wants the features of each row, and when they had become available.
+        fresh: for each row, when what each look-up found had become available; only if the caller wants it.
         tables: each table that was looked up, with its version and the moment as of which it was published.
-        answers: of each row, in the order of the version's outputs.
-        context: what the protocol that read the request has to know of it when it writes the answer.
+        answers: of each row a tuple, in the order of the version's outputs (`serving.columns`).
+        logged: the same as the log keeps them, where it keeps more than callers get; None where it keeps `answers`. Set by the server.
+        user: on whose behalf a model with `predict=` answers, for budgets; defaults to the API key of the caller.
+        streams: whether the answer of a model with `predict=` is wanted piece by piece, from `pieces`; the request has one row then.
+        pieces: the pieces as they come, once the answer has begun; `answers` is there after the last one. Set by the server.
+        work: what is done in a thread in place of a prediction, and is not logged; `result` is what it returned. It gets a gateway to
+            language models whose calls end when the caller leaves (None where no routes are configured), and who asks.
+        result: of `work`.
+        context: what the protocol that read the request has to know of it when it writes the answer; any value.
+
+    Example:
+        `traffic` are the versions at work:
+
+        >>> part = hr.protocols.RequestPart(traffic.primary, [[1400.0, "AA"], [230.0, "UA"]], context="csv")
+        >>> part.count
+        2
+        >>> part.ids("r-1")
+        ['r-1-0', 'r-1-1']
     """
 
     serving: Serving
@@ -60,7 +81,13 @@ class RequestPart:
     fresh: list[dict[str, str | None]] | None = None
     tables: dict[str, tuple[int, int]] | None = None
     answers: list[Answer] = field(default_factory=list["Answer"])
+    logged: list[Answer] | None = None
     context: Any = None
+    user: str = ""
+    streams: bool = False
+    pieces: AsyncIterator[str] | None = None
+    work: Callable[[Gateway | None, str], Any] | None = None
+    result: Any = None
     _ids: list[str] | None = None
 
     @property
@@ -70,7 +97,7 @@ class RequestPart:
 
     def at_once(self) -> bool:
         """Whether it is answered quickly enough to hold the loop meanwhile."""
-        return self.serving.at_once(self.count, looks_up=self.asked is not None)
+        return self.work is None and self.serving.at_once(self.count, looks_up=self.asked is not None)
 
     def complete(self) -> None:
         """Looks features up.
@@ -104,7 +131,11 @@ class RequestPart:
         return next((place for place, row in enumerate(self.rows) if None in row), None)
 
     def filled(self, place: int) -> tuple[list[str], Row]:
-        """The inputs that a row has no value for, and the row with some value for each."""
+        """The inputs that a row has no value for, and the row with some value for each.
+
+        Args:
+            place: of the row in `rows`, from 0.
+        """
         codec = self.serving.codec
         row = [
             NEUTRAL[kind] if value is None else value
@@ -122,7 +153,11 @@ class RequestPart:
                     raise RefusedRequestError(422, message)
 
     def ids(self, request_id: str) -> list[str]:
-        """The id of each prediction: that of batch scoring, where the decision is known by its key; otherwise one of the request."""
+        """The id of each prediction: that of batch scoring, where the decision is known by its key; otherwise one of the request.
+
+        Args:
+            request_id: of the request.
+        """
         if self._ids is None:
             self._ids = self._made_ids(request_id)
         return self._ids

@@ -1,13 +1,19 @@
-"""The names that an external serving protocol needs: `hr.protocols`.
+"""The names that a serving protocol of your own needs: `hr.protocols`.
 
-import headrace as hr
+A protocol is an object of a subclass of `ServingProtocol`, in a module of the project or of an installed package.
+`hr.Serve(protocols=["shop.rows:ROWS"])` names it, and every server of the model then has its paths.
 
-class Rows(hr.protocols.ServingProtocol):
-name = "rows"
-routes = (hr.protocols.Route(pattern="/rows", predicts=True),)
-…
-
-ROWS = Rows()                      # hr.Serve(protocols=["my_project.rows:ROWS"])
+Example:
+    >>> class Rows(hr.protocols.ServingProtocol):
+    ...     name = "rows"
+    ...     routes = (hr.protocols.Route(pattern="/rows", predicts=True),)
+    ...     def read(self, traffic, request, number):
+    ...         raise hr.protocols.RefusedRequestError(503, "there is nothing to read yet")
+    ...     def write(self, traffic, parts, number):
+    ...         return hr.protocols.Answer(200, b"[]")
+    >>> ROWS = Rows()
+    >>> ROWS.refusal(503, "there is nothing to read yet")
+    b'{"error_code":"TEMPORARILY_UNAVAILABLE","message":"there is nothing to read yet"}'
 """
 
 from headrace.serving.messages import Answer, Event, RefusedRequestError, Request

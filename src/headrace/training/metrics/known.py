@@ -14,6 +14,7 @@ from headrace.training.metrics.f1_macro import F1_MACRO
 from headrace.training.metrics.log_loss import LOG_LOSS
 from headrace.training.metrics.r2 import R2
 from headrace.training.metrics.roc_auc import ROC_AUC
+from headrace.training.metrics.texts import ANSWER_F1, EXACT_MATCH, ROUGE_L
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 
 # The order is that in which they are shown.
 BUILT_IN: Mapping[str, Metric] = {
-    each.name: each for each in (ROC_AUC, LOG_LOSS, BRIER, AVERAGE_PRECISION, ACCURACY, F1_MACRO, RMSE, MAE, R2)
+    each.name: each
+    for each in (
+        *(ROC_AUC, LOG_LOSS, BRIER, AVERAGE_PRECISION, ACCURACY, F1_MACRO, RMSE, MAE, R2),
+        *(ANSWER_F1, EXACT_MATCH, ROUGE_L),
+    )
 }
 METRICS: Mapping[str, Mapping[str, Direction]] = {
     task: {each.name: each.direction for each in BUILT_IN.values() if task in each.tasks}

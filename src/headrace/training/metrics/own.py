@@ -36,8 +36,8 @@ def metric(
 ) -> Metric:
     """A metric of one's own: `hr.metric(cost, tasks=[hr.Binary], direction="minimize", bounds=(0, 500))`.
 
-    It stands wherever the name of a metric can. A model measures it where `hr.Evaluate(metrics=[…])` has it. Its intervals
-    come from a bootstrap of 300 draws of rows, each a call of the function.
+    It can be used wherever the name of a metric can. A model measures it if `hr.Evaluate(metrics=[…])` names it. Its confidence
+    intervals come from a bootstrap of 300 draws of rows, each a call of the function.
 
     Args:
         function: labels (Series) and the task's output (DataFrame, same length) → a number, or None where it has no meaning
@@ -50,10 +50,19 @@ def metric(
         two_labels: whether it has a value only where two labels differ. Defaults to no.
 
     Returns:
-        A plain frozen record.
+        The metric; `.measure(y, output)` returns its value on some rows.
 
     Raises:
         DeclarationError: one of these is not possible, or the name is that of a built-in metric.
+
+    Example:
+        >>> import pandas as pd
+        >>> def cost(y, output):  # euros a flight: a missed delay costs 40, a false alarm 5
+        ...     late = output["probability"] > 0.5
+        ...     return float((40 * (y.eq(1) & ~late) + 5 * (y.eq(0) & late)).mean())
+        >>> euros = hr.metric(cost, tasks=[hr.Binary], direction="minimize", bounds=(0, 40))
+        >>> euros.measure(pd.Series([1, 1, 0, 0]), pd.DataFrame({"probability": [0.9, 0.2, 0.7, 0.1]}))
+        11.25
     """
     called = getattr(function, "__name__", "") if name is None else name
     of = f"{caller()}: metric({called})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from headrace.training.extras import need
+from headrace.core.extras import need
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -36,6 +36,14 @@ def at_random(share: float = 0.2, *, seed: int = 0) -> AtRandom:
 
     Raises:
         DeclarationError: a share that is not between 0 and 1, or a seed that is no whole number.
+
+    Example:
+        `rows` are the decisions on ten orders, whose key is `order_id`:
+
+        >>> rows.keys["order_id"][hr.at_random(0.2).held_out(rows)].tolist()
+        [4, 10]
+        >>> rows.keys["order_id"][hr.at_random(0.2, seed=2).held_out(rows)].tolist()
+        [4, 5, 6]
     """
     check_share("at_random", share, seed)
     return AtRandom(float(share), seed)

@@ -35,12 +35,29 @@ class SplitRows:
 
 
 class Split(ABC):
-    """How decisions are held out. A kind is a frozen dataclass, whose fields are what the project declares.
+    """Which decisions are held out to test. Subclass it for a split of your own, as a frozen dataclass.
 
-    Its `repr` is part of the key of the training set: the same in every process that declares the same.
+    `held_out(rows)` returns one boolean a row. `rows` has `.keys`, `.columns` (a DataFrame each), `.labels` and `.at` (a Series
+    each), all with the same index, and the training moment `.as_of`. The `repr` of an instance is part of the key of the training
+    set: it is the same in every process that declares the same.
+
+    Attributes:
+        by_time: whether every decision that is held out is later than every one that is fitted on. Defaults to False.
+
+    Example:
+        `rows` are the decisions on ten orders, whose key is `order_id`:
+
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True)
+        ... class EveryNth(hr.Split):
+        ...     n: int = 5
+        ...     def held_out(self, rows):
+        ...         return (rows.keys["order_id"] % self.n == 0).to_numpy()
+        >>> rows.keys["order_id"][EveryNth(n=5).held_out(rows)].tolist()
+        [5, 10]
     """
 
-    by_time: ClassVar[bool] = False  # every decision that is held out is later than every one that is fitted on
+    by_time: ClassVar[bool] = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -53,12 +70,19 @@ class Split(ABC):
         return ()
 
     def begins(self, as_of: datetime) -> datetime | None:  # noqa: ARG002
-        """The moment after which decisions are held out; None where that is not by time."""
+        """The moment after which decisions are held out; None where that is not by time.
+
+        Args:
+            as_of: the training moment, UTC.
+        """
         return None
 
     @abstractmethod
     def held_out(self, rows: SplitRows) -> Flags:
         """Which rows are held out, in their order. The same rows give the same answer in every process.
+
+        Args:
+            rows: labelled decisions up to the training moment: `at`, `keys`, `labels`, `columns` and `as_of`.
 
         Raises:
             DataError: the rows cannot be divided so; the message says what is in the way.

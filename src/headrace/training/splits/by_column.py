@@ -59,6 +59,16 @@ def by_column(column: str, *, test: str = "test") -> ByColumn:
 
     Raises:
         DeclarationError: no name of a column, or no text.
+
+    Example:
+        `rows` are the decisions on ten orders; their column `part` is `train` for six of them, and `test` for four:
+
+        >>> rows.columns["part"][hr.by_column("part").held_out(rows)].tolist()
+        ['test', 'test', 'test', 'test']
+        >>> hr.by_column("part", test="holdout").held_out(rows)
+        Traceback (most recent call last):
+        headrace.core.errors.DataError: no labelled decision has 'holdout' in 'part': there is 'test', 'train'.
+        hr.by_column('part', test=…)
     """
     check_names("by_column", column=(column,))
     check_texts("by_column", 'Write the value of the column: hr.by_column("part", test="test").', test=test)

@@ -50,6 +50,14 @@ def by_group(*columns: str, share: float = 0.2, seed: int = 0) -> ByGroup:
 
     Raises:
         DeclarationError: no column, a share that is not between 0 and 1, or a seed that is no whole number.
+
+    Example:
+        `rows` are the decisions on ten orders of the customers ann, bob, cem and dee:
+
+        >>> rows.columns["customer"].tolist()
+        ['ann', 'bob', 'cem', 'dee', 'ann', 'bob', 'cem', 'dee', 'ann', 'bob']
+        >>> rows.columns["customer"][hr.by_group("customer", share=0.3).held_out(rows)].tolist()
+        ['cem', 'cem']
     """
     if not columns:
         raise DeclarationError("by_group() names no column.", hint='hr.by_group("customer")')

@@ -32,16 +32,22 @@ class ByTime(Split):
 
 
 def by_time(window: str = "30d") -> ByTime:
-    """Holds out the last stretch before the training moment, as a model meets decisions that came after it was trained.
+    """Holds out the last period before the training moment: in use, too, a model meets decisions that come after its training.
 
     Args:
-        window: its length; defaults to `"30d"`.
+        window: the length of the period, `"12h"`, `"30d"`, `"8w"`; defaults to `"30d"`.
 
     Returns:
         The split, for `hr.Evaluate(test=…)`; `hr.Evaluate(test="30d")` is the same.
 
     Raises:
         DeclarationError: no duration.
+
+    Example:
+        `rows` are the decisions on ten orders, one a day from the first of May on; training is as of the eleventh:
+
+        >>> rows.at[hr.by_time("3d").held_out(rows)].dt.day.tolist()
+        [8, 9, 10]
     """
     check_durations("by_time", window=window)
     return ByTime(window)

@@ -40,7 +40,7 @@ class Stratified(Split):
 
 
 def stratified(share: float = 0.2, *, by: str | None = None, seed: int = 0) -> Stratified:
-    """Holds out the same share of each class, or of each value of a column. A class with one decision is fitted on.
+    """Holds out the same share of each class, or of each value of a column. A class with one decision is never held out.
 
     Args:
         share: of each stratum, between 0 and 1; defaults to 0.2.
@@ -52,6 +52,14 @@ def stratified(share: float = 0.2, *, by: str | None = None, seed: int = 0) -> S
 
     Raises:
         DeclarationError: a share that is not between 0 and 1, a seed that is no whole number, or no name of a column.
+
+    Example:
+        `rows` are the decisions on ten orders, of which four were returned; half of each class is held out:
+
+        >>> rows.labels[hr.stratified(0.5).held_out(rows)].value_counts().to_dict()
+        {False: 3, True: 2}
+        >>> hr.stratified(0.5, by="customer")
+        Stratified(share=0.5, by='customer', seed=0)
     """
     check_share("stratified", share, seed)
     if by is not None:

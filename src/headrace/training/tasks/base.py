@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 Class = int | str  # a label of a task with classes
-Method = Literal["predict", "predict_proba"]
+Method = Literal["predict", "predict_proba", "generate"]
 Scalar = Literal["number", "probability", "classes"]
 SHOWN = 5  # offending labels in a message
 LOWEST, HIGHEST = -1e-6, 1 + 1e-6  # probabilities, but for rounding
@@ -47,6 +47,7 @@ class Task(ABC):
     Attributes:
         name: under which a package keeps the task; defaults to the name of the class. No two tasks share one.
         method: of the fitted estimator: `predict`, which returns numbers, or `predict_proba`, which returns rows by classes.
+            (`generate` is of `hr.Generation` alone.)
         width: how many numbers `predict` returns for a row. `predict_proba` returns one for each class.
         metrics: the default metrics, by name or as `hr.metric(…)` returns them; the first is the main one.
         scalar: what a server's own fast code makes of the numbers; None (of every task from outside) means that servers
@@ -55,6 +56,20 @@ class Task(ABC):
         mean_output: the output column whose mean monitoring compares with the mean of the labels; None where there is none.
         probability_output: the output column with the probability that a label is 1, from which quality is estimated before
             labels are known; None where there is none.
+
+    Example:
+        >>> import numpy as np
+        >>> class Count(hr.Task):  # how many parcels: never fewer than 0
+        ...     metrics = ("mae",)
+        ...     def columns(self, classes):
+        ...         return ["prediction"]
+        ...     def finish(self, numbers, classes, calibration):
+        ...         return {"prediction": numbers.clip(min=0)}
+        ...     def baseline(self, y):
+        ...         return {"prediction": float(y.median())}
+        >>> days = hr.Table("silver.days", key="day", time="known_at", sql="SELECT * FROM bronze.days")
+        >>> Count(label=days["parcels"]).finish(np.array([-0.4, 3.2]), (), None)["prediction"].tolist()
+        [0.0, 3.2]
     """
 
     name: ClassVar[str] = "Task"
@@ -73,6 +88,18 @@ class Task(ABC):
             cls.name = cls.__name__
 
     # ------------------------------------------------------------------------------------------ labels
+
+    @property
+    def label_sql(self) -> str:
+        """The expression over the label's table that is the label. Defaults to the column."""
+        from headrace.lakehouse.identifiers import column
+
+        return column(self.label.name)
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns of the label's table that `label_sql` reads."""
+        return (self.label.name,)
 
     def check(self, values: pd.Series) -> pd.Series:
         """Returns labels as the task needs them, same index. Defaults to finite numbers as float64.
@@ -112,11 +139,19 @@ class Task(ABC):
         )
 
     def cast(self, y: pd.Series) -> pd.Series:
-        """Returns checked labels in the type in which the fit function gets them. Defaults to float64."""
+        """Returns checked labels in the type in which the fit function gets them. Defaults to float64.
+
+        Args:
+            y: the labels, as `check` returned them.
+        """
         return y.astype("float64")
 
     def classes(self, y: pd.Series) -> tuple[Class, ...]:
-        """Returns the classes of the labels to fit on, sorted; defaults to none."""
+        """Returns the classes of the labels to fit on, sorted; defaults to none.
+
+        Args:
+            y: the checked labels of the fitting rows.
+        """
         del y
         return ()
 
@@ -124,11 +159,17 @@ class Task(ABC):
         """Returns the classes that an estimator says of itself, as those of the labels. Defaults to the same.
 
         One that was fitted elsewhere may say them as the column has them.
+
+        Args:
+            known: the classes, in the estimator's order.
         """
         return known
 
     def check_classes(self, y: pd.Series) -> None:
         """Refuses classes that no table of predictions can hold beside each other. Defaults to nothing.
+
+        Args:
+            y: the checked labels of the fitting rows.
 
         Raises:
             DataError: there are such classes.
@@ -167,7 +208,11 @@ class Task(ABC):
         """
 
     def empty(self, classes: Sequence[Class]) -> pd.DataFrame:
-        """Returns the output for no rows, with the types that an output of rows has. Defaults to float64 columns."""
+        """Returns the output for no rows, with the types that an output of rows has. Defaults to float64 columns.
+
+        Args:
+            classes: as `classes` returned them.
+        """
         import numpy as np
         import pandas as pd
 
@@ -202,6 +247,10 @@ class Task(ABC):
     def plots(self, y: pd.Series, output: pd.DataFrame) -> Mapping[str, object]:
         """Returns file name (`roc.png`) → matplotlib figure, of test rows. Defaults to none.
 
+        Args:
+            y: the labels.
+            output: the output columns, same length.
+
         Raises:
             MissingExtraError: matplotlib or scikit-learn is not installed.
         """
@@ -215,6 +264,14 @@ class Task(ABC):
             names: of the columns of the table.
         """
         return [name for name in self.columns(()) if name in names]
+
+    def read_by_metrics(self, names: Sequence[str]) -> list[str]:
+        """Returns which columns of a table of predictions its metrics read. Defaults to those that are watched.
+
+        Args:
+            names: of the columns of the table.
+        """
+        return self.watched(names)
 
     # ------------------------------------------------------------------------------------------ in a package
 
@@ -237,7 +294,11 @@ class Task(ABC):
 
     @classmethod
     def restore(cls, settings: Mapping[str, Json]) -> Self:
-        """An instance to predict with: it has the settings, their lists as tuples, and no label."""
+        """An instance to predict with: it has the settings, their lists as tuples, and no label.
+
+        Args:
+            settings: as the property `settings` returned them.
+        """
         task = object.__new__(cls)
         for each in fields(cls):
             if each.name in settings:

@@ -26,6 +26,13 @@ class Binary(Task):
         positive: the value that counts as true, `"yes"`; the other one counts as false. Defaults to none: the label is true or
             false itself.
         calibrate: `"isotonic"` fits a monotone correction on held-out rows; defaults to none.
+
+    Example:
+        >>> import pandas as pd
+        >>> arrivals = hr.Table("gold.arrivals", key="flight_id", time="landed_at", sql="SELECT * FROM bronze.arrivals")
+        >>> task = hr.Binary(label=arrivals["status"], positive="late", calibrate="isotonic")
+        >>> task.check(pd.Series(["late", "on time", "late"])).tolist()
+        [1.0, 0.0, 1.0]
     """
 
     name = "Binary"

@@ -8,13 +8,14 @@ from headrace.core.errors import DataError, DeclarationError
 from headrace.training.metrics.known import metrics_of
 from headrace.training.tasks.base import Task
 from headrace.training.tasks.binary import Binary
+from headrace.training.tasks.generation import Generation
 from headrace.training.tasks.multiclass import Multiclass
 from headrace.training.tasks.regression import Regression
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TASKS: Mapping[str, type[Task]] = {task.name: task for task in (Binary, Multiclass, Regression)}
+TASKS: Mapping[str, type[Task]] = {task.name: task for task in (Binary, Multiclass, Regression, Generation)}
 
 
 def is_built_in(task: Task) -> bool:
@@ -45,7 +46,7 @@ def check_task(where: str, task: object) -> None:
         DeclarationError: it is none, its name is taken, it has no default metric, or something that cannot travel.
         NotFoundError: it names a metric that is not built in.
     """
-    possible = f"One of {', '.join(f'hr.{name}(label)' for name in TASKS)}, or an instance of a subclass of hr.Task."
+    possible = f"One of {', '.join(f'hr.{name}(label)' for name in TASKS if name != 'Generation')}, hr.Generation(), or an instance of a subclass of hr.Task."
     if not isinstance(task, Task):
         raise DeclarationError(f"{where}: task={task!r} is no task.", hint=possible)
     if is_built_in(task):

@@ -26,6 +26,11 @@ class Multiclass(Task):
 
     Args:
         label: a column of texts or of whole numbers below 2^63.
+
+    Example:
+        >>> tumours = hr.Table("gold.tumours", key="sample_id", time="graded_at", sql="SELECT * FROM bronze.tumours")
+        >>> hr.Multiclass(label=tumours["grade"]).columns(("benign", "malignant", "unclear"))
+        ['prediction', 'probability_benign', 'probability_malignant', 'probability_unclear']
     """
 
     name = "Multiclass"

@@ -22,6 +22,13 @@ class Regression(Task):
 
     Args:
         label: a column of finite numbers.
+
+    Example:
+        >>> import pandas as pd
+        >>> orders = hr.Table("gold.orders", key="order_id", time="delivered_at", sql="SELECT * FROM bronze.orders")
+        >>> task = hr.Regression(label=orders["delivery_hours"])
+        >>> task.metrics, task.baseline(pd.Series([20.0, 30.0, 46.0]))
+        (('rmse', 'mae', 'r2'), {'prediction': 32.0})
     """
 
     name = "Regression"

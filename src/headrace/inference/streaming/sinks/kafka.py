@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from confluent_kafka import Producer
 
+    from headrace.environments.kafka import Topic
+
 PATIENCE = 30.0  # seconds in which what was sent is acknowledged
 TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
 THIS_ONE = (*TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP)  # never taken; others are
@@ -41,8 +43,8 @@ class KafkaSink:
 
     keeps_positions = False
 
-    def __init__(self, producer: Producer, topic: str, *, key: Sequence[str]) -> None:
-        self._producer, self._topic = producer, topic
+    def __init__(self, producer: Producer, topic: Topic, *, key: Sequence[str]) -> None:
+        self._producer, self._topic = producer, topic.name
         self._encode: Callable[[Mapping[str, Any]], Sent] = letter if tuple(key) == LETTER else prediction
 
     def positions(self, partitions: Sequence[int]) -> dict[int, int | None]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Consumer
     from confluent_kafka import Message as Received
 
+    from headrace.environments.kafka import Topic
     from headrace.inference.streaming.sources.base import Positions
 
 TAKE = 64  # messages that are taken at once, between looks at the limits
@@ -36,7 +37,6 @@ class KafkaSource:
 
     Args:
         consumer: in its group.
-        cluster: its name in headrace.toml.
         topic: to read.
         positions: where the sink keeps how far it has come; None where it does not, and then the group does.
         max_messages: of a batch.
@@ -50,8 +50,7 @@ class KafkaSource:
         self,
         consumer: Consumer,
         *,
-        cluster: str,
-        topic: str,
+        topic: Topic,
         positions: Positions | None,
         max_messages: int,
         max_bytes: int,
@@ -59,8 +58,8 @@ class KafkaSource:
         accept_loss: bool = False,
         partitions: Sequence[int] | None = None,
     ) -> None:
-        self.name = f"kafka {cluster}/{topic}"
-        self.topic = topic
+        self.name = f"kafka {topic.cluster.name}/{topic.name}"
+        self.topic = topic.name
         self._consumer = consumer
         self._positions = positions
         self._limits = max_messages, max_bytes, max_wait
@@ -70,9 +69,9 @@ class KafkaSource:
         self._times_assigned = 0
         self._holding = False
         if partitions is None:
-            consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+            consumer.subscribe([self.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
         else:
-            self._assigned(consumer, [TopicPartition(topic, each) for each in partitions])
+            self._assigned(consumer, [TopicPartition(self.topic, each) for each in partitions])
 
     def poll(self) -> Batch | None:
         """See Source."""
