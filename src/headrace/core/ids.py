@@ -45,18 +45,21 @@ def digest(value: Mapping[str, object] | Sequence[object] | str | bytes) -> str:
 
 def canonical(value: object) -> str:
     """The JSON that a digest is made of: sorted keys, no spaces; see `digest`."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+    return CANONICAL(value)
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, date | clock_time):
+        return value.isoformat()
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, set | frozenset):
         return sorted(value, key=canonical)
-    if isinstance(value, date | clock_time):
-        return value.isoformat()
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, PurePath | Decimal | timedelta | UUID):
         return str(value)
     raise TypeError(f"{value!r} has no fixed text to make a digest of: give plain values.")
+
+
+CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_plain).encode

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from headrace.serving.admission import Admission
     from headrace.serving.cors import Cors
+    from headrace.serving.known_heads import Head, KnownHeads
     from headrace.serving.limits import ConnectionLimits
     from headrace.serving.messages import Answering, Event
     from headrace.serving.observer import Observer
@@ -51,6 +52,7 @@ class Owner(Protocol):
     held: int
     date: bytes
     admission: Admission[Connection]
+    heads: KnownHeads
 
 
 class Connection(asyncio.Protocol):
@@ -76,6 +78,7 @@ class Connection(asyncio.Protocol):
         "_of",
         "_offered",
         "_parser",
+        "_piece",
         "_quiet",
         "_reading",
         "_refused",
@@ -104,6 +107,7 @@ class Connection(asyncio.Protocol):
         self._stuck: float | None = None  # since when the caller does not take what was written
         self._left = 0  # bytes that it has not taken
         self._held = 0  # bytes of bodies that are not answered yet
+        self._piece = b""  # that begins with the head of a request, until that is parsed
         self._quiet = 0  # bytes that came since the parser last gave something: of a header that does not end
         self.since = time.monotonic()
         self.answering: PendingResponse | None = None
@@ -129,12 +133,35 @@ class Connection(asyncio.Protocol):
         """The loop's call."""
         if self.ending or self._refused is not None:
             return
+        if not (self._reading or self._waiting or self.answering is not None or self._stuck is not None):
+            listener = self._listener
+            head = listener.heads.find(data)
+            if head is not None and head.length <= listener.limits.body and self._admitted():
+                self._known(head, data)
+                return
+            self._piece = data
         self._quiet += len(data)
         self._feed(data)
+        self._piece = b""
         if self._quiet > self._listener.limits.head:
             self._refused = self._refused or self._long_head()
         if self._refused is not None and not self.ending and not self._owes():
             self._refuse(self._refused)
+
+    def _known(self, head: Head, data: bytes) -> None:
+        """A whole request whose head was parsed before: what the parser's calls would come to."""
+        self._quiet, self.since, self.asked = 0, time.monotonic(), True
+        self._url, self._headers = head.url, dict(head.headers)
+        request = Request(head.method, head.path, head.query, self._headers)
+        request.version = head.version
+        if self._listener.observers:
+            request.seen = Observation(self.since)
+            request.seen.size = head.length
+        away = self._app.admit(request)
+        if away is None:
+            request.body = data[head.start :]
+            self._hold(head.length)
+        self._answer(request, away, keep=True)
 
     def _feed(self, data: bytes) -> None:
         while data:
@@ -305,6 +332,9 @@ class Connection(asyncio.Protocol):
             request.seen.size = self._body
         keep = self._parser.should_keep_alive() and request.method != "CONNECT" and self._admitted()
         self._request, self._kept = None, b""
+        if self._piece and keep and request.predicts and away is None:
+            self._listener.heads.keep(self._piece, self._url, request)
+        self._piece = b""
         if self._owes():
             self._waiting.append((request, away, keep))
             self.transport.pause_reading()
@@ -312,7 +342,8 @@ class Connection(asyncio.Protocol):
             self._answer(request, away, keep=keep)
 
     def _admitted(self) -> bool:
-        return self._listener.admission.admit(self, self._listener.limits.connections)
+        admission = self._listener.admission
+        return not admission.spares or admission.admit(self, self._listener.limits.connections)
 
     def _path(self) -> tuple[bytes, bytes]:
         """Path and query; a proxy may name scheme and host before them."""
@@ -342,14 +373,16 @@ class Connection(asyncio.Protocol):
         self._listener.held += many
 
     def _release(self, many: int) -> None:
-        self._hold(-many)
+        self._held -= many
+        self._listener.held -= many
 
     # ------------------------------------------------------------------------------------------ answers
 
     def _answer(self, request: Request, away: Answer | None, *, keep: bool) -> None:
         answer = self._app.answer(request) if away is None else away
         if isinstance(answer, Answer):
-            self._release(len(request.body))
+            if request.body:
+                self._release(len(request.body))
             self._write(answer, request, keep=keep)
             return
         self._keep = request, keep

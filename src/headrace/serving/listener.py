@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from headrace.serving.admission import Admission
 from headrace.serving.connection import Connection
+from headrace.serving.known_heads import KnownHeads
 
 if TYPE_CHECKING:
     import ssl
@@ -33,6 +34,7 @@ class Listener:
         draining: answers still under way are the last ones of their connections.
         held: bytes of bodies that are kept.
         admission: which connections there are.
+        heads: that were parsed before, on any of the connections.
     """
 
     def __init__(self, app: Answering, limits: ConnectionLimits) -> None:
@@ -44,6 +46,7 @@ class Listener:
         self.date = b""
         self.admission: Admission[Connection] = Admission()
         self.connections = self.admission.connections
+        self.heads = KnownHeads()
         self._server: asyncio.Server | None = None
         self._look: asyncio.Task[None] | None = None
 

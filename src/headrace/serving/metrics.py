@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from headrace.core.exposition import Sample, metric
 
@@ -110,7 +110,7 @@ class Counters:
             rows: that were answered.
             path: its pattern; empty for what is no request of its own: a shadow's, or one that another version has counted.
         """
-        tally = self.by_path.get(cast("tuple[Kind, str]", (kind, path)))
+        tally = self.by_path.get((kind, path))  # pyright: ignore[reportArgumentType]  # a Kind is such a tuple
         if tally is None:
             tally = self.by_path[Kind(*kind), path] = Tally()
         tally.add(seconds, rows)

@@ -86,7 +86,7 @@ class PredictionCall:
             content_type(request.headers, protocol.consumes)
         self.parts = protocol.read(traffic, request, self.id)
         most = traffic.manifest.serve.max_rows
-        if sum([part.count for part in self.parts]) > most:
+        if (self.parts[0].count if len(self.parts) == 1 else sum([part.count for part in self.parts])) > most:
             raise RefusedRequestError(413, f"a request may have {most} rows.")
 
     def note(self, seen: Observation) -> None:
@@ -115,7 +115,11 @@ class PredictionCall:
         """What the parts answer, as the protocol writes it."""
         if self.app.shadows is not None:
             self.app.shadows.ask(self.id, self.request)
-        versions = ",".join([part.serving.number for part in self.parts])
+        versions = (
+            self.parts[0].serving.number
+            if len(self.parts) == 1
+            else ",".join([part.serving.number for part in self.parts])
+        )
         headers = f"x-headrace-version: {versions}\r\nx-headrace-request: {self.id}\r\n"
         headers = (headers if "request" in self.caller else f"{headers}x-request-id: {self.id}\r\n").encode()
         status, body, kind, own, events = self.protocol.write(self.traffic, self.parts, self.id)

@@ -178,5 +178,7 @@ def assigned(traffic: ServedTraffic, request: Request, number: str) -> tuple[Ser
         >>> [hr.protocols.assigned(traffic, request, number)[0].number for number in ("r-1", "r-2", "r-3")]
         ['2', '2', '2']
     """
+    if not traffic.candidates:
+        return traffic.primary, None
     serving, divided = traffic.of(named(request.headers.get(ENTITY), number))
     return serving, None if divided is None else [divided]

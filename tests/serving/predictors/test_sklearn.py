@@ -157,15 +157,15 @@ def columns_by_name():
     ],
     ids=["columns", "function", "own", "texts"],
 )
-def test_what_needs_a_frame_goes_by_the_generic_tier(tmp_path, texts, estimator, reason):
+def test_what_needs_a_frame_gets_one(tmp_path, texts, estimator, reason):
     frame = making.rows(300, texts=texts, missing=False)
     y = (making.labels(frame) > 1).astype(int)
     folder, parity = making.logged(tmp_path / "logged", estimator.fit, frame, y)
 
     chosen, slower = choose(folder, parity)
 
-    assert chosen.tier == "generic"
-    assert slower[0].startswith(f"native: {reason}")
+    assert chosen.tier == ("generic" if texts else "frame")
+    assert [each.startswith(f"native: {reason}") for each in slower] == [True]
 
 
 class Mean:
@@ -175,7 +175,7 @@ class Mean:
         return X["a"].to_numpy() * 2
 
 
-def test_an_object_that_only_predicts_goes_by_the_generic_tier(tmp_path):
+def test_an_object_that_only_predicts_gets_a_frame(tmp_path):
     frame = making.rows(100, missing=False)
     folder, parity = making.logged(
         tmp_path / "logged", lambda X, y: Mean(), frame, making.labels(frame), task="Regression", classes=()
@@ -183,7 +183,7 @@ def test_an_object_that_only_predicts_goes_by_the_generic_tier(tmp_path):
 
     chosen, slower = choose(folder, parity)
 
-    assert chosen.tier == "generic"
+    assert chosen.tier == "frame"
     assert slower == ["native: Mean is no estimator of scikit-learn"]
 
 

@@ -86,9 +86,15 @@ class Packing:
             if name not in self.names:
                 raise DataError(f"there is no column {name!r} online.", hint=f"There is {', '.join(self.names)}.")
         wanted = [(place, self.kinds[place]) for place in map(self.names.index, names)]
+        plain = not any(kind == TEXT or kind in TIMES for _, kind in wanted)
+        places = [place + 1 for place, _ in wanted]  # behind the bitmap
+        nothing = bytes(self.bits)
 
         def take(packed: bytes) -> list[Value]:
-            bitmap, *fixed = self.fixed.unpack_from(packed)
+            found = self.fixed.unpack_from(packed)
+            if plain and found[0] == nothing:  # numbers, and none is missing
+                return [found[place] for place in places]
+            bitmap, *fixed = found
             missing = int.from_bytes(bitmap, "little")
             ends = dict(zip(self._texts, accumulate(fixed[place] for place in self._texts), strict=True))
             values: list[Value] = []

@@ -14,7 +14,7 @@ Shape = Literal["records", "values", "lists", "columns", "whole"]
 
 
 class UnfitError(Exception):
-    """A tier cannot take this version; the text says why."""
+    """A tier cannot take this version; the text says why, and is empty where the tier is not meant for such versions."""
 
 
 class BlockPredictor(Protocol):

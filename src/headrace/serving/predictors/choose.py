@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from headrace.core.errors import DataError
 from headrace.serving.predictors.base import UnfitError
 from headrace.serving.predictors.chain import ChainPredictor, holds_chain
+from headrace.serving.predictors.data_frame import Frame
 from headrace.serving.predictors.generic import Generic
 from headrace.serving.predictors.native import Native
 from headrace.serving.predictors.pyfunc import Pyfunc
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from headrace.serving.manifest import Parity
     from headrace.serving.predictors.base import BlockPredictor, Row
 
-TIERS: tuple[type[Native | Generic | Pyfunc], ...] = (Native, Generic, Pyfunc)
+TIERS: tuple[type[Native | Generic | Pyfunc], ...] = (Native, Frame, Generic, Pyfunc)
 
 
 def choose(folder: Path, parity: Parity) -> tuple[BlockPredictor, list[str]]:
@@ -38,7 +39,7 @@ def choose(folder: Path, parity: Parity) -> tuple[BlockPredictor, list[str]]:
             predictor = tier(folder)
             compare(predictor, parity)
         except UnfitError as error:
-            reasons.append(f"{tier.tier}: {error}")
+            reasons += [f"{tier.tier}: {error}"] if str(error) else []
         except Exception as error:  # noqa: BLE001  # whatever a library says of a model that it cannot take
             reasons.append(f"{tier.tier}: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
         else:

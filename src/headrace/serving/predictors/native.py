@@ -6,7 +6,7 @@ It uses pandas only for on-demand features.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from headrace.features.plan import FeaturePlan
 from headrace.serving.manifest import PACKAGE
@@ -25,32 +25,40 @@ if TYPE_CHECKING:
 
     from headrace.serving.predictors.base import Answer, Numbers, Row, Scorer
 
-SCORERS: Mapping[str, Callable[[Path, Numbers, Mapping[str, Any]], Scorer]] = {
-    "lightgbm": LightGBM,
-    "xgboost": XGBoost,
-    "onnx": Onnx,
-    "pickle": Sklearn,
-}
-
 
 class Native:
-    """A version whose estimator's library takes numbers."""
+    """A version whose estimator's library takes numbers.
+
+    Attributes:
+        tier: its name.
+        scorers: how an estimator is kept → what scores with it.
+    """
 
     tier = "native"
+    scorers: ClassVar[Mapping[str, Callable[[Path, Numbers, Mapping[str, Any]], Scorer]]] = {
+        "lightgbm": LightGBM,
+        "xgboost": XGBoost,
+        "onnx": Onnx,
+        "pickle": Sklearn,
+    }
 
     def __init__(self, folder: Path) -> None:
         spec = json.loads((folder / PACKAGE / "spec.json").read_text(encoding="utf-8"))
         check_fast(spec["task"])
         kept: str = spec["estimator"]
-        if kept not in SCORERS:
-            raise UnfitError(f"the estimator is kept as {kept}")
+        if kept not in self.scorers:
+            raise UnfitError(self.other(kept))
         plan = FeaturePlan.from_json(spec["plan"])
         self._on_demand = OnDemandCalls(folder / PACKAGE, plan) if plan.calls else None
         names = [column.name for column in plan.inputs] + (self._on_demand.names if self._on_demand else [])
         self._block = Block(names, plan.features, spec["categories"])
-        self._scorer = SCORERS[kept](folder / PACKAGE / "estimator", self._block.alone, spec)
+        self._scorer = self.scorers[kept](folder / PACKAGE / "estimator", self._block.alone, spec)
         self._finish = Postprocess(spec, self._scorer.outputs)
         self.columns = self._finish.columns
+
+    def other(self, kept: str) -> str:
+        """Why an estimator that is kept in another way is not taken."""
+        return f"the estimator is kept as {kept}"
 
     def one(self, row: Row) -> Answer:
         """See Predictor."""

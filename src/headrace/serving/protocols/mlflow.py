@@ -67,6 +67,8 @@ def _read(serving: Serving, request: Request) -> list[Row]:
     if content_type(request.headers, MLflow.consumes) == "text/csv":
         return codec.check(codec.csv(request.body))
     asked = document(request.body)
+    if len(asked) == 1 and "dataframe_split" in asked:  # as MLflow's client sends it
+        return codec.check(codec.split(asked["dataframe_split"]))
     given = [name for name in FORMATS if name in asked]
     if len(given) != 1:
         raise BadRequestError(f"the body needs exactly one of {', '.join(FORMATS)}.")
