@@ -3,7 +3,8 @@
 Ours goes the way of `headrace run score`: partitions of a Delta table, predicted by worker processes, written as prediction
 records (id, key, moment, outputs, features, versions) into a Delta table; once with the features in the spine, and once
 joined point-in-time from a feature table. Beside us `mlflow.pyfunc` on one process, from Parquet to Parquet, with nothing
-but keys and predictions to write; and the limit, `predict` alone on rows that are in memory already.
+but keys and predictions to write; and the limit, LightGBM's own `predict` alone on rows that are in memory already. Our
+processes compute the same bits in another way (`training.quick_scorer`), so that a share of the limit can be above 1.
 """
 
 from __future__ import annotations

@@ -29,8 +29,7 @@ def predict(version: LoadedVersion, rows: pa.Table) -> pa.Table:
     The id is a digest of model, version, key and moment: the same decision scored again by the same version has the
     same id, on every path.
     """
-    inputs = [column.name for column in version.plan.inputs]
-    return record(version, rows, *version.predict_with_features(rows.select(inputs).to_pandas()))
+    return record(version, rows, *version.predict_table(rows))
 
 
 def record(version: LoadedVersion, rows: pa.Table, features: pd.DataFrame, outputs: pd.DataFrame) -> pa.Table:
@@ -82,4 +81,7 @@ def with_in_sample(predictions: pa.Table, fitted: tuple[datetime, datetime]) -> 
 def _struct(plan: FeaturePlan, features: pd.DataFrame) -> pa.StructArray:
     types = {"number": pa.float64(), "string": pa.string()}
     columns = [pa.array(features[each.name], type=types[each.kind], from_pandas=True) for each in plan.features]
-    return pa.StructArray.from_arrays(columns, [each.name for each in plan.features])
+    whole = [
+        each.combine_chunks() if isinstance(each, pa.ChunkedArray) else each for each in columns
+    ]  # texts of pandas 3
+    return pa.StructArray.from_arrays(whole, [each.name for each in plan.features])

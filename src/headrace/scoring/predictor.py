@@ -6,6 +6,9 @@ import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+import pandas as pd
+import pyarrow as pa
+
 from headrace.chains import opening
 from headrace.chains.gateways import current
 from headrace.chains.routes import changes
@@ -16,6 +19,7 @@ from headrace.features.matrix import compute, encode, read
 from headrace.features.plan import on_demand_functions
 from headrace.training.chain_estimator import ChainEstimator
 from headrace.training.declarations import Model
+from headrace.training.estimator import LightGBM
 from headrace.training.output import columns, output
 from headrace.training.package import read_estimator, read_spec
 from headrace.training.tasks.base import Task
@@ -24,8 +28,6 @@ from headrace.training.tasks.known import resolve
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
-
-    import pandas as pd
 
     from headrace.features.plan import FeaturePlan
     from headrace.training.package import CodeSpec, PackageSpec
@@ -57,6 +59,7 @@ class PackagePredictor:
             _read_chain(folder, self.spec) if self.spec.estimator == "chain" else read_estimator(folder, self.spec)
         )
         self.columns = tuple(columns(self._task, self.spec.classes))
+        self._by_column = False  # whether a table's numbers are the model's matrix
 
     @property
     def plan(self) -> FeaturePlan:
@@ -70,6 +73,24 @@ class PackagePredictor:
             DataError: a column is missing, or holds something that cannot be read as declared.
         """
         return self.predict_with_features(rows)[1]
+
+    def expect_many(self, threads: int) -> None:
+        """Prepares for rows by the thousand, in a process with so many threads; outputs stay what they are, to the last bit."""
+        if isinstance(self._estimator, LightGBM) and self._estimator.expect_many(threads):
+            self._by_column = all(each.kind == "number" for each in self.plan.inputs) and not self.plan.calls
+
+    def predict_table(self, rows: pa.Table) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """As `predict_with_features`, of full rows as an Arrow table, whose numbers are not copied where that can be.
+
+        Raises:
+            DataError: as `predict`.
+        """
+        inputs = rows.select([column.name for column in self.plan.inputs])
+        if not self._by_column or not all(map(_is_number, inputs.schema.types)):
+            return self.predict_with_features(inputs.to_pandas())
+        columns = {name: inputs[name].to_numpy().astype("float64", copy=False) for name in self.plan.names}
+        features = pd.DataFrame(columns, copy=False)
+        return features, self._output(features)
 
     @property
     def task(self) -> Task:
@@ -93,9 +114,16 @@ class PackagePredictor:
             DataError: as `predict`.
         """
         features = compute(self.plan, self._functions, read(self.plan, rows))
-        made = encode(self.plan, self.spec.categories, features)
+        return features, self._output(encode(self.plan, self.spec.categories, features))
+
+    def _output(self, matrix: pd.DataFrame) -> pd.DataFrame:
         spec = self.spec
-        return features, output(self._task, spec.classes, self._estimator, made, calibration=spec.calibration)
+        return output(self._task, spec.classes, self._estimator, matrix, calibration=spec.calibration)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    """Whether pandas gets an array of numbers, and no objects."""
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def read_task(folder: Path, spec: PackageSpec) -> Task:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    import pyarrow as pa
 
     from headrace.features.plan import FeaturePlan
     from headrace.tracking.tracking import Tracking
@@ -63,6 +64,14 @@ class LoadedVersion:
     def predict_with_features(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Full rows → the features that they come to, and the task's output."""
         return self._predictor.predict_with_features(rows)
+
+    def expect_many(self, threads: int) -> None:
+        """Prepares for rows by the thousand; see PackagePredictor."""
+        self._predictor.expect_many(threads)
+
+    def predict_table(self, rows: pa.Table) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The same, of full rows as an Arrow table."""
+        return self._predictor.predict_table(rows)
 
 
 @contextmanager

@@ -35,6 +35,8 @@ class Local:
     def predict(self, version: LoadedVersion, rows: pa.Table) -> Iterator[pa.Table]:
         """See Engine."""
         if self._processes == 1 or (self._asked is None and rows.num_rows < FEW):
+            if rows.num_rows >= FEW:
+                version.expect_many(cores())
             for chunk in chunks(rows):
                 yield predict(version, chunk)
             return

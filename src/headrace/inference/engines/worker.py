@@ -1,4 +1,4 @@
-"""A worker process: `python -m headrace.inference.engines.worker <socket> <package> <model> <version>`; see `workers`."""
+"""A worker process: `python -m headrace.inference.engines.worker <socket> <package> <model> <version> <threads>`; see `workers`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def main() -> None:
         signal.SIGINT, signal.SIG_IGN
     )  # the keyboard interrupts the process that is asked; that one ends this
     Thread(target=_end_with_parent, name="headrace parent", daemon=True).start()
-    descriptor, folder, model, number = sys.argv[1:]
+    descriptor, folder, model, number, threads = sys.argv[1:]
     from headrace.core.failpoints import reach
     from headrace.inference.engines.shared import receive, send
     from headrace.inference.records import predict
@@ -35,7 +35,7 @@ def main() -> None:
             told, rows = message
             assert rows is not None
             try:
-                version = version or LoadedVersion(model, int(number), _predictor(Path(folder)))
+                version = version or LoadedVersion(model, int(number), _predictor(Path(folder), int(threads)))
                 records = predict(version, rows)
             except Exception as error:  # noqa: BLE001  # raised where it was asked for
                 send(connection, {"chunk": told["chunk"], "error": pickle.dumps(_travelling(error)).hex()})
@@ -44,12 +44,14 @@ def main() -> None:
             send(connection, {"chunk": told["chunk"]}, records)
 
 
-def _predictor(folder: Path) -> PackagePredictor:
+def _predictor(folder: Path, threads: int) -> PackagePredictor:
     from headrace.scoring.predictor import PackagePredictor
 
     if json.loads((folder / "spec.json").read_text(encoding="utf-8"))["estimator"] == "lightgbm":
         _import_lightgbm()
-    return PackagePredictor(folder)
+    predictor = PackagePredictor(folder)
+    predictor.expect_many(threads)
+    return predictor
 
 
 def _import_lightgbm() -> None:

@@ -41,7 +41,7 @@ class Workers:
     def __init__(self, version: LoadedVersion, *, count: int, threads: int) -> None:
         assert version.folder is not None
         self.folder = version.folder
-        model = [str(version.folder), version.model, str(version.number)]
+        model = [str(version.folder), version.model, str(version.number), str(threads)]
         environment = processes.environment(**dict.fromkeys(THREADS, str(threads)))
         self._workers = [_Worker(model, environment) for _ in range(count)]
 
