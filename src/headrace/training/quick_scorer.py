@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from headrace.training.difference import Numbers
+
+    Link = Callable[[Numbers], Numbers]
 
 BLOCK = 1024  # rows whose numbers stay in the core's own cache
 PIECE = 8 * BLOCK  # rows whose values are brought between thresholds at a time
@@ -118,21 +120,22 @@ class QuickScorer:
         width: number of columns of the matrix.
         features: that are split on.
         values: of leaves, tree by tree.
-        sigmoid: the factor of a binary model; None where the sum of the leaves is the prediction.
+        outputs: number of sums: the trees belong to these in turn.
+        link: makes predictions of the sums.
     """
 
     def __init__(
-        self, width: int, features: Sequence[_Feature], values: Sequence[Numbers], sigmoid: float | None
+        self, width: int, features: Sequence[_Feature], values: Sequence[Numbers], outputs: int, link: Link
     ) -> None:
         self.width = width
-        self._features, self._values, self._sigmoid = features, values, sigmoid
+        self._features, self._values, self._outputs, self._link = features, values, outputs, link
 
     @classmethod
     def of(cls, booster: Any) -> QuickScorer | None:
         """Of a booster; None where it is not made for this, or LightGBM itself predicts other bits on rows around the thresholds."""
         model: Mapping[str, Any] = booster.dump_model()
-        found = _binary(str(model.get("objective", "")))
-        if found is None or model.get("average_output") or model["num_tree_per_iteration"] != 1:
+        link = _link(str(model.get("objective", "")))
+        if link is None or model.get("average_output"):
             return None
         trees = model["tree_info"]
         leaves = max((tree["num_leaves"] for tree in trees), default=0)
@@ -154,32 +157,29 @@ class QuickScorer:
         features = [
             _feature(place, [each for each in splits if each.feature == place], len(trees), bits) for place in used
         ]
-        made = cls(model["max_feature_idx"] + 1, features, values, found[0])
+        made = cls(model["max_feature_idx"] + 1, features, values, model["num_tree_per_iteration"], link)
         return made if made._agrees(booster) else None
 
     def predict(self, columns: Sequence[Numbers]) -> Numbers:
-        """What the booster predicts, one number a row.
+        """What the booster predicts, one number a row, or rows by classes.
 
         Args:
             columns: the matrix, column by column, as float64.
         """
         rows = len(columns[0])
-        sums = np.zeros(rows)
+        sums = np.zeros((self._outputs, rows))
         scratch = _Scratch(len(self._values), self._features[0].remaining.dtype)
         for first in range(0, rows, PIECE):
-            piece = sums[first : first + PIECE]
+            piece = sums[:, first : first + PIECE]
             places = [each.places(columns[each.place][first : first + PIECE]) for each in self._features]
-            for start in range(0, len(piece), BLOCK):
+            for start in range(0, piece.shape[1], BLOCK):
                 some = slice(start, start + BLOCK)
-                self._add(piece[some], [each[some] for each in places], scratch)
-        if self._sigmoid is None:
-            return sums
-        # by the exponential of the C library, as LightGBM; that of numpy may differ in the last bit
-        return 1.0 / (1.0 + np.array([math.exp(each) for each in (-self._sigmoid * sums).tolist()]))
+                self._add(piece[:, some], [each[some] for each in places], scratch)
+        return self._link(sums)
 
     def _add(self, sums: Numbers, places: Sequence[NDArray[np.int64]], scratch: _Scratch) -> None:
         """Adds the values of the leaves in the order of the trees, which is what makes the last bit."""
-        rows = len(sums)
+        rows = sums.shape[1]
         remaining, found = scratch.remaining[:rows], scratch.found[:rows]
         for number, (feature, place) in enumerate(zip(self._features, places, strict=True)):
             out = found if number else remaining
@@ -192,8 +192,8 @@ class QuickScorer:
         np.copyto(exponents, found, casting="same_kind")  # a float32 holds each power of two
         np.right_shift(exponents.view(np.int32).T, 23, out=leaves)
         np.subtract(leaves, 127, out=leaves)
-        for values, leaf in zip(self._values, leaves, strict=True):
-            sums += values.take(leaf, mode="clip")
+        for tree, (values, leaf) in enumerate(zip(self._values, leaves, strict=True)):
+            sums[tree % self._outputs] += values.take(leaf, mode="clip")
 
     def _agrees(self, booster: Any) -> bool:
         """Whether LightGBM gives the same bits on drawn rows: of thresholds, their neighbours, zeros, infinities and NaN."""
@@ -215,13 +215,29 @@ class _OtherKindError(Exception):
     """A tree has something other than numeric splits and constant leaves."""
 
 
-def _binary(objective: str) -> tuple[float | None] | None:
-    """The factor of the sigmoid, none for a regression; and nothing at all for another objective."""
+def _link(objective: str) -> Link | None:
+    """How predictions are made of the sums of leaves; None for an objective that is not made for this."""
     name, *settings = objective.split()
     given = {each.partition(":")[0]: each.partition(":")[2] for each in settings}
     if name in IDENTITIES and not settings:
-        return (None,)
-    return (float(given["sigmoid"]),) if name == "binary" and list(given) == ["sigmoid"] else None
+        return lambda sums: sums[0]
+    if name == "binary" and list(given) == ["sigmoid"]:
+        factor = float(given["sigmoid"])
+        return lambda sums: 1.0 / (1.0 + _exponential(-factor * sums[0]))
+    return _softmax if name == "multiclass" and list(given) == ["num_class"] else None
+
+
+def _softmax(sums: Numbers) -> Numbers:
+    made = np.array([_exponential(each) for each in sums - sums.max(axis=0)])
+    total = np.zeros(sums.shape[1])
+    for each in made:  # in the order of the classes, which makes the last bit
+        total += each
+    return np.ascontiguousarray((made / total).T)
+
+
+def _exponential(numbers: Numbers) -> Numbers:
+    """By the C library, as LightGBM; what numpy has of its own may differ in the last bit."""
+    return np.array([math.exp(each) for each in numbers.tolist()])
 
 
 def _splits(node: Mapping[str, Any], tree: int, values: list[float]) -> Iterator[_Split]:
