@@ -104,11 +104,18 @@ def test_another_kind_of_model_is_left_to_lightgbm(params):
     assert QuickScorer.of(booster) is None
 
 
-def test_thresholds_that_lightgbm_does_not_tell_are_left_to_it():
-    rows = np.random.default_rng(0).normal(size=(3000, 2)) * 1e301
-    booster = lightgbm.train({"objective": "regression", "verbose": -1}, lightgbm.Dataset(rows, np.sign(rows[:, 0])), 5)
+@pytest.mark.parametrize("reloaded", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 1e301, np.inf])
+def test_thresholds_out_of_reach_and_splits_by_what_is_missing(scale, reloaded):
+    draw = np.random.default_rng(0)
+    rows = np.where(draw.random((3000, 2)) < 0.3, np.nan, draw.normal(size=(3000, 2)) * scale)
+    label = np.isnan(rows[:, 0]) + (rows[:, 1] > 0) + draw.normal(size=3000)
+    booster = lightgbm.train({"objective": "regression", "verbose": -1}, lightgbm.Dataset(rows, label), 5)
+    if reloaded:
+        booster = lightgbm.Booster(model_str=booster.model_to_string())
+    asked = np.concatenate([rows, drawn(1, 3000, 2), draw.choice([1e300, 1e302, 1e308, 1.7e308, -1e305], (500, 2))])
 
-    assert QuickScorer.of(booster) is None
+    assert QuickScorer.of(booster).predict(list(asked.T)).tobytes() == booster.predict(asked).tobytes()
 
 
 def test_categories_are_left_to_lightgbm():

@@ -59,8 +59,8 @@ class _Grid:
 
     def __init__(self, cuts: Numbers) -> None:
         known = cuts[:-1]
-        with np.errstate(over="ignore"):
-            self._low, self._scale = known[0], CELLS / (known[-1] - known[0])
+        inner = known[np.abs(known) < CUT_OFF]  # the others are in the first cell and the last one
+        self._low, self._scale = inner[0], CELLS / (inner[-1] - inner[0])
         cells = self.cells(known)
         self.start = np.searchsorted(cells, np.arange(CELLS))  # how many cuts lower cells have
         self.steps = int(np.bincount(cells).max())
@@ -141,12 +141,13 @@ class QuickScorer:
         leaves = max((tree["num_leaves"] for tree in trees), default=0)
         if not 0 < leaves <= MOST_LEAVES:
             return None
+        thresholds = _thresholds(booster.model_to_string())
         splits: list[_Split] = []
         values: list[Numbers] = []
         try:
             for place, tree in enumerate(trees):
                 of_leaves: list[float] = []
-                splits += _splits(tree["tree_structure"], place, of_leaves)
+                splits += _splits(tree["tree_structure"], place, thresholds[place], of_leaves)
                 values.append(np.array(of_leaves))
         except _OtherKindError:
             return None
@@ -240,7 +241,15 @@ def _exponential(numbers: Numbers) -> Numbers:
     return np.array([math.exp(each) for each in numbers.tolist()])
 
 
-def _splits(node: Mapping[str, Any], tree: int, values: list[float]) -> Iterator[_Split]:
+def _thresholds(text: str) -> list[list[float]]:
+    """Of each tree as they are, infinity included, which is where only missing values go right; `dump_model` cuts them off."""
+    return [
+        [float(each) for line in tree.splitlines() if line.startswith("threshold=") for each in line[10:].split()]
+        for tree in text.split("\nTree=")[1:]
+    ]
+
+
+def _splits(node: Mapping[str, Any], tree: int, thresholds: Sequence[float], values: list[float]) -> Iterator[_Split]:
     """The splits below a node; the values of its leaves, from left to right, are appended.
 
     Raises:
@@ -251,16 +260,16 @@ def _splits(node: Mapping[str, Any], tree: int, values: list[float]) -> Iterator
             raise _OtherKindError
         values.append(float(node["leaf_value"]))
         return
-    if node["decision_type"] != "<=" or abs(node["threshold"]) >= CUT_OFF:
+    if node["decision_type"] != "<=":
         raise _OtherKindError
     first = len(values)
-    yield from _splits(node["left_child"], tree, values)
+    yield from _splits(node["left_child"], tree, thresholds, values)
     end = len(values)
-    yield from _splits(node["right_child"], tree, values)
+    yield from _splits(node["right_child"], tree, thresholds, values)
     yield _Split(
         feature=node["split_feature"],
         tree=tree,
-        threshold=float(node["threshold"]),
+        threshold=thresholds[node["split_index"]],
         missing=node["missing_type"],
         default_left=node["default_left"],
         left=(1 << end) - (1 << first),

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 
 from headrace.core.errors import ConfigError, DataError
-from headrace.inference.engines import base
+from headrace.inference.engines import base, local
 from headrace.inference.engines.local import Local
 from headrace.inference.engines.spark import Spark
 
-from .conftest import full_rows
+from .conftest import full_rows, write_version
 
 ENGINES = ("one process", "two processes", "spark")
 
@@ -81,6 +81,17 @@ def test_few_rows_are_not_worth_a_process(version):
     with closing(Local()) as engine:
         assert records(engine, version, full_rows(100)).num_rows == 100
         assert children(os.getpid()) & python_workers() == set()
+
+
+def test_one_process_gives_the_same_bits_for_many_rows(tmp_path, monkeypatch):
+    version, rows = write_version(tmp_path / "v1"), full_rows(5500)
+    with closing(Local(1)) as engine:
+        few = records(engine, version, rows)
+        monkeypatch.setattr(local, "FEW", 5500)
+        monkeypatch.setattr(local, "cores", lambda: 1)
+        many = records(engine, version, rows)
+
+    assert many.equals(few)
 
 
 def test_another_version_gets_workers_of_its_own(version, linear):
