@@ -156,6 +156,7 @@ def headrace(bench: Bench, data: Path, *, delta: bool) -> Reading:
     from headrace.features.online.rows import OnlineFeatures
     from headrace.features.online.sqlite import SqliteStore
     from headrace.inference.streaming import clients, loop
+    from headrace.inference.streaming.declarations import Stream, kafka
     from headrace.inference.streaming.requests import AtWork
     from headrace.inference.streaming.sinks.base import LETTER, PREDICTION
     from headrace.inference.streaming.sinks.delta import DeltaSink
@@ -166,6 +167,7 @@ def headrace(bench: Bench, data: Path, *, delta: bool) -> Reading:
     from headrace.scoring.predictor import PackagePredictor
     from headrace.scoring.version import LoadedVersion
     from headrace.serving.codec import Codec
+    from headrace.serving.predictors.native import Native
 
     (package,) = data.glob("serving/bench/versions/*/data/package")
     version = LoadedVersion("bench", 1, PackagePredictor(package))
@@ -175,6 +177,7 @@ def headrace(bench: Bench, data: Path, *, delta: bool) -> Reading:
         check=Codec(version.plan.inputs).check,
         types={"id": pa.int64(), "at": pa.timestamp("us", "UTC")},
         fitted=(LONG_AGO, LONG_AGO),
+        by_column=Native(package.parent.parent).by_column,
     )
     cluster = Cluster(name="main", properties={"bootstrap.servers": bench.at})
     lake = Lakehouse("dev", str(bench.folder / "lakehouse"))
@@ -187,13 +190,14 @@ def headrace(bench: Bench, data: Path, *, delta: bool) -> Reading:
     predictions = sink("gold.bench", "out", PREDICTION, "decision_time")
     letters = sink("gold.dead", "dead", LETTER, "offset")
     settled: set[tuple[int, int]] = set()
+    declared = Stream(source=kafka("in"), into="gold.bench")
     source = KafkaSource(
         clients.consumer(cluster, "headrace"),
         topic=cluster.topic("in"),
         positions=loop.positions(predictions, letters, settled) if delta else None,
-        max_messages=2000,
-        max_bytes=8 * 2**20,
-        max_wait=0.1,
+        max_messages=declared.max_messages,
+        max_bytes=declared.max_bytes,
+        max_wait=declared.wait,
         partitions=range(PARTITIONS),
     )
 

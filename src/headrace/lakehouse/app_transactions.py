@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from deltalake import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from deltalake import DeltaTable
 
@@ -21,14 +21,12 @@ if TYPE_CHECKING:
 EPOCH = "headrace.epoch"
 
 
-def reached(place: Place, table: DeltaTable, id: str) -> int | None:  # noqa: A002 - the id of a commit
-    """Returns the number that an id has come to, of the changes that are still in the table; None if there is none."""
-    while True:
-        epoch = _epoch(table)
-        number = table.transaction_version(f"headrace.n.{epoch}.{id}")
-        if number is not None or epoch == 0:
-            return number
-        table = _restored(place, table, epoch)
+def reached(place: Place, table: DeltaTable, ids: Iterable[str]) -> dict[str, int | None]:
+    """Returns the number that each id has come to, of the changes that are still in the table; None if there is none."""
+    epoch = _epoch(table)
+    found = {each: table.transaction_version(f"headrace.n.{epoch}.{each}") for each in ids}
+    missing = [each for each, number in found.items() if number is None]
+    return found | reached(place, _restored(place, table, epoch), missing) if missing and epoch else found
 
 
 def done_at(place: Place, table: DeltaTable, id: str, n: int) -> int | None:  # noqa: A002

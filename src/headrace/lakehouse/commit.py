@@ -124,7 +124,7 @@ def advance(
     ends = {name: end for name, (_, end) in offsets.items()}
     for _ in attempts(target.name):
         base = target.place.open()
-        offset = {name: None if base is None else reached(target.place, base, name) for name in offsets}
+        offset = dict.fromkeys(offsets) if base is None else reached(target.place, base, offsets)
         if base is not None and offset == ends != starts:  # an attempt that looked as if it had failed
             return recorded(target, base.version(), already=True)
         for name, start in starts.items():

@@ -285,7 +285,7 @@ class Lakehouse:
         """How far inputs have come in this environment's own table; None before their first change."""
         place = self._own(name).place
         table = place.open()
-        return {each: None if table is None else reached(place, table, each) for each in ids}
+        return dict.fromkeys(ids) if table is None else reached(place, table, ids)
 
     def restore(self, name: str, version: int) -> Commit:
         """Makes the table what it was at an earlier version, in a new version. Changes undone by it can be made again.

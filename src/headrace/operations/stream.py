@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from headrace.environments.kafka import Topic
     from headrace.environments.project import Project
+    from headrace.inference.records import ByColumn
     from headrace.inference.streaming.declarations import Stream
     from headrace.inference.streaming.requests import AtWork
     from headrace.inference.streaming.sinks.base import Sink
@@ -212,7 +213,28 @@ def _load(workspace: Workspace, file: Path) -> AtWork:
     types = {name: schema.field(name).type for name in (*plan.keys, plan.at)}
     features = OnlineFeatures(workspace.online, plan)
     fitted = workspace.registry.get(manifest.model, manifest.primary.version).fitted
-    return AtWork(version=version, features=features, check=check, types=types, fitted=fitted)
+    return AtWork(
+        version=version,
+        features=features,
+        check=check,
+        types=types,
+        fitted=fitted,
+        by_column=_by_column(version_folder(file, manifest)),
+    )
+
+
+def _by_column(folder: Path) -> ByColumn | None:
+    """The way by column of a version, where it gives what the version's samples were answered with, to the last bit."""
+    from headrace.serving.manifest import PARITY, read_parity
+    from headrace.serving.predictors.choose import compare_by_column
+    from headrace.serving.predictors.native import Native
+
+    try:
+        native = Native(folder)
+        compare_by_column(native, read_parity(folder / PARITY))
+    except Exception:  # noqa: BLE001  # whatever a library says of a model: then it predicts as it did when it was evaluated
+        return None
+    return native.by_column
 
 
 class _Opened:

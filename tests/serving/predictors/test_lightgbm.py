@@ -1,5 +1,6 @@
 """LightGBM without its Python package: the bits of MLflow's pyfunc, for every task, with missing values and texts."""
 
+import dataclasses
 import shutil
 import threading
 
@@ -11,6 +12,8 @@ from tests.serving.predictors import making
 
 from headrace.core.errors import DataError, UserCodeError
 from headrace.serving.predictors import Generic, Native, choose
+from headrace.serving.predictors.base import UnfitError
+from headrace.serving.predictors.choose import compare_by_column
 from headrace.serving.predictors.lightgbm import LightGBM
 from headrace.training.calibration import isotonic
 
@@ -136,3 +139,41 @@ def test_numbers_that_are_no_probabilities_are_refused_as_in_batch_scoring(tmp_p
     for tier in (Native(folder), Generic(folder)):
         with pytest.raises(UserCodeError, match="probabilities from"):
             tier.many(rows)
+
+
+@pytest.mark.parametrize(
+    ("task", "classes", "objective"), [("Binary", (0, 1), "binary"), ("Regression", (), "regression")]
+)
+def test_by_column_it_gives_the_same_bits(tmp_path, task, classes, objective):
+    frame = making.rows(500, texts=True)
+    score = making.labels(frame)
+    y = score if task == "Regression" else (score > 1).astype(int)
+    folder, parity = making.logged(
+        tmp_path / "logged", boosted(objective=objective), frame, y, task=task, classes=classes
+    )
+    native = Native(folder)
+    compare_by_column(native, parity)
+    unseen = making.rows(300, seed=5, texts=True)
+    unseen.loc[3, "colour"] = "mauve"
+    columns = [
+        unseen[name].tolist() if name == "colour" else unseen[name].to_numpy("float64", na_value=np.nan)
+        for name in unseen.columns
+    ]
+
+    assert native.takes_columns
+    assert [[value] for (value,) in zip(*native.by_column(columns).values(), strict=True)] == Generic(folder).many(
+        unseen.to_numpy().tolist()
+    )
+    first = parity.outputs[0][0]
+    odd = dataclasses.replace(parity, outputs=((np.nextafter(first, 1),), *parity.outputs[1:]))
+    with pytest.raises(UnfitError, match="1 of 60 samples differ"):
+        compare_by_column(native, odd)
+
+
+def test_several_classes_do_not_go_by_column(tmp_path):
+    frame = making.rows(400)
+    y = pd.qcut(making.labels(frame), 3, labels=False)
+    fit = boosted(objective="multiclass", num_class=3)
+    folder, parity = making.logged(tmp_path / "logged", fit, frame, y, task="Multiclass", classes=("a", "b", "c"))
+    with pytest.raises(UnfitError, match="takes no columns"):
+        compare_by_column(Native(folder), parity)

@@ -101,9 +101,10 @@ class Stream:
         dead_letters: where messages go that cannot be scored, each with the reason: a table or a topic. Defaults to
             `into` with `_dead_letters` (a topic: `-dead-letters`) after it.
         group: the consumer group; defaults to `headrace.<project>.<env>.<model>`.
-        max_messages: the most messages of one micro-batch; defaults to 2,000.
+        max_messages: the most messages of one micro-batch; defaults to 10,000.
         max_bytes: the most bytes of the messages of one micro-batch; defaults to 8 MiB.
-        max_wait: how long a micro-batch that is not full waits for more messages, in milliseconds; defaults to `"100ms"`.
+        max_wait: how long a micro-batch that is not full waits for more messages, in milliseconds, from when the one before
+            it was taken; defaults to `"100ms"`.
 
     Raises:
         DeclarationError: no source or destination, a destination that is also the source, or a value that is not possible.
@@ -122,7 +123,7 @@ class Stream:
     into: str | Kafka
     dead_letters: str | Kafka | None = None
     group: str | None = None
-    max_messages: int = 2_000
+    max_messages: int = 10_000
     max_bytes: int = 8 * 2**20
     max_wait: str = "100ms"
 

@@ -82,9 +82,10 @@ def run(
                 _nobody(model)
             elif batch is not None:
                 reach(f"stream.polled:{model}")
-                scored = score(
-                    at_work, [each for each in batch.messages if (each.partition, each.offset) not in settled]
-                )
+                messages = batch.messages
+                if settled:
+                    messages = [each for each in messages if (each.partition, each.offset) not in settled]
+                scored = score(at_work, messages)
                 scored = _write(model, source, sink, letters, batch, scored)
                 telling.wrote(batch, scored, at_work.version.number, source.lag())
                 batch = None

@@ -15,22 +15,18 @@ from headrace.core.clock import now
 from headrace.core.errors import ConflictError, DataError, HeadraceError, UnavailableError
 from headrace.features.keys import moment, typed_all
 from headrace.inference.records import predict, with_in_sample, with_versions
+from headrace.inference.streaming.full_columns import full_columns, types_of
 from headrace.lakehouse.columns import INSTANT, type_name
 
 if TYPE_CHECKING:
     from headrace.features.online.rows import OnlineFeatures
+    from headrace.inference.records import ByColumn
     from headrace.inference.streaming.sources.base import Message
     from headrace.scoring.version import LoadedVersion
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 Row = dict[str, Any]
-INPUTS: Mapping[str, pa.DataType] = {
-    "number": pa.float64(),
-    "string": pa.string(),
-    "timestamp": pa.timestamp("us"),
-    "timestamp_utc": INSTANT,
-}
 LETTERS = pa.schema(
     {
         "model": pa.string(),
@@ -55,6 +51,7 @@ class AtWork:
         check: raises DataError for rows, in the order of the model's inputs, with a value of another kind.
         types: of the spine's key and moment, as its table has them.
         fitted: the first and the last decision that the version was fitted on.
+        by_column: the version's way without a DataFrame, where it has one.
     """
 
     version: LoadedVersion
@@ -62,6 +59,7 @@ class AtWork:
     check: Callable[[list[list[Any]]], object]
     types: Mapping[str, pa.DataType]
     fitted: tuple[datetime, datetime]
+    by_column: ByColumn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +99,10 @@ def score(at_work: AtWork, messages: Sequence[Message]) -> Scored:
         DataError: the version fails on every one of several messages, so that it is at fault.
     """
     letters: list[DeadLetter] = []
-    asked = _each([(message, message) for message in messages], lambda given: _request(at_work, given), letters)
-    parts = _halved(asked, at_work.features.full_rows, letters)
-    full = [pair for some, rows in parts for pair in zip(some, rows, strict=True)]
-    checked = _each(full, lambda row: _checked(at_work, row), letters)
+    checked, rows = _full(at_work, messages, letters)
     before = len(letters)
-    predicted = _halved(checked, lambda rows: predict(at_work.version, _table(at_work, rows)), letters)
+    places = [(message, place) for place, message in enumerate(checked)]
+    predicted = _halved(places, lambda some: predict(at_work.version, rows(some), at_work.by_column), letters)
     if len(checked) > 1 and not predicted:
         version = at_work.version
         raise DataError(
@@ -140,6 +136,31 @@ def letters_table(model: str, topic: str, letters: Sequence[DeadLetter]) -> pa.T
         for each in letters
     ]
     return pa.Table.from_pylist(rows, schema=LETTERS)
+
+
+Rows = Callable[[Sequence[int]], pa.Table]
+"""Places that follow one another → their full rows, in the types that batch scoring has them in."""
+
+
+def _full(at_work: AtWork, messages: Sequence[Message], letters: list[DeadLetter]) -> tuple[Sequence[Message], Rows]:
+    """The messages that can be completed, and their full rows."""
+    features = at_work.features
+    columns = None if features.tables else full_columns(features.plan, features.needed, at_work.types, messages)
+    if columns is not None and not _one_by_one(at_work, columns.others, letters):
+        table = columns.table
+        return columns.messages, lambda places: table.slice(places[0], len(places))
+    letters.clear()
+    checked = _one_by_one(at_work, messages, letters)
+    rows = [row for _, row in checked]
+    return [message for message, _ in checked], lambda places: _table(at_work, rows[places[0] : places[-1] + 1])
+
+
+def _one_by_one(at_work: AtWork, messages: Sequence[Message], letters: list[DeadLetter]) -> list[tuple[Message, Row]]:
+    """The full row of each message; it tells what is wrong with one that has none."""
+    asked = _each([(message, message) for message in messages], lambda given: _request(at_work, given), letters)
+    parts = _halved(asked, at_work.features.full_rows, letters)
+    full = [pair for some, rows in parts for pair in zip(some, rows, strict=True)]
+    return _each(full, lambda row: _checked(at_work, row), letters)
 
 
 # ---------------------------------------------------------------------------------------------- who is at fault
@@ -230,8 +251,7 @@ def _checked(at_work: AtWork, row: Row) -> Row:
 
 def _table(at_work: AtWork, rows: Sequence[Row]) -> pa.Table:
     """Full rows in the types that batch scoring has them in."""
-    plan = at_work.version.plan
-    types = {**{column.name: INPUTS[column.kind] for column in plan.inputs}, **at_work.types}
+    types = types_of(at_work.version.plan, at_work.types)
     return pa.table({name: pa.array([_typed(row[name], to) for row in rows], to) for name, to in types.items()})
 
 

@@ -77,6 +77,13 @@ class Block:
             pack(block.data, 0, *_known(values))
         return block
 
+    def of_columns(self, columns: Sequence[Any]) -> Numbers:
+        """Makes a block of the columns of rows: arrays of float64 for numbers, texts or None for a text feature."""
+        block = np.empty((len(columns[0]), len(self._sources)))
+        for place, (at, codes) in enumerate(self._sources):
+            block[:, place] = columns[at] if codes is None else [codes[value] for value in columns[at]]
+        return block
+
 
 class Codes(dict[Any, float]):
     """The places of learned values; NaN for any other."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from headrace.core.errors import DataError
 from headrace.serving.predictors.base import UnfitError
 from headrace.serving.predictors.chain import ChainPredictor, holds_chain
@@ -65,6 +67,23 @@ def compare(predictor: BlockPredictor, parity: Parity) -> None:
     alone = sum(predictor.one(row) != list(theirs) for row, theirs in zip(rows, parity.alone, strict=False))
     if differ or alone:
         raise UnfitError(f"{differ} of {len(rows)} samples differ, {alone} of {len(parity.alone)} asked alone")
+
+
+def compare_by_column(predictor: Native, parity: Parity) -> None:
+    """Asks for the samples, by column.
+
+    Raises:
+        UnfitError: it takes no columns, or an answer differs in a bit.
+    """
+    if not predictor.takes_columns or not parity.rows or predictor.columns != parity.output_columns:
+        raise UnfitError("takes no columns, or has nothing to be compared with")
+    columns = [
+        np.array(column, "float64") if kind == "number" else list(column)
+        for kind, column in zip(predictor.kinds, zip(*parity.rows, strict=True), strict=True)
+    ]
+    found = list(zip(*predictor.by_column(columns).values(), strict=True))
+    if differ := sum(list(mine) != list(theirs) for mine, theirs in zip(found, parity.outputs, strict=True)):
+        raise UnfitError(f"{differ} of {len(found)} samples differ by column")
 
 
 def cost(predictor: BlockPredictor, row: Row) -> tuple[float, float]:

@@ -18,12 +18,15 @@ from headrace.serving.predictors.onnx import Onnx
 from headrace.serving.predictors.postprocess import Postprocess, check_fast
 from headrace.serving.predictors.sklearn import Sklearn
 from headrace.serving.predictors.xgboost import XGBoost
+from headrace.training.tasks.known import TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from headrace.serving.predictors.base import Answer, Numbers, Row, Scorer
+
+ROW_BY_ROW = ("lightgbm", "xgboost")  # a row's bits are the same however many come at once, and in whatever layout
 
 
 class Native:
@@ -55,6 +58,10 @@ class Native:
         self._scorer = self.scorers[kept](folder / PACKAGE / "estimator", self._block.alone, spec)
         self._finish = Postprocess(spec, self._scorer.outputs)
         self.columns = self._finish.columns
+        self.kinds = [column.kind for column in plan.inputs]
+        self.takes_columns = (
+            kept in ROW_BY_ROW and TASKS[spec["task"]].scalar in ("number", "probability") and not plan.calls
+        )
 
     def other(self, kept: str) -> str:
         """Why an estimator that is kept in another way is not taken."""
@@ -71,3 +78,11 @@ class Native:
         """See Predictor."""
         more = self._on_demand.columns(rows) if self._on_demand is not None else ()
         return self._finish.many(self._scorer.many(self._block.of(rows, more)))
+
+    def by_column(self, columns: Sequence[Any]) -> dict[str, list[float]]:
+        """The output by column, of the columns of full rows: arrays of float64 for numbers, texts or None otherwise.
+
+        Only where `takes_columns`.
+        """
+        answers = self._finish.many(self._scorer.many(self._block.of_columns(columns)))
+        return {self.columns[0]: [value for (value,) in answers]}

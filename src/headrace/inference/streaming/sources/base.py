@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -13,9 +13,8 @@ Positions = Callable[[Sequence[int]], Mapping[int, int | None]]
 """Partitions → the offset to begin at, None for the oldest message. Asked whenever partitions are given to this worker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message, as it came.
+class Message(NamedTuple):
+    """One message, as it came. A tuple, for there are many: a frozen dataclass takes three times as long to make.
 
     Attributes:
         partition: that it came from.

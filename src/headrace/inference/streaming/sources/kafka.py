@@ -67,6 +67,7 @@ class KafkaSource:
         self._next: dict[int, int] | None = None  # of the partitions of this worker; None before it is given any
         self._finished: set[int] = set()  # partitions read to their end
         self._times_assigned = 0
+        self._polled = -max_wait  # when the last batch was taken
         self._holding = False
         if partitions is None:
             consumer.subscribe([self.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
@@ -74,14 +75,20 @@ class KafkaSource:
             self._assigned(consumer, [TopicPartition(self.topic, each) for each in partitions])
 
     def poll(self) -> Batch | None:
-        """See Source."""
+        """See Source.
+
+        Once messages are there, the wait for more counts from the last batch: what came while that was written has waited
+        already. So batches that are not full are a wait apart, and a message that comes alone does not wait.
+        """
         most, most_bytes, wait = self._limits
         before, began = self._times_assigned, time.monotonic()
+        until = self._polled + wait
         found: list[Message] = []
         size = 0
         while len(found) < most and size < most_bytes:
-            left = wait - (time.monotonic() - began)
-            received = self._consumer.consume(min(TAKE, most - len(found)) if found else 1, max(left, 0.0))
+            left = (until if found else began + wait) - time.monotonic()
+            asked = min(TAKE, most - len(found)) if found else 1
+            received = self._consumer.consume(asked, max(left, 0.0))
             if self._times_assigned != before:  # partitions came or went in between: what was taken may be anybody's
                 self.rewind()
                 return None
@@ -89,10 +96,11 @@ class KafkaSource:
                 if (message := self._message(each)) is not None:
                     found.append(message)
                     size += len(each)
-            if left <= 0 or (not received and not found):
+            if len(received) < asked and (left <= 0 or not found):  # what has arrived by then comes along
                 break
         if not found:
             return None
+        self._polled = time.monotonic()
         ends = {message.partition: message.offset + 1 for message in found}
         assert self._next is not None
         self._next |= ends
@@ -228,7 +236,8 @@ class KafkaSource:
             self._finished.discard(partition)
             kind, milliseconds = received.timestamp()
             at = datetime.fromtimestamp(milliseconds / 1000, UTC) if kind and milliseconds >= 0 else None
-            return Message(partition, offset, received.value(), _bytes(received.key()), at)
+            key = received.key()
+            return Message(partition, offset, received.value(), None if key is None else _bytes(key), at)
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
             if partition is not None:
                 self._finished.add(partition)
