@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.training.estimator import LightGBM, Settings
-from headrace.training.quick_scorer import PIECE, QuickScorer
+from headrace.training.quick_scorer import FEW, PIECE, QuickScorer
 
 ODD = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-35, -1e-35, 1.1e-35, -1.1e-35, 5e-324, -5e-324, 1.7e308, -1.7e308]
 
@@ -38,6 +38,16 @@ def fitted(seed, width, trees, **params):
     return lightgbm.train(settings, lightgbm.Dataset(rows, label.astype(float)), trees)
 
 
+def predictions(quick, rows):
+    """By both of its ways, of which one is for few rows."""
+    made = quick.predict(list(np.asfortranarray(rows).T))
+    for count in (1, 2, 9, 100, FEW):
+        few = quick.predict_few(rows[:count])
+        assert few.shape == made[:count].shape
+        assert few.tobytes() == made[:count].tobytes()
+    return made
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
@@ -63,7 +73,7 @@ def test_every_bit_is_that_of_lightgbm(seed, width, trees, objective, leaves, mi
         assert all(tree["num_leaves"] == 1 for tree in booster.dump_model()["tree_info"])
         return
 
-    assert quick.predict(list(np.asfortranarray(rows).T)).tobytes() == booster.predict(rows).tobytes()
+    assert predictions(quick, rows).tobytes() == booster.predict(rows).tobytes()
 
 
 def test_values_at_thresholds_and_beside_them_go_the_same_way():
@@ -72,14 +82,14 @@ def test_values_at_thresholds_and_beside_them_go_the_same_way():
     values = np.concatenate([thresholds, np.nextafter(thresholds, -np.inf), np.nextafter(thresholds, np.inf)])
     rows = np.random.default_rng(0).choice(values, (5000, 3))
 
-    assert QuickScorer.of(booster).predict(list(rows.T)).tobytes() == booster.predict(rows).tobytes()
+    assert predictions(QuickScorer.of(booster), rows).tobytes() == booster.predict(rows).tobytes()
 
 
 @pytest.mark.parametrize("count", [1, 1023, 1024, 1025, PIECE, PIECE + 1])
 def test_any_number_of_rows(count):
     booster, rows = fitted(1, 4, 10, objective="binary"), drawn(2, count, 4)
 
-    assert QuickScorer.of(booster).predict(list(rows.T)).tobytes() == booster.predict(rows).tobytes()
+    assert predictions(QuickScorer.of(booster), rows).tobytes() == booster.predict(rows).tobytes()
 
 
 @pytest.mark.parametrize(
@@ -115,7 +125,7 @@ def test_thresholds_out_of_reach_and_splits_by_what_is_missing(scale, reloaded):
         booster = lightgbm.Booster(model_str=booster.model_to_string())
     asked = np.concatenate([rows, drawn(1, 3000, 2), draw.choice([1e300, 1e302, 1e308, 1.7e308, -1e305], (500, 2))])
 
-    assert QuickScorer.of(booster).predict(list(asked.T)).tobytes() == booster.predict(asked).tobytes()
+    assert predictions(QuickScorer.of(booster), asked).tobytes() == booster.predict(asked).tobytes()
 
 
 def test_categories_are_left_to_lightgbm():
@@ -132,7 +142,7 @@ def test_categories_are_left_to_lightgbm():
 )
 def test_dropped_trees_and_several_classes(params):
     booster, rows = fitted(3, 4, 20, **params), drawn(4, 3000, 4)
-    found, expected = QuickScorer.of(booster).predict(list(rows.T)), booster.predict(rows)
+    found, expected = predictions(QuickScorer.of(booster), rows), booster.predict(rows)
 
     assert found.shape == expected.shape
     assert found.tobytes() == expected.tobytes()

@@ -11,6 +11,7 @@ import io
 import re
 from datetime import UTC, datetime
 from itertools import chain
+from math import isnan
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -25,6 +26,7 @@ NUMBERS = {int, float, bool, type(None)}
 TEXTS = {str, type(None)}
 WORDS = {"true": True, "false": False, "nan": None}  # of CSV, for a number
 EASY = {float, type(None)}
+WHOLE = {float, int}
 LISTS = {list}
 SPLIT = {"columns", "index", "data"}
 TIME = re.compile(  # what both Python and pandas read of ISO 8601
@@ -81,7 +83,7 @@ class Codec:
             raise BadRequestError("there are no rows.")
         width, numeric = self.width, self._numeric
         of_width = set(map(type, rows)) == LISTS and set(map(len, rows)) == {width}
-        if numeric and of_width and EASY.issuperset(map(type, chain.from_iterable(rows))):
+        if numeric and of_width and _numbers_alone(rows):
             return rows  # as mostly: there is nothing to look at one by one
         for place, row in enumerate(rows):
             if type(row) is not list or len(row) != width:
@@ -191,6 +193,17 @@ def listed(data: Any, what: str) -> list[Any]:
     if type(data) is not list:
         raise BadRequestError(f"{what} is no list.")
     return data
+
+
+def _numbers_alone(rows: list[Row]) -> bool:
+    """Whether all values certainly are numbers that a float64 holds, or missing."""
+    kinds = set(map(type, chain.from_iterable(rows)))
+    if EASY.issuperset(kinds):
+        return True
+    if not WHOLE.issuperset(kinds):
+        return False
+    low, high = min(chain.from_iterable(rows)), max(chain.from_iterable(rows))  # any, where there is a NaN
+    return -LARGEST < low <= high < LARGEST and (float not in kinds or not any(map(isnan, chain.from_iterable(rows))))
 
 
 def _length(row: object) -> str:
