@@ -42,7 +42,8 @@ SCHEMAS = {  # a schema, or types by name, that a module declares → the tables
     "headrace.training.evaluation.SCHEMA": ("metrics.evaluations",),
 }
 UNSTORED = {  # in memory, or types without a table
-    "headrace.inference.streaming.requests.INPUTS",
+    "headrace.inference.records.TYPES",
+    "headrace.inference.streaming.full_columns.INPUTS",
     "headrace.lakehouse.columns.ARROW",
     "headrace.monitoring.histograms.SCHEMA",
 }

@@ -81,7 +81,14 @@ def test_a_data_scientist_compares_two_versions_and_sees_the_slices(arrive):
     follow(page, "days")
     follow(page, "compare with 1")
     text = main(page)
-    for part in ("Slices, each on its own test rows", "customer", "Parameters", "robust", "only in version 1"):
+    for part in (
+        "Slices, each on its own test rows",
+        "difference",
+        "customer",
+        "Parameters",
+        "robust",
+        "only in version 1",
+    ):
         assert part in text, part
     assert page.locator(".differs").count()
 

@@ -246,6 +246,16 @@ def test_rows_that_were_set_apart_are_counted_with_their_reason(demo):
     assert repaired.set_index("table")["broken"].to_dict() == {"silver.planes": 80, "features.weather": 1}
 
 
+def test_each_dashboard_has_the_answers_of_the_year(demo, headrace):
+    folder, _ = demo
+    listed = headrace.run(folder, "dashboard", "list", "--env", "prod", "--json").json()
+
+    assert {each["name"] for each in listed} == {"business-value", "data-quality", "governance", "model-health"}
+    for each in listed:
+        shown = headrace.run(folder, "dashboard", "show", each["name"], "--env", "prod", "--json").json()
+        assert all(tile["refreshed"] and not tile["error"] for tile in shown["tiles"]), each["name"]
+
+
 def test_run_again_it_continues_and_doubles_nothing(demo, headrace):
     folder, done = demo
     versions = {

@@ -78,6 +78,7 @@ def environment() -> Any:
         "moment": moment,
         "ago": ago,
         "value": value,
+        "difference": difference,
         "cell": cell,
         "tone": tone,
         "ms": milliseconds,
@@ -195,6 +196,18 @@ def value(given: object) -> str:
     if isinstance(given, list | tuple | set | frozenset):
         return ", ".join(value(each) for each in cast("list[object]", given)) or "-"
     return str(given)
+
+
+def difference(new: object, old: object) -> str:
+    """How much a number has grown, with its sign; empty where one of them is none, or nothing has changed."""
+    if isinstance(new, bool) or isinstance(old, bool) or new == old:
+        return ""
+    if not isinstance(new, int | float) or not isinstance(old, int | float):
+        return ""
+    grown = new - old
+    if grown != grown:  # noqa: PLR0124  # NaN
+        return ""
+    return value(grown) if grown < 0 else f"+{value(grown)}"
 
 
 def milliseconds(seconds: float | None) -> str:

@@ -16,6 +16,7 @@ from headrace.core.errors import HeadraceError
 from headrace.demo.approval import approve
 from headrace.operations.alerts import acknowledge_alert, list_alerts
 from headrace.operations.backtest import backtest
+from headrace.operations.dashboards import list_dashboards, refresh_dashboard
 from headrace.operations.deploy import deploy
 from headrace.operations.models import list_versions, show_model_history
 from headrace.operations.monitor import monitor
@@ -118,6 +119,8 @@ class Replay:
         self.begin("the year as it turned out")
         self.monitor(plan.as_of)
         publish(self.at, as_of=plan.ask_as_of, listen=self.listen)
+        for each in list_dashboards(self.at):
+            refresh_dashboard(self.at, each.name)
         self.kept.unlink(missing_ok=True)
 
     def month(self, since: datetime, until: datetime) -> None:

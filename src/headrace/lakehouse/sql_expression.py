@@ -87,7 +87,9 @@ def _one_row(tree: Node, columns: Sequence[str], stop: Callable[..., NoReturn]) 
     for element in syntax.walk(tree):
         if element.what in ("function", "word") and is_among(element, CHANCE | SESSION, names):
             stop(f"{element.name}() is not a function of the row.", hint="Take what it needs as a column.")
-        if element.what in ("unknown", "parameter", "table", "table function", "sample", "version"):
+        if element.what == "parameter":
+            stop(f"the parameter is not of the row: {element.name!r} has no value here.")
+        if element.what in ("unknown", "table", "table function", "sample", "version"):
             stop(f"{element.name or element.what} is not of the row.")
 
 
