@@ -179,7 +179,15 @@ class Consumer:
         self.taken.setdefault(event.id, event.name)
 
 
-def test_restarted_twenty_times_under_load_all_that_was_acknowledged_is_there_once(server, state):
+def ended(process):
+    """Whatever became of the test, nothing of it goes on."""
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_restarted_twenty_times_under_load_all_that_was_acknowledged_is_there_once(server, state, request):
     audit, outbox, ledger = Audit(state), Outbox(state), Ledger(state)
     url = state.engine.url.render_as_string(hide_password=False)
     consumers = {"mail": Consumer(), "mlflow": Consumer()}
@@ -198,7 +206,9 @@ def test_restarted_twenty_times_under_load_all_that_was_acknowledged_is_there_on
         for who in ("ada", "ben")
     }
     for each in writers.values():
+        request.addfinalizer(partial(ended, each))
         assert each.stdout.readline() == "ready\n"
+    request.addfinalizer(stopped.set)
     delivering = threading.Thread(target=deliver)
     delivering.start()
     for number in range(20):

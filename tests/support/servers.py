@@ -46,10 +46,7 @@ class Restartable:
 
     def start(self):
         """Returns when it answers."""
-        command = [self._program, "-D", self._folder, "-h", "", "-k", self._sockets]
-        self._process = subprocess.Popen(
-            command, user=self._user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self._folder
-        )
+        self._begin()
         engine = create_engine(self.url)
         until = time.monotonic() + 30
         while True:
@@ -58,9 +55,17 @@ class Restartable:
             except OperationalError:
                 assert time.monotonic() < until
                 time.sleep(0.02)
+                if self._process.poll() is not None:  # a process of the one that was killed still had its memory
+                    self._begin()
             else:
                 engine.dispose()
                 return
+
+    def _begin(self):
+        command = [self._program, "-D", self._folder, "-h", "", "-k", self._sockets]
+        self._process = subprocess.Popen(
+            command, user=self._user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self._folder
+        )
 
     def stop(self, how):
         """Returns when it is gone: `fast` (clients are thrown out), `immediate`, or `kill` (SIGKILL to each process)."""
