@@ -114,6 +114,14 @@ def test_another_kind_of_model_is_left_to_lightgbm(params):
     assert QuickScorer.of(booster) is None
 
 
+def test_trees_with_more_leaves_are_not_even_taken_apart(monkeypatch):
+    """They may be nested more deeply than a reader of JSON goes."""
+    booster = fitted(1, 4, 3, objective="regression", num_leaves=200)
+    monkeypatch.setattr(booster, "dump_model", lambda: pytest.fail("it was asked for"))
+
+    assert QuickScorer.of(booster) is None
+
+
 @pytest.mark.parametrize("reloaded", [False, True])
 @pytest.mark.parametrize("scale", [1.0, 1e301, np.inf])
 def test_thresholds_out_of_reach_and_splits_by_what_is_missing(scale, reloaded):

@@ -125,7 +125,6 @@ def with_in_sample(predictions: pa.Table, fitted: tuple[datetime, datetime]) -> 
 
 def _struct(plan: FeaturePlan, features: pd.DataFrame) -> pa.StructArray:
     columns = [pa.array(features[each.name], type=TYPES[each.kind], from_pandas=True) for each in plan.features]
-    whole = [
-        each.combine_chunks() if isinstance(each, pa.ChunkedArray) else each for each in columns
-    ]  # texts of pandas 3
+    # pandas 3 keeps texts in chunks
+    whole = [each.combine_chunks() if isinstance(each, pa.ChunkedArray) else each for each in columns]
     return pa.StructArray.from_arrays(whole, [each.name for each in plan.features])

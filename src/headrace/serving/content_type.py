@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 HEADER = b"content-type"
 SHOWN = 100  # characters of a header that is told
 CHARSETS = (b"utf-8", b"us-ascii")
-TEXT = JSON.decode()
+JSON_TEXT = JSON.decode()
 
 
 def content_type(headers: Mapping[bytes, bytes], known: Sequence[str]) -> str:
@@ -26,8 +26,8 @@ def content_type(headers: Mapping[bytes, bytes], known: Sequence[str]) -> str:
         RefusedRequestError: 415 for another content type, or for a text that is not in UTF-8.
     """
     value = headers.get(HEADER, JSON)
-    if value == JSON and TEXT in known:
-        return TEXT
+    if value == JSON and JSON_TEXT in known:
+        return JSON_TEXT
     kind, *parameters = (each.strip().lower() for each in value.split(b";"))
     charsets = [each.partition(b"=")[2].strip(b'"') for each in parameters if each.startswith(b"charset=")]
     if kind.decode("latin-1") not in known or any(each not in CHARSETS for each in charsets):

@@ -136,15 +136,16 @@ class QuickScorer:
     @classmethod
     def of(cls, booster: Booster) -> QuickScorer | None:
         """Of a booster; None where it is not made for this, or LightGBM itself predicts other bits on rows around the thresholds."""
+        text = booster.model_to_string()
+        if not 0 < max(_leaves(text), default=0) <= MOST_LEAVES:
+            return None  # before trees that may be thousands of splits deep are taken apart
         model: Mapping[str, Any] = booster.dump_model()
         link = _link(str(model.get("objective", "")))
         if link is None or model.get("average_output"):
             return None
         trees = model["tree_info"]
-        leaves = max((tree["num_leaves"] for tree in trees), default=0)
-        if not 0 < leaves <= MOST_LEAVES:
-            return None
-        thresholds = _thresholds(booster.model_to_string())
+        leaves = max(tree["num_leaves"] for tree in trees)
+        thresholds = _thresholds(text)
         splits: list[_Split] = []
         values: list[Numbers] = []
         try:
@@ -280,6 +281,11 @@ def _softmax(sums: Numbers) -> Numbers:
 def _exponential(numbers: Numbers) -> Numbers:
     """By the C library, as LightGBM; what numpy has of its own may differ in the last bit."""
     return np.array([math.exp(each) for each in numbers.tolist()])
+
+
+def _leaves(text: str) -> list[int]:
+    """How many each tree has."""
+    return [int(line.partition("=")[2]) for line in text.splitlines() if line.startswith("num_leaves=")]
 
 
 def _thresholds(text: str) -> list[list[float]]:

@@ -69,7 +69,7 @@ class Frame(Native):
         "mlflow": DataFrameScorer,
     }
 
-    def other(self, kept: str) -> str:
+    def why_not(self, kept: str) -> str:
         """See Native: nothing is to be said, for such an estimator never comes here."""
         del kept
         return ""

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 PARAMETERS = b"num_threads=1"
 DOUBLE, ROWS_FIRST, NORMAL, FROM_START, TO_BEST = 1, 1, 0, 0, -1
 SEVERAL = 10  # rows; fewer are quicker tree by tree
-LARGEST = (
-    4 * 2**20
-)  # bytes of a model; of a larger one the tables would not fit a processor's cache, and take long to make
+LARGEST = 4 * 2**20  # bytes of a model; the tables of a larger one take long to make, and fit no processor's cache
 
 
 class LightGBM:

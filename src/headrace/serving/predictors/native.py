@@ -50,7 +50,7 @@ class Native:
         check_fast(spec["task"])
         kept: str = spec["estimator"]
         if kept not in self.scorers:
-            raise UnfitError(self.other(kept))
+            raise UnfitError(self.why_not(kept))
         plan = FeaturePlan.from_json(spec["plan"])
         self._on_demand = OnDemandCalls(folder / PACKAGE, plan) if plan.calls else None
         names = [column.name for column in plan.inputs] + (self._on_demand.names if self._on_demand else [])
@@ -63,7 +63,7 @@ class Native:
             kept in ROW_BY_ROW and TASKS[spec["task"]].scalar in ("number", "probability") and not plan.calls
         )
 
-    def other(self, kept: str) -> str:
+    def why_not(self, kept: str) -> str:
         """Why an estimator that is kept in another way is not taken."""
         return f"the estimator is kept as {kept}"
 
